@@ -1,0 +1,3 @@
+"""Strongroom: an encrypting S3 server and gateway."""
+
+__version__ = "0.1.0"

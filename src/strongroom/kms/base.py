@@ -1,0 +1,92 @@
+"""The KMS protocol: data keys, wrapped by a master key that never leaves the KMS.
+
+A *context* is bound to each wrapped key: it opens only with the same one. ``context_bytes`` is its one encoding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Context = Mapping[str, str]
+
+
+def context_bytes(context: Context) -> bytes:
+    """A context as bytes: JSON, keys sorted, no spaces, UTF-8 (the form that MinIO's 2019 release used)."""
+    return json.dumps(context, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class KMSError(Exception):
+    """Base of what a KMS raises on purpose. Messages name keys and endpoints, never secrets."""
+
+
+class KMSUnavailable(KMSError):
+    """The KMS cannot be reached, is sealed or answers nonsense: worth trying again later."""
+
+
+class KMSDenied(KMSError):
+    """The KMS will not let us use this key."""
+
+
+class KeyDisabled(KMSError):
+    """The master key is there, but disabled."""
+
+
+class NoSuchKey(KMSError):
+    """The KMS (or the keyring) has no master key of this name."""
+
+
+class WrappedKeyInvalid(KMSError):
+    """The wrapped key is damaged, of another master key, or was made with another context."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key: ``plaintext`` (32 bytes, secret) and ``wrapped``, the form that may be stored.
+
+    ``key_id`` is the name of the master key that wrapped it.
+    """
+
+    plaintext: bytes = field(repr=False)
+    wrapped: bytes
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KMSStatus:
+    """What ``status`` found: ``error`` is None where wrapping and unwrapping work."""
+
+    provider: str
+    key_id: str
+    error: str | None = None
+
+
+class KMS(Protocol):
+    """Wraps and unwraps data keys. Calls may come at the same time; order is kept within a call."""
+
+    @property
+    def key_id(self) -> str:
+        """The name of the master key that new data keys are wrapped with."""
+        ...
+
+    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        """A new data key for each context. Raises KMSError."""
+        ...
+
+    async def unwrap(self, wrapped: Sequence[tuple[str, bytes, Context]]) -> Sequence[bytes | KMSError]:
+        """Open wrapped keys, each given as (key id, wrapped, context); for each the plaintext, or why not."""
+        ...
+
+    async def status(self) -> KMSStatus:
+        """Whether it works, tried for real."""
+        ...
+
+    async def start(self) -> None:
+        """Begin, in the process and event loop that will use it."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        ...

@@ -1,0 +1,121 @@
+"""S3's errors: one table of codes, statuses and messages.
+
+Source: the list of error codes in the Amazon S3 API reference ("Error responses"); where AWS gives a code that the list
+lacks (seen in its answers), the entry says so.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+# code: (status, message). Messages say what AWS says, in as few words as help.
+ERRORS: dict[str, tuple[int, str]] = {
+    "AccessDenied": (403, "Access Denied"),
+    "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),
+    "AuthorizationQueryParametersError": (400, "The authorization query parameters that you provided are not valid."),
+    "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what we received."),
+    "BucketAlreadyExists": (409, "The requested bucket name is not available."),
+    "BucketAlreadyOwnedByYou": (409, "The bucket that you tried to create already exists, and you own it."),
+    "BucketNotEmpty": (409, "The bucket that you tried to delete is not empty."),
+    "ConditionalRequestConflict": (409, "A conflicting operation occurred during the request. Try it again."),
+    "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
+    "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed object size."),
+    "IllegalLocationConstraintException": (400, "The location constraint is not that of this server's region."),
+    "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
+    "IncorrectNumberOfFilesInPostRequest": (400, "POST requires exactly one file upload per request."),
+    "InternalError": (500, "An internal error occurred. Try again."),
+    "InvalidAccessKeyId": (403, "The access key ID that you provided does not exist in our records."),
+    "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketName": (400, "The specified bucket is not valid."),
+    "InvalidChunkSizeError": (403, "Only the last chunk is allowed to have a size less than 8192 bytes."),
+    "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
+    "InvalidEncryptionAlgorithmError": (400, "The encryption request that you specified is not valid."),
+    "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
+    "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
+    "InvalidPart": (400, "One or more of the specified parts could not be found, or its ETag or checksum did not match."),
+    "InvalidPartNumber": (416, "The requested partnumber is not satisfiable."),
+    "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
+    "InvalidPolicyDocument": (400, "The content of the form does not meet the conditions specified in the policy."),
+    "InvalidRange": (416, "The requested range is not satisfiable."),
+    "InvalidRequest": (400, "Invalid Request"),
+    "InvalidStorageClass": (400, "The storage class that you specified is not valid."),
+    "InvalidTag": (400, "The tag provided was not a valid tag."),
+    "InvalidURI": (400, "The specified URI couldn't be parsed."),
+    "KMS.DisabledException": (400, "The request was rejected because the specified KMS key is not enabled."),
+    "KMS.NotFoundException": (400, "The specified KMS key could not be found."),
+    "KeyTooLongError": (400, "Your key is too long."),
+    "MalformedPOSTRequest": (400, "The body of your POST request is not well-formed multipart/form-data."),
+    "MalformedXML": (400, "The XML that you provided was not well formed or did not validate against our schema."),
+    "MaxMessageLengthExceeded": (400, "Your request was too large."),
+    "MaxPostPreDataLengthExceededError": (400, "Your POST request fields preceding the upload file were too large."),
+    "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
+    "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
+    "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
+    "MissingFields": (403, "There are missing fields in the form or the credential."),
+    "MissingRequestBodyError": (400, "You sent an empty XML document as a request."),
+    "MissingSecurityHeader": (400, "Your request is missing a required header."),
+    "NoSuchBucket": (404, "The specified bucket does not exist."),
+    "NoSuchBucketPolicy": (404, "The specified bucket does not have a bucket policy."),
+    "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist."),
+    "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchLifecycleConfiguration": (404, "The lifecycle configuration does not exist."),
+    "NoSuchObjectLockConfiguration": (404, "The specified object does not have an object lock configuration."),
+    "NoSuchPublicAccessBlockConfiguration": (404, "The public access block configuration was not found."),
+    "NoSuchTagSet": (404, "The tag set does not exist."),
+    "NoSuchUpload": (404, "The specified multipart upload does not exist. It might have been aborted or completed."),
+    "NoSuchVersion": (404, "The version ID specified in the request does not match an existing version."),
+    "NoSuchWebsiteConfiguration": (404, "The specified bucket does not have a website configuration."),
+    "NotImplemented": (501, "A header or operation that you provided implies functionality that is not implemented."),
+    "NotModified": (304, "Not Modified"),
+    "ObjectLockConfigurationNotFoundError": (404, "Object Lock configuration does not exist for this bucket."),
+    "OwnershipControlsNotFoundError": (404, "The bucket ownership controls were not found."),
+    "PreconditionFailed": (412, "At least one of the preconditions that you specified did not hold."),
+    "ReplicationConfigurationNotFoundError": (404, "The replication configuration was not found."),
+    "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
+    "RequestTimeTooSkewed": (403, "The difference between the request time and the server's time is too large."),
+    "RequestTimeout": (400, "Your socket connection to the server was not read from or written to in time."),
+    "ServerSideEncryptionConfigurationNotFoundError": (
+        404,
+        "The server side encryption configuration was not found.",
+    ),
+    "ServiceUnavailable": (503, "Service is unable to handle request."),
+    "SignatureDoesNotMatch": (
+        403,
+        "The request signature that we calculated does not match the signature you provided."
+        " Check your key and signing method.",
+    ),
+    "SlowDown": (503, "Please reduce your request rate."),
+    "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed."),
+    "UnexpectedContent": (400, "This request contains unsupported content."),
+    "UserKeyMustBeSpecified": (400, "The bucket POST request must contain the specified field name."),
+    "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
+    "XMinioStorageFull": (507, "The storage has reached its limit. Delete a few objects to proceed."),  # MinIO's
+}
+
+
+class S3Error(Exception):
+    """An answer that is an error. ``code`` is one of :data:`ERRORS`; ``details`` become further XML elements.
+
+    ``headers`` are response headers that belong to the error (``content-range`` of InvalidRange, say).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        **details: str,
+    ) -> None:
+        status, standard = ERRORS[code]
+        super().__init__(code, message or standard)
+        self.code = code
+        self.status = status
+        self.message = message or standard
+        self.headers = headers or {}
+        self.details = details
+
+    @property
+    def reason(self) -> str:
+        """The HTTP reason phrase of the status."""
+        return HTTPStatus(self.status).phrase

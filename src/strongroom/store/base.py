@@ -1,0 +1,348 @@
+"""The store protocol: what every store (local disk, NAS, another S3) promises to the layer above.
+
+A store keeps, under a bucket and a key, opaque bytes and an opaque *record*, and keeps the two together: a reader sees
+the bytes and the record of one and the same write, the old or the new. It neither knows nor asks what they mean.
+
+What a store must hold, checked by the conformance suite in ``tests/store``:
+
+- Whole or absent: until :meth:`Writer.commit` returns, readers see what was there before; a crash leaves the old or
+  the new object, never a part of one.
+- Durable: what ``commit``, ``complete``, ``delete`` and the others have acknowledged survives a power cut.
+- Conditions are decided atomically with the write, also between processes that share the store.
+- A reader that was opened goes on reading the object it opened, whatever happens to the name meanwhile.
+- Listings are in the order of the keys' UTF-8 bytes.
+
+Keys are ``str`` of 1 to 1,024 bytes in UTF-8, without lone surrogates; whoever calls has checked that. A store that
+cannot hold some key raises :class:`NameRefused`. Times are nanoseconds since the epoch, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+Buffer = bytes | bytearray | memoryview
+
+Record = Mapping[str, bytes]
+"""A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
+
+
+class StoreError(Exception):
+    """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
+
+
+class NoSuchBucket(StoreError):
+    """There is no bucket of this name."""
+
+
+class BucketExists(StoreError):
+    """A bucket of this name is there already."""
+
+
+class BucketNotEmpty(StoreError):
+    """The bucket still holds objects."""
+
+
+class NoSuchObject(StoreError):
+    """There is no object under this key."""
+
+
+class NoSuchUpload(StoreError):
+    """There is no open multipart upload of this id for this bucket and key."""
+
+
+class PartChanged(StoreError):
+    """A part named on completion is not there, or is not the one that was meant: it was uploaded anew meanwhile."""
+
+
+class ConditionFailed(StoreError):
+    """The object under the name is not as the :class:`Condition` asked; nothing was written."""
+
+
+class NameRefused(StoreError):
+    """This store cannot hold an object of this name; the message says why."""
+
+
+class StoreFull(StoreError):
+    """No space (or quota) is left; nothing was written."""
+
+
+class Damaged(StoreError):
+    """What is on the medium is not what was written there; the message names the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold of the name at the moment of the write.
+
+    ``absent``: no object is there. ``identity``: the object that is there has this identity. Neither: no condition.
+    """
+
+    absent: bool = False
+    identity: str | None = None
+
+
+ALWAYS = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket: its name, when it was made, and its settings (name → opaque document)."""
+
+    name: str
+    created: int
+    settings: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as the store knows it.
+
+    ``size`` counts the stored bytes. ``identity`` is chosen by the store: it changes with every write of the name
+    (also when only the record is written) and never comes back. ``modified`` is the time of the last write of bytes.
+    """
+
+    key: str
+    size: int
+    modified: int
+    record: Record
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing: objects and common prefixes, each in order.
+
+    ``next`` is what to pass as ``after`` for the page that follows, or None where this was the last.
+    """
+
+    objects: Sequence[Stored]
+    prefixes: Sequence[str]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An open multipart upload."""
+
+    key: str
+    upload_id: str
+    started: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """One page of open uploads, ordered by key, then by time of start, then by id.
+
+    ``next`` is the (key, upload id) to pass as ``after``, or None. For a common prefix the upload id is "".
+    """
+
+    uploads: Sequence[Upload]
+    prefixes: Sequence[str]
+    next: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an open upload. ``identity`` changes when the part is uploaded anew; ``size`` counts stored bytes."""
+
+    number: int
+    size: int
+    modified: int
+    record: Record
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartPage:
+    """One page of parts in order of their numbers; ``next`` is the number to pass as ``after``, or None."""
+
+    parts: Sequence[Part]
+    next: int | None
+
+
+class Writer(Protocol):
+    """Takes the bytes of one object. Nothing is seen of it before :meth:`commit` returns."""
+
+    async def write(self, data: Buffer) -> None:
+        """Append ``data`` (any length; the caller may reuse the buffer once this returns). Raises StoreFull."""
+        ...
+
+    async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
+        """Make the object whole, durable and visible, in place of what was there.
+
+        Raises ConditionFailed, NoSuchBucket, NameRefused, StoreFull; nothing is left behind then.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Forget what was written. Harmless after commit, and when called twice."""
+        ...
+
+
+class PartWriter(Protocol):
+    """Takes the bytes of one part of an open upload; a part of the same number is replaced on commit."""
+
+    async def write(self, data: Buffer) -> None:
+        """As :meth:`Writer.write`."""
+        ...
+
+    async def commit(self, record: Record) -> Part:
+        """Make the part durable. Raises NoSuchUpload when the upload ended meanwhile."""
+        ...
+
+    async def abort(self) -> None:
+        """As :meth:`Writer.abort`."""
+        ...
+
+
+class Reader(Protocol):
+    """An object that was opened: its bytes stay readable until :meth:`close`, whatever happens to the name."""
+
+    @property
+    def stored(self) -> Stored:
+        """What was opened."""
+        ...
+
+    @property
+    def inline(self) -> bytes | None:
+        """All stored bytes, where the store had them at hand (small objects); else None: use :meth:`stream`."""
+        ...
+
+    async def annex(self) -> bytes:
+        """The annex that was committed with the record, b"" where there was none."""
+        ...
+
+    def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Stored bytes from ``start``, exactly ``length`` of them, in chunks of the store's choosing (up to 1 MiB).
+
+        Raises Damaged when the medium has fewer. The range lies within the object.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of it. Harmless when called twice."""
+        ...
+
+
+class Store(Protocol):
+    """A place for objects. All methods raise NoSuchBucket where the bucket is not there."""
+
+    async def start(self) -> None:
+        """Open what has to be opened, in the process and event loop that will use it."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged and let go of everything."""
+        ...
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket. Raises BucketExists."""
+        ...
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name."""
+        ...
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets, by name."""
+        ...
+
+    async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep a setting of a bucket, or remove it (None)."""
+        ...
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket and its open uploads. Raises BucketNotEmpty."""
+        ...
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    async def writer(self, bucket: str, key: str, size: int | None) -> Writer:
+        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check."""
+        ...
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        """The object under this key. Raises NoSuchObject."""
+        ...
+
+    async def open(self, bucket: str, key: str) -> Reader:
+        """Open the object under this key for reading. Raises NoSuchObject."""
+        ...
+
+    async def copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
+    ) -> Stored:
+        """Put the bytes of an opened object under another name (or its own), with this record; no byte need move."""
+        ...
+
+    async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
+        """Replace the record (and the annex, unless None) of an object; its bytes and ``modified`` stay."""
+        ...
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        """Remove an object; True if there was one. Raises ConditionFailed."""
+        ...
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """Up to ``limit`` objects and common prefixes together, whose names start with ``prefix``.
+
+        Names come after ``after`` ("" for all) in the order of their UTF-8 bytes. With a ``delimiter`` ("" for none),
+        names that hold it behind the prefix are rolled up into one common prefix, up to and with the delimiter; where
+        ``after`` is itself such a common prefix, all names under it are passed over.
+        """
+        ...
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+        """Open a multipart upload, durably. The id has 16 to 64 characters of A-Z, a-z, 0-9, "-" and "_"."""
+        ...
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """The open upload. Raises NoSuchUpload."""
+        ...
+
+    async def part_writer(
+        self, bucket: str, key: str, upload_id: str, number: int, size: int | None
+    ) -> PartWriter:
+        """Begin a part (1 to 10,000). Raises NoSuchUpload."""
+        ...
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """Up to ``limit`` parts whose number is above ``after``. Raises NoSuchUpload."""
+        ...
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes = b"",
+        when: Condition = ALWAYS,
+    ) -> Stored:
+        """Make one object of these parts, in this order, and end the upload; other parts of it are dropped.
+
+        Raises PartChanged, NoSuchUpload, ConditionFailed; the upload stays open then.
+        """
+        ...
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload and drop its parts. Raises NoSuchUpload."""
+        ...
+
+    async def uploads(
+        self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int
+    ) -> UploadPage:
+        """Open uploads, as :meth:`list` has it; ``after`` is a (key, upload id), ("", "") for all.
+
+        With an upload id of "" all uploads of the key in ``after`` are passed over too.
+        """
+        ...
