@@ -43,15 +43,23 @@ class WrappedKeyInvalid(KMSError):
 
 
 @dataclass(frozen=True, slots=True)
-class DataKey:
-    """A data key: ``plaintext`` (32 bytes, secret) and ``wrapped``, the form that may be stored.
+class WrappedKey:
+    """A data key as it may be stored: who wrapped it (``provider``, "static" say), with which master key, and how.
 
-    ``key_id`` is the name of the master key that wrapped it.
+    ``provider`` and ``key_id`` are at most 255 bytes each, ``ciphertext`` at most 65,535.
     """
 
-    plaintext: bytes = field(repr=False)
-    wrapped: bytes
+    provider: str
     key_id: str
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key: ``plaintext`` (32 bytes, secret) and the form that may be stored."""
+
+    plaintext: bytes = field(repr=False)
+    wrapped: WrappedKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,8 @@ class KMS(Protocol):
         """A new data key for each context. Raises KMSError."""
         ...
 
-    async def unwrap(self, wrapped: Sequence[tuple[str, bytes, Context]]) -> Sequence[bytes | KMSError]:
-        """Open wrapped keys, each given as (key id, wrapped, context); for each the plaintext, or why not."""
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        """Open wrapped keys, each with its context; for each the plaintext data key, or why it did not open."""
         ...
 
     async def status(self) -> KMSStatus:

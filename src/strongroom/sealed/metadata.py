@@ -1,0 +1,67 @@
+"""What is recorded of an object beside its bytes: ETag, content headers, user metadata, checksum. Pure values.
+
+Names are those of the HTTP headers, in lower case, values as they came (Latin-1). The names that are ours begin with ":",
+which no header can.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ETAG = ":etag"
+UPLOAD = ":upload"
+CHECKSUM = ":checksum"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChecksum:
+    """A checksum as S3 keeps it: ``algorithm`` ("CRC32C"), ``kind`` ("FULL_OBJECT" or "COMPOSITE"), ``value`` (base64)."""
+
+    algorithm: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a client said of an object, and what was found out on the way.
+
+    ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the multipart
+    upload that made it, or "".
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    checksum: ObjectChecksum | None = None
+    upload: str = ""
+
+    def flat(self) -> dict[str, str]:
+        """One mapping of names to texts; :func:`from_flat` reads it back."""
+        flat = {**self.headers, ETAG: self.etag}
+        if self.checksum:
+            flat[CHECKSUM] = f"{self.checksum.algorithm} {self.checksum.kind} {self.checksum.value}"
+        if self.upload:
+            flat[UPLOAD] = self.upload
+        return flat
+
+
+def from_flat(flat: Mapping[str, str]) -> Metadata:
+    """Read what :meth:`Metadata.flat` gave. Raises ValueError."""
+    checksum = ObjectChecksum(*flat[CHECKSUM].split(" ", 2)) if CHECKSUM in flat else None
+    headers = {name: value for name, value in flat.items() if not name.startswith(":")}
+    return Metadata(headers, flat.get(ETAG, ""), checksum, flat.get(UPLOAD, ""))
+
+
+def encode(metadata: Metadata) -> bytes:
+    """As JSON, for sealing."""
+    return json.dumps(metadata.flat(), separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Metadata:
+    """Read what :func:`encode` gave. Raises ValueError."""
+    flat = json.loads(data)
+    if not isinstance(flat, dict) or not all(isinstance(value, str) for value in flat.values()):
+        raise ValueError("the metadata is damaged")
+    return from_flat(flat)
