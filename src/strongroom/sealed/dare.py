@@ -129,52 +129,60 @@ class Opener:
         self._last_length = size - self._last * PAYLOAD
         self._carry = bytearray()
 
-    def open(self, data: Buffer) -> list[bytes]:
+    def open(self, data: Buffer) -> bytearray:
         """Take the next bytes of the stream, cut anywhere; give the plaintext of the packages that they complete.
 
         Raises StreamInvalid.
         """
-        view = memoryview(data)
-        opened: list[bytes] = []
-        position = 0
+        packages = self._packages(memoryview(data))
+        out = bytearray(sum(len(package) - OVERHEAD for package in packages))
+        target, position = memoryview(out), 0
+        for package in packages:
+            end = position + len(package) - OVERHEAD
+            self._open_package(package, target[position:end])
+            position = end
+        return out
+
+    def _packages(self, view: memoryview) -> list[memoryview]:
+        """Cut whole packages off the carry and ``view``; what is left over becomes the carry."""
+        packages: list[memoryview] = []
+        length, position = self._length(self._sequence), 0
         if self._carry:
-            position = min(self._length() - len(self._carry), len(view))
+            position = min(length - len(self._carry), len(view))
             self._carry += view[:position]
-            if len(self._carry) < self._length():
-                return opened
-            opened.append(self._package(memoryview(bytes(self._carry))))
+            if len(self._carry) < length:
+                return packages
+            packages.append(memoryview(bytes(self._carry)))
             self._carry.clear()
         while position < len(view):
-            length = self._length()
+            length = self._length(self._sequence + len(packages))
             if position + length > len(view):
                 self._carry += view[position:]
                 break
-            opened.append(self._package(view[position : position + length]))
+            packages.append(view[position : position + length])
             position += length
-        return opened
+        return packages
 
-    def _length(self) -> int:
-        if self._sequence > self._last:
+    def _length(self, sequence: int) -> int:
+        if sequence > self._last:
             raise StreamInvalid("the stream is longer than was recorded")
-        return PACKAGE if self._sequence < self._last else self._last_length + OVERHEAD
+        return PACKAGE if sequence < self._last else self._last_length + OVERHEAD
 
-    def _package(self, package: memoryview) -> bytes:
-        last = self._sequence == self._last
+    def _open_package(self, package: memoryview, target: memoryview) -> None:
         version, cipher, length = _ASSOCIATED.unpack_from(package)
         if version != VERSION or length + 1 + OVERHEAD != len(package):
             raise StreamInvalid(f"package {self._sequence} has a damaged header")
         shown = bytes(package[4:HEADER])
         if self._nonces is None:
             self._nonces = _Nonces(bytes([shown[0] & ~_FINAL]) + shown[1:])
-        expected, used = self._nonces.at(self._sequence, last)
+        expected, used = self._nonces.at(self._sequence, self._sequence == self._last)
         if shown != expected:
             raise StreamInvalid(f"package {self._sequence} is out of place or of another stream")
         try:
-            plaintext = self._cipher_for(cipher).decrypt(used, package[HEADER:], package[:4])
+            self._cipher_for(cipher).decrypt_into(used, package[HEADER:], package[:4], target)
         except InvalidTag:
             raise StreamInvalid(f"package {self._sequence} was altered, or sealed with another key") from None
         self._sequence += 1
-        return plaintext
 
     def _cipher_for(self, cipher: int) -> AESGCM | ChaCha20Poly1305:
         if self._aead is None:

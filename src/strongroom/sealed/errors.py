@@ -1,0 +1,27 @@
+"""What the sealed store raises on purpose, beside the errors of the store and of the KMS below it."""
+
+from __future__ import annotations
+
+
+class SealedError(Exception):
+    """Base of the refusals of the sealed store. Messages name objects and keys, never secrets."""
+
+
+class NoKMS(SealedError):
+    """Encryption with a server-side key was asked for, and no KMS is configured."""
+
+
+class CustomerKeyNeeded(SealedError):
+    """The object is encrypted with a key of the client's (SSE-C), and the request brings none."""
+
+
+class CustomerKeyNotApplicable(SealedError):
+    """The request brings a key (SSE-C) for an object that is not encrypted with one."""
+
+
+class CustomerKeyWrong(SealedError):
+    """The key that the request brings does not open the object."""
+
+
+class PreconditionFailed(SealedError):
+    """The object under the name is not as the request demanded (If-Match, If-None-Match)."""

@@ -1,0 +1,121 @@
+"""The keyholder: gets object keys for envelopes, from the KMS or from the client's key. Knows nothing of bytes.
+
+No key outlives the call that asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strongroom.kms.base import KMS, Context, KMSError
+from strongroom.sealed.envelope import EnvelopeInvalid, Header
+from strongroom.sealed.errors import CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong, NoKMS
+from strongroom.sealed.keys import (
+    ExternalKey,
+    KeyRefused,
+    Kind,
+    ObjectKey,
+    new_iv,
+    new_object_key,
+    open_object_key,
+    seal_object_key,
+)
+from strongroom.sealed.policy import Protection
+from strongroom.secret import Secret
+
+
+def object_name(bucket: str, key: str) -> str:
+    """The name that an object key is bound to. Bucket names hold no slash, so it is unambiguous."""
+    return f"{bucket}/{key}"
+
+
+def kms_context(bucket: str, key: str) -> Context:
+    """The context that the KMS binds a data key to (the form of MinIO's 2019 release)."""
+    return {bucket: f"{bucket}/{key}"}
+
+
+class Keyholder:
+    """Makes and opens object keys. ``kms`` may be None: then only SSE-C works."""
+
+    def __init__(self, kms: KMS | None) -> None:
+        self._kms = kms
+
+    @property
+    def has_kms(self) -> bool:
+        """Whether a KMS is configured."""
+        return self._kms is not None
+
+    async def new(self, bucket: str, key: str, protection: Protection, size: int = 0) -> tuple[Header, ObjectKey]:
+        """A new object key for an object, and the header that keeps it. Raises KMSError, NoKMS."""
+        return await self.seal(bucket, key, protection, new_object_key(), size)
+
+    async def seal(
+        self,
+        bucket: str,
+        key: str,
+        protection: Protection,
+        object_key: ObjectKey,
+        size: int,
+        multipart: bool = False,
+    ) -> tuple[Header, ObjectKey]:
+        """Seal an object key for the object of this name. Raises KMSError, NoKMS."""
+        if protection.kind is Kind.SSE_C:
+            assert protection.customer_key is not None
+            external, wrapped = ExternalKey(protection.customer_key.reveal()), None
+        else:
+            (data_key,) = await self._require_kms().generate([kms_context(bucket, key)])
+            external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
+        iv = new_iv()
+        sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
+        return Header(protection.kind, size, iv, sealed, wrapped, multipart=multipart), object_key
+
+    async def open(self, bucket: str, key: str, header: Header, customer_key: Secret | None) -> ObjectKey:
+        """The object key behind a header.
+
+        Raises KMSError, NoKMS; CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong; EnvelopeInvalid where
+        the right data key does not open it.
+        """
+        if header.kind is Kind.SSE_C:
+            if customer_key is None:
+                raise CustomerKeyNeeded(f"{object_name(bucket, key)!r} is encrypted with a key of the client's")
+            return self._open_with_customer_key(bucket, key, header, customer_key)
+        if customer_key is not None:
+            raise CustomerKeyNotApplicable(f"{object_name(bucket, key)!r} is not encrypted with a key of the client's")
+        (opened,) = await self.open_many(bucket, [(key, header)])
+        if isinstance(opened, Exception):
+            raise opened
+        return opened
+
+    async def open_many(
+        self, bucket: str, headers: Sequence[tuple[str, Header]]
+    ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
+        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
+        asked = []
+        for key, header in headers:
+            if header.wrapped is None:
+                raise EnvelopeInvalid(f"the record of {object_name(bucket, key)!r} names no data key")
+            asked.append((header.wrapped, kms_context(bucket, key)))
+        answers = await self._require_kms().unwrap(asked)
+        return [
+            answer if isinstance(answer, KMSError) else _open(ExternalKey(answer), header, object_name(bucket, key))
+            for (key, header), answer in zip(headers, answers, strict=True)
+        ]
+
+    def _open_with_customer_key(self, bucket: str, key: str, header: Header, customer_key: Secret) -> ObjectKey:
+        opened = _open(ExternalKey(customer_key.reveal()), header, object_name(bucket, key))
+        if isinstance(opened, EnvelopeInvalid):
+            # A wrong key and a damaged seal look alike: nothing of the client's key is kept to tell them apart.
+            raise CustomerKeyWrong(f"the key of the request does not open {object_name(bucket, key)!r}")
+        return opened
+
+    def _require_kms(self) -> KMS:
+        if self._kms is None:
+            raise NoKMS("this needs a KMS, and none is configured")
+        return self._kms
+
+
+def _open(external: ExternalKey, header: Header, name: str) -> ObjectKey | EnvelopeInvalid:
+    try:
+        return open_object_key(external, header.sealed_key, header.kind, header.iv, name)
+    except KeyRefused as error:
+        return EnvelopeInvalid(str(error))

@@ -1,0 +1,85 @@
+"""What the sealed store tells of an object, and the rules for its ETag. Values and pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.metadata import ObjectChecksum
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object, as HEAD shows it.
+
+    ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id`` names the
+    master key (SSE-S3), or is "". ``upload``: the id of the multipart upload that made it, or "".
+    """
+
+    key: str
+    size: int
+    modified: int
+    etag: str
+    kind: Kind
+    identity: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    checksum: ObjectChecksum | None = None
+    key_id: str = ""
+    multipart: bool = False
+    tag_count: int = 0
+    upload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An object, as a listing shows it."""
+
+    key: str
+    size: int
+    modified: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a listing; ``next`` is what to pass as ``after`` for the page that follows, or None."""
+
+    objects: Sequence[Summary]
+    prefixes: Sequence[str]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold of the name for a write: its object has the ETag ``if_match``; there is none (``if_none_match``)."""
+
+    if_match: str | None = None
+    if_none_match: bool = False
+
+
+NO_PRECONDITION = Precondition()
+
+
+def opaque_etag(kind: Kind, parts: int = 0) -> str:
+    """An ETag that says nothing of the content.
+
+    Ends in "-N" where the object has ``parts``; otherwise in "-1" unless the client knows from SSE-C that it is no MD5.
+    """
+    if parts:
+        suffix = f"-{parts}"
+    else:
+        suffix = "" if kind is Kind.SSE_C else "-1"
+    return os.urandom(16).hex() + suffix
+
+
+def stand_in_etag(identity: str) -> str:
+    """An ETag for an object whose own cannot be read now: steady, opaque, never taken for an MD5."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:32] + "-1"
+
+
+def multipart_etag(digests: Sequence[bytes]) -> str:
+    """The ETag of a multipart object: the MD5 of the parts' MD5s, "-", the number of parts."""
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"

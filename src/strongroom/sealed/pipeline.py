@@ -1,0 +1,131 @@
+"""The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
+
+A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: while one is hashed in
+one thread, it is sealed in another and written, and the next one arrives. At most two blocks and one sealed block are
+held at any time, which bounds the memory of an upload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+from strongroom.sealed.dare import PAYLOAD, Sealer, sealed_size
+
+BLOCK = 16 * PAYLOAD
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Hasher(Protocol):
+    """Anything that wants to see all bytes of a body, in order; called from worker threads, one at a time."""
+
+    def update(self, data: Buffer, /) -> object:
+        """Take the next bytes."""
+        ...
+
+
+class Sink(Protocol):
+    """Where the stored bytes go: a store's writer."""
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next stored bytes."""
+        ...
+
+
+class BodyPipeline:
+    """Takes a body in pieces; seals it if it is given a sealer; writes it to a sink.
+
+    ``md5``: whether the MD5 of the plaintext is wanted. ``hashers`` see the plaintext too.
+    """
+
+    def __init__(self, pool: Executor, sink: Sink, sealer: Sealer | None, md5: bool, hashers: Sequence[Hasher]) -> None:
+        self._pool = pool
+        self._sink = sink
+        self._sealer = sealer
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._hashers = hashers
+        self._pending: list[Buffer] = []
+        self._pending_size = 0
+        self._job: asyncio.Task[None] | None = None
+        self._out: bytearray | None = None
+        self.size = 0
+        """Bytes of plaintext taken so far."""
+
+    @property
+    def md5(self) -> bytes | None:
+        """The MD5 of the plaintext, after :meth:`finish`, where it was wanted."""
+        return self._md5.digest() if self._md5 else None
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next piece, of any length; it is kept, so the caller must not change it afterwards."""
+        self.size += len(data)
+        while self._pending_size + len(data) > BLOCK:  # a full block stays until more comes: it might be the last
+            view, room = memoryview(data), BLOCK - self._pending_size
+            if room:
+                self._pending.append(view[:room])
+            data = view[room:]
+            await self._dispatch(final=False)
+        self._pending.append(data)
+        self._pending_size += len(data)
+
+    async def finish(self) -> None:
+        """No more comes: see everything hashed, sealed and written."""
+        if self._job is None and self._pending_size <= PAYLOAD:
+            block = self._take()
+            self._hash(block)
+            if block:
+                await self._sink.write(self._sealer.seal(block, final=True) if self._sealer else block)
+            return
+        await self._dispatch(final=True)
+        assert self._job is not None
+        await self._job
+
+    async def abort(self) -> None:
+        """Stop the work that is under way, if any."""
+        if self._job is not None and not self._job.done():
+            self._job.cancel()
+            await asyncio.wait([self._job])
+        elif self._job is not None:
+            self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
+
+    def _take(self) -> Buffer:
+        block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending, self._pending_size = [], 0
+        return block
+
+    async def _dispatch(self, final: bool) -> None:
+        block = self._take()
+        if self._job is not None:
+            await self._job
+        self._job = asyncio.create_task(self._process(block, final))
+
+    async def _process(self, block: Buffer, final: bool) -> None:
+        loop = asyncio.get_running_loop()
+        if self._md5 is None and not self._hashers:
+            await self._store(block, final)
+            return
+        hashing = loop.run_in_executor(self._pool, self._hash, block)
+        try:
+            await self._store(block, final)
+        finally:
+            await hashing
+
+    async def _store(self, block: Buffer, final: bool) -> None:
+        if self._sealer is None:
+            await self._sink.write(block)
+            return
+        if self._out is None:
+            self._out = bytearray(sealed_size(BLOCK))
+        loop = asyncio.get_running_loop()
+        length = await loop.run_in_executor(self._pool, self._sealer.seal_into, block, final, self._out)
+        await self._sink.write(memoryview(self._out)[:length])
+
+    def _hash(self, block: Buffer) -> None:
+        if self._md5 is not None:
+            self._md5.update(block)
+        for hasher in self._hashers:
+            hasher.update(block)

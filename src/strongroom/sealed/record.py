@@ -1,0 +1,90 @@
+"""Records: what the store keeps with the bytes of an object, made and read. Pure.
+
+A plain object's record holds its metadata as they are, name by name. An encrypted object's record holds ``:sse``, the header
+of its envelope, and ``:sealed``, the metadata in a box. ``:tags…`` are kept apart (see :mod:`strongroom.sealed.tags`),
+since they change without the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from strongroom.sealed import metadata as metadata_codec
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
+from strongroom.sealed.keys import RecordKey
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.parts import PartEntry, decode_parts, encode_parts
+
+Record = Mapping[str, bytes]
+
+SSE = ":sse"
+SEALED = ":sealed"
+TAGS = ":tags"
+MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
+
+_METADATA = b"metadata"
+_PARTS = b"parts"
+
+
+def header_of(record: Record) -> Header | None:
+    """The header of an encrypted object's record, None for a plain one. Raises EnvelopeInvalid."""
+    encoded = record.get(SSE)
+    if encoded is not None:
+        return decode_header(encoded)
+    if SEALED in record:
+        raise EnvelopeInvalid("the record has lost its header")
+    return None
+
+
+def sealed_record(header: Header, key: RecordKey, metadata: Metadata) -> dict[str, bytes]:
+    """The record of an encrypted object."""
+    encoded = header.encode()
+    return {SSE: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
+
+
+def open_record(record: Record, key: RecordKey) -> Metadata:
+    """The metadata of an encrypted object. Raises EnvelopeInvalid."""
+    content = open_box(key, _METADATA, record[SSE], record.get(SEALED, b""))
+    try:
+        return metadata_codec.decode(content)
+    except (ValueError, TypeError) as error:
+        raise EnvelopeInvalid("the record is damaged") from error
+
+
+def plain_record(metadata: Metadata, multipart: bool = False) -> dict[str, bytes]:
+    """The record of a plain object."""
+    record = {name: value.encode("latin-1") for name, value in metadata.flat().items()}
+    if multipart:
+        record[MULTIPART] = b""
+    return record
+
+
+def read_plain(record: Record) -> Metadata:
+    """The metadata of a plain object. Raises EnvelopeInvalid."""
+    flat = {
+        name: value.decode("latin-1")
+        for name, value in record.items()
+        if not name.startswith(TAGS) and name != MULTIPART
+    }
+    try:
+        return metadata_codec.from_flat(flat)
+    except (ValueError, TypeError) as error:
+        raise EnvelopeInvalid("the record is damaged") from error
+
+
+def seal_parts(header: Header, key: RecordKey, parts: list[PartEntry]) -> bytes:
+    """The annex of an encrypted multipart object."""
+    return seal_box(key, _PARTS, header.encode(), encode_parts(parts))
+
+
+def open_parts(header: Header, key: RecordKey, annex: bytes) -> list[PartEntry]:
+    """The part table in the annex of an encrypted multipart object. Raises EnvelopeInvalid."""
+    return read_parts(open_box(key, _PARTS, header.encode(), annex))
+
+
+def read_parts(table: bytes) -> list[PartEntry]:
+    """A part table that stands in the clear. Raises EnvelopeInvalid."""
+    try:
+        return decode_parts(table)
+    except ValueError as error:
+        raise EnvelopeInvalid("the part table is damaged") from error

@@ -1,0 +1,431 @@
+"""The sealed store: objects whose bytes and metadata are encrypted on the way into a store and opened on the way out.
+
+It decides how (:mod:`~strongroom.sealed.policy`), gets the keys (:mod:`~strongroom.sealed.keyholder`), and keeps the rule
+that nothing which was to be encrypted reaches the store in plaintext. Multipart uploads are in
+:mod:`~strongroom.sealed.uploads`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from strongroom.kms.base import KMS, KMSError
+from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
+from strongroom.sealed.envelope import EnvelopeInvalid, Header
+from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
+from strongroom.sealed.keyholder import Keyholder, object_name
+from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.objects import (
+    NO_PRECONDITION,
+    Listing,
+    ObjectInfo,
+    Precondition,
+    Summary,
+    opaque_etag,
+    stand_in_etag,
+)
+from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
+from strongroom.sealed.policy import Protection, decide
+from strongroom.sealed.reading import PlainBody, SealedBody, extents_of
+from strongroom.sealed.record import (
+    MULTIPART,
+    header_of,
+    open_parts,
+    open_record,
+    plain_record,
+    read_parts,
+    read_plain,
+    seal_parts,
+    sealed_record,
+)
+from strongroom.sealed.tags import open_tags, seal_tags, tag_count, without_tags
+from strongroom.sealed.writing import Description, ObjectWriter, info_of
+from strongroom.secret import Secret
+from strongroom.store.base import (
+    ALWAYS,
+    Bucket,
+    Condition,
+    ConditionFailed,
+    Damaged,
+    Reader,
+    Store,
+    Stored,
+)
+
+_ENCRYPTION = "encryption"
+_REMEMBERED_ETAGS = 100_000
+
+
+class OpenObject:
+    """An object that was opened for reading."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        bucket: str,
+        reader: Reader,
+        info: ObjectInfo,
+        sealing: tuple[Header, ObjectKey] | None,
+    ) -> None:
+        self._pool = pool
+        self._bucket = bucket
+        self._parts: Sequence[PartEntry] | None = None
+        self.reader = reader
+        self.info = info
+        self.sealing = sealing
+
+    async def parts(self) -> Sequence[PartEntry]:
+        """The part table of a multipart object; empty for others. Raises Damaged."""
+        if self._parts is None:
+            self._parts = await self._read_parts() if self.info.multipart else []
+        return self._parts
+
+    async def body(self) -> PlainBody | SealedBody:
+        """Its bytes. Raises Damaged."""
+        if self.sealing is None:
+            return PlainBody(self.reader)
+        parts = await self.parts() if self.info.multipart else None
+        extents = extents_of(self.sealing[1], self.info.size, parts)
+        return SealedBody(self._pool, self.reader, extents, object_name(self._bucket, self.info.key))
+
+    async def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
+        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""
+        body = await self.body()
+        async for chunk in body.stream(start, length):
+            yield chunk
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await self.reader.close()
+
+    async def _read_parts(self) -> list[PartEntry]:
+        annex = await self.reader.annex()
+        try:
+            if self.sealing is None:
+                parts = read_parts(annex)
+            else:
+                header, object_key = self.sealing
+                parts = open_parts(header, record_key(object_key), annex)
+        except EnvelopeInvalid as error:
+            raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
+        if sum(part.size for part in parts) != self.info.size:
+            raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: its parts do not add up to its size")
+        return parts
+
+
+class SealedStore:
+    """Objects, encrypted as asked, in a store.
+
+    ``compat``: ETags of SSE-S3 and plain objects are MD5s; without it they are opaque, and no MD5 is computed.
+    ``upload_secret`` seals what an open SSE-C upload needs between requests (see :mod:`~strongroom.sealed.uploads`).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        kms: KMS | None,
+        *,
+        auto_encrypt: bool = False,
+        compat: bool = True,
+        upload_secret: Secret,
+    ) -> None:
+        from strongroom.sealed.uploads import Uploads  # it needs this class, too
+
+        self.store = store
+        self.keyholder = Keyholder(kms)
+        self.pool = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="sealed")
+        self.uploads = Uploads(self, upload_secret)
+        self._kms = kms
+        self._auto_encrypt = auto_encrypt
+        self._compat = compat
+        self._etags: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+
+    async def start(self) -> None:
+        """Begin, in the process and event loop that will use it."""
+        await self.store.start()
+        if self._kms is not None:
+            await self._kms.start()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        if self._kms is not None:
+            await self._kms.stop()
+        await self.store.stop()
+        self.pool.shutdown(wait=False)
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket. Raises BucketExists."""
+        return await self.store.create_bucket(name)
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name. Raises NoSuchBucket."""
+        return await self.store.bucket(name)
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets, by name."""
+        return await self.store.buckets()
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
+        await self.store.delete_bucket(name)
+
+    async def default_encryption(self, bucket: str) -> Kind | None:
+        """How the bucket encrypts what does not say: SSE_S3, or None."""
+        return _default_of(await self.store.bucket(bucket))
+
+    async def set_default_encryption(self, bucket: str, kind: Kind | None) -> None:
+        """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""
+        if kind is not None:
+            decide(Protection(kind), None, False, self.keyholder.has_kms)
+        await self.store.set_bucket(bucket, _ENCRYPTION, kind.name.encode() if kind is not None else None)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def protection(self, bucket: str, asked: Protection | None) -> Protection:
+        """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS."""
+        default = _default_of(await self.store.bucket(bucket))
+        return decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
+
+    def opaque(self, kind: Kind) -> bool:
+        """Whether the ETag of an object of this kind is opaque."""
+        return kind is Kind.SSE_C or not self._compat
+
+    async def begin(
+        self,
+        bucket: str,
+        key: str,
+        asked: Protection | None,
+        size: int | None,
+        *,
+        md5: bool = False,
+        hashers: Sequence[Hasher] = (),
+    ) -> ObjectWriter:
+        """Begin an object of ``size`` bytes, where that is known; ``md5`` and ``hashers`` as BodyPipeline has them.
+
+        Raises NoSuchBucket, NoKMS, KMSError, NameRefused.
+        """
+        protection = await self.protection(bucket, asked)
+        sealing = sealer = None
+        if protection.kind is not Kind.PLAIN:
+            sealing = await self.keyholder.new(bucket, key, protection)
+            sealer = Sealer(sealing[1], new_nonce())
+            size = None if size is None else sealed_size(size)
+        opaque = self.opaque(protection.kind)
+        writer = await self.store.writer(bucket, key, size)
+        pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
+
+        async def resolve(precondition: Precondition) -> Condition:
+            return await self.condition(bucket, key, precondition)
+
+        return ObjectWriter(key, pipeline, writer, sealing, opaque, resolve)
+
+    async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
+        """What the store must check for a precondition to hold. Raises PreconditionFailed; NoSuchObject (If-Match)."""
+        if precondition.if_none_match:
+            return Condition(absent=True)
+        if precondition.if_match is None:
+            return ALWAYS
+        stored = await self.store.head(bucket, key)
+        if precondition.if_match not in ("*", await self._etag(bucket, stored)):
+            raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
+        return Condition(identity=stored.identity)
+
+    def shareable(self, source: OpenObject, protection: Protection) -> bool:
+        """Whether a copy can have the stored bytes of its source, sealed for its own name, instead of bytes of its own."""
+        if (source.sealing is None) != (protection.kind is Kind.PLAIN):
+            return False
+        source_opaque = source.info.kind is Kind.SSE_C or bool(source.sealing and source.sealing[0].etag)
+        return self.opaque(protection.kind) or not source_opaque
+
+    async def share(
+        self,
+        source: OpenObject,
+        bucket: str,
+        key: str,
+        protection: Protection,
+        description: Description,
+        precondition: Precondition = NO_PRECONDITION,
+    ) -> ObjectInfo:
+        """Put the bytes of a :meth:`shareable` source under a name, without moving them.
+
+        Raises as :meth:`begin` and ObjectWriter.commit do.
+        """
+        parts = list(await source.parts())
+        opaque = self.opaque(protection.kind)
+        etag = opaque_etag(protection.kind, len(parts)) if opaque else source.info.etag
+        metadata = Metadata(description.headers, etag, description.checksum)
+        annex, key_id = b"", ""
+        if source.sealing is None:
+            record = plain_record(metadata, multipart=bool(parts))
+            annex = await source.reader.annex()
+        else:
+            size, object_key = source.info.size, source.sealing[1]
+            header, _ = await self.keyholder.seal(bucket, key, protection, object_key, size, source.info.multipart)
+            header = header.resized(size, etag if opaque else "")
+            record = sealed_record(header, record_key(object_key), metadata)
+            annex = seal_parts(header, record_key(object_key), parts) if parts else b""
+            key_id = header.wrapped.key_id if header.wrapped else ""
+        record.update(description.tags or {})
+        when = await self.condition(bucket, key, precondition)
+        stored = await self.store.copy(source.reader, bucket, key, record, annex, when)
+        return info_of(stored, source.info.size, metadata, protection.kind, key_id, bool(parts))
+
+    async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
+        """Remove an object; True if there was one. Raises as :meth:`condition` does, ConditionFailed."""
+        return await self.store.delete(bucket, key, await self.condition(bucket, key, precondition))
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def head(self, bucket: str, key: str, customer_key: Secret | None = None) -> ObjectInfo:
+        """What is known of an object. Raises NoSuchBucket, NoSuchObject, KMSError, SealedError, Damaged."""
+        info, _ = await self._describe(bucket, await self.store.head(bucket, key), customer_key)
+        return info
+
+    async def open(self, bucket: str, key: str, customer_key: Secret | None = None) -> OpenObject:
+        """Open an object for reading. Raises as :meth:`head`."""
+        reader = await self.store.open(bucket, key)
+        try:
+            info, sealing = await self._describe(bucket, reader.stored, customer_key)
+        except BaseException:
+            await reader.close()
+            raise
+        return OpenObject(self.pool, bucket, reader, info, sealing)
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
+        """One page of a listing, as Store.list has it. Where the KMS says no, ETags are stand-ins."""
+        page = await self.store.list(bucket, prefix, delimiter, after, limit)
+        etags = await self._etags_of(bucket, page.objects)
+        summaries = [
+            Summary(stored.key, _plaintext_size(stored), stored.modified, etag)
+            for stored, etag in zip(page.objects, etags, strict=True)
+        ]
+        return Listing(summaries, page.prefixes, page.next)
+
+    async def _describe(
+        self, bucket: str, stored: Stored, customer_key: Secret | None
+    ) -> tuple[ObjectInfo, tuple[Header, ObjectKey] | None]:
+        name = object_name(bucket, stored.key)
+        tags = tag_count(stored.record)
+        try:
+            header = header_of(stored.record)
+            if header is None:
+                if customer_key is not None:
+                    raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
+                metadata, multipart = read_plain(stored.record), MULTIPART in stored.record
+                return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
+            object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
+            metadata = open_record(stored.record, record_key(object_key))
+        except EnvelopeInvalid as error:
+            raise Damaged(f"{name!r}: {error}") from error
+        key_id = header.wrapped.key_id if header.wrapped else ""
+        info = info_of(stored, header.size, metadata, header.kind, key_id, header.multipart, tags)
+        return info, (header, object_key)
+
+    # -- ETags -----------------------------------------------------------------------------------------------------
+
+    async def _etag(self, bucket: str, stored: Stored) -> str:
+        (etag,) = await self._etags_of(bucket, [stored], strict=True)
+        return etag
+
+    async def _etags_of(self, bucket: str, objects: Sequence[Stored], strict: bool = False) -> Sequence[str]:
+        """The ETags of objects, with one call to the KMS for all that are sealed and not remembered.
+
+        An ETag that cannot be read is a stand-in, or raises if ``strict``.
+        """
+        etags: list[str] = []
+        sealed: list[tuple[int, Header]] = []
+        for index, stored in enumerate(objects):
+            known = self._known_etag(bucket, stored)
+            if isinstance(known, Header):
+                sealed.append((index, known))
+            etags.append(stand_in_etag(stored.identity) if isinstance(known, Header) else known)
+        if not sealed:
+            return etags
+        try:
+            keys = await self.keyholder.open_many(bucket, [(objects[i].key, header) for i, header in sealed])
+        except (KMSError, EnvelopeInvalid):
+            if strict:
+                raise
+            return etags
+        for (index, _), object_key in zip(sealed, keys, strict=True):
+            etag = self._open_etag(bucket, objects[index], object_key, strict)
+            etags[index] = etag or etags[index]
+        return etags
+
+    def _known_etag(self, bucket: str, stored: Stored) -> str | Header:
+        """An ETag that stands in the clear or is remembered; else the header of the envelope that holds it."""
+        remembered = self._etags.get((bucket, stored.key, stored.identity))
+        if remembered is not None:
+            return remembered
+        try:
+            header = header_of(stored.record)
+            if header is None:
+                return read_plain(stored.record).etag
+        except EnvelopeInvalid:
+            return stand_in_etag(stored.identity)
+        return header.etag or header
+
+    def _open_etag(self, bucket: str, stored: Stored, object_key: ObjectKey | Exception, strict: bool) -> str | None:
+        try:
+            if isinstance(object_key, Exception):
+                raise object_key
+            etag = open_record(stored.record, record_key(object_key)).etag
+        except (KMSError, EnvelopeInvalid):
+            if strict:
+                raise
+            return None
+        self._etags[bucket, stored.key, stored.identity] = etag
+        if len(self._etags) > _REMEMBERED_ETAGS:
+            self._etags.popitem(last=False)
+        return etag
+
+    # -- tags ------------------------------------------------------------------------------------------------------
+
+    async def seal_tags(self, bucket: str, key: str, kind: Kind, tags: str, count: int) -> Mapping[str, bytes]:
+        """Tags for a Description: entries of the record of an object of this name. Raises KMSError."""
+        return await seal_tags(self.keyholder, bucket, key, kind, tags, count)
+
+    async def tags(self, bucket: str, key: str) -> str:
+        """The tags of an object, as a query string. Raises NoSuchObject, KMSError, Damaged."""
+        return await self.tags_of(bucket, await self.store.head(bucket, key))
+
+    async def tags_of(self, bucket: str, stored: Stored) -> str:
+        """As :meth:`tags`, of an object at hand."""
+        try:
+            return await open_tags(self.keyholder, bucket, stored.key, stored.record)
+        except EnvelopeInvalid as error:
+            raise Damaged(f"the tags of {object_name(bucket, stored.key)!r}: {error}") from error
+
+    async def set_tags(self, bucket: str, key: str, tags: str, count: int) -> None:
+        """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
+        while True:
+            stored = await self.store.head(bucket, key)
+            header = header_of(stored.record)
+            kind = header.kind if header else Kind.PLAIN
+            sealed = await self.seal_tags(bucket, key, kind, tags, count)
+            record = {**without_tags(stored.record), **sealed}
+            try:
+                await self.store.rewrite(bucket, key, record, None, Condition(identity=stored.identity))
+            except ConditionFailed:
+                continue  # the object was written meanwhile: these tags are for what is there now
+            return
+
+
+def _default_of(bucket: Bucket) -> Kind | None:
+    name = bucket.settings.get(_ENCRYPTION)
+    return Kind[name.decode()] if name else None
+
+
+def _plaintext_size(stored: Stored) -> int:
+    try:
+        header = header_of(stored.record)
+    except EnvelopeInvalid:
+        return stored.size
+    return header.size if header else stored.size

@@ -1,0 +1,65 @@
+"""Object tags in a record: sealed apart from the object, since they are set without its key.
+
+Tags of an encrypted object have an envelope of their own under the KMS's master key, also where the object's key is the
+client's. Without a KMS (SSE-C alone), they stand in the clear; ``docs/security.md`` says so. Their number stands in the
+clear, because every GET shows it.
+"""
+
+from __future__ import annotations
+
+from strongroom.sealed.envelope import EnvelopeInvalid, decode_header, open_box, seal_box
+from strongroom.sealed.keyholder import Keyholder
+from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.record import Record
+
+TAGS = ":tags"
+TAGS_SSE = ":tags-sse"
+TAGS_COUNT = ":tags-count"
+
+_NAMES = (TAGS, TAGS_SSE, TAGS_COUNT)
+_PURPOSE = b"tags"
+
+
+async def seal_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, tags: str, count: int) -> dict[str, bytes]:
+    """The entries of a record that keep ``tags`` (a query string of ``count`` pairs); none for "". Raises KMSError."""
+    if not tags:
+        return {}
+    shown = {TAGS_COUNT: str(count).encode()}
+    if kind is Kind.PLAIN or not keyholder.has_kms:
+        return {TAGS: tags.encode(), **shown}
+    header, tags_key = await keyholder.new(bucket, key, SSE_S3)
+    encoded = header.encode()
+    return {
+        TAGS_SSE: encoded,
+        TAGS: seal_box(record_key(tags_key), _PURPOSE, encoded, tags.encode()),
+        **shown,
+    }
+
+
+async def open_tags(keyholder: Keyholder, bucket: str, key: str, record: Record) -> str:
+    """The tags in a record, "" where there are none. Raises KMSError, EnvelopeInvalid."""
+    content = record.get(TAGS, b"")
+    encoded = record.get(TAGS_SSE)
+    if encoded is not None:
+        tags_key = await keyholder.open(bucket, key, decode_header(encoded), None)
+        content = open_box(record_key(tags_key), _PURPOSE, encoded, content)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise EnvelopeInvalid("the tags are damaged") from error
+
+
+def tag_entries(record: Record) -> dict[str, bytes]:
+    """The entries of a record that keep its tags, as they are."""
+    return {name: record[name] for name in _NAMES if name in record}
+
+
+def without_tags(record: Record) -> dict[str, bytes]:
+    """A record without its tags."""
+    return {name: value for name, value in record.items() if name not in _NAMES}
+
+
+def tag_count(record: Record) -> int:
+    """How many tags a record keeps."""
+    return int(record.get(TAGS_COUNT, b"0"))

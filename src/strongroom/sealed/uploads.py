@@ -1,0 +1,263 @@
+"""Multipart uploads of the sealed store.
+
+The object key is made when the upload is opened; each part is a stream of its own under a key derived from it. What is
+recorded of a part (its size, its stream's nonce, ETag, checksum) is sealed under the record key and bound to the upload.
+
+An SSE-C upload is completed, and its parts are listed, without the client's key, as S3 has it. The record key (which opens
+no data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and goes with the
+upload. Gateways that share uploads share that secret.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from strongroom.sealed.dare import Sealer, new_nonce, plaintext_size, sealed_size
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, open_box, seal_box
+from strongroom.sealed.errors import CustomerKeyNotApplicable
+from strongroom.sealed.keyholder import object_name
+from strongroom.sealed.keys import Kind, RecordKey, new_object_key, part_key, record_key
+from strongroom.sealed.metadata import Metadata, ObjectChecksum
+from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, multipart_etag, opaque_etag
+from strongroom.sealed.parts import PartEntry, encode_parts
+from strongroom.sealed.pipeline import BodyPipeline, Hasher
+from strongroom.sealed.policy import Protection
+from strongroom.sealed.record import (
+    header_of,
+    open_record,
+    plain_record,
+    read_parts,
+    read_plain,
+    seal_parts,
+    sealed_record,
+)
+from strongroom.sealed.tags import tag_count, tag_entries
+from strongroom.sealed.writing import Description, SealedPartWriter, info_of
+from strongroom.secret import Secret
+from strongroom.store.base import Damaged, Part, Upload, UploadPage
+
+if TYPE_CHECKING:
+    from strongroom.sealed.store import SealedStore
+
+_PART = ":part"
+_STATE = ":state"
+_PART_PURPOSE = b"part"
+_STATE_PURPOSE = b"strongroom v1 upload state\0"
+_NO_NONCE = bytes(12)
+_NONCE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """An open upload. ``checksum`` says which one was announced, with an empty value; None for none."""
+
+    key: str
+    upload_id: str
+    started: int
+    kind: Kind
+    key_id: str
+    checksum: ObjectChecksum | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A part of an open upload."""
+
+    entry: PartEntry
+    modified: int
+    stored: Part
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An upload with what is needed to read and write its records; ``key`` is None where it is plain."""
+
+    upload: Upload
+    header: Header | None
+    key: RecordKey | None
+    metadata: Metadata
+
+
+class Uploads:
+    """The multipart uploads of a sealed store."""
+
+    def __init__(self, sealed: SealedStore, secret: Secret) -> None:
+        self._sealed = sealed
+        self._state_key = hmac.digest(secret.reveal(), _STATE_PURPOSE, "sha256")
+
+    async def create(self, bucket: str, key: str, asked: Protection | None, description: Description) -> UploadInfo:
+        """Open an upload. ``description.checksum`` announces algorithm and kind. Raises as SealedStore.begin does."""
+        protection = await self._sealed.protection(bucket, asked)
+        metadata = Metadata(description.headers, checksum=description.checksum)
+        header = None
+        if protection.kind is Kind.PLAIN:
+            record = plain_record(metadata)
+        else:
+            keyholder = self._sealed.keyholder
+            header, object_key = await keyholder.seal(bucket, key, protection, new_object_key(), 0, multipart=True)
+            record = sealed_record(header, record_key(object_key), metadata)
+            if protection.kind is Kind.SSE_C:
+                record[_STATE] = self._seal_state(object_name(bucket, key), header, record_key(object_key))
+        record.update(description.tags or {})
+        upload = await self._sealed.store.create_upload(bucket, key, record)
+        return _info(upload, header, metadata)
+
+    async def get(self, bucket: str, key: str, upload_id: str) -> UploadInfo:
+        """An open upload. Raises NoSuchUpload, KMSError, Damaged."""
+        opened = await self._open(bucket, key, upload_id)
+        return _info(opened.upload, opened.header, opened.metadata)
+
+    async def begin_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        size: int | None,
+        *,
+        customer_key: Secret | None = None,
+        md5: bool = False,
+        hashers: Sequence[Hasher] = (),
+    ) -> SealedPartWriter:
+        """Begin a part. Raises NoSuchUpload, KMSError, CustomerKey…, Damaged."""
+        store = self._sealed.store
+        upload = await store.upload(bucket, key, upload_id)
+        try:
+            header = header_of(upload.record)
+            if header is None:
+                if customer_key is not None:
+                    raise CustomerKeyNotApplicable(f"the upload of {key!r} is not encrypted with a key of the client's")
+                sealer, nonce, kind, secret = None, _NO_NONCE, Kind.PLAIN, None
+            else:
+                object_key = await self._sealed.keyholder.open(bucket, key, header, customer_key)
+                nonce, kind, secret = new_nonce(), header.kind, record_key(object_key)
+                sealer = Sealer(part_key(object_key, number), nonce)
+                size = None if size is None else sealed_size(size)
+        except EnvelopeInvalid as error:
+            raise Damaged(f"the upload of {object_name(bucket, key)!r}: {error}") from error
+        opaque = self._sealed.opaque(kind)
+        writer = await store.part_writer(bucket, key, upload_id, number, size)
+        pipeline = BodyPipeline(self._sealed.pool, writer, sealer, md5 or not opaque, hashers)
+
+        def encode(entry: PartEntry) -> dict[str, bytes]:
+            return {_PART: _encode_part(entry, header, secret)}
+
+        stand_in = os.urandom(16) if opaque else None
+        return SealedPartWriter(number, pipeline, writer, kind, nonce, stand_in, encode)
+
+    async def parts(
+        self, bucket: str, key: str, upload_id: str, after: int, limit: int
+    ) -> tuple[UploadInfo, Sequence[PartInfo], int | None]:
+        """The upload, its parts behind number ``after``, and the number to go on after, or None.
+
+        Raises NoSuchUpload, KMSError, Damaged.
+        """
+        opened = await self._open(bucket, key, upload_id)
+        page = await self._sealed.store.parts(bucket, key, upload_id, after, limit)
+        parts = [self._part(bucket, opened, part) for part in page.parts]
+        return _info(opened.upload, opened.header, opened.metadata), parts, page.next
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartInfo],
+        checksum: ObjectChecksum | None,
+        precondition: Precondition = NO_PRECONDITION,
+    ) -> ObjectInfo:
+        """Make one object of these parts, in this order.
+
+        Raises PartChanged, NoSuchUpload, PreconditionFailed, ConditionFailed, NoSuchObject (If-Match), KMSError, Damaged.
+        """
+        opened = await self._open(bucket, key, upload_id)
+        header, secret = opened.header, opened.key
+        kind = header.kind if header else Kind.PLAIN
+        entries = [part.entry for part in parts]
+        size = sum(entry.size for entry in entries)
+        opaque = self._sealed.opaque(kind)
+        etag = opaque_etag(kind, len(entries)) if opaque else multipart_etag([entry.md5 for entry in entries])
+        metadata = replace(opened.metadata, etag=etag, checksum=checksum, upload=upload_id)
+        if header is None or secret is None:
+            record, annex = plain_record(metadata, multipart=True), encode_parts(entries)
+        else:
+            header = header.resized(size, etag if opaque else "")
+            record, annex = sealed_record(header, secret, metadata), seal_parts(header, secret, entries)
+        record.update(tag_entries(opened.upload.record))
+        when = await self._sealed.condition(bucket, key, precondition)
+        stored_parts = [part.stored for part in parts]
+        stored = await self._sealed.store.complete(bucket, key, upload_id, stored_parts, record, annex, when)
+        key_id = header.wrapped.key_id if header and header.wrapped else ""
+        return info_of(stored, size, metadata, kind, key_id, multipart=True, tags=tag_count(record))
+
+    async def abort(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload and drop its parts. Raises NoSuchUpload."""
+        await self._sealed.store.abort_upload(bucket, key, upload_id)
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """Open uploads, as Store.uploads has them."""
+        return await self._sealed.store.uploads(bucket, prefix, delimiter, after, limit)
+
+    async def _open(self, bucket: str, key: str, upload_id: str) -> _Opened:
+        upload = await self._sealed.store.upload(bucket, key, upload_id)
+        name = object_name(bucket, key)
+        try:
+            header = header_of(upload.record)
+            if header is None:
+                return _Opened(upload, None, None, read_plain(upload.record))
+            if header.kind is Kind.SSE_C:
+                secret = self._open_state(name, header, upload.record.get(_STATE, b""))
+            else:
+                secret = record_key(await self._sealed.keyholder.open(bucket, key, header, None))
+            return _Opened(upload, header, secret, open_record(upload.record, secret))
+        except EnvelopeInvalid as error:
+            raise Damaged(f"the upload of {name!r}: {error}") from error
+
+    def _part(self, bucket: str, opened: _Opened, part: Part) -> PartInfo:
+        encoded = part.record.get(_PART, b"")
+        try:
+            if opened.header is not None and opened.key is not None:
+                encoded = open_box(opened.key, _PART_PURPOSE, opened.header.encode(), encoded)
+            (entry,) = read_parts(encoded)
+            size = part.size if opened.header is None else plaintext_size(part.size)
+            if (entry.number, entry.size) != (part.number, size):
+                raise EnvelopeInvalid("its record is that of another part")
+        except (EnvelopeInvalid, ValueError) as error:
+            name = object_name(bucket, opened.upload.key)
+            raise Damaged(f"part {part.number} of the upload of {name!r}: {error}") from error
+        return PartInfo(entry, part.modified, part)
+
+    def _seal_state(self, name: str, header: Header, secret: RecordKey) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + AESGCM(self._state_key).encrypt(nonce, secret, name.encode() + b"\0" + header.encode())
+
+    def _open_state(self, name: str, header: Header, state: bytes) -> RecordKey:
+        try:
+            opened = AESGCM(self._state_key).decrypt(
+                state[:_NONCE], state[_NONCE:], name.encode() + b"\0" + header.encode()
+            )
+        except (InvalidTag, ValueError):
+            raise EnvelopeInvalid(
+                "its state does not open: it is damaged, or the server's secret key was changed since it was opened"
+            ) from None
+        return RecordKey(opened)
+
+
+def _encode_part(entry: PartEntry, header: Header | None, secret: RecordKey | None) -> bytes:
+    encoded = encode_parts([entry])
+    if header is None or secret is None:
+        return encoded
+    return seal_box(secret, _PART_PURPOSE, header.encode(), encoded)
+
+
+def _info(upload: Upload, header: Header | None, metadata: Metadata) -> UploadInfo:
+    kind = header.kind if header else Kind.PLAIN
+    key_id = header.wrapped.key_id if header and header.wrapped else ""
+    return UploadInfo(upload.key, upload.upload_id, upload.started, kind, key_id, metadata.checksum)

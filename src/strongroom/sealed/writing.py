@@ -1,0 +1,178 @@
+"""Writing one object or one part: a body pipeline, and what is recorded when its last byte is in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from strongroom.sealed.envelope import Header
+from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.metadata import Metadata, ObjectChecksum
+from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
+from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.pipeline import BodyPipeline, Buffer
+from strongroom.sealed.record import plain_record, sealed_record
+from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer
+
+Resolve = Callable[[Precondition], Awaitable[Condition]]
+EncodePart = Callable[[PartEntry], dict[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What goes into an object's record beside what its bytes tell: headers, checksum, tags (sealed already)."""
+
+    headers: Mapping[str, str]
+    checksum: ObjectChecksum | None = None
+    tags: Mapping[str, bytes] | None = None
+
+
+class ObjectWriter:
+    """Takes the body of one object; nothing is seen of it before :meth:`commit` returns."""
+
+    def __init__(
+        self,
+        key: str,
+        pipeline: BodyPipeline,
+        writer: Writer,
+        sealing: tuple[Header, ObjectKey] | None,
+        opaque: bool,
+        resolve: Resolve,
+    ) -> None:
+        self._key = key
+        self._pipeline = pipeline
+        self._writer = writer
+        self._sealing = sealing
+        self._opaque = opaque
+        self._resolve = resolve
+
+    @property
+    def kind(self) -> Kind:
+        """How the object is being encrypted."""
+        return self._sealing[0].kind if self._sealing else Kind.PLAIN
+
+    @property
+    def key_id(self) -> str:
+        """The master key's name, or ""."""
+        wrapped = self._sealing[0].wrapped if self._sealing else None
+        return wrapped.key_id if wrapped else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of plaintext taken so far."""
+        return self._pipeline.size
+
+    @property
+    def md5(self) -> bytes | None:
+        """The MD5 of the plaintext, after :meth:`finish`, where it was computed."""
+        return self._pipeline.md5
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next piece of the body. The caller must not change it afterwards. Raises StoreFull."""
+        await self._pipeline.write(data)
+
+    async def finish(self) -> None:
+        """No more comes; all digests are known when this returns."""
+        await self._pipeline.finish()
+
+    async def commit(self, description: Description, precondition: Precondition = NO_PRECONDITION) -> ObjectInfo:
+        """Make the object whole, durable and visible.
+
+        Raises PreconditionFailed, ConditionFailed (it changed at this very moment), NoSuchObject (If-Match), StoreFull.
+        """
+        digest = self._pipeline.md5
+        etag = opaque_etag(self.kind) if self._opaque or digest is None else digest.hex()
+        metadata = Metadata(description.headers, etag, description.checksum)
+        if self._sealing is None:
+            record = plain_record(metadata)
+        else:
+            header, object_key = self._sealing
+            header = header.resized(self.size, etag if self._opaque else "")
+            record = sealed_record(header, record_key(object_key), metadata)
+        record.update(description.tags or {})
+        stored = await self._writer.commit(record, when=await self._resolve(precondition))
+        return info_of(stored, self.size, metadata, self.kind, self.key_id)
+
+    async def abort(self) -> None:
+        """Forget what was written. Harmless after commit."""
+        await self._pipeline.abort()
+        await self._writer.abort()
+
+
+class SealedPartWriter:
+    """Takes the body of one part of an upload."""
+
+    def __init__(
+        self,
+        number: int,
+        pipeline: BodyPipeline,
+        writer: PartWriter,
+        kind: Kind,
+        nonce: bytes,
+        stand_in: bytes | None,
+        encode: EncodePart,
+    ) -> None:
+        self._number = number
+        self._pipeline = pipeline
+        self._writer = writer
+        self._nonce = nonce
+        self._stand_in = stand_in
+        self._encode = encode
+        self.kind = kind
+        """How the upload is encrypted."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of plaintext taken so far."""
+        return self._pipeline.size
+
+    @property
+    def md5(self) -> bytes | None:
+        """As :attr:`ObjectWriter.md5`."""
+        return self._pipeline.md5
+
+    async def write(self, data: Buffer) -> None:
+        """As :meth:`ObjectWriter.write`."""
+        await self._pipeline.write(data)
+
+    async def finish(self) -> None:
+        """As :meth:`ObjectWriter.finish`."""
+        await self._pipeline.finish()
+
+    async def commit(self, checksum: bytes = b"") -> tuple[PartEntry, Part]:
+        """Make the part durable, with its raw ``checksum``. Raises NoSuchUpload, StoreFull."""
+        digest = self._stand_in or self._pipeline.md5
+        assert digest is not None
+        entry = PartEntry(self._number, self.size, self._nonce, digest, checksum)
+        return entry, await self._writer.commit(self._encode(entry))
+
+    async def abort(self) -> None:
+        """As :meth:`ObjectWriter.abort`."""
+        await self._pipeline.abort()
+        await self._writer.abort()
+
+
+def info_of(
+    stored: Stored,
+    size: int,
+    metadata: Metadata,
+    kind: Kind,
+    key_id: str,
+    multipart: bool = False,
+    tags: int = 0,
+) -> ObjectInfo:
+    """What is told of an object that is stored so."""
+    return ObjectInfo(
+        key=stored.key,
+        size=size,
+        modified=stored.modified,
+        etag=metadata.etag,
+        kind=kind,
+        identity=stored.identity,
+        headers=metadata.headers,
+        checksum=metadata.checksum,
+        key_id=key_id,
+        multipart=multipart,
+        tag_count=tags,
+        upload=metadata.upload,
+    )
