@@ -1,1 +1,11 @@
-"""The command line: the one place that prints."""
+"""The command line: the one place that prints.
+
+Each worker process imports the main module anew, so nothing is imported here before :func:`main` is called.
+"""
+
+
+def main() -> int:
+    """Run the command that this process was started with; the exit code."""
+    from strongroom.cli.commands import run
+
+    return run()

@@ -1,0 +1,73 @@
+"""Settings → KMS → store → sealed store → S3 application: the one place where they are wired together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from strongroom.config import Settings
+from strongroom.kms.base import KMSError
+from strongroom.kms.static import StaticKMS
+from strongroom.s3.app import S3App
+from strongroom.sealed.store import SealedStore
+from strongroom.store.base import StoreError
+from strongroom.store.local import LocalStore
+
+_log = logging.getLogger("strongroom")
+
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Application:
+    """The S3 application together with what it stands on, opened and closed with the server (ASGI's lifespan)."""
+
+    def __init__(self, objects: SealedStore, s3: S3App) -> None:
+        self._objects = objects
+        self._s3 = s3
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
+        """Answer a request, or live through the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._s3(scope, receive, send)
+
+    async def _live(self, receive: _Receive, send: _Send) -> None:
+        await receive()
+        try:
+            await self._objects.start()
+        except (StoreError, KMSError, OSError) as error:
+            await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            await self._objects.stop()
+        except Exception:
+            _log.exception("the store could not be closed in order")
+            await send({"type": "lifespan.shutdown.failed"})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def build(settings: Settings) -> Application:
+    """The application that these settings ask for; nothing is opened before the server starts."""
+    kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
+    objects = SealedStore(
+        LocalStore(settings.directory),
+        kms,
+        auto_encrypt=settings.auto_encryption,
+        compat=settings.compat,
+        upload_secret=settings.secret_key,
+    )
+    s3 = S3App(
+        objects,
+        {settings.access_key: settings.secret_key},
+        region=settings.region,
+        domains=settings.domains,
+        allow_insecure_sse_c=settings.allow_insecure_sse_c,
+        idle_timeout=settings.idle_timeout,
+    )
+    return Application(objects, s3)

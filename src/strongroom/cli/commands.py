@@ -1,0 +1,112 @@
+"""The commands and their flags. Flags of settings come from the settings' table, so that none is declared twice."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from strongroom import __version__
+from strongroom.cli.server import serve_directory
+from strongroom.config import TABLE, Setting, SettingError
+from strongroom.serving import CannotListen, CannotStart
+from strongroom.serving.tls import BadCertificate
+
+_REFUSED = 2
+_FAILED = 1
+
+_app = typer.Typer(
+    help="Strongroom: an encrypting S3 server.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # its tables cut off the names of variables
+    # Tracebacks are the log's; and pretty ones may show local variables, secrets among them.
+    pretty_exceptions_enable=False,
+)
+
+
+def run() -> int:
+    """Run the command; the exit code: 2 where a setting is wrong, 1 where the start fails for another reason."""
+    try:
+        result = _app(standalone_mode=True)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else _FAILED
+    return result if isinstance(result, int) else 0
+
+
+@_app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"strongroom {__version__}")
+
+
+def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from a directory, which is made if it is not there.
+
+    Every option of a setting can also be given by the variable named with it; an option stands above its variable.
+    """
+    given: dict[str, str] = {}
+    for setting in TABLE:
+        value = flags[_parameter(setting)]
+        if value is not None:
+            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
+    try:
+        code = serve_directory(given, directory, dev)
+    except SettingError as error:
+        raise _stop(error, _REFUSED) from None
+    except BadCertificate as error:
+        raise _stop(f"STRONGROOM_CERTS_DIR (--certs-dir): {error}", _REFUSED) from None
+    except (CannotListen, CannotStart) as error:
+        raise _stop(error, _FAILED) from None
+    raise typer.Exit(code)
+
+
+def _stop(reason: object, code: int) -> typer.Exit:
+    line = " ".join(str(reason).split())
+    print(f"strongroom: {line}", file=sys.stderr)
+    return typer.Exit(code)
+
+
+def _parameter(setting: Setting[object]) -> str:
+    return setting.flag.removeprefix("--").replace("-", "_")
+
+
+def _option(setting: Setting[object]) -> inspect.Parameter:
+    declared = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.on_off else setting.flag
+    text = f"{setting.help} [{', '.join(setting.sources)}; default: {setting.default}]"
+    if setting.secret:
+        text = f"A file (a Docker secret's name, or a path) with: {text}"
+    option = typer.Option(
+        declared,
+        metavar=None if setting.on_off else "FILE" if setting.secret else setting.metavar,
+        help=text,
+        show_default=False,
+    )
+    kind: Any = Annotated[bool | None if setting.on_off else str | None, option]
+    return inspect.Parameter(_parameter(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+_DIRECTORY = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
+]
+_DEV = Annotated[
+    bool,
+    typer.Option(
+        "--dev",
+        help="For development: credentials minioadmin/minioadmin, a master key made in ~/.strongroom/dev, and"
+        " auto-encryption on, each unless it is given; on this machine only, unless an address is given.",
+        show_default=False,
+    ),
+]
+# typer reads a signature; this is the one that the table gives.
+server.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("directory", inspect.Parameter.KEYWORD_ONLY, annotation=_DIRECTORY),
+        inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV),
+        *map(_option, TABLE),
+    ]
+)
+_app.command()(server)

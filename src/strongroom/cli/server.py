@@ -1,0 +1,103 @@
+"""``strongroom server``: from settings to a running server, and the banner that says it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from strongroom import __version__
+from strongroom.cli.devkey import dev_master_key
+from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, from_process
+from strongroom.observe import logs
+from strongroom.secret import Secret
+from strongroom.serving import serve
+from strongroom.serving.worker import App
+
+
+def serve_directory(flags: Mapping[str, str], directory: Path, dev: bool) -> int:
+    """Serve until a signal ends it; the exit code.
+
+    Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
+    """
+    settings = from_process(flags, directory, dev)
+    logs.configure(settings.log_format)
+    made = dev and settings.master_key is None
+    if made:
+        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", settings.directory))
+    _make_directory(settings.directory)
+    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
+
+
+def _build(settings: Settings) -> App:
+    """The application, made in a worker; this process, which serves no request, does not load what it is made of."""
+    from strongroom.app import build
+
+    return build(settings)
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SettingError("DIR", f"{str(directory)!r} is not a directory") from None
+    except OSError as error:
+        raise SettingError("DIR", f"cannot make {str(directory)!r}: {error.strerror}") from None
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
+
+
+def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool) -> None:
+    """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
+    endpoints = _endpoints(places, secure)
+    key = settings.master_key
+    lines = [
+        ("Endpoint", "  ".join(endpoints)),
+        ("Region", settings.region),
+        ("Data", str(settings.directory)),
+        ("Master key", key.name if key else "none: SSE-S3 is not available"),
+        ("Auto-encryption", "on" if settings.auto_encryption else "off"),
+        ("TLS", "on" if secure else "off"),
+        ("Workers", str(settings.workers)),
+    ]
+    console = Console(highlight=False)
+    console.print(f"[bold]Strongroom {__version__}[/bold]", soft_wrap=True)
+    for name, value in lines:
+        console.print(f"  {name + ':':<17}{value}", soft_wrap=True, markup=False)
+    if settings.dev:
+        _announce_dev(console, settings, endpoints[0], made)
+    console.file.flush()
+
+
+def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:
+    default = settings.secret_key == Secret(DEV_CREDENTIAL)
+    secret_key = DEV_CREDENTIAL if default else "(the one that was given)"
+    console.print(f"  {'Access key:':<17}{settings.access_key}", soft_wrap=True, markup=False)
+    console.print(f"  {'Secret key:':<17}{secret_key}", soft_wrap=True, markup=False)
+    console.print("\n[bold yellow]For development only.[/bold yellow]", soft_wrap=True)
+    if made:
+        where = settings.home / "dev" / "master.key"
+        console.print(
+            f"The master key lies in {where}; without that file, what is encrypted here cannot be read.",
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print("To use it with mc:", soft_wrap=True)
+    command = f"  mc alias set strongroom {endpoint} {settings.access_key} {secret_key if default else 'SECRET_KEY'}"
+    console.print(command, soft_wrap=True, markup=False)
+
+
+def _endpoints(places: Sequence[tuple[str, int]], secure: bool) -> list[str]:
+    scheme = "https" if secure else "http"
+    hosts: list[str] = []
+    for host, port in places:
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
+            hosts += [f"127.0.0.1:{port}", f"{socket.gethostname()}:{port}"]
+        else:
+            hosts.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    # An IPv4 address first: it is the one that every client understands.
+    return [f"{scheme}://{host}" for host in sorted(dict.fromkeys(hosts), key=lambda host: host.startswith("["))]

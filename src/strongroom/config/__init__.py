@@ -1,0 +1,23 @@
+"""Settings: read once from the environment and the command line, validated, frozen.
+
+This package is the one place that reads the environment. :func:`load` is a pure function; :func:`from_process` calls
+it with what this process was given.
+"""
+
+from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
+from strongroom.config.table import TABLE, Setting
+from strongroom.config.values import Address, LogFormat, MasterKey, Settings
+
+__all__ = [
+    "DEV_CREDENTIAL",
+    "TABLE",
+    "Address",
+    "LogFormat",
+    "MasterKey",
+    "Setting",
+    "SettingError",
+    "Settings",
+    "from_process",
+    "load",
+    "secret_variables",
+]

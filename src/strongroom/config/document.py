@@ -1,0 +1,57 @@
+"""``docs/settings.md``, written from the table: ``python -m strongroom.config.document > docs/settings.md``."""
+
+from __future__ import annotations
+
+from strongroom.config.table import TABLE, Setting
+
+_HEAD = """\
+# Settings
+
+<!-- Written by `python -m strongroom.config.document`; a test compares. Change the table in the code instead. -->
+
+Settings come from the environment or from flags of `strongroom server`; a flag stands above its variable. Where one
+setting has several names, they mean the same, and two that contradict each other stop the start. So does every value
+that is wrong, with one line that says which and what a right one looks like.
+
+What is secret has no flag for its value, since everybody on the machine can see a command line: give the variable, or
+the variable with `_FILE` behind its name, or the flag; those two take the name of a Docker secret (a file under
+`/run/secrets`) or a path. A line break at the end of the file does not count. Credentials and keys that are given
+twice must be the same, flags included.
+
+`on` and `off` may also be written `true`/`false` or `1`/`0`.
+
+Settings of MinIO that name a KMS or encryption which this release does not serve (`MINIO_SSE_VAULT_…`,
+`MINIO_GATEWAY_SSE` and the like) stop the start: ignoring them would store in plaintext what was meant to be
+encrypted. Unknown `STRONGROOM_…` variables stop it too. Other `MINIO_…` variables are ignored.
+"""
+
+
+def markdown() -> str:
+    """The page as Markdown."""
+    return "\n".join([_HEAD, *(_section(setting) for setting in TABLE)])
+
+
+def _section(setting: Setting[object]) -> str:
+    names = ", ".join(f"`{name}`" for name in setting.sources)
+    flag = f"`{setting.flag}`, `--no-{setting.flag[2:]}`" if setting.on_off else f"`{setting.flag} {_metavar(setting)}`"
+    return "\n".join(
+        [
+            f"## `{setting.variables[0]}`",
+            "",
+            setting.help,
+            "",
+            f"- Variable: {names}",
+            f"- Flag: {flag}",
+            f"- Default: {setting.default}",
+            f"- Example: `{setting.example}`",
+            "",
+        ]
+    )
+
+
+def _metavar(setting: Setting[object]) -> str:
+    return "FILE" if setting.secret else setting.metavar
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

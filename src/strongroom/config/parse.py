@@ -1,0 +1,160 @@
+"""From the text of a setting to its value. Each function raises ValueError, saying what is wrong with the text.
+
+What is secret is never repeated in a message: of a key, the messages count characters only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from pathlib import Path
+
+from strongroom.config.values import Address, LogFormat, MasterKey
+from strongroom.secret import Secret
+
+_ON = frozenset({"on", "true", "1", "t", "enabled"})
+_OFF = frozenset({"off", "false", "0", "f", "disabled"})
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_KEY_LENGTH = 32
+_MAX_NAME = 255  # bytes; what the envelope has room for
+_MAX_CREDENTIAL = 1024
+
+
+def switch(text: str) -> bool:
+    """``on`` or ``off``, and the other spellings that MinIO took."""
+    word = text.strip().lower()
+    if word not in _ON | _OFF:
+        raise ValueError(f"{_shown(text)} is neither on nor off")
+    return word in _ON
+
+
+def access_key(text: str) -> str:
+    """An access key: MinIO's least length, and characters that fit into an Authorization header."""
+    if len(text) < 3:
+        raise ValueError("it must have at least 3 characters")
+    _check_credential(text)
+    if set(text) & set(" ,=/"):
+        raise ValueError('spaces, ",", "=" and "/" cannot stand in an access key')
+    return text
+
+
+def secret_key(text: str) -> Secret:
+    """A secret key of MinIO's least length."""
+    if len(text) < 8:
+        raise ValueError("it must have at least 8 characters")
+    _check_credential(text)
+    return Secret(text)
+
+
+def _check_credential(text: str) -> None:
+    if len(text) > _MAX_CREDENTIAL:
+        raise ValueError(f"it is longer than {_MAX_CREDENTIAL} characters")
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("only printable ASCII characters can stand in it")
+
+
+def hex_master_key(text: str) -> MasterKey:
+    """``name:64 hex digits``, the form of ``MINIO_SSE_MASTER_KEY``."""
+    name, digits = _named(text)
+    if len(digits) != 2 * _KEY_LENGTH:
+        raise ValueError(f"the key has {len(digits)} hex digits, not {2 * _KEY_LENGTH}")
+    try:
+        return MasterKey(name, Secret(binascii.unhexlify(digits)))
+    except ValueError:
+        raise ValueError("the key has characters that are not hex digits") from None
+
+
+def base64_master_key(text: str) -> MasterKey:
+    """``name:base64 of 32 bytes``, the form of ``MINIO_KMS_SECRET_KEY``."""
+    name, encoded = _named(text)
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise ValueError("the key is not base64") from None
+    if len(key) != _KEY_LENGTH:
+        raise ValueError(f"the key has {len(key)} bytes, not {_KEY_LENGTH}")
+    return MasterKey(name, Secret(key))
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, colon, key = text.strip().partition(":")
+    if not colon:
+        raise ValueError('there is no ":" between a name and a key')
+    if not name:
+        raise ValueError('there is no name before the ":"')
+    if len(name.encode()) > _MAX_NAME:
+        raise ValueError(f"the name is longer than {_MAX_NAME} bytes")
+    if not name.isprintable():
+        raise ValueError("the name has characters that cannot be printed")
+    return name, key
+
+
+def region(text: str) -> str:
+    """The name of a region."""
+    if not _REGION.fullmatch(text):
+        raise ValueError(f"{_shown(text)} is not a region's name (letters, digits, hyphens)")
+    return text
+
+
+def domains(text: str) -> tuple[str, ...]:
+    """Domains, separated by commas, in lower case."""
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    for name in names:
+        if len(name) > 253 or not _DOMAIN.fullmatch(name):
+            raise ValueError(f"{_shown(name)} is not a domain")
+    return names
+
+
+def address(text: str) -> Address:
+    """``HOST:PORT``, ``:PORT`` for all interfaces, ``[IPv6]:PORT``."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise ValueError(f"{_shown(text)} is not HOST:PORT")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"{_shown(port)} is not a port (0 to 65535)")
+    host = host[1:-1] if bracketed else host
+    if not host.isascii() or not host.isprintable() or set(host) & set(" /@[]"):
+        raise ValueError(f"{_shown(host)} is not a host")
+    return Address(host, int(port))
+
+
+def workers(text: str) -> int:
+    """A number of worker processes."""
+    return _whole(text, 1, 1024)
+
+
+def seconds(text: str) -> int:
+    """A time of whole seconds, up to a day."""
+    return _whole(text, 1, 86_400)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9 and least <= int(digits) <= most):
+        raise ValueError(f"{_shown(text)} is not a whole number from {least} to {most:,}")
+    return int(digits)
+
+
+def path(text: str) -> Path:
+    """A path."""
+    if "\0" in text:
+        raise ValueError("a path has no NUL characters")
+    return Path(text)
+
+
+def log_format(text: str) -> LogFormat:
+    """``text`` or ``json``."""
+    word = text.strip().lower()
+    if word == "text":
+        return "text"
+    if word == "json":
+        return "json"
+    raise ValueError(f"{_shown(text)} is neither text nor json")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")

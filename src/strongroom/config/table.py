@@ -1,0 +1,192 @@
+"""The settings, declared once: names, flags, meaning. The reader, ``--help`` and ``docs/settings.md`` follow this.
+
+Names that begin with ``MINIO_`` are those that operators of MinIO have in their environment already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from strongroom.config import parse
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T_co]):
+    """One setting.
+
+    ``variables`` are its names in the environment: the first is the one that messages prefer, the others mean the same.
+    ``flag`` is its name on the command line; for a ``secret`` it takes a file, since everybody can see a command
+    line, and each variable may be given with ``_FILE`` behind its name instead. ``default`` and ``example`` are text
+    for people; what is done where nothing is set is up to the reader. ``on_off`` marks flags that take no value.
+    """
+
+    variables: tuple[str, ...]
+    flag: str
+    parse: Callable[[str], T_co]
+    metavar: str
+    default: str
+    example: str
+    help: str
+    secret: bool = False
+    on_off: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All names in the environment that the setting can be read from."""
+        return self.variables + tuple(name + "_FILE" for name in self.variables if self.secret)
+
+
+ACCESS_KEY = Setting(
+    ("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"),
+    "--root-user-file",
+    parse.access_key,
+    "NAME",
+    "none; minioadmin with --dev",
+    "MINIO_ROOT_USER=admin",
+    "The access key of the root credentials, at least 3 characters.",
+    secret=True,
+)
+SECRET_KEY = Setting(
+    ("MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY"),
+    "--root-password-file",
+    parse.secret_key,
+    "SECRET",
+    "none; minioadmin with --dev",
+    "MINIO_ROOT_PASSWORD=at-least-8-characters",
+    "The secret key of the root credentials, at least 8 characters.",
+    secret=True,
+)
+REGION = Setting(
+    ("MINIO_REGION", "MINIO_SITE_REGION"),
+    "--region",
+    parse.region,
+    "NAME",
+    "us-east-1",
+    "MINIO_REGION=eu-central-1",
+    "The region that clients sign their requests for.",
+)
+DOMAINS = Setting(
+    ("MINIO_DOMAIN",),
+    "--domain",
+    parse.domains,
+    "DOMAIN[,DOMAIN]",
+    "none",
+    "MINIO_DOMAIN=s3.example.com",
+    "Domains under which a bucket is addressed as BUCKET.DOMAIN; without one, only as a path.",
+)
+SSE_MASTER_KEY = Setting(
+    ("MINIO_SSE_MASTER_KEY",),
+    "--sse-master-key-file",
+    parse.hex_master_key,
+    "NAME:HEX",
+    "none",
+    "MINIO_SSE_MASTER_KEY=my-key:<64 hex digits>",
+    "The static master key: a name, a colon, 64 hex digits.",
+    secret=True,
+)
+KMS_SECRET_KEY = Setting(
+    ("MINIO_KMS_SECRET_KEY",),
+    "--kms-secret-key-file",
+    parse.base64_master_key,
+    "NAME:BASE64",
+    "none",
+    "MINIO_KMS_SECRET_KEY=my-key:<base64 of 32 bytes>",
+    "The same in the form of later MinIO releases: a name, a colon, base64 of 32 bytes.",
+    secret=True,
+)
+AUTO_ENCRYPTION = Setting(
+    ("MINIO_SSE_AUTO_ENCRYPTION", "MINIO_KMS_AUTO_ENCRYPTION"),
+    "--auto-encryption",
+    parse.switch,
+    "on|off",
+    "off; on with --dev",
+    "MINIO_SSE_AUTO_ENCRYPTION=on",
+    "Encrypt every upload that is not SSE-C. Needs a master key.",
+    on_off=True,
+)
+ALLOW_INSECURE_SSE_C = Setting(
+    ("STRONGROOM_ALLOW_INSECURE_SSE_C",),
+    "--allow-insecure-sse-c",
+    parse.switch,
+    "on|off",
+    "off",
+    "STRONGROOM_ALLOW_INSECURE_SSE_C=on",
+    "Take SSE-C keys over plain HTTP too: for a proxy in front that ends TLS.",
+    on_off=True,
+)
+COMPAT = Setting(
+    ("STRONGROOM_COMPAT",),
+    "--compat",
+    parse.switch,
+    "on|off",
+    "on",
+    "STRONGROOM_COMPAT=off",
+    "ETags of SSE-S3 and plain objects are MD5s, as clients expect. Off: faster uploads, opaque ETags ending in -1.",
+    on_off=True,
+)
+ADDRESS = Setting(
+    ("STRONGROOM_ADDRESS",),
+    "--address",
+    parse.address,
+    "HOST:PORT",
+    ":9000; localhost:9000 with --dev",
+    "STRONGROOM_ADDRESS=:9000",
+    "Where to listen; without a host, on all interfaces.",
+)
+WORKERS = Setting(
+    ("STRONGROOM_WORKERS",),
+    "--workers",
+    parse.workers,
+    "N",
+    "one for each core that may be used",
+    "STRONGROOM_WORKERS=4",
+    "How many worker processes serve requests.",
+)
+CERTS_DIR = Setting(
+    ("STRONGROOM_CERTS_DIR",),
+    "--certs-dir",
+    parse.path,
+    "DIR",
+    "~/.strongroom/certs",
+    "STRONGROOM_CERTS_DIR=/etc/strongroom/certs",
+    "TLS is on when this directory holds public.crt and private.key (PEM). SIGHUP reads them anew.",
+)
+IDLE_TIMEOUT = Setting(
+    ("STRONGROOM_IDLE_TIMEOUT",),
+    "--idle-timeout",
+    parse.seconds,
+    "SECONDS",
+    "60",
+    "STRONGROOM_IDLE_TIMEOUT=60",
+    "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
+)
+LOG_FORMAT = Setting(
+    ("STRONGROOM_LOG_FORMAT",),
+    "--log-format",
+    parse.log_format,
+    "text|json",
+    "text",
+    "STRONGROOM_LOG_FORMAT=json",
+    "Log lines for people, or one JSON object a line. Both go to standard error.",
+)
+
+TABLE: tuple[Setting[object], ...] = (
+    ACCESS_KEY,
+    SECRET_KEY,
+    SSE_MASTER_KEY,
+    KMS_SECRET_KEY,
+    AUTO_ENCRYPTION,
+    ALLOW_INSECURE_SSE_C,
+    COMPAT,
+    REGION,
+    DOMAINS,
+    ADDRESS,
+    WORKERS,
+    CERTS_DIR,
+    IDLE_TIMEOUT,
+    LOG_FORMAT,
+)

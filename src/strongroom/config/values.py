@@ -1,0 +1,59 @@
+"""What settings come to: frozen values, validated, ready to be handed to a worker process.
+
+Knows nothing of environment variables, flags or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from strongroom.secret import Secret
+
+LogFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """A static master key: its name, which is stored with every object, and its 32 bytes."""
+
+    name: str
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. ``host`` is "" for all interfaces, ``port`` 0 for any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
+
+    ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
+    (certificates, the key of ``--dev``).
+    """
+
+    directory: Path
+    access_key: str
+    secret_key: Secret
+    region: str
+    domains: tuple[str, ...]
+    master_key: MasterKey | None
+    auto_encryption: bool
+    allow_insecure_sse_c: bool
+    compat: bool
+    address: Address
+    workers: int
+    certs_dir: Path
+    log_format: LogFormat
+    idle_timeout: int
+    home: Path
+    dev: bool

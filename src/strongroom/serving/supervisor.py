@@ -1,0 +1,222 @@
+"""The parent of the workers: starts them, replaces one that crashes, ends them, and never serves a request itself.
+
+Why not uvicorn's own: it cannot say when all workers are ready or why one is not, knows no second signal, kills a
+worker that is merely busy, and its workers outlive a parent that was killed.
+
+- The first workers must all come up; if one does not, all end, with its reason as one line.
+- A worker that dies later is replaced, at once the first time, then at growing intervals. If its replacement cannot
+  start and no other worker serves, the server ends: an empty port is easier to notice than a silent one.
+- SIGTERM or SIGINT: the workers finish running requests; a second one ends them at once. SIGHUP: certificates anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.resource_tracker
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from strongroom.config import Settings
+from strongroom.serving import tls
+from strongroom.serving.hardening import harden
+from strongroom.serving.listen import listen
+from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Task, run
+
+_spawn = multiprocessing.get_context("spawn")
+_log = logging.getLogger("strongroom.serving")
+
+_LONG_ENOUGH = 60.0
+"""Seconds after which a worker's death does not count as one of a row."""
+
+_LONGEST_PAUSE = 30.0
+
+
+class CannotStart(Exception):
+    """The server could not start; the message is one line and says why."""
+
+
+Announce = Callable[[Sequence[tuple[str, int]], bool], None]
+"""Called once all workers serve, with the (host, port) of each listening socket and whether it is TLS."""
+
+
+def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
+    """Serve until a signal ends it; the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
+    harden()
+    certificate = tls.find(settings.certs_dir)
+    if certificate and (end := certificate.expired(tls.now())):
+        _log.warning("the certificate has expired", extra={"file": certificate.certificate, "expired": end.isoformat()})
+    sockets = listen(settings.address)
+    places = [(str(name[0]), int(name[1])) for name in (opened.getsockname() for opened in sockets)]
+    supervisor = _Supervisor(Task(factory, settings, certificate), sockets)
+    return supervisor.run(settings.workers, lambda: announce(places, certificate is not None))
+
+
+class _Worker:
+    """A worker process, seen from the parent."""
+
+    def __init__(self, task: Task, sockets: list[socket.socket]) -> None:
+        self.control, far_end = _spawn.Pipe()
+        self.process: SpawnProcess = _spawn.Process(target=run, args=(task, sockets, far_end), daemon=False)
+        self.started = time.monotonic()
+        self.ready = False
+        self.open = True
+        self.failure = ""
+        # The new process inherits the mask and keeps it until it can handle the signals: none is lost or kills it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            far_end.close()
+
+    def hear(self) -> None:
+        """Take what the worker has to say."""
+        try:
+            while self.open and self.control.poll():
+                word = self.control.recv_bytes(64 * 1024)
+                self.ready = self.ready or word == READY
+                if word.startswith(FAILED):
+                    self.failure = word[len(FAILED) :].decode(errors="replace")
+        except (EOFError, OSError):
+            self.open = False  # it is ending; its exit says the rest
+
+    def say(self, word: bytes) -> None:
+        """Tell the worker, if it still listens."""
+        with contextlib.suppress(OSError):
+            self.control.send_bytes(word)
+
+    @property
+    def ended(self) -> str:
+        """How it ended: a signal's name or an exit code."""
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+class _Supervisor:
+    def __init__(self, task: Task, sockets: list[socket.socket]) -> None:
+        self._task = task
+        self._sockets = sockets
+        self._workers: list[_Worker] = []
+        self._due: list[float] = []  # when to start each replacement, on the monotonic clock
+        self._crashes = 0
+        self._announced = False
+        self._signals = 0
+        self._failure = ""
+        self._unclean = False
+
+    def run(self, count: int, announce: Callable[[], None]) -> int:
+        """Keep ``count`` workers alive until told to end; the exit code. Raises CannotStart."""
+        multiprocessing.resource_tracker.ensure_running()  # starting it later would lift the mask of the signals
+        heard, wake = socket.socketpair()
+        with heard, wake:
+            heard.setblocking(False)
+            wake.setblocking(False)
+            signal.set_wakeup_fd(wake.fileno())
+            for number in HANDLED:
+                signal.signal(number, lambda *_: None)  # the number comes through the socket
+            try:
+                self._workers = [_Worker(self._task, self._sockets) for _ in range(count)]
+                self._watch(heard, announce)
+            finally:
+                signal.set_wakeup_fd(-1)
+        if self._failure:
+            raise CannotStart(self._failure)
+        return 1 if self._unclean else 0
+
+    @property
+    def _ending(self) -> bool:
+        return bool(self._signals or self._failure)
+
+    def _watch(self, heard: socket.socket, announce: Callable[[], None]) -> None:
+        while self._workers or self._due:
+            self._wait(heard)
+            for worker in self._workers[:]:
+                if worker.process.exitcode is not None:
+                    self._bury(worker)
+            self._replace()
+            if not self._announced and not self._ending and all(worker.ready for worker in self._workers):
+                self._announced = True
+                announce()
+
+    def _wait(self, heard: socket.socket) -> None:
+        timeout = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+        sources: list[int | Connection | socket.socket] = [heard]
+        sources += [worker.process.sentinel for worker in self._workers]
+        sources += [worker.control for worker in self._workers if worker.open]
+        ready = wait(sources, timeout)
+        for worker in self._workers:
+            if worker.control in ready:
+                worker.hear()
+        if heard in ready:
+            for number in heard.recv(64):
+                self._signalled(number)
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload()
+            return
+        self._signals += 1
+        if self._signals == 1:
+            _log.info("ending: running requests are finished first; a second signal ends them at once")
+            self._end()
+        else:
+            self._unclean = True
+            for worker in self._workers:
+                worker.process.kill()
+
+    def _end(self) -> None:
+        self._due.clear()
+        for opened in self._sockets:
+            opened.close()  # once the workers have closed theirs too, clients are refused and not left waiting
+        for worker in self._workers:
+            worker.process.terminate()
+
+    def _reload(self) -> None:
+        if self._task.certificate is None:
+            _log.info("SIGHUP: there is no certificate to read anew")
+            return
+        try:
+            self._task.certificate.context()
+        except tls.BadCertificate as error:
+            _log.error("SIGHUP: the certificate cannot be used, the old one stays", extra={"reason": str(error)})
+            return
+        for worker in self._workers:
+            worker.say(RELOAD)
+        _log.info("SIGHUP: the certificate is read anew")
+
+    def _bury(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.hear()
+        worker.control.close()
+        worker.process.join()
+        if self._ending:
+            self._unclean = self._unclean or worker.process.exitcode != 0
+            return
+        reason = worker.failure or f"a worker process ended at its start ({worker.ended})"
+        if not worker.ready and not any(other.ready for other in self._workers):
+            self._failure = reason
+            self._end()
+            return
+        if worker.ready:
+            reason = worker.ended
+        if time.monotonic() - worker.started > _LONG_ENOUGH:
+            self._crashes = 0
+        pause = min(_LONGEST_PAUSE, 2.0 ** (self._crashes - 1)) if self._crashes else 0.0
+        self._crashes += 1
+        self._due.append(time.monotonic() + pause)
+        _log.error(
+            "a worker ended and is replaced",
+            extra={"worker": worker.process.pid, "reason": reason, "pause_seconds": pause},
+        )
+
+    def _replace(self) -> None:
+        now = time.monotonic()
+        for due in [due for due in self._due if due <= now]:
+            self._due.remove(due)
+            self._workers.append(_Worker(self._task, self._sockets))

@@ -1,0 +1,88 @@
+"""TLS: the certificate and key of a directory, checked at start, read anew on demand.
+
+The file names are MinIO's: ``public.crt`` (the certificate, then its chain) and ``private.key``, both PEM.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+
+class BadCertificate(Exception):
+    """The certificate or key cannot be used; the message is one line, names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate and its key, as files."""
+
+    certificate: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """A context for a server: TLS 1.2 or later. Raises BadCertificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        self.load_into(context)
+        return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Read both files into a context; connections made from then on use them. Raises BadCertificate."""
+        try:
+            for file in (self.certificate, self.key):
+                file.read_bytes()  # load_cert_chain does not say which of the two it could not read
+        except OSError as error:
+            raise BadCertificate(f"cannot read {error.filename!r}: {error.strerror}") from None
+        try:
+            # The password is asked for only where the key is encrypted; without it, OpenSSL would ask the terminal.
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        except ssl.SSLError as error:
+            reason = (error.reason or "not PEM").replace("_", " ").lower()
+            raise BadCertificate(f"{self.certificate} and {self.key} do not make a pair: {reason}") from None
+        except _Encrypted:
+            raise BadCertificate(f"{self.key} is encrypted; give it without a passphrase") from None
+
+    def expired(self, now: datetime) -> datetime | None:
+        """When it expired, where that was before ``now``; else None."""
+        try:
+            end = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError):
+            return None  # OpenSSL has taken it; whether it is valid is then for clients to judge
+        return end if end < now else None
+
+
+def find(directory: Path) -> Certificate | None:
+    """The certificate of a directory, checked, or None where it holds neither file. Raises BadCertificate."""
+    found = Certificate(directory / "public.crt", directory / "private.key")
+    try:
+        there = [file.exists() for file in (found.certificate, found.key)]
+    except OSError as error:
+        raise BadCertificate(f"cannot look into {directory}: {error.strerror}") from None
+    if not any(there):
+        return None
+    if not there[0]:
+        raise BadCertificate(f"{found.key} is there, but {found.certificate} is not")
+    if not there[1]:
+        raise BadCertificate(f"{found.certificate} is there, but {found.key} is not")
+    found.context()
+    return found
+
+
+def now() -> datetime:
+    """The present, with its time zone."""
+    return datetime.now(UTC)
+
+
+class _Encrypted(Exception):
+    """OpenSSL asked for the passphrase of a key."""
+
+
+def _no_password() -> bytes:
+    raise _Encrypted
