@@ -6,14 +6,17 @@ lacks (seen in its answers), the entry says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 # code: (status, message). Messages say what AWS says, in as few words as help.
 ERRORS: dict[str, tuple[int, str]] = {
     "AccessDenied": (403, "Access Denied"),
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs."),
     "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),
     "AuthorizationQueryParametersError": (400, "The authorization query parameters that you provided are not valid."),
     "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what we received."),
+    "BadRequest": (400, "Bad Request"),
     "BucketAlreadyExists": (409, "The requested bucket name is not available."),
     "BucketAlreadyOwnedByYou": (409, "The bucket that you tried to create already exists, and you own it."),
     "BucketNotEmpty": (409, "The bucket that you tried to delete is not empty."),
@@ -32,7 +35,10 @@ ERRORS: dict[str, tuple[int, str]] = {
     "InvalidEncryptionAlgorithmError": (400, "The encryption request that you specified is not valid."),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
-    "InvalidPart": (400, "One or more of the specified parts could not be found, or its ETag or checksum did not match."),
+    "InvalidPart": (
+        400,
+        "One or more of the specified parts could not be found, or its ETag or checksum did not match.",
+    ),
     "InvalidPartNumber": (416, "The requested partnumber is not satisfiable."),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidPolicyDocument": (400, "The content of the form does not meet the conditions specified in the policy."),
@@ -103,8 +109,8 @@ class S3Error(Exception):
         self,
         code: str,
         message: str | None = None,
-        *,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        /,
         **details: str,
     ) -> None:
         status, standard = ERRORS[code]
@@ -112,7 +118,7 @@ class S3Error(Exception):
         self.code = code
         self.status = status
         self.message = message or standard
-        self.headers = headers or {}
+        self.headers: Mapping[str, str] = headers or {}
         self.details = details
 
     @property

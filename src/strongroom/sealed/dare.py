@@ -146,8 +146,9 @@ class Opener:
     def _packages(self, view: memoryview) -> list[memoryview]:
         """Cut whole packages off the carry and ``view``; what is left over becomes the carry."""
         packages: list[memoryview] = []
-        length, position = self._length(self._sequence), 0
+        position = 0
         if self._carry:
+            length = self._length(self._sequence)
             position = min(length - len(self._carry), len(view))
             self._carry += view[:position]
             if len(self._carry) < length:

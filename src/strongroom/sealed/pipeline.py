@@ -42,12 +42,14 @@ class BodyPipeline:
     ``md5``: whether the MD5 of the plaintext is wanted. ``hashers`` see the plaintext too.
     """
 
-    def __init__(self, pool: Executor, sink: Sink, sealer: Sealer | None, md5: bool, hashers: Sequence[Hasher]) -> None:
+    def __init__(
+        self, pool: Executor, sink: Sink, sealer: Sealer | None, md5: bool, hashers: Sequence[Hasher] = ()
+    ) -> None:
         self._pool = pool
         self._sink = sink
         self._sealer = sealer
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
-        self._hashers = hashers
+        self._hashers = list(hashers)
         self._pending: list[Buffer] = []
         self._pending_size = 0
         self._job: asyncio.Task[None] | None = None
@@ -59,6 +61,12 @@ class BodyPipeline:
     def md5(self) -> bytes | None:
         """The MD5 of the plaintext, after :meth:`finish`, where it was wanted."""
         return self._md5.digest() if self._md5 else None
+
+    def watch(self, md5: bool, hashers: Sequence[Hasher]) -> None:
+        """Want the MD5, and let further hashers see the plaintext; before the first :meth:`write`."""
+        if md5 and self._md5 is None:
+            self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hashers.extend(hashers)
 
     async def write(self, data: Buffer) -> None:
         """Take the next piece, of any length; it is kept, so the caller must not change it afterwards."""

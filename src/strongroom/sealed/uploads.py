@@ -27,7 +27,7 @@ from strongroom.sealed.keys import Kind, RecordKey, new_object_key, part_key, re
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, multipart_etag, opaque_etag
 from strongroom.sealed.parts import PartEntry, encode_parts
-from strongroom.sealed.pipeline import BodyPipeline, Hasher
+from strongroom.sealed.pipeline import BodyPipeline
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import (
     header_of,
@@ -115,42 +115,36 @@ class Uploads:
         return _info(opened.upload, opened.header, opened.metadata)
 
     async def begin_part(
-        self,
-        bucket: str,
-        key: str,
-        upload_id: str,
-        number: int,
-        size: int | None,
-        *,
-        customer_key: Secret | None = None,
-        md5: bool = False,
-        hashers: Sequence[Hasher] = (),
-    ) -> SealedPartWriter:
-        """Begin a part. Raises NoSuchUpload, KMSError, CustomerKey…, Damaged."""
+        self, bucket: str, key: str, upload_id: str, number: int, size: int | None, customer_key: Secret | None = None
+    ) -> tuple[UploadInfo, SealedPartWriter]:
+        """Begin a part; also what the upload announced. Raises NoSuchUpload, KMSError, CustomerKey…, Damaged."""
         store = self._sealed.store
         upload = await store.upload(bucket, key, upload_id)
+        sealer, nonce, kind, secret = None, _NO_NONCE, Kind.PLAIN, None
         try:
             header = header_of(upload.record)
             if header is None:
                 if customer_key is not None:
                     raise CustomerKeyNotApplicable(f"the upload of {key!r} is not encrypted with a key of the client's")
-                sealer, nonce, kind, secret = None, _NO_NONCE, Kind.PLAIN, None
+                metadata = read_plain(upload.record)
             else:
                 object_key = await self._sealed.keyholder.open(bucket, key, header, customer_key)
                 nonce, kind, secret = new_nonce(), header.kind, record_key(object_key)
+                metadata = open_record(upload.record, secret)
                 sealer = Sealer(part_key(object_key, number), nonce)
                 size = None if size is None else sealed_size(size)
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {object_name(bucket, key)!r}: {error}") from error
         opaque = self._sealed.opaque(kind)
         writer = await store.part_writer(bucket, key, upload_id, number, size)
-        pipeline = BodyPipeline(self._sealed.pool, writer, sealer, md5 or not opaque, hashers)
+        pipeline = BodyPipeline(self._sealed.pool, writer, sealer, md5=not opaque)
 
         def encode(entry: PartEntry) -> dict[str, bytes]:
             return {_PART: _encode_part(entry, header, secret)}
 
         stand_in = os.urandom(16) if opaque else None
-        return SealedPartWriter(number, pipeline, writer, kind, nonce, stand_in, encode)
+        part = SealedPartWriter(number, pipeline, writer, kind, nonce, stand_in, encode)
+        return _info(upload, header, metadata), part
 
     async def parts(
         self, bucket: str, key: str, upload_id: str, after: int, limit: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from strongroom.sealed.envelope import Header
@@ -10,7 +10,7 @@ from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
 from strongroom.sealed.parts import PartEntry
-from strongroom.sealed.pipeline import BodyPipeline, Buffer
+from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
 from strongroom.sealed.record import plain_record, sealed_record
 from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer
 
@@ -130,6 +130,10 @@ class SealedPartWriter:
     def md5(self) -> bytes | None:
         """As :attr:`ObjectWriter.md5`."""
         return self._pipeline.md5
+
+    def watch(self, md5: bool, hashers: Sequence[Hasher]) -> None:
+        """As BodyPipeline has it."""
+        self._pipeline.watch(md5, hashers)
 
     async def write(self, data: Buffer) -> None:
         """As :meth:`ObjectWriter.write`."""

@@ -1,0 +1,237 @@
+"""The S3 application: an ASGI callable that takes a request through its stations and sends the answer.
+
+Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order, and what
+becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is translated; anything
+else is logged and answered InternalError, or cuts the connection where the answer has begun, so that a client never
+takes half an object for a whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.s3.auth import Credentials, authenticate
+from strongroom.s3.body import decoder_for
+from strongroom.s3.call import Answer, Call
+from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.error_response import error_response
+from strongroom.s3.errors import S3Error
+from strongroom.s3.faults import translate
+from strongroom.s3.handlers.buckets import BucketHandlers
+from strongroom.s3.handlers.copying import CopyHandlers
+from strongroom.s3.handlers.listing import ListingHandlers
+from strongroom.s3.handlers.multipart import MultipartHandlers
+from strongroom.s3.handlers.objects import ObjectHandlers
+from strongroom.s3.handlers.posting import PostHandler
+from strongroom.s3.handlers.tagging import TaggingHandlers
+from strongroom.s3.handlers.unset import unset_handlers
+from strongroom.s3.model import Response, compile_model
+from strongroom.s3.receive import BodyReceiver, ClientGone, Message, Receive, Send
+from strongroom.s3.request import HttpRequest, parse_query
+from strongroom.s3.routing import POST_OBJECT
+from strongroom.s3.upload import Integrity
+from strongroom.sealed.store import SealedStore
+
+log = logging.getLogger("strongroom.s3")
+
+Handler = Callable[[Call, Any], Awaitable[Answer]]
+
+_HEALTH = ("/minio/health/live", "/minio/health/ready")
+_STREAMED = ("PutObject", "UploadPart")  # their bodies go to the handler as they come
+_LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
+_MAX_LARGE_XML = 8 * 1024**2
+_MAX_XML = 256 * 1024
+_INLINE_XML = 64 * 1024  # larger bodies are parsed in a thread
+_HOST_ID = "strongroom"
+
+
+class S3App:
+    """Serves S3 from a sealed store.
+
+    ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
+    ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
+    """
+
+    def __init__(
+        self,
+        objects: SealedStore,
+        credentials: Credentials,
+        *,
+        region: str = "us-east-1",
+        domains: Sequence[str] = (),
+        allow_insecure_sse_c: bool = False,
+        idle_timeout: float = 60.0,
+    ) -> None:
+        self._objects = objects
+        self._credentials = credentials
+        self._region = region
+        self._domains = tuple(domains)
+        self._allow_insecure_sse_c = allow_insecure_sse_c
+        self._idle_timeout = idle_timeout
+        self._model = compile_model()
+        self._post = PostHandler(objects, credentials, region)
+        self._handlers = self._bind()
+
+    def _bind(self) -> Mapping[str, Handler]:
+        """The handler of each served operation. Raises LookupError where one is missing."""
+        groups = (
+            BucketHandlers(self._objects, self._region),
+            ObjectHandlers(self._objects),
+            CopyHandlers(self._objects),
+            ListingHandlers(self._objects),
+            MultipartHandlers(self._objects),
+            TaggingHandlers(self._objects),
+        )
+        unset = unset_handlers(self._objects)
+        handlers: dict[str, Handler] = {}
+        for operation in self._model.served:
+            name = operation.attribute
+            found = [getattr(group, name) for group in groups if hasattr(group, name)] or [unset.get(name)]
+            if found[0] is None:
+                raise LookupError(f"no handler for {operation.name}")
+            handlers[operation.name] = found[0]
+        return handlers
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        request_id = os.urandom(8).hex().upper()
+        sender = _Sender(send, request_id)
+        resource = scope["raw_path"].decode("latin-1")
+        try:
+            request = _request_of(scope)
+            if resource in _HEALTH and request.method in ("GET", "HEAD"):
+                await self._health(sender, request)
+                return
+            answer, response = await self._answer(request, receive)
+            await sender.send(response, answer, head=request.method == "HEAD")
+        except ClientGone:
+            log.debug("%s: the client went away", request_id)
+        except Exception as error:
+            fault = translate(error)
+            if fault is None:
+                log.exception("%s: %s %s failed", request_id, scope["method"], resource)
+                fault = S3Error("InternalError")
+            if sender.begun:
+                # The headers promised more than can be sent: leave the connection broken, not ended.
+                raise ConnectionAbortedError(f"{request_id}: {fault.code} while sending") from error
+            head = scope["method"] == "HEAD"
+            await sender.send(error_response(fault, resource, request_id, _HOST_ID, head), Answer(), head=head)
+
+    async def _answer(self, request: HttpRequest, receive: Receive) -> tuple[Answer, Response]:
+        route = self._model.route(request, self._domains)
+        body = BodyReceiver(receive, self._idle_timeout)
+        encryption = EncryptionHeaders(request.headers, request.secure or self._allow_insecure_sse_c)
+        if route.name == POST_OBJECT:
+            return await self._post.answer(request, route.bucket, body, request.secure or self._allow_insecure_sse_c)
+        identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
+        operation = route.operation
+        if operation is None or operation.name not in self._handlers:
+            raise S3Error("NotImplemented")
+        call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
+        document = (
+            b"" if operation.name in _STREAMED or not _has_body(request) else await _document(call, operation.name)
+        )
+        if len(document) > _INLINE_XML:
+            parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
+        else:
+            parsed = operation.parse(request, route.target, document)
+        answer = await self._handlers[operation.name](call, parsed)
+        return answer, operation.serialize(answer.output)
+
+    async def _health(self, sender: _Sender, request: HttpRequest) -> None:
+        if request.raw_path.endswith("ready"):
+            await self._objects.buckets()  # raises where the store cannot be read
+        await sender.send(Response(200, [], b""), Answer(), head=request.method == "HEAD")
+
+
+class _Sender:
+    """Sends one response."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.begun = False
+
+    async def send(self, response: Response, answer: Answer, head: bool) -> None:
+        """Send a response: the answer's own body if it has one, else the serialized one."""
+        body: Any = answer.body or response.body
+        streamed = hasattr(body, "__aiter__")
+        length = answer.length if streamed or head else len(body)
+        status = answer.status or response.status
+        headers = [
+            (b"x-amz-request-id", self._request_id.encode()),
+            (b"x-amz-id-2", _HOST_ID.encode()),
+            (b"server", b"Strongroom"),
+        ]
+        headers += response.headers
+        headers += [(name.encode("latin-1"), _wire(value)) for name, value in answer.headers]
+        if status not in (204, 304):
+            headers.append((b"content-length", str(length).encode()))
+        try:
+            await self._begin(status, headers)
+            if head:
+                await self._body(b"", more=False)
+            elif streamed:
+                async for chunk in body:
+                    await self._body(chunk, more=True)
+                await self._body(b"", more=False)
+            else:
+                await self._body(body, more=False)
+        finally:
+            if streamed:
+                await body.aclose()
+
+    async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _body(self, data: Any, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _request_of(scope: Message) -> HttpRequest:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    raw_query = scope["query_string"].decode("latin-1")
+    query: dict[str, str] = {}
+    for name, value in parse_query(raw_query):
+        query.setdefault(name, value)
+    client = scope.get("client")
+    return HttpRequest(
+        method=scope["method"],
+        raw_path=scope["raw_path"].decode("latin-1"),
+        raw_query=raw_query,
+        headers=headers,
+        secure=scope["scheme"] == "https",
+        client=client[0] if client else "",
+        query=query,
+    )
+
+
+def _has_body(request: HttpRequest) -> bool:
+    return request.method in ("PUT", "POST")
+
+
+async def _document(call: Call, operation: str) -> bytes:
+    """The body of an operation that takes XML, checked against all that the client promised of it."""
+    headers = call.request.headers
+    limit = _MAX_LARGE_XML if operation in _LARGE_XML else _MAX_XML
+    document, trailers = await call.body.read(decoder_for(call.payload, headers), limit)
+    if operation != "CompleteMultipartUpload":  # there they are those of the whole object
+        integrity = Integrity(headers)
+        integrity.check_document(document, trailers)
+    return document
+
+
+def _wire(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode()

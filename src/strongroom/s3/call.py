@@ -1,0 +1,42 @@
+"""One call of an operation: what a handler is given beside its typed input, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from strongroom.s3.auth import Payload
+from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import HttpRequest
+
+Buffer = bytes | bytearray | memoryview
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was authenticated and routed. ``body`` is for the operations that stream it."""
+
+    request: HttpRequest
+    bucket: str
+    key: str
+    payload: Payload
+    body: BodyReceiver
+    encryption: EncryptionHeaders
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a handler answers.
+
+    ``output`` is the operation's output shape, None for an empty one; ``headers`` tell of an object (see
+    :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes, ``length`` of
+    them; an iterator is closed when it was sent or when the client is gone.
+    """
+
+    output: object | None = None
+    headers: Headers = field(default_factory=list)
+    status: int | None = None
+    body: Buffer | AsyncIterator[Buffer] = b""
+    length: int = 0

@@ -1,0 +1,131 @@
+"""What S3's headers tell of an object, in both directions: said once for all operations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from strongroom.s3.body import stored_content_encoding
+from strongroom.s3.call import Headers
+from strongroom.s3.checksums import Algorithm
+from strongroom.s3.errors import S3Error
+from strongroom.sealed.metadata import ObjectChecksum
+
+DEFAULT_CONTENT_TYPE = "binary/octet-stream"
+MAX_USER_METADATA = 2048
+"""Bytes of the names and values of user metadata together (S3 User Guide, "Working with object metadata")."""
+MAX_CONTENT_HEADERS = 8192
+
+META = "x-amz-meta-"
+CONTENT_HEADERS = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+_OVERRIDES = {
+    "response-cache-control": "cache-control",
+    "response-content-disposition": "content-disposition",
+    "response-content-encoding": "content-encoding",
+    "response-content-language": "content-language",
+    "response-content-type": "content-type",
+    "response-expires": "expires",
+}
+_UNSUPPORTED = (
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+)
+_ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
+_GRANTS = ("x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write-acp")
+_STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
+
+
+def quoted(etag: str) -> str:
+    """An ETag as it stands on the wire."""
+    return f'"{etag}"'
+
+
+def http_date(nanoseconds: int) -> str:
+    """A time as it stands in headers, to the second (RFC 9110)."""
+    return format_datetime(datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC), usegmt=True)
+
+
+def moment(nanoseconds: int) -> datetime:
+    """A time as it stands in XML, to the millisecond."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000_000 * 1000)
+
+
+def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The content headers and user metadata of an upload, as they are kept. Raises MetadataTooLarge."""
+    kept: dict[str, str] = {}
+    size = 0
+    for name, value in headers.items():
+        if name.startswith(META):
+            kept[name] = value
+            size += len(name) - len(META) + len(value)
+    if size > MAX_USER_METADATA:
+        raise S3Error("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(MAX_USER_METADATA))
+    for name in CONTENT_HEADERS:
+        value = headers.get(name, "")
+        if name == "content-encoding":
+            value = stored_content_encoding(value) or ""
+        if value:
+            kept[name] = value
+            size += len(value)
+    if size > MAX_USER_METADATA + MAX_CONTENT_HEADERS:
+        raise S3Error("MetadataTooLarge")
+    return kept
+
+
+def check_upload_headers(headers: Mapping[str, str]) -> None:
+    """Refuse what an upload asks for and is not served, rather than pass it over. Raises S3Error."""
+    if any(name in headers for name in _UNSUPPORTED):
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
+    if headers.get("x-amz-acl", "private") not in _ACLS or any(name in headers for name in _GRANTS):
+        raise S3Error("AccessControlListNotSupported")
+    if headers.get("x-amz-storage-class", "STANDARD") not in _STORAGE_CLASSES:
+        raise S3Error("InvalidStorageClass")
+    if "x-amz-write-offset-bytes" in headers:
+        raise S3Error("NotImplemented")
+
+
+def object_headers(stored: Mapping[str, str], etag: str, modified: int, tag_count: int) -> Headers:
+    """The headers that GET and HEAD show of every object."""
+    headers = [
+        ("etag", quoted(etag)),
+        ("last-modified", http_date(modified)),
+        ("accept-ranges", "bytes"),
+    ]
+    headers.extend(stored.items())
+    if "content-type" not in stored:
+        headers.append(("content-type", DEFAULT_CONTENT_TYPE))
+    if tag_count:
+        headers.append(("x-amz-tagging-count", str(tag_count)))
+    return headers
+
+
+def override_headers(headers: Headers, query: Mapping[str, str]) -> Headers:
+    """Put the ``response-…`` parameters of a GET in the place of what is stored."""
+    wanted = {header: query[name] for name, header in _OVERRIDES.items() if name in query}
+    if not wanted:
+        return headers
+    for value in wanted.values():
+        if not value.isprintable():  # a line break here would be a header of the client's making
+            raise S3Error("InvalidArgument", "A response header override holds characters that no header can.")
+    return [(name, value) for name, value in headers if name not in wanted] + list(wanted.items())
+
+
+def checksum_headers(checksum: ObjectChecksum | None) -> Headers:
+    """The headers that show a checksum, none for None."""
+    if checksum is None:
+        return []
+    return [
+        (Algorithm(checksum.algorithm).header, checksum.value),
+        ("x-amz-checksum-type", checksum.kind),
+    ]

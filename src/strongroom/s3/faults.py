@@ -1,0 +1,57 @@
+"""From what the layers below raise to S3's errors: one table."""
+
+from __future__ import annotations
+
+import logging
+
+from strongroom.s3.errors import S3Error
+from strongroom.sealed import faults as below
+
+log = logging.getLogger("strongroom.s3")
+
+_STORED_WITH_SSE = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to"
+    " retrieve the object."
+)
+
+# The first class that fits: S3's code and message (None: S3's standard text), and whether an operator must know.
+_TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
+    (below.NoSuchBucket, "NoSuchBucket", None, False),
+    (below.BucketExists, "BucketAlreadyOwnedByYou", None, False),
+    (below.BucketNotEmpty, "BucketNotEmpty", None, False),
+    (below.NoSuchObject, "NoSuchKey", None, False),
+    (below.NoSuchUpload, "NoSuchUpload", None, False),
+    (below.PartChanged, "InvalidPart", None, False),
+    (below.PreconditionFailed, "PreconditionFailed", None, False),
+    (below.ConditionFailed, "PreconditionFailed", None, False),
+    (below.StoreFull, "XMinioStorageFull", None, True),
+    (below.Damaged, "InternalError", "The stored object is damaged.", True),
+    (below.NoKMS, "NotImplemented", "Server side encryption specified but KMS is not configured.", False),
+    (below.CustomerKeyNeeded, "InvalidRequest", _STORED_WITH_SSE, False),
+    (
+        below.CustomerKeyNotApplicable,
+        "InvalidRequest",
+        "The encryption parameters are not applicable to this object.",
+        False,
+    ),
+    (below.CustomerKeyWrong, "AccessDenied", None, False),
+    (below.KeyDisabled, "KMS.DisabledException", None, True),
+    (below.NoSuchKey, "KMS.NotFoundException", None, True),
+    (below.KMSDenied, "AccessDenied", "The KMS denies access to the master key.", True),
+    (below.WrappedKeyInvalid, "AccessDenied", "The data key of the object does not open with this master key.", True),
+    (below.KMSUnavailable, "ServiceUnavailable", "The KMS is not available. Try again.", True),
+)
+
+
+def translate(error: Exception) -> S3Error | None:
+    """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours)."""
+    if isinstance(error, S3Error):
+        return error
+    if isinstance(error, below.NameRefused):
+        return S3Error("InvalidArgument", str(error))
+    for kind, code, message, report in _TABLE:
+        if isinstance(error, kind):
+            if report:
+                log.warning("%s: %s", code, error)
+            return S3Error(code, message)
+    return None

@@ -1,0 +1,135 @@
+"""Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, default encryption."""
+
+from __future__ import annotations
+
+from strongroom.s3.call import Answer, Call
+from strongroom.s3.describe import moment
+from strongroom.s3.errors import S3Error
+from strongroom.s3.naming import OWNER
+from strongroom.s3.routing import valid_bucket_name
+from strongroom.s3.shapes import (
+    Bucket,
+    CreateBucketOutput,
+    CreateBucketRequest,
+    DeleteBucketEncryptionRequest,
+    DeleteBucketRequest,
+    GetBucketEncryptionOutput,
+    GetBucketEncryptionRequest,
+    GetBucketLocationOutput,
+    GetBucketLocationRequest,
+    HeadBucketOutput,
+    HeadBucketRequest,
+    ListBucketsOutput,
+    ListBucketsRequest,
+    Owner,
+    PutBucketEncryptionRequest,
+    ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration,
+    ServerSideEncryptionRule,
+)
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.store import SealedStore
+
+MAX_BUCKETS = 10_000
+"""Buckets in a page of ListBuckets, and at all (S3 User Guide, "Bucket quotas")."""
+
+
+class BucketHandlers:
+    """Operations on buckets. ``region`` is the server's."""
+
+    def __init__(self, objects: SealedStore, region: str) -> None:
+        self._objects = objects
+        self._region = region
+
+    async def list_buckets(self, call: Call, request: ListBucketsRequest) -> Answer:
+        """The buckets, by name."""
+        limit = MAX_BUCKETS if request.max_buckets is None else request.max_buckets
+        if not 1 <= limit <= MAX_BUCKETS:
+            raise S3Error(
+                "InvalidArgument",
+                f"Argument max-buckets must be an integer between 1 and {MAX_BUCKETS}",
+                ArgumentName="max-buckets",
+                ArgumentValue=str(limit)[:64],
+            )
+        prefix, after = request.prefix or "", request.continuation_token or ""
+        if request.bucket_region not in (None, "", self._region):
+            buckets = []
+        else:
+            buckets = [b for b in await self._objects.buckets() if b.name.startswith(prefix) and b.name > after]
+        page = buckets[:limit]
+        output = ListBucketsOutput(
+            buckets=[Bucket(name=bucket.name, creation_date=moment(bucket.created)) for bucket in page],
+            owner=Owner(id=OWNER.id, display_name=OWNER.display_name),
+            prefix=request.prefix,
+        )
+        if len(buckets) > len(page):
+            output.continuation_token = page[-1].name
+        return Answer(output)
+
+    async def create_bucket(self, call: Call, request: CreateBucketRequest) -> Answer:
+        """Make a bucket."""
+        if not valid_bucket_name(call.bucket):
+            raise S3Error("InvalidBucketName", BucketName=call.bucket[:256])
+        configuration = request.create_bucket_configuration
+        location = configuration.location_constraint if configuration else None
+        if location not in (None, "", self._region):
+            raise S3Error("InvalidLocationConstraint", LocationConstraint=(location or "")[:256])
+        if request.object_lock_enabled_for_bucket:
+            raise S3Error("NotImplemented", "Object lock is not implemented.")
+        if request.acl not in (None, "private"):
+            raise S3Error("AccessControlListNotSupported")
+        if len(await self._objects.buckets()) >= MAX_BUCKETS:
+            raise S3Error("TooManyBuckets")
+        await self._objects.create_bucket(call.bucket)
+        return Answer(CreateBucketOutput(location=f"/{call.bucket}"))
+
+    async def head_bucket(self, call: Call, request: HeadBucketRequest) -> Answer:
+        """Whether the bucket is there."""
+        await self._objects.bucket(call.bucket)
+        return Answer(HeadBucketOutput(bucket_region=self._region))
+
+    async def delete_bucket(self, call: Call, request: DeleteBucketRequest) -> Answer:
+        """Remove an empty bucket."""
+        await self._objects.delete_bucket(call.bucket)
+        return Answer()
+
+    async def get_bucket_location(self, call: Call, request: GetBucketLocationRequest) -> Answer:
+        """The region, which us-east-1 spells as nothing."""
+        await self._objects.bucket(call.bucket)
+        return Answer(
+            GetBucketLocationOutput(location_constraint=None if self._region == "us-east-1" else self._region)
+        )
+
+    async def get_bucket_encryption(self, call: Call, request: GetBucketEncryptionRequest) -> Answer:
+        """How the bucket encrypts what does not say."""
+        kind = await self._objects.default_encryption(call.bucket)
+        if kind is None:
+            raise S3Error("ServerSideEncryptionConfigurationNotFoundError", BucketName=call.bucket)
+        rule = ServerSideEncryptionRule(
+            apply_server_side_encryption_by_default=ServerSideEncryptionByDefault(sse_algorithm="AES256"),
+            bucket_key_enabled=False,
+        )
+        configuration = ServerSideEncryptionConfiguration(rules=[rule])
+        return Answer(GetBucketEncryptionOutput(server_side_encryption_configuration=configuration))
+
+    async def put_bucket_encryption(self, call: Call, request: PutBucketEncryptionRequest) -> Answer:
+        """Set how the bucket encrypts what does not say: AES256."""
+        rules = request.server_side_encryption_configuration.rules
+        default = rules[0].apply_server_side_encryption_by_default if len(rules) == 1 else None
+        if default is None:
+            raise S3Error("MalformedXML")
+        if default.sse_algorithm in ("aws:kms", "aws:kms:dsse"):
+            raise S3Error("NotImplemented", f"Server-side encryption with {default.sse_algorithm} is not implemented.")
+        if default.sse_algorithm != "AES256":
+            raise S3Error("MalformedXML")
+        if default.kms_master_key_id:
+            raise S3Error(
+                "InvalidArgument", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"
+            )
+        await self._objects.set_default_encryption(call.bucket, Kind.SSE_S3)
+        return Answer()
+
+    async def delete_bucket_encryption(self, call: Call, request: DeleteBucketEncryptionRequest) -> Answer:
+        """Let the bucket encrypt only what says so (and what auto-encryption takes)."""
+        await self._objects.set_default_encryption(call.bucket, None)
+        return Answer()

@@ -1,0 +1,215 @@
+"""Copies: CopyObject and UploadPartCopy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from strongroom.s3 import checksums
+from strongroom.s3.call import Answer, Call
+from strongroom.s3.checksums import Algorithm
+from strongroom.s3.describe import META, check_upload_headers, moment, quoted, stored_headers
+from strongroom.s3.encryption import shown
+from strongroom.s3.errors import S3Error
+from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_version
+from strongroom.s3.preconditions import write_precondition
+from strongroom.s3.ranges import ByteRange, check_read, parse_copy_range
+from strongroom.s3.shapes import (
+    CopyObjectOutput,
+    CopyObjectRequest,
+    CopyObjectResult,
+    CopyPartResult,
+    UploadPartCopyOutput,
+    UploadPartCopyRequest,
+)
+from strongroom.s3.tags import format_tags, parse_tagging_header, parse_tags
+from strongroom.s3.upload import UploadWriter
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.metadata import ObjectChecksum
+from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.policy import Protection
+from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.writing import Description
+
+_SOURCE = "x-amz-copy-source-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a copy is to be: how encrypted, with which headers, tags and checksum, under which condition."""
+
+    protection: Protection
+    headers: Mapping[str, str]
+    tags: tuple[str, int]
+    algorithm: Algorithm | None
+    precondition: Precondition
+
+
+class CopyHandlers:
+    """Operations whose bytes come from another object."""
+
+    def __init__(self, objects: SealedStore) -> None:
+        self._objects = objects
+
+    async def copy_object(self, call: Call, request: CopyObjectRequest) -> Answer:
+        """Copy an object, also onto itself to change its metadata or its encryption."""
+        check_upload_headers(call.request.headers)
+        bucket, key = copy_source(request.copy_source)
+        asked = call.encryption.protection()
+        source = await self._objects.open(bucket, key, call.encryption.source_customer_key())
+        try:
+            check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
+            if source.info.size > MAX_PUT:
+                raise S3Error(
+                    "InvalidRequest",
+                    "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+                )
+            _check_changes(call, request, asked, (bucket, key))
+            plan = await self._plan(call, request, asked, bucket, source)
+            info = await self._copy(call, source, plan)
+        finally:
+            await source.close()
+        result = CopyObjectResult(etag=quoted(info.etag), last_modified=moment(info.modified))
+        if info.checksum:
+            result.checksum_type = info.checksum.kind
+            setattr(result, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
+        customer_key = asked.customer_key if asked else None
+        return Answer(CopyObjectOutput(copy_object_result=result), shown(info.kind, customer_key))
+
+    async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
+        """Fill a part of an upload from a range of an object."""
+        bucket, key = copy_source(request.copy_source)
+        number = check_part_number(request.part_number)
+        customer_key = call.encryption.customer_key()
+        source = await self._objects.open(bucket, key, call.encryption.source_customer_key())
+        try:
+            check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
+            span = parse_copy_range(request.copy_source_range, source.info.size) or ByteRange(0, source.info.size)
+            if span.length > MAX_PUT:
+                raise S3Error("EntityTooLarge")
+            upload, writer = await self._objects.uploads.begin_part(
+                call.bucket, call.key, request.upload_id, number, span.length, customer_key
+            )
+            algorithm = Algorithm(upload.checksum.algorithm) if upload.checksum else None
+            hasher = checksums.hasher(algorithm) if algorithm else None
+            try:
+                writer.watch(False, [hasher] if hasher else [])
+                await _pour(source, span, writer)
+                entry, part = await writer.commit(hasher.digest() if hasher else b"")
+            except BaseException:
+                await writer.abort()
+                raise
+        finally:
+            await source.close()
+        result = CopyPartResult(etag=quoted(entry.etag), last_modified=moment(part.modified))
+        if algorithm:
+            setattr(result, f"checksum_{algorithm.lower()}", checksums.format_value(entry.checksum))
+        return Answer(UploadPartCopyOutput(copy_part_result=result), shown(writer.kind, customer_key))
+
+    async def _plan(
+        self, call: Call, request: CopyObjectRequest, asked: Protection | None, bucket: str, source: OpenObject
+    ) -> _Plan:
+        headers = call.request.headers
+        kept: Mapping[str, str] = source.info.headers
+        if _directive(request.metadata_directive, "x-amz-metadata-directive") == "REPLACE":
+            kept = stored_headers(headers)
+        if _directive(request.tagging_directive, "x-amz-tagging-directive") == "REPLACE":
+            tags = parse_tagging_header(headers.get("x-amz-tagging"))
+        else:
+            tags = format_tags(parse_tags(await self._objects.tags_of(bucket, source.reader.stored)))
+        return _Plan(
+            protection=await self._objects.protection(call.bucket, asked),
+            headers=kept,
+            tags=tags,
+            algorithm=checksums.wanted(headers),
+            precondition=write_precondition(request.if_match, request.if_none_match),
+        )
+
+    async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
+        objects, kept = self._objects, source.info.checksum
+        tags = await objects.seal_tags(call.bucket, call.key, plan.protection.kind, *plan.tags)
+        same_checksum = plan.algorithm is None or (kept is not None and plan.algorithm == kept.algorithm)
+        if same_checksum and objects.shareable(source, plan.protection):
+            description = Description(plan.headers, kept, tags)
+            return await objects.share(source, call.bucket, call.key, plan.protection, description, plan.precondition)
+        algorithm = plan.algorithm or (Algorithm(kept.algorithm) if kept else None)
+        hasher = checksums.hasher(algorithm) if algorithm else None
+        size = source.info.size
+        writer = await objects.begin(call.bucket, call.key, plan.protection, size, hashers=[hasher] if hasher else [])
+        try:
+            await _pour(source, ByteRange(0, size), writer)
+            checksum = None
+            if algorithm and hasher:
+                checksum = ObjectChecksum(algorithm, "FULL_OBJECT", checksums.format_value(hasher.digest()))
+            return await writer.commit(Description(plan.headers, checksum, tags), plan.precondition)
+        except BaseException:
+            await writer.abort()
+            raise
+
+
+async def _pour(source: OpenObject, span: ByteRange, writer: UploadWriter) -> None:
+    """Write a range of one object into another."""
+    async for chunk in source.stream(span.start, span.length):
+        await writer.write(chunk)
+    await writer.finish()
+
+
+def copy_source(text: str) -> tuple[str, str]:
+    """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError."""
+    path, _, query = text.partition("?")
+    try:
+        name = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        name = ""
+    bucket, slash, key = name.removeprefix("/").partition("/")
+    if not bucket or not slash or not key:
+        raise S3Error(
+            "InvalidArgument",
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=text[:256],
+        )
+    if query:
+        check_version(query.removeprefix("versionId="))
+    check_key(key)
+    return bucket, key
+
+
+def check_part_number(number: int) -> int:
+    """A part number, 1 to 10,000. Raises InvalidArgument."""
+    if not 1 <= number <= 10_000:
+        raise S3Error(
+            "InvalidArgument",
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    return number
+
+
+def _directive(value: str | None, name: str) -> str:
+    if value not in (None, "COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", f"Unknown {name.removeprefix('x-amz-')}.", ArgumentName=name)
+    return value or "COPY"
+
+
+def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | None, source: tuple[str, str]) -> None:
+    """A copy onto itself must change something, as S3 has it."""
+    if source != (call.bucket, call.key):
+        return
+    headers = call.request.headers
+    changes = (
+        request.metadata_directive == "REPLACE"
+        or request.tagging_directive == "REPLACE"
+        or (asked is not None and asked.kind is not Kind.PLAIN)
+        or call.encryption.source_customer_key() is not None
+        or any(name in headers for name in ("x-amz-storage-class", "x-amz-checksum-algorithm"))
+        or any(name.startswith(META) for name in headers if request.metadata_directive == "REPLACE")
+    )
+    if not changes:
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's"
+            " metadata, storage class, website redirect location or encryption attributes.",
+        )

@@ -1,0 +1,148 @@
+"""Listings of objects: ListObjects, ListObjectsV2, ListObjectVersions."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from strongroom.s3.call import Answer, Call
+from strongroom.s3.describe import moment, quoted
+from strongroom.s3.errors import S3Error
+from strongroom.s3.naming import OWNER, encode_name, page_size
+from strongroom.s3.shapes import (
+    CommonPrefix,
+    ListObjectsOutput,
+    ListObjectsRequest,
+    ListObjectsV2Output,
+    ListObjectsV2Request,
+    ListObjectVersionsOutput,
+    ListObjectVersionsRequest,
+    Object,
+    ObjectVersion,
+    Owner,
+)
+from strongroom.sealed.objects import Listing
+from strongroom.sealed.store import SealedStore
+
+
+class ListingHandlers:
+    """Operations that list a bucket's objects."""
+
+    def __init__(self, objects: SealedStore) -> None:
+        self._objects = objects
+
+    async def list_objects(self, call: Call, request: ListObjectsRequest) -> Answer:
+        """One page, the old way: the marker is a name."""
+        encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
+        limit = page_size(request.max_keys, "max-keys")
+        page = await self._page(call.bucket, prefix, delimiter, request.marker or "", limit)
+        output = ListObjectsOutput(
+            name=call.bucket,
+            prefix=encode_name(prefix, encoding),
+            marker=encode_name(request.marker or "", encoding),
+            max_keys=limit,
+            delimiter=encode_name(delimiter, encoding) if delimiter else None,
+            encoding_type=encoding,
+            is_truncated=page.next is not None,
+            contents=_contents(page, encoding, with_owner=True),
+            common_prefixes=_prefixes(page, encoding),
+        )
+        if page.next is not None:
+            output.next_marker = encode_name(page.next, encoding)
+        return Answer(output)
+
+    async def list_objects_v2(self, call: Call, request: ListObjectsV2Request) -> Answer:
+        """One page; the continuation token is opaque to clients."""
+        encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
+        limit = page_size(request.max_keys, "max-keys")
+        token = request.continuation_token
+        after = _read_token(token) if token is not None else request.start_after or ""
+        page = await self._page(call.bucket, prefix, delimiter, after, limit)
+        output = ListObjectsV2Output(
+            name=call.bucket,
+            prefix=encode_name(prefix, encoding),
+            max_keys=limit,
+            key_count=len(page.objects) + len(page.prefixes),
+            delimiter=encode_name(delimiter, encoding) if delimiter else None,
+            encoding_type=encoding,
+            is_truncated=page.next is not None,
+            continuation_token=token,
+            start_after=encode_name(request.start_after, encoding) if request.start_after else None,
+            contents=_contents(page, encoding, with_owner=bool(request.fetch_owner)),
+            common_prefixes=_prefixes(page, encoding),
+        )
+        if page.next is not None:
+            output.next_continuation_token = _token(page.next)
+        return Answer(output)
+
+    async def list_object_versions(self, call: Call, request: ListObjectVersionsRequest) -> Answer:
+        """One page, each object as the one version that it has."""
+        encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
+        limit = page_size(request.max_keys, "max-keys")
+        page = await self._page(call.bucket, prefix, delimiter, request.key_marker or "", limit)
+        output = ListObjectVersionsOutput(
+            name=call.bucket,
+            prefix=encode_name(prefix, encoding),
+            key_marker=encode_name(request.key_marker or "", encoding),
+            version_id_marker=request.version_id_marker or "",
+            max_keys=limit,
+            delimiter=encode_name(delimiter, encoding) if delimiter else None,
+            encoding_type=encoding,
+            is_truncated=page.next is not None,
+            common_prefixes=_prefixes(page, encoding),
+        )
+        owner = Owner(id=OWNER.id, display_name=OWNER.display_name)
+        output.versions = [
+            ObjectVersion(
+                key=encode_name(item.key, encoding),
+                version_id="null",
+                is_latest=True,
+                last_modified=moment(item.modified),
+                etag=quoted(item.etag),
+                size=item.size,
+                storage_class="STANDARD",
+                owner=owner,
+            )
+            for item in page.objects
+        ]
+        if page.next is not None:
+            output.next_key_marker, output.next_version_id_marker = encode_name(page.next, encoding), "null"
+        return Answer(output)
+
+    async def _page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
+        if limit == 0:
+            await self._objects.bucket(bucket)
+            return Listing([], [], None)
+        return await self._objects.list(bucket, prefix, delimiter, after, limit)
+
+
+def _contents(page: Listing, encoding: str | None, with_owner: bool) -> list[Object]:
+    owner = Owner(id=OWNER.id, display_name=OWNER.display_name) if with_owner else None
+    return [
+        Object(
+            key=encode_name(item.key, encoding),
+            last_modified=moment(item.modified),
+            etag=quoted(item.etag),
+            size=item.size,
+            storage_class="STANDARD",
+            owner=owner,
+        )
+        for item in page.objects
+    ]
+
+
+def _prefixes(page: Listing, encoding: str | None) -> list[CommonPrefix]:
+    return [CommonPrefix(prefix=encode_name(name, encoding)) for name in page.prefixes]
+
+
+def _token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token.encode("ascii")).decode()
+    except (binascii.Error, UnicodeError):
+        raise S3Error(
+            "InvalidArgument", "The continuation token provided is incorrect", ArgumentName="continuation-token"
+        ) from None

@@ -1,0 +1,303 @@
+"""Objects: PutObject, GetObject, HeadObject, DeleteObject, DeleteObjects, GetObjectAttributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strongroom.s3.body import decoder_for, require_length
+from strongroom.s3.call import Answer, Call, Headers
+from strongroom.s3.checksums import format_value
+from strongroom.s3.describe import (
+    check_upload_headers,
+    checksum_headers,
+    http_date,
+    object_headers,
+    override_headers,
+    quoted,
+    stored_headers,
+)
+from strongroom.s3.encryption import shown
+from strongroom.s3.errors import S3Error
+from strongroom.s3.faults import translate
+from strongroom.s3.preconditions import write_precondition
+from strongroom.s3.ranges import ByteRange, check_read, parse_range
+from strongroom.s3.shapes import (
+    Checksum,
+    DeletedObject,
+    DeleteObjectRequest,
+    DeleteObjectsOutput,
+    DeleteObjectsRequest,
+    Error,
+    GetObjectAttributesOutput,
+    GetObjectAttributesParts,
+    GetObjectAttributesRequest,
+    GetObjectRequest,
+    HeadObjectRequest,
+    ObjectPart,
+    PutObjectRequest,
+)
+from strongroom.s3.tags import parse_tagging_header
+from strongroom.s3.upload import Integrity
+from strongroom.sealed.faults import NoSuchObject
+from strongroom.sealed.metadata import ObjectChecksum
+from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.writing import Description
+from strongroom.secret import Secret
+
+MAX_PUT = 5 * 1024**3
+"""Bytes in one PUT (S3 User Guide, "Uploading objects")."""
+
+MAX_PARTS_PAGE = 1000
+MAX_DELETE = 1000
+
+
+class ObjectHandlers:
+    """Operations on one object, or on a list of them."""
+
+    def __init__(self, objects: SealedStore) -> None:
+        self._objects = objects
+
+    async def put_object(self, call: Call, request: PutObjectRequest) -> Answer:
+        """Store an object."""
+        headers = call.request.headers
+        check_upload_headers(headers)
+        kept = stored_headers(headers)
+        tags = parse_tagging_header(headers.get("x-amz-tagging"))
+        precondition = write_precondition(request.if_match, request.if_none_match)
+        integrity = Integrity(headers)
+        decoder = decoder_for(call.payload, headers)
+        size = require_length(decoder)
+        if size > MAX_PUT:
+            raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
+        asked = call.encryption.protection()
+        await self._objects.condition(call.bucket, call.key, precondition)  # fail before the body, if it fails
+        writer = await self._objects.begin(
+            call.bucket, call.key, asked, size, md5=integrity.wants_md5, hashers=integrity.hashers
+        )
+        try:
+            await integrity.take(call.body, decoder, writer)
+            sealed_tags = await self._objects.seal_tags(call.bucket, call.key, writer.kind, *tags)
+            info = await writer.commit(Description(kept, integrity.checksum, sealed_tags), precondition)
+        except BaseException:
+            await writer.abort()
+            raise
+        return Answer(headers=_written(info, asked.customer_key if asked else None))
+
+    async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
+        """An object's bytes, whole or a range of them."""
+        customer_key = _read_checks(call, request.version_id)
+        source = await self._objects.open(call.bucket, call.key, customer_key)
+        try:
+            answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
+            answer.headers = override_headers(answer.headers, call.request.query)
+            part = answer.span
+            body = await source.body()
+            at_once = body.at_once(part.start, part.length)
+            if at_once is None:
+                return Answer(None, answer.headers, answer.status, _closing(source, part), part.length)
+        except BaseException:
+            await source.close()
+            raise
+        await source.close()
+        return Answer(None, answer.headers, answer.status, at_once, part.length)
+
+    async def head_object(self, call: Call, request: HeadObjectRequest) -> Answer:
+        """What GET would answer, without the bytes."""
+        customer_key = _read_checks(call, request.version_id)
+        source = await self._objects.open(call.bucket, call.key, customer_key)
+        try:
+            answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
+        finally:
+            await source.close()
+        headers = override_headers(answer.headers, call.request.query)
+        return Answer(None, headers, answer.status, b"", answer.span.length)
+
+    async def delete_object(self, call: Call, request: DeleteObjectRequest) -> Answer:
+        """Remove an object; that it was not there is no error."""
+        check_version(request.version_id)
+        precondition = Precondition(if_match=_unquoted(request.if_match))
+        if precondition.if_match is None:
+            await self._objects.delete(call.bucket, call.key)
+        else:
+            await self._objects.delete(call.bucket, call.key, precondition)
+        return Answer()
+
+    async def delete_objects(self, call: Call, request: DeleteObjectsRequest) -> Answer:
+        """Remove up to 1,000 objects; each is answered by itself."""
+        await self._objects.bucket(call.bucket)
+        if not 1 <= len(request.delete.objects) <= MAX_DELETE:
+            raise S3Error("MalformedXML")
+        output = DeleteObjectsOutput()
+        for item in request.delete.objects:
+            try:
+                check_key(item.key)
+                check_version(item.version_id)
+                await self._objects.delete(call.bucket, item.key, Precondition(if_match=_unquoted(item.etag)))
+            except NoSuchObject:
+                output.errors.append(Error(key=item.key, code="NoSuchKey", message="The specified key does not exist."))
+            except Exception as error:
+                fault = translate(error)
+                if fault is None:
+                    raise
+                output.errors.append(Error(key=item.key, code=fault.code, message=fault.message))
+            else:
+                if not request.delete.quiet:
+                    output.deleted.append(DeletedObject(key=item.key, version_id=item.version_id))
+        return Answer(output)
+
+    async def get_object_attributes(self, call: Call, request: GetObjectAttributesRequest) -> Answer:
+        """Those of an object's attributes that are asked for."""
+        customer_key = _read_checks(call, request.version_id)
+        wanted = {name.strip() for item in request.object_attributes for name in item.split(",")}
+        if unknown := wanted - _ATTRIBUTES:
+            raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentValue=sorted(unknown)[0])
+        source = await self._objects.open(call.bucket, call.key, customer_key)
+        try:
+            info = source.info
+            check_read(call.request.headers, info.etag, info.modified)
+            parts = await source.parts() if "ObjectParts" in wanted else []
+        finally:
+            await source.close()
+        output = GetObjectAttributesOutput()
+        if "ETag" in wanted:
+            output.etag = info.etag
+        if "ObjectSize" in wanted:
+            output.object_size = info.size
+        if "StorageClass" in wanted:
+            output.storage_class = "STANDARD"
+        if "Checksum" in wanted and info.checksum:
+            output.checksum = _checksum_shape(info.checksum)
+        if parts:
+            output.object_parts = _attributes_parts(parts, info, request)
+        headers = [("last-modified", http_date(info.modified)), *shown(info.kind, customer_key)]
+        return Answer(output, headers)
+
+
+_ATTRIBUTES = {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
+
+
+class _Described(Answer):
+    """An answer in the making, with the range of the object that it is about."""
+
+    __slots__ = ("span",)
+
+    def __init__(self, headers: Headers, status: int | None, span: ByteRange) -> None:
+        super().__init__(None, headers, status)
+        self.span = span
+
+
+def check_version(version_id: str | None) -> None:
+    """Objects have one version, "null". Raises NoSuchVersion for another."""
+    if version_id not in (None, "", "null"):
+        raise S3Error("NoSuchVersion", VersionId=version_id or "")
+
+
+def check_key(key: str) -> None:
+    """Raises KeyTooLongError for a key of over 1,024 bytes, InvalidArgument for an empty one."""
+    if not key:
+        raise S3Error("UserKeyMustBeSpecified")
+    if len(key.encode()) > 1024:
+        raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed="1024")
+
+
+def _read_checks(call: Call, version_id: str | None) -> Secret | None:
+    """What every read checks first; the client's key, if the request brings one."""
+    check_version(version_id)
+    call.encryption.refuse_method()
+    return call.encryption.customer_key()
+
+
+async def _describe(
+    call: Call, source: OpenObject, part_number: int | None, checksum_mode: str | None, customer_key: Secret | None
+) -> _Described:
+    """The status and headers of a GET or HEAD, and the range of bytes that it is about."""
+    info, request = source.info, call.request.headers
+    check_read(request, info.etag, info.modified)
+    headers = object_headers(info.headers, info.etag, info.modified, info.tag_count)
+    headers.extend(shown(info.kind, customer_key))
+    checksum = info.checksum
+    if part_number is not None:
+        span, checksum, count = await _part_span(source, part_number, "range" in request)
+        if count:
+            headers.append(("x-amz-mp-parts-count", str(count)))
+        ranged = info.size > 0
+    else:
+        asked = parse_range(request.get("range"), info.size)
+        ranged, span = asked is not None, asked or ByteRange(0, info.size)
+    if ranged:
+        headers.append(("content-range", span.content_range(info.size)))
+    if (checksum_mode or "").upper() == "ENABLED" and (part_number is not None or span.length == info.size):
+        headers.extend(checksum_headers(checksum))
+    return _Described(headers, 206 if ranged else None, span)
+
+
+async def _part_span(source: OpenObject, number: int, has_range: bool) -> tuple[ByteRange, ObjectChecksum | None, int]:
+    """The bytes of one part of an object, its checksum, and how many parts there are (0: it has none)."""
+    if has_range:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+    if not 1 <= number <= 10_000:
+        raise S3Error(
+            "InvalidArgument",
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    info, parts = source.info, await source.parts()
+    if number > max(len(parts), 1):
+        raise S3Error("InvalidPartNumber", ActualPartCount=str(max(len(parts), 1)), PartNumberRequested=str(number))
+    if not parts:
+        return ByteRange(0, info.size), info.checksum, 0
+    start = sum(part.size for part in parts[: number - 1])
+    part = parts[number - 1]
+    checksum = None
+    if part.checksum and info.checksum:
+        checksum = ObjectChecksum(info.checksum.algorithm, info.checksum.kind, format_value(part.checksum))
+    return ByteRange(start, part.size), checksum, len(parts)
+
+
+async def _closing(source: OpenObject, part: ByteRange):  # type: ignore[no-untyped-def]
+    """The bytes of an open object, which is closed behind them."""
+    try:
+        async for chunk in source.stream(part.start, part.length):
+            yield chunk
+    finally:
+        await source.close()
+
+
+def _written(info: ObjectInfo, customer_key: Secret | None) -> Headers:
+    """What a PUT answers of the object that it wrote."""
+    return [("etag", quoted(info.etag)), *checksum_headers(info.checksum), *shown(info.kind, customer_key)]
+
+
+def _unquoted(etag: str | None) -> str | None:
+    return etag.strip().strip('"') if etag is not None else None
+
+
+def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
+    shape = Checksum(checksum_type=checksum.kind)
+    setattr(shape, f"checksum_{checksum.algorithm.lower()}", checksum.value)
+    return shape
+
+
+def _attributes_parts(
+    parts: Sequence[PartEntry], info: ObjectInfo, request: GetObjectAttributesRequest
+) -> GetObjectAttributesParts:
+    after = int(request.part_number_marker or 0)
+    limit = min(MAX_PARTS_PAGE if request.max_parts is None else request.max_parts, MAX_PARTS_PAGE)
+    behind = [part for part in enumerate(parts, 1) if part[0] > after]
+    page = behind[:limit]
+    output = GetObjectAttributesParts(
+        total_parts_count=len(parts),
+        part_number_marker=after,
+        max_parts=limit,
+        is_truncated=len(behind) > len(page),
+        next_part_number_marker=page[-1][0] if page else after,
+    )
+    if info.checksum:  # AWS lists the parts of an object only where they have checksums
+        for number, part in page:
+            shape = ObjectPart(part_number=number, size=part.size)
+            setattr(shape, f"checksum_{info.checksum.algorithm.lower()}", format_value(part.checksum))
+            output.parts.append(shape)
+    return output

@@ -1,0 +1,289 @@
+"""The S3 protocol, compiled at start from the service model: for each served operation a parser and a serializer.
+
+A parser makes the operation's typed input from a request, a serializer a response from its typed output; both are tables and
+closures made once, so that no request walks over the model. Errors in a request become the ones that AWS gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from strongroom.s3 import shapes
+from strongroom.s3.errors import S3Error
+from strongroom.s3.operations import ROOTS, SERVED, UNSET
+from strongroom.s3.request import HttpRequest
+from strongroom.s3.routing import POST_OBJECT, Router, Target, target_of, valid_bucket_name
+from strongroom.s3.service_model import Member, OperationModel, Shape, operations
+from strongroom.s3.xml import DECLARATION, NAMESPACE, compile_reader, compile_writer, escape, read_document
+
+Parse = Callable[[HttpRequest, Target, bytes], Any]
+Serialize = Callable[[Any], "Response"]
+Convert = Callable[[str, str], Any]
+
+_XMLNS = f' xmlns="{NAMESPACE}"'
+_XML_TYPE = (b"content-type", b"application/xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response that is at hand: the status, headers as they go on the wire, the body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A served operation. ``attribute`` names its handler. ``serialize`` takes None for an empty output."""
+
+    name: str
+    attribute: str
+    parse: Parse
+    serialize: Serialize
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes; ``operation`` is None where it is not served."""
+
+    name: str
+    operation: Operation | None
+    target: Target
+
+    @property
+    def bucket(self) -> str:
+        """The bucket, or ""."""
+        return self.target.bucket
+
+    @property
+    def key(self) -> str:
+        """The key, or ""."""
+        return self.target.key
+
+
+class Model:
+    """All operations of S3: routes to them, and the served ones compiled."""
+
+    def __init__(self) -> None:
+        self._router = Router()
+        self._operations = {op.name: _compile(op) for op in operations() if op.name in SERVED or op.name in UNSET}
+
+    @property
+    def served(self) -> Sequence[Operation]:
+        """The operations that have to have handlers."""
+        return list(self._operations.values())
+
+    def route(self, request: HttpRequest, domains: Sequence[str]) -> Route:
+        """Where a request goes. Raises InvalidURI, KeyTooLongError, InvalidBucketName, MethodNotAllowed."""
+        target = target_of(request, domains)
+        if target.bucket and not valid_bucket_name(target.bucket):
+            raise S3Error("InvalidBucketName", BucketName=target.bucket[:256])
+        if _is_form(request, target):
+            return Route(POST_OBJECT, None, target)
+        selected = self._router.select(request, target.level)
+        return Route(selected.name, self._operations.get(selected.name), target)
+
+
+def compile_model() -> Model:
+    """Compile the model; takes some tens of milliseconds."""
+    return Model()
+
+
+def _is_form(request: HttpRequest, target: Target) -> bool:
+    if request.method != "POST" or target.level != "bucket":
+        return False
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def _compile(operation: OperationModel) -> Operation:
+    return Operation(operation.name, operation.attribute, _parser(operation), _serializer(operation))
+
+
+# -- parsing -------------------------------------------------------------------------------------------------------
+
+
+def _parser(operation: OperationModel) -> Parse:
+    shape = operation.input
+    if shape is None:  # there is none like that in S3
+        raise LookupError(f"{operation.name} has no input")
+    make = getattr(shapes, shape.name)
+    members = shape.members
+    headers = {m.wire.lower(): (m.attribute, _converter(m)) for m in members if m.location == "header"}
+    query = {m.wire: (m.attribute, _converter(m)) for m in members if m.location == "querystring"}
+    prefixed = next(((m.wire.lower(), m.attribute) for m in members if m.location == "headers"), None)
+    required = [(m.attribute, m.wire) for m in members if m.required and m.location != ""]
+    with_bucket = any(m.wire == "Bucket" and m.location == "uri" for m in members)
+    with_key = any(m.wire == "Key" and m.location == "uri" for m in members)
+    read_body = _body_reader(shape)
+
+    def parse(request: HttpRequest, target: Target, body: bytes) -> Any:
+        values: dict[str, Any] = {}
+        if with_bucket:
+            values["bucket"] = target.bucket
+        if with_key:
+            values["key"] = target.key
+        for name, text in request.headers.items():
+            found = headers.get(name)
+            if found is not None:
+                values[found[0]] = found[1](name, text)
+        if prefixed:
+            prefix, attribute = prefixed
+            values[attribute] = {
+                name.removeprefix(prefix): text for name, text in request.headers.items() if name.startswith(prefix)
+            }
+        for name, text in request.query.items():
+            found = query.get(name)
+            if found is not None:
+                values[found[0]] = found[1](name, text)
+        for attribute, wire in required:
+            if attribute not in values:
+                raise S3Error("InvalidArgument", f"Missing required argument {wire}.", ArgumentName=wire)
+        if read_body is not None:
+            read_body(values, body)
+        return make(**values)
+
+    return parse
+
+
+def _body_reader(shape: Shape) -> Callable[[dict[str, Any], bytes], None] | None:
+    """A function that puts the member which the body is into the values; None where the body is none."""
+    member = next((m for m in shape.members if m.name == shape.payload), None)
+    if member is None or member.shape.kind != "structure":
+        return None
+    payload, read = member, compile_reader(member.shape)
+
+    def read_body(values: dict[str, Any], body: bytes) -> None:
+        if body.strip():
+            values[payload.attribute] = read(read_document(body, payload.wire))
+        elif payload.required:
+            raise S3Error("MissingRequestBodyError")
+
+    return read_body
+
+
+def _converter(member: Member) -> Convert:
+    return _CONVERTERS.get(member.shape.kind, _text)
+
+
+def _text(name: str, text: str) -> str:
+    return text
+
+
+def _integer(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+        raise S3Error(
+            "InvalidArgument",
+            f"Provided {name} not an integer or within integer range",
+            ArgumentName=name,
+            ArgumentValue=text[:256],
+        )
+    return int(text)
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise S3Error("InvalidArgument", f"{name} is neither true nor false", ArgumentName=name)
+    return text.lower() == "true"
+
+
+def _timestamp(name: str, text: str) -> datetime | None:
+    """A time, in HTTP's form or ISO 8601; one that cannot be read counts as not sent (RFC 9110, 13.1.3)."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _list(name: str, text: str) -> list[str]:
+    return [item.strip() for item in text.split(",")]
+
+
+_CONVERTERS: dict[str, Convert] = {
+    "integer": _integer,
+    "long": _integer,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+    "list": _list,
+}
+
+# -- serializing ---------------------------------------------------------------------------------------------------
+
+_HEADER_FORMATS: dict[str, Callable[[Any], str]] = {
+    "integer": str,
+    "long": str,
+    "boolean": lambda value: "true" if value else "false",
+    "timestamp": lambda value: format_datetime(value, usegmt=True),
+}
+
+
+def _serializer(operation: OperationModel) -> Serialize:
+    status, shape = operation.status, operation.output
+    if operation.name == "GetBucketLocation":
+        return _serialize_location
+    if shape is None:
+        return lambda output: Response(status, [], b"")
+    headers = [
+        (m.attribute, m.wire.lower().encode(), _HEADER_FORMATS.get(m.shape.kind, str))
+        for m in shape.members
+        if m.location == "header"
+    ]
+    write_body = _body_writer(operation, shape)
+
+    def serialize(output: Any) -> Response:
+        if output is None:
+            return Response(status, [], b"")
+        sent = [
+            (name, form(value).encode("latin-1", "replace"))
+            for attribute, name, form in headers
+            if (value := getattr(output, attribute)) is not None
+        ]
+        body = write_body(output) if write_body else b""
+        if body:
+            sent.append(_XML_TYPE)
+        return Response(status, sent, body)
+
+    return serialize
+
+
+def _body_writer(operation: OperationModel, shape: Shape) -> Callable[[Any], bytes] | None:
+    payload = next((m for m in shape.members if m.name == shape.payload), None)
+    if payload is not None and payload.shape.kind == "structure":
+        attribute = payload.attribute
+        write_payload = compile_writer(payload.shape, payload.wire, _XMLNS)
+
+        def write_member(output: Any) -> bytes:
+            return _document(write_payload, getattr(output, attribute))
+
+        return write_member
+    if payload is not None or not any(not m.location for m in shape.members):
+        return None
+    root = ROOTS.get(operation.name)
+    if root is None:  # an unset one that is only ever answered by an error
+        return None
+    write_root = compile_writer(shape, root, _XMLNS)
+    return lambda output: _document(write_root, output)
+
+
+def _document(write: Callable[[list[str], Any], None], value: Any) -> bytes:
+    out = [DECLARATION]
+    write(out, value)
+    return "".join(out).encode()
+
+
+def _serialize_location(output: Any) -> Response:
+    """GetBucketLocation's body is a bare string, which the model does not say."""
+    location = output.location_constraint
+    content = f">{escape(location)}</LocationConstraint>" if location else "/>"
+    return Response(200, [_XML_TYPE], f"{DECLARATION}<LocationConstraint{_XMLNS}{content}".encode())

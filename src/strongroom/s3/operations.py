@@ -1,0 +1,84 @@
+"""Which operations of the S3 model are served, how their answers are named, and what is special about them.
+
+The one table of it: routes, shapes and ``docs/s3.md`` come from here and from the model.
+"""
+
+from __future__ import annotations
+
+# operation: remark for docs/s3.md
+SERVED: dict[str, str] = {
+    "AbortMultipartUpload": "",
+    "CompleteMultipartUpload": "If-Match, If-None-Match; asked again after it succeeded, it answers the same",
+    "CopyObject": "between any two kinds of encryption; bytes are shared where they need not change",
+    "CreateBucket": "",
+    "CreateMultipartUpload": "",
+    "DeleteBucket": "ends the bucket's open uploads, too",
+    "DeleteBucketEncryption": "",
+    "DeleteObject": "If-Match",
+    "DeleteObjectTagging": "",
+    "DeleteObjects": "",
+    "GetBucketEncryption": "",
+    "GetBucketLocation": "",
+    "GetObject": "one range; `partNumber`; `response-…` overrides; conditional",
+    "GetObjectAttributes": "",
+    "GetObjectTagging": "",
+    "HeadBucket": "",
+    "HeadObject": "as GetObject",
+    "ListBuckets": "",
+    "ListMultipartUploads": "",
+    "ListObjectVersions": "each object as its one version, `null`",
+    "ListObjects": "",
+    "ListObjectsV2": "",
+    "ListParts": "",
+    "PutBucketEncryption": "`AES256`",
+    "PutObject": "If-Match, If-None-Match: *; up to 5 GiB",
+    "PutObjectTagging": "",
+    "UploadPart": "",
+    "UploadPartCopy": "",
+}
+
+# operation: what it answers
+UNSET: dict[str, str] = {
+    "GetBucketAccelerateConfiguration": "empty: not configured",
+    "GetBucketAcl": "the owner has full control",
+    "GetBucketCors": "NoSuchCORSConfiguration",
+    "GetBucketLifecycleConfiguration": "NoSuchLifecycleConfiguration",
+    "GetBucketLogging": "empty: disabled",
+    "GetBucketNotificationConfiguration": "empty: none",
+    "GetBucketOwnershipControls": "OwnershipControlsNotFoundError",
+    "GetBucketPolicy": "NoSuchBucketPolicy",
+    "GetBucketPolicyStatus": "NoSuchBucketPolicy",
+    "GetBucketReplication": "ReplicationConfigurationNotFoundError",
+    "GetBucketRequestPayment": "BucketOwner",
+    "GetBucketTagging": "NoSuchTagSet",
+    "GetBucketVersioning": "empty: never enabled",
+    "GetBucketWebsite": "NoSuchWebsiteConfiguration",
+    "GetObjectAcl": "the owner has full control",
+    "GetObjectLegalHold": "NoSuchObjectLockConfiguration",
+    "GetObjectLockConfiguration": "ObjectLockConfigurationNotFoundError",
+    "GetObjectRetention": "NoSuchObjectLockConfiguration",
+    "GetPublicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+}
+
+# The model does not name the root elements of answers (SDKs do not look at them; other clients do). Source: the
+# response syntax of each operation in the Amazon S3 API reference.
+ROOTS: dict[str, str] = {
+    "CompleteMultipartUpload": "CompleteMultipartUploadResult",
+    "CreateMultipartUpload": "InitiateMultipartUploadResult",
+    "DeleteObjects": "DeleteResult",
+    "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "GetBucketAcl": "AccessControlPolicy",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketRequestPayment": "RequestPaymentConfiguration",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetObjectAcl": "AccessControlPolicy",
+    "GetObjectAttributes": "GetObjectAttributesResponse",
+    "GetObjectTagging": "Tagging",
+    "ListBuckets": "ListAllMyBucketsResult",
+    "ListMultipartUploads": "ListMultipartUploadsResult",
+    "ListObjectVersions": "ListVersionsResult",
+    "ListObjects": "ListBucketResult",
+    "ListObjectsV2": "ListBucketResult",
+    "ListParts": "ListPartsResult",
+}

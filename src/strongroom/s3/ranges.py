@@ -1,0 +1,122 @@
+"""Byte ranges of GET and HEAD, and the conditional headers of reads. Pure.
+
+Source: RFC 9110, sections 13 and 14, as far as S3 has them: one range, strong ETags.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from strongroom.s3.errors import S3Error
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_DIGITS = 19  # of the largest size that there is
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """``length`` bytes from ``start`` of an object."""
+
+    start: int
+    length: int
+
+    def content_range(self, size: int) -> str:
+        """The value of Content-Range in an object of ``size`` bytes."""
+        return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
+
+
+def parse_range(text: str | None, size: int) -> ByteRange | None:
+    """The range that a Range header asks for, None for the whole object.
+
+    A header that is no single byte range is passed over, as RFC 9110 has it. Raises InvalidRange where none of its
+    bytes are in the object.
+    """
+    match = _RANGE.fullmatch(text.strip()) if text else None
+    if match is None or (not match[1] and not match[2]):
+        return None
+    first, last = match[1][:_DIGITS], match[2][:_DIGITS]
+    if not first:
+        length = min(int(last), size)
+        start = size - length
+    else:
+        start = int(first)
+        if last and int(last) < start:
+            return None
+        length = (min(int(last), size - 1) if last else size - 1) - start + 1
+    if length <= 0:
+        raise S3Error(
+            "InvalidRange",
+            None,
+            {"content-range": f"bytes */{size}"},
+            RangeRequested=text or "",
+            ActualObjectSize=str(size),
+        )
+    return ByteRange(start, length)
+
+
+def parse_copy_range(text: str | None, size: int) -> ByteRange | None:
+    """The range of ``x-amz-copy-source-range``: both ends given, within the source. Raises InvalidArgument."""
+    if text is None:
+        return None
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or not match[1] or not match[2] or int(match[2][:_DIGITS]) < int(match[1][:_DIGITS]):
+        raise S3Error(
+            "InvalidArgument",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the"
+            " zero-based offsets of the first and last bytes to copy",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=text[:256],
+        )
+    start, last = int(match[1][:_DIGITS]), int(match[2][:_DIGITS])
+    if last >= size:
+        raise S3Error(
+            "InvalidArgument",
+            f"Range specified is not valid for source object of size: {size}",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=text[:256],
+        )
+    return ByteRange(start, last - start + 1)
+
+
+def same_etag(condition: str, etag: str) -> bool:
+    """Whether a list of ETags (or ``*``) names this one, which is without quotes."""
+    return any(item.strip().removeprefix("W/").strip('"') in ("*", etag) for item in condition.split(","))
+
+
+def check_read(headers: Mapping[str, str], etag: str, modified: int, prefix: str = "") -> None:
+    """Check the conditional headers of a read; ``modified`` in nanoseconds, ``prefix`` for those of a copy's source.
+
+    Raises PreconditionFailed; NotModified, where ``prefix`` is "" (a copy fails instead).
+    """
+    changed = modified // 1_000_000_000
+    match = headers.get(f"{prefix}if-match")
+    if match is not None:
+        if not same_etag(match, etag):
+            raise S3Error("PreconditionFailed", Condition="If-Match")
+    elif (since := _seconds(headers.get(f"{prefix}if-unmodified-since"))) is not None and changed > since:
+        raise S3Error("PreconditionFailed", Condition="If-Unmodified-Since")
+    none_match = headers.get(f"{prefix}if-none-match")
+    if none_match is not None:
+        not_modified = same_etag(none_match, etag)
+    else:
+        since = _seconds(headers.get(f"{prefix}if-modified-since"))
+        not_modified = since is not None and changed <= since
+    if not_modified and prefix:
+        raise S3Error("PreconditionFailed", Condition=f"{prefix}If-None-Match")
+    if not_modified:
+        shown = datetime.fromtimestamp(changed, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        raise S3Error("NotModified", None, {"etag": f'"{etag}"', "last-modified": shown})
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None  # a date that cannot be read is no condition (RFC 9110, 13.1.3)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

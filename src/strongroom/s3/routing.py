@@ -1,0 +1,146 @@
+"""From a request's method, host, path and query to an operation, a bucket and a key. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from strongroom.s3.errors import S3Error
+from strongroom.s3.operations import SERVED, UNSET
+from strongroom.s3.request import HttpRequest
+from strongroom.s3.service_model import OperationModel, operations
+
+POST_OBJECT = "PostObject"
+"""The browser upload, which the service model lacks."""
+
+MAX_KEY = 1024
+"""Bytes in a key (S3 User Guide, "Naming Amazon S3 objects")."""
+
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+# Query parameters that select an operation although the model has them as input members.
+_SELECTING = ("uploadId", "partNumber")
+_COPY_SOURCE = "x-amz-copy-source"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about; ``key`` is "" for a bucket, ``bucket`` too for the service."""
+
+    bucket: str
+    key: str
+
+    @property
+    def level(self) -> str:
+        """ "service", "bucket" or "object"."""
+        return "object" if self.key else "bucket" if self.bucket else "service"
+
+
+def valid_bucket_name(name: str) -> bool:
+    """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
+    if not _BUCKET_NAME.fullmatch(name) or ".." in name:
+        return False
+    if name.startswith(_RESERVED_PREFIXES) or name.endswith(_RESERVED_SUFFIXES):
+        return False
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return True
+    return False
+
+
+def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
+    """The bucket and key of a request, path style or under one of ``domains``.
+
+    Raises InvalidURI, KeyTooLongError.
+    """
+    try:
+        path = unquote_to_bytes(request.raw_path).decode() if "%" in request.raw_path else request.raw_path
+        path.encode()
+    except UnicodeError:
+        raise S3Error("InvalidURI") from None
+    path = path.removeprefix("/")
+    host_bucket = _bucket_of_host(request.headers.get("host", ""), domains)
+    bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
+    if len(key.encode()) > MAX_KEY:
+        raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed=str(MAX_KEY))
+    return Target(bucket, key)
+
+
+def _bucket_of_host(host: str, domains: Sequence[str]) -> str:
+    name = host.lower()
+    if domains and not name.endswith("]"):
+        name = name.rpartition(":")[0] if ":" in name else name
+    for domain in domains:
+        if name.endswith(f".{domain}"):
+            return name.removesuffix(f".{domain}")
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    operation: OperationModel
+    selectors: Mapping[str, str | None]
+    needed: tuple[str, ...]
+    copies: bool
+
+    def score(self, request: HttpRequest) -> int:
+        """How many features of the request select this operation; -1 where one that it needs is missing."""
+        query = request.query
+        for name, value in self.selectors.items():
+            if name not in query or (value is not None and query[name] != value):
+                return -1
+        if any(name not in query for name in self.needed) or (self.copies and _COPY_SOURCE not in request.headers):
+            return -1
+        return len(self.selectors) + len(self.needed) + self.copies
+
+
+class Router:
+    """Selects the operation of a request, among all of the service model."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[tuple[str, str], list[_Candidate]] = {}
+        self._subresources: dict[str, set[str]] = {"service": set(), "bucket": set(), "object": {*_SELECTING}}
+        for operation in operations():
+            if operation.name in ("WriteGetObjectResponse", "ListDirectoryBuckets"):
+                continue  # of other endpoints
+            self._candidates.setdefault((operation.level, operation.method), []).append(_candidate(operation))
+            self._subresources[operation.level] |= {k for k, v in operation.selectors.items() if v is None}
+        for candidates in self._candidates.values():  # of equals, the first wins: those that are served
+            candidates.sort(key=lambda candidate: _rank(candidate.operation.name))
+
+    def select(self, request: HttpRequest, level: str) -> OperationModel:
+        """The operation that a request means. Raises MethodNotAllowed."""
+        best, best_score = None, -1
+        for candidate in self._candidates.get((level, request.method), ()):
+            score = candidate.score(request)
+            if score > best_score:
+                best, best_score = candidate, score
+        if best is None:
+            raise _not_allowed(request, level)
+        if request.query:
+            used = {*best.selectors, *best.needed}
+            asked = self._subresources[level].intersection(request.query) - used
+            if asked - ({"partNumber"} if request.method in ("GET", "HEAD") else set()):
+                raise _not_allowed(request, level)
+        return best.operation
+
+
+def _candidate(operation: OperationModel) -> _Candidate:
+    members = operation.input.members if operation.input else []
+    needed = tuple(m.wire for m in members if m.location == "querystring" and m.required)
+    copies = any(m.required and m.wire == _COPY_SOURCE for m in members)
+    return _Candidate(operation, operation.selectors, needed, copies)
+
+
+def _rank(name: str) -> int:
+    return 0 if name in SERVED else 1 if name in UNSET else 2
+
+
+def _not_allowed(request: HttpRequest, level: str) -> S3Error:
+    return S3Error("MethodNotAllowed", Method=request.method, ResourceType=level.upper())

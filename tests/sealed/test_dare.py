@@ -1,0 +1,116 @@
+"""The stream format: sizes, sealing, opening, and every way in which a stream can be wrong."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.sealed.dare import (
+    OVERHEAD,
+    PACKAGE,
+    PAYLOAD,
+    Opener,
+    Sealer,
+    StreamInvalid,
+    new_nonce,
+    package_range,
+    plaintext_size,
+    sealed_size,
+)
+
+KEY = bytes(range(32))
+SIZES = [0, 1, 100, PAYLOAD - 1, PAYLOAD, PAYLOAD + 1, 2 * PAYLOAD, 2 * PAYLOAD + 17]
+
+
+def seal(plaintext: bytes, key: bytes = KEY) -> bytes:
+    return bytes(Sealer(key, new_nonce()).seal(plaintext, final=True)) if plaintext else b""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_sealed_opens_and_has_the_size_that_arithmetic_says(size: int) -> None:
+    plaintext = os.urandom(size)
+    stream = seal(plaintext)
+    assert len(stream) == sealed_size(size)
+    assert plaintext_size(len(stream)) == size
+    assert bytes(Opener(KEY, size).open(stream)) == plaintext
+
+
+@given(st.integers(0, 3 * PAYLOAD), st.lists(st.integers(1, 2 * PACKAGE), max_size=8))
+def test_a_stream_that_arrives_in_pieces_of_any_size_opens_the_same(size: int, cuts: list[int]) -> None:
+    plaintext = bytes(size)
+    stream, opener, at, opened = seal(plaintext), Opener(KEY, size), 0, b""
+    for cut in [*cuts, len(stream)]:
+        opened += opener.open(stream[at : at + cut])
+        at += cut
+    assert opened + bytes(opener.open(stream[at:])) == plaintext
+
+
+@given(st.integers(1, 4 * PAYLOAD), st.data())
+def test_a_range_opens_from_the_packages_that_hold_it(size: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, size - 1))
+    length = data.draw(st.integers(1, size - start))
+    plaintext = os.urandom(size)
+    first, offset, stored = package_range(start, length, size)
+    opened = Opener(KEY, size, first).open(seal(plaintext)[offset : offset + stored])
+    skip = start - first * PAYLOAD
+    assert bytes(opened[skip : skip + length]) == plaintext[start : start + length]
+    assert stored <= sealed_size(length) + 2 * PACKAGE
+
+
+def test_sealing_in_blocks_gives_one_stream() -> None:
+    plaintext = os.urandom(3 * PAYLOAD + 5)
+    sealer = Sealer(KEY, new_nonce())
+    stream = sealer.seal(plaintext[: 2 * PAYLOAD], final=False) + sealer.seal(plaintext[2 * PAYLOAD :], final=True)
+    assert bytes(Opener(KEY, len(plaintext)).open(stream)) == plaintext
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 3, 4, 10, 15, 16, 500, -17, -1])
+def test_a_changed_bit_anywhere_is_detected(position: int) -> None:
+    stream = bytearray(seal(os.urandom(PAYLOAD + 1000)))
+    stream[position] ^= 1
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, PAYLOAD + 1000).open(stream)
+
+
+def test_a_stream_of_another_key_does_not_open() -> None:
+    with pytest.raises(StreamInvalid):
+        Opener(bytes(32), 10).open(seal(b"0123456789"))
+
+
+def test_packages_that_change_places_are_detected() -> None:
+    stream = seal(os.urandom(3 * PAYLOAD))
+    swapped = stream[PACKAGE : 2 * PACKAGE] + stream[:PACKAGE] + stream[2 * PACKAGE :]
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, 3 * PAYLOAD).open(swapped)
+
+
+def test_a_stream_cut_at_a_package_does_not_pass_for_a_shorter_one() -> None:
+    stream = seal(os.urandom(2 * PAYLOAD))
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, PAYLOAD).open(stream[:PACKAGE])
+
+
+def test_a_stream_longer_than_recorded_is_detected() -> None:
+    stream = seal(os.urandom(100))
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, 100).open(stream + stream)
+
+
+def test_a_package_of_another_stream_under_the_same_key_is_detected() -> None:
+    one, other = seal(os.urandom(2 * PAYLOAD)), seal(os.urandom(2 * PAYLOAD))
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, 2 * PAYLOAD).open(one[:PACKAGE] + other[PACKAGE:])
+
+
+def test_a_stream_with_another_nonce_than_recorded_is_detected() -> None:
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, 5, nonce=bytes(12)).open(seal(b"hello"))
+
+
+def test_sizes_that_no_stream_has_are_refused() -> None:
+    for size in (1, OVERHEAD, PACKAGE + 1, PACKAGE + OVERHEAD):
+        with pytest.raises(StreamInvalid):
+            plaintext_size(size)
