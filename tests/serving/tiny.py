@@ -52,6 +52,9 @@ async def tiny(scope: Any, receive: Any, send: Any) -> None:
             answer = bytes(16 * 1024**2)
     headers = [(b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if path == "/much":
+        await send({"type": "http.response.body", "body": answer[1:], "more_body": True})
+        answer = answer[:1]
     await send({"type": "http.response.body", "body": answer})
     if path == "/much":
         print("much was taken", flush=True)

@@ -18,9 +18,10 @@ import multiprocessing.resource_tracker
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import RawArray
 
 from strongroom.config import Settings
 from strongroom.serving import tls
@@ -53,16 +54,20 @@ def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
         _log.warning("the certificate has expired", extra={"file": certificate.certificate, "expired": end.isoformat()})
     sockets = listen(settings.address)
     places = [(str(name[0]), int(name[1])) for name in (opened.getsockname() for opened in sockets)]
-    supervisor = _Supervisor(Task(factory, settings, certificate), sockets)
-    return supervisor.run(settings.workers, lambda: announce(places, certificate is not None))
+    supervisor = _Supervisor(Task(factory, settings, certificate), sockets, settings.workers)
+    return supervisor.run(lambda: announce(places, certificate is not None))
 
 
 class _Worker:
     """A worker process, seen from the parent."""
 
-    def __init__(self, task: Task, sockets: list[socket.socket]) -> None:
+    def __init__(self, task: Task, sockets: list[socket.socket], load: MutableSequence[int], number: int) -> None:
+        load[number] = 0
+        self.number = number
         self.control, far_end = _spawn.Pipe()
-        self.process: SpawnProcess = _spawn.Process(target=run, args=(task, sockets, far_end), daemon=False)
+        self.process: SpawnProcess = _spawn.Process(
+            target=run, args=(task, sockets, far_end, load, number), daemon=False
+        )
         self.started = time.monotonic()
         self.ready = False
         self.open = True
@@ -99,19 +104,20 @@ class _Worker:
 
 
 class _Supervisor:
-    def __init__(self, task: Task, sockets: list[socket.socket]) -> None:
+    def __init__(self, task: Task, sockets: list[socket.socket], count: int) -> None:
         self._task = task
         self._sockets = sockets
+        self._load: MutableSequence[int] = RawArray("i", count)
         self._workers: list[_Worker] = []
-        self._due: list[float] = []  # when to start each replacement, on the monotonic clock
+        self._due: list[tuple[float, int]] = []  # when (monotonic) to start a replacement, and of which number
         self._crashes = 0
         self._announced = False
         self._signals = 0
         self._failure = ""
         self._unclean = False
 
-    def run(self, count: int, announce: Callable[[], None]) -> int:
-        """Keep ``count`` workers alive until told to end; the exit code. Raises CannotStart."""
+    def run(self, announce: Callable[[], None]) -> int:
+        """Keep the workers alive until told to end; the exit code. Raises CannotStart."""
         multiprocessing.resource_tracker.ensure_running()  # starting it later would lift the mask of the signals
         heard, wake = socket.socketpair()
         with heard, wake:
@@ -121,7 +127,7 @@ class _Supervisor:
             for number in HANDLED:
                 signal.signal(number, lambda *_: None)  # the number comes through the socket
             try:
-                self._workers = [_Worker(self._task, self._sockets) for _ in range(count)]
+                self._workers = [self._start(number) for number in range(len(self._load))]
                 self._watch(heard, announce)
             finally:
                 signal.set_wakeup_fd(-1)
@@ -145,7 +151,7 @@ class _Supervisor:
                 announce()
 
     def _wait(self, heard: socket.socket) -> None:
-        timeout = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+        timeout = max(0.0, min(self._due)[0] - time.monotonic()) if self._due else None
         sources: list[int | Connection | socket.socket] = [heard]
         sources += [worker.process.sentinel for worker in self._workers]
         sources += [worker.control for worker in self._workers if worker.open]
@@ -209,7 +215,7 @@ class _Supervisor:
             self._crashes = 0
         pause = min(_LONGEST_PAUSE, 2.0 ** (self._crashes - 1)) if self._crashes else 0.0
         self._crashes += 1
-        self._due.append(time.monotonic() + pause)
+        self._due.append((time.monotonic() + pause, worker.number))
         _log.error(
             "a worker ended and is replaced",
             extra={"worker": worker.process.pid, "reason": reason, "pause_seconds": pause},
@@ -217,6 +223,9 @@ class _Supervisor:
 
     def _replace(self) -> None:
         now = time.monotonic()
-        for due in [due for due in self._due if due <= now]:
+        for due in [due for due in self._due if due[0] <= now]:
             self._due.remove(due)
-            self._workers.append(_Worker(self._task, self._sockets))
+            self._workers.append(self._start(due[1]))
+
+    def _start(self, number: int) -> _Worker:
+        return _Worker(self._task, self._sockets, self._load, number)

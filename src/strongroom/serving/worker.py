@@ -13,10 +13,10 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, MutableSequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn
@@ -24,6 +24,7 @@ from uvicorn.lifespan.on import LifespanOn
 from strongroom.config import Settings
 from strongroom.observe import logs
 from strongroom.serving import tls
+from strongroom.serving.accept import Acceptor, Load
 from strongroom.serving.hardening import harden
 from strongroom.serving.listen import BACKLOG
 from strongroom.serving.protocol import Protocol
@@ -55,13 +56,16 @@ class Task:
     certificate: tls.Certificate | None
 
 
-def run(task: Task, sockets: list[socket.socket], control: Connection) -> None:
-    """Be a worker until told to end. Exits with :data:`START_FAILED` where it cannot begin."""
+def run(task: Task, sockets: list[socket.socket], control: Connection, load: MutableSequence[int], number: int) -> None:
+    """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin.
+
+    ``load`` is in memory that the workers share; see :mod:`strongroom.serving.accept`.
+    """
     harden()
     logs.configure(task.settings.log_format)
     logging.getLogger("uvicorn.error").addFilter(_tells_something_new)
     try:
-        server = _Server(task, control)
+        server = _Server(task, control, Load(load, number))
     except tls.BadCertificate as error:
         _give_up(control, str(error))
     except Exception:
@@ -95,8 +99,9 @@ class _Lifespan(LifespanOn):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, task: Task, control: Connection) -> None:
+    def __init__(self, task: Task, control: Connection, load: Load) -> None:
         self._control = control
+        self._load = load
         self._certificate = task.certificate
         self._tls = task.certificate.context() if task.certificate else None
         super().__init__(_config(task, self._tls))
@@ -120,12 +125,31 @@ class _Server(uvicorn.Server):
         """Start the application, then serve, then tell the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._hear)
         try:
-            await super().startup(sockets=sockets)
+            await super().startup(sockets=[])  # the application; the sockets follow
         except SystemExit:
             failure = getattr(self.lifespan, "failure", "")
             _give_up(self._control, failure or "the application could not start; the log says why")
+        connections = self.server_state.connections
+        self.servers.extend(
+            cast(asyncio.Server, Acceptor(listening, self._begin, connections.__len__, self._load))
+            for listening in sockets or ()
+        )
         with contextlib.suppress(OSError):
             self._control.send_bytes(READY)
+
+    async def on_tick(self, counter: int) -> bool:
+        """What uvicorn does ten times a second."""
+        self._load.publish(len(self.server_state.connections))
+        return await super().on_tick(counter)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(
+            lambda: Protocol(self.config, self.server_state, self.lifespan.state, loop),
+            connection,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.config.timeout_keep_alive if self._tls else None,
+        )
 
     def _hear(self) -> None:
         try:

@@ -1,0 +1,85 @@
+"""Starting, and refusing to: one line, the right exit code, nothing secret."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import strongroom
+from tests.cli.conftest import Command
+
+ROOT = {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
+
+
+def test_the_version_is_printed(command: Command) -> None:
+    done = command.run("version")
+    assert (done.returncode, done.stdout) == (0, f"strongroom {strongroom.__version__}\n")
+
+
+def test_help_names_each_flag_with_its_variables(command: Command) -> None:
+    shown = command.run("server", "--help").stdout
+    for name in ("--address", "STRONGROOM_ADDRESS", "--no-compat", "--sse-master-key-file", "MINIO_SSE_MASTER_KEY"):
+        assert name in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        ((), {}, "there are no root credentials"),
+        (("--workers", "x"), ROOT, "--workers: 'x' is not a whole number"),
+        ((), {**ROOT, "MINIO_SSE_MASTER_KEY": "name:hunter2"}, "MINIO_SSE_MASTER_KEY: the key has 7 hex digits"),
+        ((), {**ROOT, "MINIO_SSE_AUTO_ENCRYPTION": "on"}, "it is on, but there is no master key"),
+        ((), {**ROOT, "MINIO_SSE_VAULT_ENDPOINT": "http://v"}, "MINIO_SSE_VAULT_ENDPOINT: this release does not"),
+        ((), {**ROOT, "STRONGROOM_LOGFORMAT": "json"}, "did you mean STRONGROOM_LOG_FORMAT?"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(
+    command: Command, arguments: tuple[str, ...], environment: dict[str, str], says: str
+) -> None:
+    directory = command.home / "data"
+    done = command.run("server", *arguments, str(directory), **environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("strongroom: ") and done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert "hunter2" not in done.stderr
+    assert not directory.exists()
+
+
+def test_an_unknown_flag_is_refused(command: Command) -> None:
+    done = command.run("server", "--nonsense", "data")
+    assert done.returncode == 2
+    assert "No such option: --nonsense" in done.stderr
+
+
+def test_half_a_certificate_is_refused(command: Command) -> None:
+    certs = command.home / ".strongroom" / "certs"
+    certs.mkdir(parents=True)
+    (certs / "public.crt").write_text("")
+    done = command.run("server", str(command.home / "data"), **ROOT)
+    assert done.returncode == 2
+    assert done.stderr.startswith("strongroom: STRONGROOM_CERTS_DIR (--certs-dir): ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_in_place_of_the_directory_is_refused(command: Command) -> None:
+    (command.home / "file").write_text("")
+    done = command.run("server", str(command.home / "file"), **ROOT)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is not a directory" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(command: Command, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = command.run("server", "--address", address, str(tmp_path / "data"), **ROOT)
+    assert done.returncode == 1
+    assert done.stderr == f"strongroom: cannot listen on {address}: another process listens there already\n"
+
+
+def test_a_host_that_is_not_here_is_named(command: Command, tmp_path: Path) -> None:
+    done = command.run("server", "--address", "192.0.2.1:0", str(tmp_path / "data"), **ROOT)
+    assert done.returncode == 1
+    assert done.stderr == "strongroom: cannot listen on 192.0.2.1:0: cannot assign requested address\n"

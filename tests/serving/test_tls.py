@@ -1,0 +1,144 @@
+"""TLS with real certificates."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from strongroom.serving import tls
+from tests.serving.conftest import Running, Start, until_closed
+
+
+def write_pair(directory: Path, name: str = "first", days: int = 10, passphrase: bytes | None = None) -> None:
+    """A certificate of its own for 127.0.0.1, and its key."""
+    directory.mkdir(exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    end = datetime.now(UTC) + timedelta(days=days)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(end - timedelta(days=30))
+        .not_valid_after(end)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "public.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (directory / "private.key").write_bytes(key.private_bytes(encoding, form, protection))
+
+
+def served_name(server: Running, most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
+    """The name in the certificate that the server shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = most
+    with server.connect() as plain, context.wrap_socket(plain) as connection:
+        shown = connection.getpeercert(binary_form=True)
+        assert shown is not None
+        connection.sendall(b"GET /scope HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert b"\r\n\r\nhttps 127.0.0.1" in until_closed(connection)
+    return str(x509.load_der_x509_certificate(shown).subject.rfc4514_string())
+
+
+def test_a_certificate_in_the_directory_turns_tls_on(start: Start, tmp_path: Path) -> None:
+    write_pair(tmp_path / "certs")
+    server = start(f"--certs-dir={tmp_path / 'certs'}")
+    assert server.secure
+    assert served_name(server) == "CN=first"
+    assert served_name(server, ssl.TLSVersion.TLSv1_2) == "CN=first"
+
+
+def test_the_default_directory_is_in_the_home(start: Start, tmp_path: Path) -> None:
+    (tmp_path / ".strongroom").mkdir()
+    write_pair(tmp_path / ".strongroom" / "certs")
+    assert start().secure
+
+
+def test_old_versions_of_tls_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    found = tls.find(tmp_path)
+    assert found is not None
+    assert found.context().minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_sighup_reads_the_certificate_anew_and_keeps_the_old_one_if_it_is_bad(
+    start: Start, tmp_path: Path, log: Callable[[], str]
+) -> None:
+    certs = tmp_path / "certs"
+    write_pair(certs)
+    server = start(f"--certs-dir={certs}")
+    good_key = (certs / "private.key").read_bytes()
+    write_pair(certs, "second")
+    new_key = (certs / "private.key").read_bytes()
+    (certs / "private.key").write_bytes(good_key)
+    server.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        if "the old one stays" in log():
+            break
+        time.sleep(0.05)
+    assert "the old one stays" in log()
+    assert served_name(server) == "CN=first"
+    (certs / "private.key").write_bytes(new_key)
+    server.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        if served_name(server) == "CN=second":
+            break
+        time.sleep(0.05)
+    assert served_name(server) == "CN=second"
+    assert server.end() == 0
+
+
+def test_an_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Path, log: Callable[[], str]) -> None:
+    write_pair(tmp_path / "certs", days=-1)
+    assert start(f"--certs-dir={tmp_path / 'certs'}").secure
+    assert "the certificate has expired" in log()
+
+
+def test_no_certificate_means_no_tls(tmp_path: Path) -> None:
+    assert tls.find(tmp_path) is None
+    assert tls.find(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize(("missing", "there"), [("public.crt", "private.key"), ("private.key", "public.crt")])
+def test_one_of_the_two_files_alone_is_refused(tmp_path: Path, missing: str, there: str) -> None:
+    write_pair(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(tls.BadCertificate, match=f"{there} is there, but .*{missing} is not"):
+        tls.find(tmp_path)
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    certificate = (tmp_path / "public.crt").read_bytes()
+    write_pair(tmp_path)
+    (tmp_path / "public.crt").write_bytes(certificate)
+    with pytest.raises(tls.BadCertificate, match="do not make a pair: key values mismatch"):
+        tls.find(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["public.crt", "private.key"])
+def test_rubbish_instead_of_pem_is_refused(tmp_path: Path, name: str) -> None:
+    write_pair(tmp_path)
+    (tmp_path / name).write_text("not PEM\n")
+    with pytest.raises(tls.BadCertificate, match="do not make a pair"):
+        tls.find(tmp_path)
+
+
+def test_an_encrypted_key_is_refused_instead_of_asking_the_terminal(tmp_path: Path) -> None:
+    write_pair(tmp_path, passphrase=b"tell nobody")
+    with pytest.raises(tls.BadCertificate, match="is encrypted; give it without a passphrase"):
+        tls.find(tmp_path)

@@ -1,0 +1,309 @@
+"""Settings: what is taken, what is refused and with which words, and that no secret is shown."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from strongroom.config import TABLE, Address, MasterKey, SettingError, Settings, load, secret_variables
+from strongroom.config.document import markdown
+from strongroom.secret import Secret
+
+KEY = bytes(range(32))
+HEX = "my-key:" + KEY.hex()
+BASE64 = "my-key:" + base64.b64encode(KEY).decode()
+MASTER_KEY = MasterKey("my-key", Secret(KEY))
+ROOT = {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
+
+
+def read(
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes | OSError] | None = None,
+    dev: bool = False,
+) -> Settings:
+    def read_file(path: Path) -> bytes:
+        content = (files or {}).get(str(path), FileNotFoundError(2, "No such file"))
+        if isinstance(content, OSError):
+            raise content
+        return content
+
+    given = {"HOME": "/home/u", **({} if dev else ROOT), **(environment or {})}
+    return load(given, flags or {}, read_file, Path("/data"), dev=dev, cores=3)
+
+
+def refused(
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes | OSError] | None = None,
+    dev: bool = False,
+) -> str:
+    with pytest.raises(SettingError) as caught:
+        read(environment, flags, files, dev)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_with_credentials_alone_everything_else_has_its_default() -> None:
+    assert read() == Settings(
+        directory=Path("/data"),
+        access_key="admin",
+        secret_key=Secret("correct horse"),
+        region="us-east-1",
+        domains=(),
+        master_key=None,
+        auto_encryption=False,
+        allow_insecure_sse_c=False,
+        compat=True,
+        address=Address("", 9000),
+        workers=3,
+        certs_dir=Path("/home/u/.strongroom/certs"),
+        log_format="text",
+        idle_timeout=60,
+        home=Path("/home/u/.strongroom"),
+        dev=False,
+    )
+
+
+def test_each_setting_is_taken_from_its_variable() -> None:
+    settings = read(
+        {
+            "MINIO_REGION": "eu-central-1",
+            "MINIO_DOMAIN": "s3.example.com, Other.example",
+            "MINIO_SSE_MASTER_KEY": HEX,
+            "MINIO_SSE_AUTO_ENCRYPTION": "on",
+            "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
+            "STRONGROOM_COMPAT": "off",
+            "STRONGROOM_ADDRESS": "[::1]:9443",
+            "STRONGROOM_WORKERS": "7",
+            "STRONGROOM_CERTS_DIR": "/certs",
+            "STRONGROOM_LOG_FORMAT": "json",
+            "STRONGROOM_IDLE_TIMEOUT": "15",
+        }
+    )
+    assert settings.region == "eu-central-1"
+    assert settings.domains == ("s3.example.com", "other.example")
+    assert settings.master_key == MASTER_KEY
+    assert settings.auto_encryption and settings.allow_insecure_sse_c and not settings.compat
+    assert settings.address == Address("::1", 9443)
+    assert (settings.workers, settings.log_format, settings.idle_timeout) == (7, "json", 15)
+    assert settings.certs_dir == Path("/certs")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [("MINIO_SITE_REGION", "region", "mars-1"), ("MINIO_KMS_SECRET_KEY", "master_key", MASTER_KEY)],
+)
+def test_the_names_of_later_releases_mean_the_same(name: str, field: str, value: object) -> None:
+    assert getattr(read({name: BASE64 if name.endswith("KEY") else "mars-1"}), field) == value
+
+
+def test_the_older_names_of_the_credentials_mean_the_same() -> None:
+    old = {"MINIO_ACCESS_KEY": "older", "MINIO_SECRET_KEY": "older secret"}
+    settings = load({"HOME": "/", **old}, {}, Path.read_bytes, Path("/data"), dev=False, cores=1)
+    assert (settings.access_key, settings.secret_key) == ("older", Secret("older secret"))
+
+
+def test_a_flag_stands_above_its_variable() -> None:
+    settings = read({"MINIO_REGION": "eu-central-1", "STRONGROOM_COMPAT": "on"}, {"--region": "r", "--compat": "off"})
+    assert settings.region == "r"
+    assert not settings.compat
+
+
+@pytest.mark.parametrize("word", ["on", "ON", "true", "True", "1"])
+def test_all_that_minio_took_for_on_is_on(word: str) -> None:
+    assert read({"MINIO_SSE_MASTER_KEY": HEX, "MINIO_KMS_AUTO_ENCRYPTION": word}).auto_encryption
+
+
+@pytest.mark.parametrize("word", ["off", "false", "0"])
+def test_all_that_minio_took_for_off_is_off(word: str) -> None:
+    assert not read({"MINIO_SSE_MASTER_KEY": HEX, "MINIO_SSE_AUTO_ENCRYPTION": word}).auto_encryption
+
+
+# -- secrets in files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
+def test_a_docker_secret_is_found_by_its_name(ending: bytes) -> None:
+    files = {"/run/secrets/sse_key": HEX.encode() + ending}
+    assert read({"MINIO_SSE_MASTER_KEY_FILE": "sse_key"}, files=files).master_key == MASTER_KEY
+
+
+def test_a_secret_is_read_from_a_path() -> None:
+    files = {"/etc/k": BASE64.encode(), "here": b"from a file"}
+    assert read({"MINIO_KMS_SECRET_KEY_FILE": "/etc/k"}, files=files).master_key == MASTER_KEY
+    files["/etc/k"] = HEX.encode()
+    assert read(flags={"--sse-master-key-file": "/etc/k"}, files=files).master_key == MASTER_KEY
+
+
+def test_credentials_are_read_from_files() -> None:
+    names = {"MINIO_ACCESS_KEY_FILE": "access", "MINIO_SECRET_KEY_FILE": "/secret"}
+    files = {"/run/secrets/access": b"somebody\n", "/secret": b"long enough\n"}
+    settings = load({"HOME": "/", **names}, {}, lambda path: files[str(path)], Path("/"), dev=False, cores=1)
+    assert (settings.access_key, settings.secret_key) == ("somebody", Secret("long enough"))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot read '/run/secrets/k': Permission denied"),
+        (IsADirectoryError(21, "Is a directory"), "cannot read '/run/secrets/k': Is a directory"),
+        (b"\xff\xfe", "does not hold text in UTF-8"),
+        (b"x" * 70_000, "longer than 65,536 bytes"),
+        (b"", 'there is no ":"'),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(content: bytes | OSError, says: str) -> None:
+    line = refused({"MINIO_SSE_MASTER_KEY_FILE": "k"}, files={"/run/secrets/k": content})
+    assert line.startswith("MINIO_SSE_MASTER_KEY_FILE: ")
+    assert says in line
+
+
+def test_a_file_that_is_nowhere_is_named() -> None:
+    line = refused({"MINIO_SSE_MASTER_KEY_FILE": "absent"})
+    assert "there is no file 'absent', neither as a path nor under /run/secrets" in line
+
+
+# -- what is wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"MINIO_ROOT_USER": "ab"}, "MINIO_ROOT_USER: it must have at least 3 characters"),
+        ({"MINIO_ROOT_USER": "a/b=c"}, "cannot stand in an access key"),
+        ({"MINIO_ROOT_PASSWORD": "1234567"}, "MINIO_ROOT_PASSWORD: it must have at least 8 characters"),
+        ({"MINIO_ROOT_PASSWORD": "pässwörter"}, "only printable ASCII"),
+        ({"MINIO_ACCESS_KEY": "other"}, "MINIO_ACCESS_KEY: it contradicts MINIO_ROOT_USER; set one of them"),
+        ({"MINIO_REGION": "a b"}, "MINIO_REGION: 'a b' is not a region's name"),
+        ({"MINIO_DOMAIN": "ok.example,-bad"}, "MINIO_DOMAIN: '-bad' is not a domain"),
+        ({"MINIO_SSE_MASTER_KEY": "no colon"}, 'there is no ":" between a name and a key'),
+        ({"MINIO_SSE_MASTER_KEY": ":" + KEY.hex()}, "there is no name before"),
+        ({"MINIO_SSE_MASTER_KEY": HEX[:-1]}, "the key has 63 hex digits, not 64"),
+        ({"MINIO_SSE_MASTER_KEY": HEX[:-1] + "g"}, "not hex digits"),
+        ({"MINIO_SSE_MASTER_KEY": "n" * 256 + ":" + KEY.hex()}, "the name is longer than 255 bytes"),
+        ({"MINIO_SSE_MASTER_KEY": ""}, "it is set, but empty"),
+        ({"MINIO_KMS_SECRET_KEY": "my-key:!!!"}, "the key is not base64"),
+        ({"MINIO_KMS_SECRET_KEY": "my-key:AAAA"}, "the key has 3 bytes, not 32"),
+        ({"MINIO_SSE_AUTO_ENCRYPTION": "maybe"}, "'maybe' is neither on nor off"),
+        ({"MINIO_SSE_AUTO_ENCRYPTION": "on"}, "it is on, but there is no master key"),
+        (
+            {"MINIO_SSE_AUTO_ENCRYPTION": "on", "MINIO_KMS_AUTO_ENCRYPTION": "off"},
+            "MINIO_KMS_AUTO_ENCRYPTION: it contradicts MINIO_SSE_AUTO_ENCRYPTION",
+        ),
+        ({"STRONGROOM_ADDRESS": "9000"}, "'9000' is not HOST:PORT"),
+        ({"STRONGROOM_ADDRESS": "::1:9000"}, "is not HOST:PORT"),
+        ({"STRONGROOM_ADDRESS": ":65536"}, "'65536' is not a port"),
+        ({"STRONGROOM_WORKERS": "0"}, "'0' is not a whole number from 1 to 1,024"),
+        ({"STRONGROOM_WORKERS": "²"}, "is not a whole number"),
+        ({"STRONGROOM_IDLE_TIMEOUT": "-1"}, "is not a whole number"),
+        ({"STRONGROOM_LOG_FORMAT": "xml"}, "'xml' is neither text nor json"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_settings_name(environment: dict[str, str], says: str) -> None:
+    line = refused(environment)
+    assert says in line
+    assert line.split(":")[0] in environment
+
+
+def test_a_wrong_value_comes_with_a_right_one() -> None:
+    assert refused({"STRONGROOM_WORKERS": "many"}).endswith("for example STRONGROOM_WORKERS=4")
+
+
+def test_two_master_keys_are_refused_and_the_same_one_in_two_forms_is_not() -> None:
+    both = {"MINIO_SSE_MASTER_KEY": HEX, "MINIO_KMS_SECRET_KEY": BASE64}
+    assert read(both).master_key == MASTER_KEY
+    both["MINIO_KMS_SECRET_KEY"] = "other:" + BASE64.partition(":")[2]
+    assert "it is another master key than MINIO_SSE_MASTER_KEY" in refused(both)
+
+
+def test_a_flag_does_not_quietly_replace_a_master_key() -> None:
+    files = {"/k": b"other:" + KEY.hex().encode()}
+    line = refused({"MINIO_SSE_MASTER_KEY": HEX}, {"--sse-master-key-file": "/k"}, files)
+    assert "it contradicts --sse-master-key-file" in line
+
+
+@pytest.mark.parametrize("only", ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"])
+def test_one_half_of_the_credentials_alone_is_refused(only: str) -> None:
+    with pytest.raises(SettingError, match=f"it is not set, but {only} is"):
+        load({only: ROOT[only]}, {}, Path.read_bytes, Path("/data"), dev=True, cores=1)
+
+
+def test_without_credentials_there_is_no_server() -> None:
+    with pytest.raises(SettingError, match=r"there are no root credentials.*--dev"):
+        load({}, {}, Path.read_bytes, Path("/data"), dev=False, cores=1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MINIO_SSE_VAULT_ENDPOINT", "MINIO_SSE_VAULT_KEY_NAME", "MINIO_GATEWAY_SSE", "MINIO_KMS_KES_ENDPOINT"],
+)
+def test_encryption_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
+    assert refused({name: "x"}) == f"{name}: this release does not serve it; unset it"
+
+
+def test_a_misspelt_setting_is_refused_with_the_right_spelling() -> None:
+    line = refused({"STRONGROOM_WORKER": "2"})
+    assert line == "STRONGROOM_WORKER: there is no such setting (did you mean STRONGROOM_WORKERS?)"
+    assert "did you mean MINIO_SSE_MASTER_KEY?" in refused({"MINIO_SSE_MASTERKEY": HEX})
+
+
+def test_other_settings_of_minio_do_no_harm() -> None:
+    assert read({"MINIO_BROWSER": "off", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}) == read()
+
+
+# -- --dev ---------------------------------------------------------------------------------------------------------
+
+
+def test_dev_brings_credentials_auto_encryption_and_stays_on_this_machine() -> None:
+    settings = read(dev=True)
+    assert (settings.access_key, settings.secret_key) == ("minioadmin", Secret("minioadmin"))
+    assert settings.auto_encryption
+    assert settings.address == Address("localhost", 9000)
+
+
+def test_dev_yields_to_what_is_set() -> None:
+    settings = read({**ROOT, "MINIO_SSE_AUTO_ENCRYPTION": "off", "STRONGROOM_ADDRESS": ":1"}, dev=True)
+    assert (settings.access_key, settings.auto_encryption, settings.address.port) == ("admin", False, 1)
+
+
+# -- secrets stay secret -------------------------------------------------------------------------------------------
+
+
+def test_no_secret_shows_itself() -> None:
+    shown = repr(read({"MINIO_SSE_MASTER_KEY": HEX}))
+    assert "correct horse" not in shown
+    assert KEY.hex() not in shown and repr(KEY) not in shown
+
+
+@pytest.mark.parametrize("text", ["hunter2-hunter2", "my-key:hunter2-hunter2", "hunter2-hunter2:"])
+@pytest.mark.parametrize("name", ["MINIO_SSE_MASTER_KEY", "MINIO_KMS_SECRET_KEY"])
+def test_no_complaint_repeats_a_secret(name: str, text: str) -> None:
+    assert "hunter2" not in refused({name: text})
+    assert "hunter2" not in refused({name + "_FILE": "k"}, files={"/run/secrets/k": text.encode()})
+
+
+def test_settings_can_be_handed_to_a_worker() -> None:
+    settings = read({"MINIO_SSE_MASTER_KEY": HEX})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_no_secret_has_a_flag_for_its_value() -> None:
+    assert {setting.flag for setting in TABLE if setting.secret} == {
+        "--root-user-file",
+        "--root-password-file",
+        "--sse-master-key-file",
+        "--kms-secret-key-file",
+    }
+    assert "MINIO_SSE_MASTER_KEY" in secret_variables()
+    assert "MINIO_SSE_MASTER_KEY_FILE" not in secret_variables()
+
+
+def test_the_page_about_settings_is_what_the_table_says() -> None:
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert page.read_text() == markdown(), "run python -m strongroom.config.document > docs/settings.md"
