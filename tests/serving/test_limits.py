@@ -14,7 +14,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
-def flood(server: Running, opening: bytes, piece: bytes, total: int = 4 * 1024**2) -> bytes:
+def flood(server: Running, opening: bytes, piece: bytes, total: int = 128 * 1024**2) -> bytes:
     """Send ``piece`` again and again until the server has enough; what it says."""
     with server.connect() as connection:
         with contextlib.suppress(ConnectionError):

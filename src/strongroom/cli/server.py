@@ -16,6 +16,7 @@ from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, from_proce
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import serve
+from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
 
 
@@ -24,6 +25,7 @@ def serve_directory(flags: Mapping[str, str], directory: Path, dev: bool) -> int
 
     Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
     """
+    harden()  # before the keys are read
     settings = from_process(flags, directory, dev)
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import ssl
@@ -62,6 +63,9 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, load: Mut
     ``load`` is in memory that the workers share; see :mod:`strongroom.serving.accept`.
     """
     harden()
+    # The usual soft limit of 1,024 is there for programs that call select(2); connections and files need more.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logs.configure(task.settings.log_format)
     logging.getLogger("uvicorn.error").addFilter(_tells_something_new)
     try:
@@ -144,12 +148,14 @@ class _Server(uvicorn.Server):
 
     async def _begin(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(
+        _, protocol = await loop.connect_accepted_socket(
             lambda: Protocol(self.config, self.server_state, self.lifespan.state, loop),
             connection,
             ssl=self._tls,
             ssl_handshake_timeout=self.config.timeout_keep_alive if self._tls else None,
         )
+        if self.should_exit:  # it came too late to be told with the others
+            protocol.shutdown()
 
     def _hear(self) -> None:
         try:

@@ -1,0 +1,102 @@
+"""The server itself, started as its users start it and asked over HTTP."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.cli.conftest import Command
+
+Banner = Callable[[subprocess.Popen[str], str], str]
+DEV = ("server", "--dev", "--address", "127.0.0.1:0", "--workers", "2")
+
+
+def endpoint_in(shown: str) -> str:
+    found = re.search(r"http://127\.0\.0\.1:\d+", shown)
+    assert found is not None
+    return found[0]
+
+
+def exchange(endpoint: str, put: bytes | None) -> bytes:
+    """Put an object, if there is one to put; what it reads as."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="minioadmin",
+        aws_secret_access_key="minioadmin",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    try:
+        if put is not None:
+            client.create_bucket(Bucket="bucket")
+            client.put_object(Bucket="bucket", Key="key", Body=put)
+        answer = client.get_object(Bucket="bucket", Key="key")
+        assert answer["ServerSideEncryption"] == "AES256"
+        content: bytes = answer["Body"].read()
+        return content
+    finally:
+        client.close()
+
+
+def test_dev_serves_encrypted_and_finds_its_data_again(command: Command, banner: Banner, tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "data"
+    plaintext = b"nobody may find this on the disk" * 10
+    first = command.start(*DEV, str(directory))
+    shown = banner(first, "mc alias set")
+    assert "For development only." in shown
+    assert "Auto-encryption: on" in shown and "strongroom-dev" in shown and "Workers:         2" in shown
+    assert shown.rstrip().endswith(f"mc alias set strongroom {endpoint_in(shown)} minioadmin minioadmin")
+    assert exchange(endpoint_in(shown), plaintext) == plaintext
+    first.terminate()
+    assert first.wait(20) == 0
+    second = command.start(*DEV, str(directory))
+    assert exchange(endpoint_in(banner(second, "mc alias set")), None) == plaintext
+    second.terminate()
+    assert second.wait(20) == 0
+    files = [file for file in directory.rglob("*") if file.is_file()]
+    assert files
+    assert not any(plaintext[:32] in file.read_bytes() for file in files)
+    assert all(stat.S_IMODE(file.stat().st_mode) & 0o077 == 0 for file in [directory, *files])
+
+
+def test_the_banner_shows_no_credentials_that_are_secret(command: Command, banner: Banner, tmp_path: Path) -> None:
+    environment = {"MINIO_ROOT_USER": "somebody", "MINIO_ROOT_PASSWORD": "correct horse"}
+    with_dev = command.start(*DEV, str(tmp_path / "data"), **environment)
+    assert "correct horse" not in banner(with_dev, "mc alias set")
+    arguments = [argument for argument in DEV if argument != "--dev"]
+    without = command.start(*arguments, str(tmp_path / "other"), **environment)
+    shown = banner(without, "Workers:")
+    assert "correct horse" not in shown and "somebody" not in shown
+    assert "none: SSE-S3 is not available" in shown
+
+
+@pytest.mark.parametrize("path", ["/minio/health/live", "/minio/health/ready"])
+def test_load_balancers_are_told_that_it_lives(command: Command, banner: Banner, tmp_path: Path, path: str) -> None:
+    process = command.start(*DEV, str(tmp_path / "data"))
+    with urlopen(endpoint_in(banner(process, "mc alias set")) + path, timeout=20) as answer:
+        assert answer.status == 200
+
+
+def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    process = command.start(*DEV, str(directory))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    process.wait(20)
+    for file in directory.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"this is no longer what it was" * 1000)
+    done = command.run(*DEV, str(directory))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("strongroom: the store cannot be opened: ")
