@@ -22,7 +22,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-
 Buffer = bytes | bytearray | memoryview
 
 Record = Mapping[str, bytes]
@@ -308,9 +307,7 @@ class Store(Protocol):
         """The open upload. Raises NoSuchUpload."""
         ...
 
-    async def part_writer(
-        self, bucket: str, key: str, upload_id: str, number: int, size: int | None
-    ) -> PartWriter:
+    async def part_writer(self, bucket: str, key: str, upload_id: str, number: int, size: int | None) -> PartWriter:
         """Begin a part (1 to 10,000). Raises NoSuchUpload."""
         ...
 
@@ -338,9 +335,7 @@ class Store(Protocol):
         """End an upload and drop its parts. Raises NoSuchUpload."""
         ...
 
-    async def uploads(
-        self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int
-    ) -> UploadPage:
+    async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """Open uploads, as :meth:`list` has it; ``after`` is a (key, upload id), ("", "") for all.
 
         With an upload id of "" all uploads of the key in ``after`` are passed over too.

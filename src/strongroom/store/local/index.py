@@ -1,0 +1,369 @@
+"""What is said to the index: the statements that read and write buckets, objects and uploads.
+
+Functions of a connection, within a transaction that is the caller's. Those that write check everything first: one that raises has
+changed nothing. Data that nothing refers to any more goes to the trash, whence its blobs are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from strongroom.store.base import (
+    Bucket,
+    BucketExists,
+    BucketNotEmpty,
+    Condition,
+    ConditionFailed,
+    NoSuchBucket,
+    NoSuchObject,
+    NoSuchUpload,
+    Part,
+    PartChanged,
+    PartPage,
+    Stored,
+    Upload,
+)
+from strongroom.store.local.blobs import Extent, decode_extents, encode_extents
+from strongroom.store.local.schema import decode_mapping, encode_mapping
+
+Connection = sqlite3.Connection
+
+_FIND = """
+SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data
+FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 WHERE b.name = ?1
+"""
+_OPEN = """
+SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data, d.inline, d.extents
+FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 LEFT JOIN data d ON d.id = o.data
+WHERE b.name = ?1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds."""
+
+    stored: Stored
+    annex: int | None
+    data: int
+    inline: bytes | None = None
+    extents: tuple[Extent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to be put: under which name, with which record, on which condition."""
+
+    bucket: str
+    key: str
+    record: Mapping[str, bytes]
+    annex: bytes
+    when: Condition
+
+
+def new_identity() -> str:
+    """An identity that never comes back."""
+    return os.urandom(12).hex()
+
+
+# -- buckets -------------------------------------------------------------------------------------------------------
+
+
+def find_bucket(connection: Connection, name: str) -> tuple[int, Bucket]:
+    """A bucket and its id. Raises NoSuchBucket."""
+    row = connection.execute("SELECT id, created, settings FROM buckets WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise NoSuchBucket(name)
+    return row[0], Bucket(name, row[1], decode_mapping(row[2]))
+
+
+def all_buckets(connection: Connection) -> list[Bucket]:
+    """The buckets, by name."""
+    rows = connection.execute("SELECT name, created, settings FROM buckets ORDER BY name")
+    return [Bucket(name, created, decode_mapping(settings)) for name, created, settings in rows]
+
+
+def create_bucket(connection: Connection, name: str) -> Bucket:
+    """Make a bucket. Raises BucketExists."""
+    if connection.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone():
+        raise BucketExists(name)
+    created = time.time_ns()
+    connection.execute("INSERT INTO buckets (name, created, settings) VALUES (?, ?, ?)", (name, created, b""))
+    return Bucket(name, created)
+
+
+def set_bucket(connection: Connection, name: str, setting: str, document: bytes | None) -> None:
+    """Keep or remove a setting. Raises NoSuchBucket."""
+    bucket, found = find_bucket(connection, name)
+    settings = {other: value for other, value in found.settings.items() if other != setting}
+    if document is not None:
+        settings[setting] = document
+    connection.execute("UPDATE buckets SET settings = ? WHERE id = ?", (encode_mapping(settings), bucket))
+
+
+def delete_bucket(connection: Connection, name: str) -> None:
+    """Remove an empty bucket with its open uploads. Raises NoSuchBucket, BucketNotEmpty."""
+    bucket, _ = find_bucket(connection, name)
+    if connection.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", (bucket,)).fetchone():
+        raise BucketNotEmpty(name)
+    for (upload,) in connection.execute("SELECT id FROM uploads WHERE bucket = ?", (bucket,)).fetchall():
+        _drop_upload(connection, upload, ())
+    connection.execute("DELETE FROM buckets WHERE id = ?", (bucket,))
+
+
+# -- objects -------------------------------------------------------------------------------------------------------
+
+
+def find_object(connection: Connection, bucket: str, key: str, with_data: bool = False) -> Row:
+    """An object's row, ``with_data`` with what its data row holds. Raises NoSuchBucket, NoSuchObject."""
+    row = connection.execute(_OPEN if with_data else _FIND, (bucket, key.encode())).fetchone()
+    if row is None:
+        raise NoSuchBucket(bucket)
+    if row[3] is None:
+        raise NoSuchObject(f"{bucket}/{key}")
+    stored = Stored(key, row[1], row[2], decode_mapping(row[4]), row[3])
+    if not with_data:
+        return Row(stored, row[5], row[6])
+    return Row(stored, row[5], row[6], row[7], tuple(decode_extents(row[8])) if row[8] else ())
+
+
+def read_annex(connection: Connection, annex: int | None) -> bytes:
+    """The annex of this id, b"" for None."""
+    row = connection.execute("SELECT content FROM annexes WHERE id = ?", (annex,)).fetchone() if annex else None
+    return row[0] if row else b""
+
+
+def put_inline(connection: Connection, new: NewObject, content: bytes) -> Stored:
+    """Put an object whose bytes lie in the index. Raises NoSuchBucket, ConditionFailed."""
+    place = _place(connection, new)
+    cursor = connection.execute("INSERT INTO data (refs, inline) VALUES (1, ?)", (content,))
+    return _put(connection, new, place, len(content), cursor.lastrowid or 0)
+
+
+def put_blob(connection: Connection, new: NewObject, extent: Extent) -> Stored:
+    """Put an object whose bytes are a blob. Raises NoSuchBucket, ConditionFailed."""
+    place = _place(connection, new)
+    connection.execute("INSERT INTO blobs (id) VALUES (?)", (extent.blob,))
+    cursor = connection.execute("INSERT INTO data (refs, extents) VALUES (1, ?)", (encode_extents([extent]),))
+    return _put(connection, new, place, extent.size, cursor.lastrowid or 0)
+
+
+def put_shared(connection: Connection, new: NewObject, source: Row) -> Stored | None:
+    """Put an object that shares the data of another; None where that data is gone meanwhile."""
+    place = _place(connection, new)
+    if not connection.execute("UPDATE data SET refs = refs + 1 WHERE id = ?", (source.data,)).rowcount:
+        return None
+    return _put(connection, new, place, source.stored.size, source.data)
+
+
+def rewrite(connection: Connection, new: NewObject, keep_annex: bool) -> Stored:
+    """Replace the record (and annex) of an object. Raises NoSuchBucket, NoSuchObject, ConditionFailed."""
+    row = find_object(connection, new.bucket, new.key)
+    place = _place(connection, new)
+    annex = row.annex if keep_annex else _swap_annex(connection, row.annex, new.annex)
+    identity = new_identity()
+    connection.execute(
+        "UPDATE objects SET identity = ?, record = ?, annex = ? WHERE bucket = ? AND key = ?",
+        (identity, encode_mapping(new.record), annex, place.bucket, new.key.encode()),
+    )
+    return Stored(new.key, row.stored.size, row.stored.modified, new.record, identity)
+
+
+def delete_object(connection: Connection, bucket: str, key: str, when: Condition) -> bool:
+    """Remove an object; whether there was one. Raises NoSuchBucket, ConditionFailed."""
+    place = _place(connection, NewObject(bucket, key, {}, b"", when))
+    if place.data is None:
+        return False
+    connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (place.bucket, key.encode()))
+    _release(connection, place.data)
+    _swap_annex(connection, place.annex, b"")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an object goes, and what was there: ids, None where nothing was."""
+
+    bucket: int
+    data: int | None
+    annex: int | None
+
+
+def _place(connection: Connection, new: NewObject) -> _Place:
+    row = connection.execute(_FIND, (new.bucket, new.key.encode())).fetchone()
+    if row is None:
+        raise NoSuchBucket(new.bucket)
+    bucket, identity, annex, data = row[0], row[3], row[5], row[6]
+    if (new.when.absent and identity is not None) or new.when.identity not in (None, identity):
+        raise ConditionFailed(f"{new.bucket}/{new.key}")
+    return _Place(bucket, data, annex)
+
+
+def _put(connection: Connection, new: NewObject, place: _Place, size: int, data: int) -> Stored:
+    identity, modified = new_identity(), time.time_ns()
+    annex = _swap_annex(connection, place.annex, new.annex)
+    connection.execute(
+        "INSERT OR REPLACE INTO objects (bucket, key, size, modified, identity, data, annex, record)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (place.bucket, new.key.encode(), size, modified, identity, data, annex, encode_mapping(new.record)),
+    )
+    if place.data is not None:
+        _release(connection, place.data)
+    return Stored(new.key, size, modified, new.record, identity)
+
+
+def _swap_annex(connection: Connection, old: int | None, content: bytes) -> int | None:
+    if old is not None:
+        connection.execute("DELETE FROM annexes WHERE id = ?", (old,))
+    if not content:
+        return None
+    return connection.execute("INSERT INTO annexes (content) VALUES (?)", (content,)).lastrowid
+
+
+def _release(connection: Connection, data: int) -> None:
+    """One reference to data less; without any, the row goes and its blobs go to the trash."""
+    refs, extents = connection.execute("SELECT refs, extents FROM data WHERE id = ?", (data,)).fetchone()
+    if refs > 1:
+        connection.execute("UPDATE data SET refs = refs - 1 WHERE id = ?", (data,))
+        return
+    connection.execute("DELETE FROM data WHERE id = ?", (data,))
+    if extents:
+        blobs = [extent.blob for extent in decode_extents(extents)]
+        _discard(connection, blobs, data if len(blobs) > 1 else 0)
+
+
+def _discard(connection: Connection, blobs: Iterable[bytes], data: int) -> None:
+    for blob in blobs:
+        connection.execute("DELETE FROM blobs WHERE id = ?", (blob,))
+        connection.execute("INSERT OR IGNORE INTO trash (id, data) VALUES (?, ?)", (blob, data))
+
+
+# -- uploads -------------------------------------------------------------------------------------------------------
+
+
+def create_upload(connection: Connection, bucket: str, key: str, record: Mapping[str, bytes]) -> Upload:
+    """Open an upload. Raises NoSuchBucket."""
+    bucket_id, _ = find_bucket(connection, bucket)
+    upload = Upload(key, os.urandom(16).hex(), time.time_ns(), record)
+    connection.execute(
+        "INSERT INTO uploads (id, bucket, key, started, record) VALUES (?, ?, ?, ?, ?)",
+        (upload.upload_id, bucket_id, key.encode(), upload.started, encode_mapping(record)),
+    )
+    return upload
+
+
+def find_upload(connection: Connection, bucket: str, key: str, upload_id: str) -> Upload:
+    """An open upload. Raises NoSuchBucket, NoSuchUpload."""
+    bucket_id, _ = find_bucket(connection, bucket)
+    row = connection.execute(
+        "SELECT started, record FROM uploads WHERE id = ? AND bucket = ? AND key = ?",
+        (upload_id, bucket_id, key.encode()),
+    ).fetchone()
+    if row is None:
+        raise NoSuchUpload(upload_id)
+    return Upload(key, upload_id, row[0], decode_mapping(row[1]))
+
+
+def put_part(
+    connection: Connection,
+    upload: tuple[str, str, str],
+    number: int,
+    record: Mapping[str, bytes],
+    extent: Extent | None,
+) -> Part:
+    """Put a part of the upload (bucket, key, id); ``extent`` is None for an empty one. Raises NoSuchUpload."""
+    find_upload(connection, *upload)
+    old = connection.execute("SELECT blob FROM parts WHERE upload = ? AND number = ?", (upload[2], number)).fetchone()
+    if old and old[0]:
+        _discard(connection, [old[0]], 0)
+    size, blob = (extent.size, extent.blob) if extent else (0, None)
+    if blob:
+        connection.execute("INSERT INTO blobs (id) VALUES (?)", (blob,))
+    part = Part(number, size, time.time_ns(), record, new_identity())
+    connection.execute(
+        "INSERT OR REPLACE INTO parts (upload, number, size, modified, identity, blob, record)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (upload[2], number, size, part.modified, part.identity, blob, encode_mapping(record)),
+    )
+    return part
+
+
+def list_parts(connection: Connection, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+    """One page of parts. Raises NoSuchBucket, NoSuchUpload."""
+    find_upload(connection, bucket, key, upload_id)
+    rows = connection.execute(
+        "SELECT number, size, modified, record, identity FROM parts WHERE upload = ? AND number > ?"
+        " ORDER BY number LIMIT ?",
+        (upload_id, after, limit + 1),
+    ).fetchall()
+    page = [Part(number, size, modified, decode_mapping(rec), name) for number, size, modified, rec, name in rows]
+    more = len(page) > limit
+    return PartPage(page[:limit], page[limit - 1].number if more and limit else None)
+
+
+def complete(connection: Connection, new: NewObject, upload_id: str, parts: Sequence[Part]) -> Stored:
+    """Make one object of parts. Raises NoSuchUpload, PartChanged, ConditionFailed."""
+    find_upload(connection, new.bucket, new.key, upload_id)
+    rows = connection.execute(
+        "SELECT number, identity, size, blob FROM parts WHERE upload = ?", (upload_id,)
+    ).fetchall()
+    there = {row[0]: row for row in rows}
+    extents = []
+    for part in parts:
+        row = there.get(part.number)
+        if row is None or row[1] != part.identity:
+            raise PartChanged(f"part {part.number}")
+        if row[3]:
+            extents.append(Extent(row[3], row[2]))
+    place = _place(connection, new)
+    cursor = connection.execute("INSERT INTO data (refs, extents) VALUES (1, ?)", (encode_extents(extents),))
+    stored = _put(connection, new, place, sum(e.size for e in extents), cursor.lastrowid or 0)
+    _drop_upload(connection, upload_id, {extent.blob for extent in extents})
+    return stored
+
+
+def abort_upload(connection: Connection, bucket: str, key: str, upload_id: str) -> None:
+    """End an upload. Raises NoSuchBucket, NoSuchUpload."""
+    find_upload(connection, bucket, key, upload_id)
+    _drop_upload(connection, upload_id, ())
+
+
+def _drop_upload(connection: Connection, upload_id: str, kept: Iterable[bytes]) -> None:
+    """Remove an upload and its parts; their blobs go to the trash, but for those that are kept."""
+    stays = frozenset(kept)
+    blobs = connection.execute("SELECT blob FROM parts WHERE upload = ? AND blob IS NOT NULL", (upload_id,)).fetchall()
+    _discard(connection, (blob for (blob,) in blobs if blob not in stays), 0)
+    connection.execute("DELETE FROM parts WHERE upload = ?", (upload_id,))
+    connection.execute("DELETE FROM uploads WHERE id = ?", (upload_id,))
+
+
+# -- blobs ---------------------------------------------------------------------------------------------------------
+
+
+def is_known(connection: Connection, blob: bytes) -> bool:
+    """Whether something refers to a blob, or the trash has it."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM blobs WHERE id = ?1 UNION SELECT 1 FROM trash WHERE id = ?1", (blob,)
+        ).fetchone()
+    )
+
+
+def trash(connection: Connection, limit: int) -> dict[int, list[bytes]]:
+    """Blobs to be removed: those that a reader may hold by the id of their data, the others under 0."""
+    found: dict[int, list[bytes]] = {}
+    for blob, data in connection.execute("SELECT id, data FROM trash LIMIT ?", (limit,)):
+        found.setdefault(data, []).append(blob)
+    # A reader's lease is on all blobs of its data: have them all.
+    for data in [data for data in found if data]:
+        found[data] = [row[0] for row in connection.execute("SELECT id FROM trash WHERE data = ?", (data,))]
+    return found
+
+
+def empty_trash(connection: Connection, blobs: Iterable[bytes]) -> None:
+    """These blobs are gone."""
+    connection.executemany("DELETE FROM trash WHERE id = ?", [(blob,) for blob in blobs])

@@ -1,0 +1,95 @@
+"""The tables of the index, and opening the database. Knows nothing of what the columns mean to others."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from strongroom.store.base import StoreError
+
+APPLICATION_ID = 0x53524D31  # "SRM1"
+LAYOUT = 1
+
+_TABLES = (
+    "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " created INTEGER NOT NULL, settings BLOB NOT NULL)",
+    # What a listing shows: one narrow row an object. Former versions will go into a table of their own.
+    "CREATE TABLE objects (bucket INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL,"
+    " modified INTEGER NOT NULL, identity TEXT NOT NULL, data INTEGER NOT NULL, annex INTEGER,"
+    " record BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID",
+    # The bytes: inline, or as extents (see blobs.py). Several objects may share a row.
+    "CREATE TABLE data (id INTEGER PRIMARY KEY AUTOINCREMENT, refs INTEGER NOT NULL, extents BLOB, inline BLOB)",
+    "CREATE TABLE annexes (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL)",
+    # Every blob file that something refers to. Whatever is neither here nor in the trash is an orphan.
+    "CREATE TABLE blobs (id BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE trash (id BLOB PRIMARY KEY, data INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE uploads (id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL,"
+    " started INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX uploads_by_name ON uploads (bucket, key, started, id)",
+    "CREATE TABLE parts (upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " modified INTEGER NOT NULL, identity TEXT NOT NULL, blob BLOB, record BLOB NOT NULL,"
+    " PRIMARY KEY (upload, number)) WITHOUT ROWID",
+)
+
+
+def create(path: Path) -> None:
+    """Make the database where it is not there. Raises StoreError for one of another program or layout."""
+    connection = connect(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        application, layout = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application == 0 and layout == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        elif (application, layout) != (APPLICATION_ID, LAYOUT):
+            raise StoreError(f"{path} has the layout {layout} of application {application:#x}, not one of this release")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be used: {error}") from error
+    finally:
+        connection.close()
+
+
+def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database; transactions are the caller's. Raises StoreError."""
+    try:
+        connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        if read_only:
+            connection.execute("PRAGMA query_only = 1")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be opened: {error}") from error
+    return connection
+
+
+def is_there_trash(connection: sqlite3.Connection) -> bool:
+    """Whether blobs wait for their removal."""
+    return connection.execute("SELECT 1 FROM trash LIMIT 1").fetchone() is not None
+
+
+def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
+    """A mapping as one blob: for each entry its name's length (1 byte), name, value's length (4 bytes), value."""
+    out = []
+    for name, value in mapping.items():
+        encoded = name.encode()
+        out += [bytes((len(encoded),)), encoded, len(value).to_bytes(4, "big"), value]
+    return b"".join(out)
+
+
+def decode_mapping(data: bytes) -> dict[str, bytes]:
+    """Read what :func:`encode_mapping` gave."""
+    mapping, at = {}, 0
+    while at < len(data):
+        start = at + 1 + data[at]
+        end = start + 4 + int.from_bytes(data[start : start + 4], "big")
+        mapping[data[at + 1 : start].decode()] = data[start + 4 : end]
+        at = end
+    return mapping

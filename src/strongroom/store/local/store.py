@@ -1,0 +1,288 @@
+"""LocalStore: the store protocol on a directory. Puts together the index, the blobs, the writers and the readers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from strongroom.store.base import (
+    ALWAYS,
+    Bucket,
+    Condition,
+    Damaged,
+    NoSuchObject,
+    Page,
+    Part,
+    PartPage,
+    Reader,
+    Record,
+    Store,
+    Stored,
+    StoreError,
+    Upload,
+    UploadPage,
+)
+from strongroom.store.local import index, listing, schema
+from strongroom.store.local.blobs import Blobs, make_directory
+from strongroom.store.local.commits import Committer
+from strongroom.store.local.index import NewObject, Row
+from strongroom.store.local.reading import LocalReader
+from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter, to_the_end
+
+T = TypeVar("T")
+
+INTERNAL = ".strongroom"
+_SWEEP_SECONDS = 60.0
+_TRASH_BATCH = 1000
+_LEASED_SECONDS = 1.0
+_OPEN_ATTEMPTS = 16
+
+
+class LocalStore(Store):
+    """Objects in a directory. Several processes may each have one on the same directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / INTERNAL
+        self._database = self._directory / "index.db"
+        self._threads = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._emptying: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
+        try:
+            make_directory(self._directory)
+            schema.create(self._database)
+            self._blobs = Blobs(self._directory)
+        except OSError as error:
+            raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
+        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
+        self._read = schema.connect(self._database, read_only=True)
+        self._committer = Committer(self._database, self._directory / "lock", self._empty_trash_soon)
+        await self._sweep()
+        self._sweeping = asyncio.create_task(self._sweep_regularly())
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged and let go of everything."""
+        for task in (self._sweeping, self._emptying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self._committer.close()
+        self._pool.shutdown(wait=True)
+        for connection in (self._read, *self._connections):
+            connection.close()
+        self._blobs.close()
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket."""
+        return await self._committer.commit(lambda connection: index.create_bucket(connection, name))
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name."""
+        return index.find_bucket(self._read, name)[1]
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets."""
+        return index.all_buckets(self._read)
+
+    async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep or remove a setting."""
+        await self._committer.commit(lambda connection: index.set_bucket(connection, name, setting, document))
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        await self._committer.commit(lambda connection: index.delete_bucket(connection, name))
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    async def writer(self, bucket: str, key: str, size: int | None) -> LocalWriter:
+        """Begin an object."""
+        index.find_bucket(self._read, bucket)
+        return LocalWriter(self._committer, BlobWriter(self._blobs, self._pool), bucket, key)
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        """The object under this key. A point read of the index: some microseconds, so no thread."""
+        return index.find_object(self._read, bucket, key).stored
+
+    async def open(self, bucket: str, key: str) -> Reader:
+        """Open the object under this key."""
+        for _ in range(_OPEN_ATTEMPTS):
+            row = index.find_object(self._read, bucket, key, with_data=True)
+            descriptor = lease = -1
+            if len(row.extents) == 1:
+                try:
+                    descriptor = os.open(self._blobs.path(row.extents[0].blob), os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    if self._same(bucket, key, row):
+                        raise Damaged(f"the blob of {bucket}/{key} is missing") from None
+                    continue  # it was overwritten between the two looks
+            elif row.extents:
+                lease = self._blobs.lease(row.data)
+                if not self._same(bucket, key, row):
+                    os.close(lease)
+                    continue
+            return LocalReader(row, self._blobs, self._pool, self._read_annex, descriptor, lease)
+        raise StoreError(f"{bucket}/{key} is overwritten too often to be opened")
+
+    def _same(self, bucket: str, key: str, row: Row) -> bool:
+        """Whether the data that was found under a name is still there."""
+        try:
+            return index.find_object(self._read, bucket, key).data == row.data
+        except StoreError:
+            return False
+
+    async def copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
+    ) -> Stored:
+        """Put the bytes of an opened object under a name: a reference more, no byte moves."""
+        assert isinstance(source, LocalReader)
+        new, row = NewObject(bucket, key, record, annex, when), source.row
+        stored = await self._committer.commit(lambda connection: index.put_shared(connection, new, row))
+        if stored is None:  # the source was removed since it was opened; its bytes can still be read
+            return await self._copy_bytes(source, new)
+        return stored
+
+    async def _copy_bytes(self, source: Reader, new: NewObject) -> Stored:
+        writer = await self.writer(new.bucket, new.key, source.stored.size)
+        try:
+            async for chunk in source.stream(0, source.stored.size):
+                await writer.write(chunk)
+            return await writer.commit(new.record, new.annex, new.when)
+        except BaseException:
+            await writer.abort()
+            raise
+
+    async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
+        """Replace the record of an object."""
+        new = NewObject(bucket, key, record, annex or b"", when)
+        return await self._committer.commit(lambda connection: index.rewrite(connection, new, keep_annex=annex is None))
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        """Remove an object."""
+        try:
+            index.find_object(self._read, bucket, key)
+        except NoSuchObject:
+            if when == ALWAYS:
+                return False  # nothing to make durable
+        return await self._committer.commit(lambda connection: index.delete_object(connection, bucket, key, when))
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page of a listing."""
+        bucket_id, _ = index.find_bucket(self._read, bucket)
+        return await self._in_thread(
+            lambda connection: listing.list_objects(connection, bucket_id, prefix, delimiter, after, limit)
+        )
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+        """Open a multipart upload."""
+        return await self._committer.commit(lambda connection: index.create_upload(connection, bucket, key, record))
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """The open upload."""
+        return index.find_upload(self._read, bucket, key, upload_id)
+
+    async def part_writer(
+        self, bucket: str, key: str, upload_id: str, number: int, size: int | None
+    ) -> LocalPartWriter:
+        """Begin a part."""
+        index.find_upload(self._read, bucket, key, upload_id)
+        blob = BlobWriter(self._blobs, self._pool)
+        return LocalPartWriter(self._committer, blob, (bucket, key, upload_id), number)
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """One page of parts."""
+        return await self._in_thread(
+            lambda connection: index.list_parts(connection, bucket, key, upload_id, after, limit)
+        )
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes = b"",
+        when: Condition = ALWAYS,
+    ) -> Stored:
+        """Make one object of parts."""
+        new = NewObject(bucket, key, record, annex, when)
+        stored = await self._committer.commit(lambda connection: index.complete(connection, new, upload_id, parts))
+        return stored
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload."""
+        await self._committer.commit(lambda connection: index.abort_upload(connection, bucket, key, upload_id))
+
+    async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """One page of open uploads."""
+        bucket_id, _ = index.find_bucket(self._read, bucket)
+        return await self._in_thread(
+            lambda connection: listing.list_uploads(connection, bucket_id, prefix, delimiter, after, limit)
+        )
+
+    # -- keeping house ---------------------------------------------------------------------------------------------
+
+    async def _in_thread(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: read(self._connection()))
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection for reading."""
+        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = self._threads.connection = schema.connect(self._database, read_only=True)
+            self._connections.append(connection)
+        return connection
+
+    def _read_annex(self, annex: int | None) -> bytes:
+        return index.read_annex(self._connection(), annex)
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        await self._in_thread(lambda connection: self._blobs.sweep(lambda blob: index.is_known(connection, blob)))
+        self._empty_trash_soon()
+
+    def _empty_trash_soon(self) -> None:
+        """Remove what lies in the trash, after the request that put it there."""
+        if self._emptying is None or self._emptying.done():
+            self._emptying = asyncio.create_task(to_the_end(self._empty_trash()))
+
+    async def _empty_trash(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            found = await self._in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
+            gone = await loop.run_in_executor(self._pool, self._remove, found)
+            if gone:
+                await self._committer.commit(functools.partial(index.empty_trash, blobs=gone))
+            if len(gone) < sum(map(len, found.values())):
+                await asyncio.sleep(_LEASED_SECONDS)  # somebody is reading what is to go
+            elif not found:
+                return
+
+    def _remove(self, found: Mapping[int, Sequence[bytes]]) -> Sequence[bytes]:
+        """Remove blobs, but for those that are being read; the ones that are gone."""
+        gone: set[bytes] = set()
+        for data, blobs in found.items():
+            if data == 0:
+                for blob in blobs:
+                    self._blobs.remove(blob)
+                gone.update(blobs)
+            elif self._blobs.remove_leased(data, blobs):
+                gone.update(blobs)
+        return [*gone]

@@ -1,0 +1,189 @@
+"""Writers of the local store: small bytes are kept for the index, large ones go to a blob file as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.store.local import index
+from strongroom.store.local.blobs import Blobs, Extent, full
+from strongroom.store.local.commits import Committer
+from strongroom.store.local.index import NewObject
+
+T = TypeVar("T")
+
+INLINE = 128 * 1024
+"""Stored bytes up to which an object lies in the index: there it costs no file, no two syncs of its own."""
+
+
+class BlobWriter:
+    """Writes one blob file, in threads."""
+
+    def __init__(self, blobs: Blobs, pool: Executor) -> None:
+        self._blobs = blobs
+        self._pool = pool
+        self._blob: bytes | None = None
+        self._descriptor = -1
+        self._busy: asyncio.Future[None] | None = None
+        self.size = 0
+        """Bytes written so far."""
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreFull."""
+        await self._in_thread(lambda: self._append(data))
+
+    async def finish(self) -> Extent | None:
+        """Make it durable; None where nothing was written. Raises StoreFull."""
+        if self._blob is None:
+            return None
+        blob, descriptor = self._blob, self._descriptor
+        self._descriptor = -1
+        await self._in_thread(lambda: self._blobs.finish(blob, descriptor))
+        return Extent(blob, self.size)
+
+    async def keep(self) -> None:
+        """The index knows the blob."""
+        if self._blob is not None:
+            blob, self._blob = self._blob, None
+            await self._in_thread(lambda: self._blobs.known(blob))
+
+    async def abort(self) -> None:
+        """Remove it, unless :meth:`keep` was called."""
+        if self._busy is not None and not self._busy.done():
+            await asyncio.wait([self._busy])  # a thread may still be writing
+        if self._blob is not None:
+            await self._in_thread(self._drop)
+
+    async def _in_thread(self, step: Callable[[], None]) -> None:
+        self._busy = asyncio.get_running_loop().run_in_executor(self._pool, step)
+        await asyncio.shield(self._busy)
+
+    def _append(self, data: Buffer) -> None:
+        if self._blob is None:
+            self._blob, self._descriptor = self._blobs.create()
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise full(error) from error
+        self.size += len(data)
+
+    def _drop(self) -> None:
+        blob, self._blob = self._blob, None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if blob is not None:
+            self._blobs.remove(blob)
+            self._blobs.known(blob)
+
+
+class LocalWriter:
+    """The Writer of the protocol."""
+
+    def __init__(self, committer: Committer, blob: BlobWriter, bucket: str, key: str) -> None:
+        self._committer = committer
+        self._blob = blob
+        self._bucket = bucket
+        self._key = key
+        self._small: bytes | bytearray = b""
+        self._large = False
+        self._handed = False  # to commit(), which cleans up after itself
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreFull."""
+        if self._large:
+            await self._blob.write(data)
+        elif len(self._small) + len(data) > INLINE:
+            self._large = True
+            small, self._small = self._small, b""
+            if small:
+                await self._blob.write(small)
+            await self._blob.write(data)
+        elif not self._small:
+            self._small = bytes(data)
+        else:
+            self._small = bytearray(self._small) + data
+
+    async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
+        """Make the object whole, durable and visible."""
+        self._handed = True
+        return await to_the_end(self._commit(NewObject(self._bucket, self._key, record, annex, when)))
+
+    async def _commit(self, new: NewObject) -> Stored:
+        try:
+            extent = await self._blob.finish() if self._large else None
+            if extent is None:
+                content = bytes(self._small)
+                stored = await self._committer.commit(lambda connection: index.put_inline(connection, new, content))
+            else:
+                stored = await self._committer.commit(lambda connection: index.put_blob(connection, new, extent))
+        except BaseException:
+            await self._blob.abort()
+            raise
+        await self._blob.keep()
+        return stored
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        if not self._handed:
+            await self._blob.abort()
+
+
+class LocalPartWriter:
+    """The PartWriter of the protocol; parts are always blobs, so that completion never moves a byte."""
+
+    def __init__(
+        self,
+        committer: Committer,
+        blob: BlobWriter,
+        upload: tuple[str, str, str],
+        number: int,
+    ) -> None:
+        self._committer = committer
+        self._blob = blob
+        self._upload = upload
+        self._number = number
+        self._handed = False
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreFull."""
+        await self._blob.write(data)
+
+    async def commit(self, record: Record) -> Part:
+        """Make the part durable."""
+        self._handed = True
+        return await to_the_end(self._commit(record))
+
+    async def _commit(self, record: Record) -> Part:
+        try:
+            extent = await self._blob.finish()
+            part = await self._committer.commit(
+                lambda connection: index.put_part(connection, self._upload, self._number, record, extent)
+            )
+        except BaseException:
+            await self._blob.abort()
+            raise
+        await self._blob.keep()
+        return part
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        if not self._handed:
+            await self._blob.abort()
+
+
+_ending: set[asyncio.Task[Any]] = set()
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do work that must not stop half way: when whoever waits for it is cancelled, it goes on alone."""
+    task = asyncio.create_task(work)
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+    return await asyncio.shield(task)
