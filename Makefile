@@ -1,0 +1,84 @@
+# make run: an encrypting server for development. make test: everything that must pass. make help: the rest.
+
+PYTHON ?= python3
+GO ?= go
+VENV := .venv
+TOOLS := .tools
+BIN := $(VENV)/bin
+LOCK := requirements.lock
+TOOLS_LOCK := tools/requirements.lock
+DATA ?= ./data
+PYTEST_FLAGS ?=
+
+# The versions of the client programs that the tests drive.
+MC := github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
+RESTIC := github.com/restic/restic/cmd/restic@v0.18.1
+
+.PHONY: help run setup tools lint test format lock clean
+
+help:
+	@echo 'make run     start an encrypting server for development on $(DATA)'
+	@echo 'make test    set up all that the tests need, and run them'
+	@echo 'make lint    formatting, lint, types, import contracts'
+	@echo 'make format  format the code'
+	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
+	@echo 'make lock    choose the newest versions of all dependencies, and lock them'
+	@echo 'make clean   remove what was installed'
+
+# -- the server ---------------------------------------------------------------------------------------------------
+
+run: $(VENV)/.installed
+	$(BIN)/strongroom server --dev $(DATA)
+
+$(VENV)/.installed: pyproject.toml $(LOCK)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --editable .
+	touch $@
+
+# -- the tests ----------------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: pyproject.toml $(LOCK)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --editable '.[dev]'
+	touch $(VENV)/.installed $@
+
+tools: $(TOOLS)/.python $(TOOLS)/.go
+
+$(TOOLS)/.python: $(TOOLS_LOCK)
+	test -x $(TOOLS)/venv/bin/python || $(PYTHON) -m venv $(TOOLS)/venv
+	$(TOOLS)/venv/bin/python -m pip install --quiet --requirement $(TOOLS_LOCK)
+	touch $@
+
+$(TOOLS)/.go: Makefile $(wildcard tests/clients/miniogo/*)
+	mkdir -p $(TOOLS)/bin
+	GO=$(GO) sh tools/go-install.sh $(TOOLS)/bin $(MC) $(RESTIC)
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: setup tools lint
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# -- keeping house ------------------------------------------------------------------------------------------------
+
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet '.[dev]'
+	$(VENV)-lock/bin/python -m pip freeze --exclude strongroom --exclude pip --exclude setuptools > $(LOCK)
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --requirement tools/requirements.in
+	$(VENV)-lock/bin/python -m pip freeze --exclude pip --exclude setuptools > $(TOOLS_LOCK)
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) $(TOOLS) dist

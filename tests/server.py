@@ -1,0 +1,153 @@
+"""The real server as a process of its own, for the tests: start it, talk to it, end it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
+MASTER_KEY = "my-minio-key:6368616e676520746869732070617373776f726420746f206120736563726574"
+
+
+@dataclass
+class Server:
+    """A running ``strongroom server``; a context manager that ends it and sees that it ended well.
+
+    ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
+    ``public.crt`` and ``private.key`` (TLS then).
+    """
+
+    home: Path
+    settings: dict[str, str | None] = field(default_factory=dict)
+    workers: int = 2
+    certs: Path | None = None
+    flags: tuple[str, ...] = ()
+    port: int = 0
+    directory: Path = Path()
+    process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.directory = self.home / "data"
+        self.port = self.port or free_port()
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.process is not None and self.process.poll() is None:
+            code = self.stop()
+            if kind is None:
+                assert code == 0, self.log
+        if kind is None:
+            assert "Traceback" not in self.log, self.log
+
+    @property
+    def endpoint(self) -> str:
+        return f"{'https' if self.certs else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server printed, on both outputs."""
+        return (self.home / "server.log").read_text(errors="replace")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings: dict[str, str | None] = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "MINIO_ACCESS_KEY": ACCESS_KEY,
+            "MINIO_SECRET_KEY": SECRET_KEY,
+            "MINIO_SSE_MASTER_KEY": MASTER_KEY,
+            "MINIO_SSE_AUTO_ENCRYPTION": "on",
+            **self.settings,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        arguments = ["server", "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
+        if self.certs:
+            arguments += ["--certs-dir", str(self.certs)]
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "strongroom", *arguments, str(self.directory)],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while not self._ready():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        """SIGKILL to the server and its workers at once, as a power cut would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(60)
+        self.process = None
+
+    def worker_pids(self) -> list[int]:
+        """The worker processes."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [pid for pid in map(int, children) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    def peak_memory(self) -> int:
+        """The largest resident set that a worker has had, in bytes."""
+        peaks = (re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.worker_pids())
+        return max(int(peak[1]) * 1024 for peak in peaks if peak)
+
+    def client(self, **options: Any) -> S3Client:
+        """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""
+        settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, "read_timeout": 120, **options}
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name="us-east-1",
+            verify=str(self.certs / "ca.crt") if self.certs else None,
+            config=Config(**settings),
+        )
+
+    def _ready(self) -> bool:
+        context = ssl.create_default_context(cafile=str(self.certs / "ca.crt")) if self.certs else None
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/minio/health/ready", timeout=5, context=context) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
