@@ -1,9 +1,9 @@
 """The S3 application: an ASGI callable that takes a request through its stations and sends the answer.
 
-Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order, and what
-becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is translated; anything
-else is logged and answered InternalError, or cuts the connection where the answer has begun, so that a client never
-takes half an object for a whole one.
+Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order,
+and what becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is
+translated; anything else is logged and answered InternalError, or cuts the connection where the answer has begun, so
+that a client never takes half an object for a whole one.
 """
 
 from __future__ import annotations

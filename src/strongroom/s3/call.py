@@ -31,8 +31,8 @@ class Answer:
     """What a handler answers.
 
     ``output`` is the operation's output shape, None for an empty one; ``headers`` tell of an object (see
-    :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes, ``length`` of
-    them; an iterator is closed when it was sent or when the client is gone.
+    :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes,
+    ``length`` of them; an iterator is closed when it was sent or when the client is gone.
     """
 
     output: object | None = None

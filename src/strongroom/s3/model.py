@@ -1,7 +1,8 @@
 """The S3 protocol, compiled at start from the service model: for each served operation a parser and a serializer.
 
-A parser makes the operation's typed input from a request, a serializer a response from its typed output; both are tables and
-closures made once, so that no request walks over the model. Errors in a request become the ones that AWS gives.
+A parser makes the operation's typed input from a request, a serializer a response from its typed output; both are
+tables and closures made once, so that no request walks over the model. Errors in a request become the ones that AWS
+gives.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The S3 service model that botocore ships, as typed values: operations, shapes, members. Reads it, compiles nothing."""
+"""The S3 service model that botocore ships, as typed values: operations, shapes, members. Reads it, compiles
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The envelope: what stands in the record of an encrypted object, as bytes. Pure: encode, decode, seal, open.
 
 A *header* stands in the clear and says how the object key is sealed; *boxes* hold the rest, sealed under the record key
-with the header as associated data, so no byte of the header can be changed unnoticed, nor a box be moved to another record.
-``docs/format.md`` gives both byte by byte.
+with the header as associated data, so no byte of the header can be changed unnoticed, nor a box be moved to another
+record. ``docs/format.md`` gives both byte by byte.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class EnvelopeInvalid(Exception):
 class Header:
     """The part of an envelope that stands in the clear.
 
-    ``size`` is the plaintext's length; ``wrapped`` the data key, None for SSE-C. ``etag`` is set where it is opaque and must
-    be known without a key (SSE-C), else "".
+    ``size`` is the plaintext's length; ``wrapped`` the data key, None for SSE-C. ``etag`` is set where it is opaque
+    and must be known without a key (SSE-C), else "".
     """
 
     kind: Kind

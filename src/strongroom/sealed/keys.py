@@ -8,8 +8,8 @@
                 └─ the stream of an object that was not uploaded in parts is sealed with the object key itself
 
 The sealing key is new with each IV (32 random bytes), so it seals one message and a fixed nonce is safe. Part keys and
-the use of the object key for a single stream are as in MinIO's format, so that its streams can be taken over as they are.
-The inputs of the HMACs under the object key have different lengths: none can be taken for another.
+the use of the object key for a single stream are as in MinIO's format, so that its streams can be taken over as they
+are. The inputs of the HMACs under the object key have different lengths: none can be taken for another.
 """
 
 from __future__ import annotations

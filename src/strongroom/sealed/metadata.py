@@ -1,7 +1,7 @@
 """What is recorded of an object beside its bytes: ETag, content headers, user metadata, checksum. Pure values.
 
-Names are those of the HTTP headers, in lower case, values as they came (Latin-1). The names that are ours begin with ":",
-which no header can.
+Names are those of the HTTP headers, in lower case, values as they came (Latin-1). The names that are ours begin with
+":", which no header can.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ CHECKSUM = ":checksum"
 
 @dataclass(frozen=True, slots=True)
 class ObjectChecksum:
-    """A checksum as S3 keeps it: ``algorithm`` ("CRC32C"), ``kind`` ("FULL_OBJECT" or "COMPOSITE"), ``value`` (base64)."""
+    """A checksum as S3 keeps it: ``algorithm`` ("CRC32C"), ``kind`` ("FULL_OBJECT" or "COMPOSITE"), ``value``
+    (base64).
+    """
 
     algorithm: str
     kind: str
@@ -28,8 +30,8 @@ class ObjectChecksum:
 class Metadata:
     """What a client said of an object, and what was found out on the way.
 
-    ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the multipart
-    upload that made it, or "".
+    ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the
+    multipart upload that made it, or "".
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)

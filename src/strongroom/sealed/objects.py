@@ -15,8 +15,8 @@ from strongroom.sealed.metadata import ObjectChecksum
 class ObjectInfo:
     """An object, as HEAD shows it.
 
-    ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id`` names the
-    master key (SSE-S3), or is "". ``upload``: the id of the multipart upload that made it, or "".
+    ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id``
+    names the master key (SSE-S3), or is "". ``upload``: the id of the multipart upload that made it, or "".
     """
 
     key: str
@@ -54,7 +54,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What must hold of the name for a write: its object has the ETag ``if_match``; there is none (``if_none_match``)."""
+    """What must hold of the name for a write: its object has the ETag ``if_match``; there is none
+    (``if_none_match``).
+    """
 
     if_match: str | None = None
     if_none_match: bool = False
@@ -68,10 +70,7 @@ def opaque_etag(kind: Kind, parts: int = 0) -> str:
 
     Ends in "-N" where the object has ``parts``; otherwise in "-1" unless the client knows from SSE-C that it is no MD5.
     """
-    if parts:
-        suffix = f"-{parts}"
-    else:
-        suffix = "" if kind is Kind.SSE_C else "-1"
+    suffix = f"-{parts or 1}" if parts or kind is not Kind.SSE_C else ""
     return os.urandom(16).hex() + suffix
 
 

@@ -1,7 +1,7 @@
 """The part table of a multipart object, and the record of one part: as bytes and back. Pure.
 
-The table is what tells where in the object each part lies, with which nonce its stream begins, and its ETag and checksum.
-It is sealed as one box in the record's annex (in the clear where the object is plain).
+The table is what tells where in the object each part lies, with which nonce its stream begins, and its ETag and
+checksum. It is sealed as one box in the record's annex (in the clear where the object is plain).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _ROW = struct.Struct(">HQ12s16s")
 class PartEntry:
     """One part: its number, the plaintext's bytes, the nonce of its stream (zeros where it is plain).
 
-    ``md5`` is the digest behind the part's ETag (16 random bytes where ETags are opaque), ``checksum`` the raw checksum.
+    ``md5`` is the digest behind the part's ETag (16 random bytes where ETags are opaque), ``checksum`` the raw
+    checksum.
     """
 
     number: int

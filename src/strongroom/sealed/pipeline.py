@@ -1,8 +1,8 @@
 """The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
 
-A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: while one is hashed in
-one thread, it is sealed in another and written, and the next one arrives. At most two blocks and one sealed block are
-held at any time, which bounds the memory of an upload.
+A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: while one is
+hashed in one thread, it is sealed in another and written, and the next one arrives. At most two blocks and one
+sealed block are held at any time, which bounds the memory of an upload.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Reading an object: from stored bytes to authenticated plaintext, whole or in ranges. Knows nothing of keys' origin."""
+"""Reading an object: from stored bytes to authenticated plaintext, whole or in ranges. Knows nothing of keys'
+origin.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ class SealedBody:
             raise Damaged(f"{name!r} has {reader.stored.size} stored bytes and {expected} were recorded")
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
-        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not right."""
+        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
+        right.
+        """
         return _ahead(self._stream(start, length))
 
     def at_once(self, start: int, length: int) -> Buffer | None:

@@ -1,8 +1,8 @@
 """Records: what the store keeps with the bytes of an object, made and read. Pure.
 
-A plain object's record holds its metadata as they are, name by name. An encrypted object's record holds ``:sse``, the header
-of its envelope, and ``:sealed``, the metadata in a box. ``:tags…`` are kept apart (see :mod:`strongroom.sealed.tags`),
-since they change without the object.
+A plain object's record holds its metadata as they are, name by name. An encrypted object's record holds ``:sse``,
+the header of its envelope, and ``:sealed``, the metadata in a box. ``:tags…`` are kept apart (see
+:mod:`strongroom.sealed.tags`), since they change without the object.
 """
 
 from __future__ import annotations

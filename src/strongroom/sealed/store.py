@@ -1,7 +1,7 @@
 """The sealed store: objects whose bytes and metadata are encrypted on the way into a store and opened on the way out.
 
-It decides how (:mod:`~strongroom.sealed.policy`), gets the keys (:mod:`~strongroom.sealed.keyholder`), and keeps the rule
-that nothing which was to be encrypted reaches the store in plaintext. Multipart uploads are in
+It decides how (:mod:`~strongroom.sealed.policy`), gets the keys (:mod:`~strongroom.sealed.keyholder`), and keeps the
+rule that nothing which was to be encrypted reaches the store in plaintext. Multipart uploads are in
 :mod:`~strongroom.sealed.uploads`.
 """
 
@@ -238,7 +238,9 @@ class SealedStore:
         return Condition(identity=stored.identity)
 
     def shareable(self, source: OpenObject, protection: Protection) -> bool:
-        """Whether a copy can have the stored bytes of its source, sealed for its own name, instead of bytes of its own."""
+        """Whether a copy can have the stored bytes of its source, sealed for its own name, instead of bytes of its
+        own.
+        """
         if (source.sealing is None) != (protection.kind is Kind.PLAIN):
             return False
         source_opaque = source.info.kind is Kind.SSE_C or bool(source.sealing and source.sealing[0].etag)

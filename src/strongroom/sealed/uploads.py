@@ -1,11 +1,12 @@
 """Multipart uploads of the sealed store.
 
 The object key is made when the upload is opened; each part is a stream of its own under a key derived from it. What is
-recorded of a part (its size, its stream's nonce, ETag, checksum) is sealed under the record key and bound to the upload.
+recorded of a part (its size, its stream's nonce, ETag, checksum) is sealed under the record key and bound to the
+upload.
 
-An SSE-C upload is completed, and its parts are listed, without the client's key, as S3 has it. The record key (which opens
-no data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and goes with the
-upload. Gateways that share uploads share that secret.
+An SSE-C upload is completed, and its parts are listed, without the client's key, as S3 has it. The record key (which
+opens no data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and
+goes with the upload. Gateways that share uploads share that secret.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ class Uploads:
     ) -> ObjectInfo:
         """Make one object of these parts, in this order.
 
-        Raises PartChanged, NoSuchUpload, PreconditionFailed, ConditionFailed, NoSuchObject (If-Match), KMSError, Damaged.
+        Raises PartChanged, NoSuchUpload, PreconditionFailed, ConditionFailed, NoSuchObject (If-Match), KMSError,
+        Damaged.
         """
         opened = await self._open(bucket, key, upload_id)
         header, secret = opened.header, opened.key

@@ -210,6 +210,6 @@ def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | N
     if not changes:
         raise S3Error(
             "InvalidRequest",
-            "This copy request is illegal because it is trying to copy an object to itself without changing the object's"
-            " metadata, storage class, website redirect location or encryption attributes.",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the"
+            " object's metadata, storage class, website redirect location or encryption attributes.",
         )

@@ -4,6 +4,7 @@ ListMultipartUploads."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from strongroom.s3 import checksums
 from strongroom.s3.body import decoder_for, require_length
@@ -211,7 +212,9 @@ class MultipartHandlers:
         return upload, there
 
     async def _completed_before(self, call: Call, upload_id: str) -> ObjectInfo:
-        """The object that this very upload made: a client that lost the first answer asks again. Raises NoSuchUpload."""
+        """The object that this very upload made: a client that lost the first answer asks again. Raises
+        NoSuchUpload.
+        """
         try:
             info = await self._objects.head(call.bucket, call.key, call.encryption.customer_key())
         except NoSuchObject:
@@ -225,7 +228,7 @@ def _check_order(wanted: Sequence[CompletedPart]) -> None:
     if not wanted:
         raise S3Error("MalformedXML")
     numbers = [part.part_number or 0 for part in wanted]
-    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise S3Error("InvalidPartOrder")
 
 

@@ -2,15 +2,16 @@
 
 A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the bytes of an object are a list of them.
 
-**After a crash.** A blob is written before the index knows it. Each process has a session directory under ``sessions/``, on which
-it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker there, before the blob, and
-removes it when the index knows the blob (or the blob is gone). Whoever gets the lock of a session knows that its process is gone, and
-removes the blobs that its markers name and the index does not. No scan over all blobs is ever needed.
+**After a crash.** A blob is written before the index knows it. Each process has a session directory under
+``sessions/``, on which it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker
+there, before the blob, and removes it when the index knows the blob (or the blob is gone). Whoever gets the lock of
+a session knows that its process is gone, and removes the blobs that its markers name and the index does not. No scan
+over all blobs is ever needed.
 
-**Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one extent is
-opened when the object is, and stays readable when it is unlinked. An object with many extents is not opened at
-once: its reader holds a shared lock on a lease file, and its blobs are removed by whoever gets that lock alone; until then they stay
-in the index's trash.
+**Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
+extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
+opened at once: its reader holds a shared lock on a lease file, and its blobs are removed by whoever gets that lock
+alone; until then they stay in the index's trash.
 """
 
 from __future__ import annotations

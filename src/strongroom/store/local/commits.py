@@ -3,8 +3,9 @@
 One thread of each process writes. Between processes, a lock file is held around the transaction: whoever waits for it
 sleeps in the kernel and is woken at once, while SQLite's own way of waiting is to sleep and look again.
 
-A write is a function of a connection. It checks its conditions before it changes anything, so one that raises a StoreError leaves
-the others of its group as they are. After anything else, the group is rolled back and its writes are tried one by one.
+A write is a function of a connection. It checks its conditions before it changes anything, so one that raises a
+StoreError leaves the others of its group as they are. After anything else, the group is rolled back and its writes
+are tried one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class _Pending:
 
 
 class Committer:
-    """The one that writes to the index in this process. ``on_trash`` is called when a group left something to remove."""
+    """The one that writes to the index in this process. ``on_trash`` is called when a group left something to
+    remove.
+    """
 
     def __init__(self, database: Path, lock: Path, on_trash: Callable[[], None]) -> None:
         self._on_trash = on_trash

@@ -1,7 +1,7 @@
 """What is said to the index: the statements that read and write buckets, objects and uploads.
 
-Functions of a connection, within a transaction that is the caller's. Those that write check everything first: one that raises has
-changed nothing. Data that nothing refers to any more goes to the trash, whence its blobs are removed.
+Functions of a connection, within a transaction that is the caller's. Those that write check everything first: one
+that raises has changed nothing. Data that nothing refers to any more goes to the trash, whence its blobs are removed.
 """
 
 from __future__ import annotations

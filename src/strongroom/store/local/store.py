@@ -219,8 +219,7 @@ class LocalStore(Store):
     ) -> Stored:
         """Make one object of parts."""
         new = NewObject(bucket, key, record, annex, when)
-        stored = await self._committer.commit(lambda connection: index.complete(connection, new, upload_id, parts))
-        return stored
+        return await self._committer.commit(lambda connection: index.complete(connection, new, upload_id, parts))
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload."""

@@ -1,0 +1,82 @@
+"""The canonical form of a request, over which Signature Version 4 is computed, as S3 makes it.
+
+S3 differs from other AWS services: the path is encoded once and never normalised, so ``a//b`` and ``a/../b`` stay
+what they are. What the client sent is decoded and encoded again, so it does not matter which of the harmless
+characters a client escapes. Header values are Latin-1 text standing for bytes, and enter as these bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from strongroom.s3.errors import S3Error
+
+Pairs = list[tuple[str, str]]
+"""Query parameters in canonical encoding: upper-case escapes, everything but unreserved characters escaped."""
+
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
+# Only these: what str.split() takes for white space includes bytes that belong to UTF-8 sequences.
+_BLANKS = re.compile(r"[ \t]+")
+
+
+def canonical_path(raw_path: str) -> str:
+    """The path, decoded and encoded again once; ``/`` stays. Raises InvalidURI."""
+    if _PLAIN_PATH.fullmatch(raw_path):
+        return raw_path or "/"
+    return quote_from_bytes(unquote_to_bytes(_wire(raw_path)), safe="/~")
+
+
+def canonical_pairs(raw_query: str) -> Pairs:
+    """The query's parameters in canonical encoding and in the order they came. "+" is a space. Raises InvalidURI."""
+    if not raw_query:
+        return []
+    pairs = []
+    for item in raw_query.split("&"):
+        if item:
+            name, _, value = item.partition("=")
+            pairs.append((_encode(name), _encode(value)))
+    return pairs
+
+
+def canonical_query(pairs: Pairs) -> str:
+    """Parameters sorted by name, then by value."""
+    return "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+
+
+def canonical_headers(headers: Mapping[str, str], names: Iterable[str]) -> str:
+    """One ``name:value`` line for each name; outer blanks go, inner runs become one space."""
+    lines = []
+    for name in names:
+        value = headers.get(name, "").strip(" \t")
+        if "  " in value or "\t" in value:
+            value = _BLANKS.sub(" ", value)
+        lines.append(f"{name}:{value}\n")
+    return "".join(lines)
+
+
+def request_digest(
+    method: str, raw_path: str, pairs: Pairs, headers: Mapping[str, str], signed: str, payload_hash: str
+) -> str:
+    """SHA-256 (hexadecimal) of the canonical request. ``signed`` is the list of header names as the client gave it."""
+    canonical = (
+        f"{method}\n{canonical_path(raw_path)}\n{canonical_query(pairs)}\n"
+        f"{canonical_headers(headers, signed.split(';'))}\n{signed}\n{payload_hash}"
+    )
+    return sha256(_wire(canonical)).hexdigest()
+
+
+def _encode(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    return quote_from_bytes(unquote_to_bytes(_wire(text.replace("+", " "))), safe="~")
+
+
+def _wire(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise S3Error("InvalidURI") from None

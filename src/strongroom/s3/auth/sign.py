@@ -1,0 +1,110 @@
+"""Signs requests: those to a backend, and presigned URLs. The counterpart of ``verify``, over the same canonical
+form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from strongroom.s3.auth.canonical import canonical_pairs, request_digest
+from strongroom.s3.auth.keys import (
+    ALGORITHM,
+    DEFAULT_REGION,
+    SERVICE,
+    TERMINATOR,
+    Scope,
+    signature,
+    signing_key,
+    timestamp,
+)
+from strongroom.s3.auth.payload import UNSIGNED_PAYLOAD, ChunkSigning
+from strongroom.s3.request import HttpRequest
+from strongroom.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SigningCredential:
+    """What requests are signed with; ``token`` is the session token of temporary credentials."""
+
+    access_key: str
+    secret: Secret
+    token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Headers to add to the request that was signed, and what the signatures of its chunks (if any) build on."""
+
+    headers: dict[str, str]
+    chunks: ChunkSigning
+
+
+# Hop-by-hop headers, and those that proxies and clients alter on the way.
+_NEVER_SIGNED = frozenset(
+    ("authorization", "connection", "expect", "keep-alive", "te", "transfer-encoding", "upgrade", "user-agent")
+)
+
+
+def sign(
+    request: HttpRequest,
+    credential: SigningCredential,
+    region: str,
+    now: datetime,
+    content_sha256: str = UNSIGNED_PAYLOAD,
+) -> Signed:
+    """Sign ``request`` in its headers, which must hold ``host``.
+
+    ``content_sha256`` is the body's SHA-256 in hexadecimal, or one of the names in ``payload`` (unsigned, streaming).
+    Every header of the request is signed but those that change on the way.
+    """
+    stamp = timestamp(now)
+    added = {"x-amz-date": stamp, "x-amz-content-sha256": content_sha256}
+    if credential.token is not None:
+        added["x-amz-security-token"] = credential.token.reveal().decode()
+    headers = {name: value for name, value in request.headers.items() if name not in _NEVER_SIGNED} | added
+    names = ";".join(sorted(headers))
+    digest = request_digest(
+        request.method,
+        request.raw_path,
+        canonical_pairs(request.raw_query),
+        headers,
+        names,
+        content_sha256,
+    )
+    scope = _scope(credential, region, stamp)
+    key = signing_key(credential.access_key, credential.secret, scope.day, scope.region)
+    mac = signature(key, f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}")
+    added["authorization"] = (
+        f"{ALGORITHM} Credential={credential.access_key}/{scope}, SignedHeaders={names}, Signature={mac}"
+    )
+    return Signed(added, ChunkSigning(mac, key, stamp, str(scope)))
+
+
+def presign(request: HttpRequest, credential: SigningCredential, region: str, now: datetime, expires: int) -> str:
+    """The query string of a presigned URL that holds for ``expires`` seconds. All headers of the request are signed."""
+    stamp = timestamp(now)
+    scope = _scope(credential, region, stamp)
+    names = ";".join(sorted(request.headers))
+    parameters = {
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{credential.access_key}/{scope}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": names,
+    }
+    if credential.token is not None:
+        parameters["X-Amz-Security-Token"] = credential.token.reveal().decode()
+    added = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
+    query = f"{request.raw_query}&{added}" if request.raw_query else added
+    digest = request_digest(
+        request.method, request.raw_path, canonical_pairs(query), request.headers, names, UNSIGNED_PAYLOAD
+    )
+    key = signing_key(credential.access_key, credential.secret, scope.day, scope.region)
+    mac = signature(key, f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}")
+    return f"{query}&X-Amz-Signature={mac}"
+
+
+def _scope(credential: SigningCredential, region: str, stamp: str) -> Scope:
+    return Scope(credential.access_key, stamp[:8], region or DEFAULT_REGION, SERVICE, TERMINATOR)

@@ -1,0 +1,317 @@
+"""Verifies the signature of a request, in its ``Authorization`` header or in its URL, and says how to check its body.
+
+Codes and messages are those that S3 answers with. What is checked: the form of the claim, its region, service and day,
+that the headers which S3 wants signed are signed, the clock, and last the signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
+
+from strongroom.s3.auth.canonical import Pairs, canonical_pairs, request_digest
+from strongroom.s3.auth.keys import (
+    ALGORITHM,
+    ALGORITHM_ECDSA,
+    DEFAULT_REGION,
+    MAX_SKEW,
+    SERVICE,
+    TERMINATOR,
+    Credentials,
+    Scope,
+    parse_credential,
+    parse_timestamp,
+    same_signature,
+    signature,
+    signing_key,
+    timestamp,
+)
+from strongroom.s3.auth.payload import (
+    UNSIGNED_PAYLOAD,
+    ChunkSigning,
+    Payload,
+    check_content_sha256,
+    payload_of,
+)
+from strongroom.s3.errors import S3Error
+from strongroom.s3.request import HttpRequest
+
+MAX_EXPIRES = 604_800
+"""The longest life of a presigned URL: a week, in seconds."""
+
+_V4_QUERY = (
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Signature",
+    "X-Amz-Date",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Expires",
+)
+_V2_QUERY = ("AWSAccessKeyId", "Signature")
+_CREDENTIAL_FORM = '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"'
+_USE_V4 = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+_NO_V4A = "Signature Version 4A (ECDSA) is not implemented; use AWS4-HMAC-SHA256."
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent a request, and how its body has to be checked."""
+
+    access_key: str
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a request claims, wherever it says so. ``signed`` is the list of header names as the client wrote it."""
+
+    scope: Scope
+    signed: str
+    signature: str
+    timestamp: str
+    content_sha256: str
+
+
+def authenticate(request: HttpRequest, credentials: Credentials, region: str, now: datetime) -> Identity:
+    """Verify who sent ``request``; ``region`` is the server's ("" means us-east-1), ``now`` an aware datetime.
+
+    Raises AccessDenied (no authentication, unsigned headers, an expired URL), AuthorizationHeaderMalformed,
+    AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, NotImplemented,
+    RequestTimeTooSkewed and SignatureDoesNotMatch.
+    """
+    authorization = request.headers.get("authorization")
+    pairs = canonical_pairs(request.raw_query)
+    names = {name for name, _ in pairs}
+    in_query = not names.isdisjoint(_V4_QUERY) or not names.isdisjoint(_V2_QUERY)
+    if authorization is None:
+        if not in_query:
+            raise S3Error("AccessDenied")
+        return _authenticate_query(request, pairs, credentials, region or DEFAULT_REGION, now)
+    if in_query:
+        raise S3Error(
+            "InvalidArgument",
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
+            " parameter or the Authorization header should be specified",
+            ArgumentName="Authorization",
+        )
+    return _authenticate_header(request, authorization, pairs, credentials, region or DEFAULT_REGION, now)
+
+
+# -- the Authorization header --------------------------------------------------------------------------------------
+
+
+def _authenticate_header(
+    request: HttpRequest, authorization: str, pairs: Pairs, credentials: Credentials, region: str, now: datetime
+) -> Identity:
+    headers = request.headers
+    fields = _authorization_fields(authorization)
+    try:
+        credential, signed, provided = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+    except KeyError:
+        raise _malformed_header(
+            "the authorization header requires three components: Credential, SignedHeaders, and Signature."
+        ) from None
+    scope = parse_credential(credential)
+    if scope is None:
+        raise _malformed_header(f"the Credential is mal-formed; expecting {_CREDENTIAL_FORM}.")
+    moment, stamp = _header_time(headers)
+    fault = _scope_fault(scope, region, stamp)
+    if fault:
+        raise _malformed_header(fault, region)
+    content = headers.get("x-amz-content-sha256")
+    if content is None:
+        raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+    check_content_sha256(content)
+    _check_signed_headers(headers, signed)
+    if abs(now - moment) > MAX_SKEW:
+        raise S3Error(
+            "RequestTimeTooSkewed",
+            RequestTime=stamp,
+            ServerTime=_iso(now),
+            MaxAllowedSkewMilliseconds=str(int(MAX_SKEW.total_seconds() * 1000)),
+        )
+    return _verify(request, _Claim(scope, signed, provided, stamp, content), pairs, credentials)
+
+
+def _authorization_fields(authorization: str) -> dict[str, str]:
+    algorithm, _, rest = authorization.strip().partition(" ")
+    if algorithm != ALGORITHM:
+        if algorithm == ALGORITHM_ECDSA:
+            raise S3Error("NotImplemented", _NO_V4A)
+        if algorithm == "AWS":
+            raise S3Error("InvalidRequest", _USE_V4)
+        raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
+    fields: dict[str, str] = {}
+    for item in rest.split(","):
+        name, _, value = item.strip().partition("=")
+        if name in fields:
+            raise _malformed_header(f"the component {name} is there twice.")
+        fields[name] = value
+    return fields
+
+
+def _header_time(headers: Mapping[str, str]) -> tuple[datetime, str]:
+    """The time of the request, and the form of it that was signed: from ``x-amz-date``, else from ``date``."""
+    text = headers.get("x-amz-date")
+    moment = None
+    if text is not None:
+        moment = parse_timestamp(text)
+    elif "date" in headers:
+        text = headers["date"]
+        moment = parse_timestamp(text) or _parse_http_date(text)
+    if moment is None:
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    return moment, timestamp(moment)
+
+
+def _parse_http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        # "-0000" gives a naive datetime: UTC, from whom does not know where he is (RFC 5322, 3.3).
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+# -- presigned URLs ------------------------------------------------------------------------------------------------
+
+
+def _authenticate_query(
+    request: HttpRequest, pairs: Pairs, credentials: Credentials, region: str, now: datetime
+) -> Identity:
+    parameters = _query_parameters(pairs)
+    scope = parse_credential(parameters["X-Amz-Credential"])
+    if scope is None:
+        raise _malformed_query(
+            f"Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting {_CREDENTIAL_FORM}."
+        )
+    stamp = parameters["X-Amz-Date"]
+    moment = parse_timestamp(stamp)
+    if moment is None:
+        raise _malformed_query("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+    fault = _scope_fault(scope, region, stamp)
+    if fault:
+        raise _malformed_query(f"Error parsing the X-Amz-Credential parameter; {fault}", region)
+    _check_lifetime(moment, parameters["X-Amz-Expires"], now)
+    signed = parameters["X-Amz-SignedHeaders"]
+    _check_signed_headers(request.headers, signed)
+    content = parameters.get("X-Amz-Content-Sha256") or request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+    check_content_sha256(content)
+    claim = _Claim(scope, signed, parameters["X-Amz-Signature"], stamp, content)
+    return _verify(request, claim, [pair for pair in pairs if pair[0] != "X-Amz-Signature"], credentials)
+
+
+def _query_parameters(pairs: Pairs) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in _V4_QUERY or name == "X-Amz-Content-Sha256":
+            if name in parameters:
+                raise _malformed_query(f"{name} is there twice.")
+            parameters[name] = unquote(value)
+    if "X-Amz-Algorithm" not in parameters and any(name in _V2_QUERY for name, _ in pairs):
+        raise S3Error("InvalidRequest", _USE_V4)
+    if not all(parameters.get(name) for name in _V4_QUERY):
+        raise _malformed_query(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential,"
+            " X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        )
+    if parameters["X-Amz-Algorithm"] == ALGORITHM_ECDSA:
+        raise S3Error("NotImplemented", _NO_V4A)
+    if parameters["X-Amz-Algorithm"] != ALGORITHM:
+        raise _malformed_query(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+    return parameters
+
+
+def _check_lifetime(moment: datetime, expires: str, now: datetime) -> None:
+    digits = expires[1:] if expires.startswith("-") else expires
+    if not (digits.isascii() and digits.isdigit()):
+        raise _malformed_query("X-Amz-Expires should be a number")
+    if expires.startswith("-"):
+        raise _malformed_query("X-Amz-Expires must be non-negative")
+    if len(expires) > 18 or int(expires) > MAX_EXPIRES:
+        raise _malformed_query(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less"
+            " than 604800 seconds"
+        )
+    if int(expires) == 0:
+        raise _malformed_query("X-Amz-Expires must be at least 1 second")
+    if moment - now > MAX_SKEW:
+        raise S3Error("AccessDenied", "Request is not valid yet", ServerTime=_iso(now))
+    end = moment + timedelta(seconds=int(expires))
+    if now >= end:
+        raise S3Error(
+            "AccessDenied",
+            "Request has expired",
+            Expires=_iso(end),
+            ServerTime=_iso(now),
+            **{"X-Amz-Expires": expires},
+        )
+
+
+# -- both ----------------------------------------------------------------------------------------------------------
+
+
+def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Credentials) -> Identity:
+    scope = claim.scope
+    secret = credentials.get(scope.access_key)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=scope.access_key)
+    key = signing_key(scope.access_key, secret, scope.day, scope.region)
+    digest = request_digest(
+        request.method, request.raw_path, pairs, request.headers, claim.signed, claim.content_sha256
+    )
+    string_to_sign = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n{digest}"
+    expected = signature(key, string_to_sign)
+    if not same_signature(expected, claim.signature):
+        # The canonical request stays out of the answer, unlike AWS's: it would repeat the keys of SSE-C.
+        raise S3Error(
+            "SignatureDoesNotMatch",
+            AWSAccessKeyId=scope.access_key,
+            StringToSign=string_to_sign,
+            SignatureProvided=claim.signature,
+        )
+    signing = ChunkSigning(expected, key, claim.timestamp, str(scope))
+    return Identity(scope.access_key, payload_of(claim.content_sha256, signing))
+
+
+def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
+    """What is wrong with a scope, in S3's words, or ""."""
+    if scope.terminator != TERMINATOR:
+        return f'incorrect terminator "{scope.terminator}". This endpoint uses "{TERMINATOR}".'
+    if scope.service != SERVICE:
+        return f'incorrect service "{scope.service}". This endpoint belongs to "{SERVICE}".'
+    if scope.region != region:
+        return f"the region '{scope.region}' is wrong; expecting '{region}'"
+    if scope.day != stamp[:8]:
+        return f'Invalid credential date "{scope.day}". This date is not the same as X-Amz-Date: "{stamp[:8]}".'
+    return ""
+
+
+def _check_signed_headers(headers: Mapping[str, str], signed: str) -> None:
+    names = signed.split(";")
+    unsigned = [name for name in headers if name.startswith("x-amz-") and name not in names]
+    if "host" not in names:
+        unsigned.append("host")
+    if unsigned:
+        raise S3Error(
+            "AccessDenied",
+            "There were headers present in the request which were not signed",
+            HeadersNotSigned=", ".join(unsigned),
+        )
+
+
+def _malformed_header(fault: str, region: str = "") -> S3Error:
+    details = {"Region": region} if "region" in fault else {}
+    return S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {fault}", **details)
+
+
+def _malformed_query(message: str, region: str = "") -> S3Error:
+    details = {"Region": region} if region and "region" in message else {}
+    return S3Error("AuthorizationQueryParametersError", message, **details)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,332 @@
+"""Decoders of request bodies: plain ones, and ``aws-chunked`` ones with signed chunks and trailing headers.
+
+No I/O inside: the body's bytes go in as they come from the wire, in pieces of any size, and the object's bytes come out
+as views of what went in. The heavy part (SHA-256) is apart from the splitting, so that the caller can choose where it
+runs: :meth:`BodyDecoder.feed` splits, which costs microseconds; :meth:`BodyDecoder.verify` hashes what ``feed`` left to
+hash and may run in a worker thread, beside the caller's own hashing and encrypting of the same pieces. Calls must not
+overlap. Who never calls ``verify`` is safe: the next ``feed``, or ``finish``, does it.
+
+Rule: pieces come out before they are proven. Nothing may be made durable under its name before ``finish`` returned.
+
+Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" and "... With
+Trailing Headers" in the Amazon S3 API reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+from hashlib import sha256
+from typing import Protocol
+
+from strongroom.s3.auth.keys import same_signature
+from strongroom.s3.auth.payload import ChunkedPayload, ChunkSigner, HashedPayload, Payload
+from strongroom.s3.checksums import malformed_trailer
+from strongroom.s3.errors import S3Error
+
+MAX_CHUNK_HEADER = 256
+"""Bytes in the line that begins a chunk; a signed one with a 16-digit size has 99."""
+
+MIN_CHUNK = 8192
+"""Bytes in a chunk that is not the last with data (InvalidChunkSizeError)."""
+
+MAX_TRAILERS = 8192
+"""Bytes of all trailing headers together."""
+
+_SIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})\r\n")
+_UNSIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
+_TRAILER_NAME = re.compile(r"[a-z0-9-]{1,128}")
+_TRAILER_SIGNATURE = "x-amz-trailer-signature"
+
+
+class BodyDecoder(Protocol):
+    """Takes a request's body as it came and gives the object's bytes."""
+
+    @property
+    def decoded_length(self) -> int | None:
+        """How many bytes will come out; None where the request does not say."""
+        ...
+
+    @property
+    def hashes(self) -> bool:
+        """Whether :meth:`verify` has work to do; where it has not, it need not be called."""
+        ...
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        """The object's bytes in ``data``: views of it, in order. Raises S3Error as :meth:`finish` does."""
+        ...
+
+    def verify(self) -> None:
+        """Hash what the last :meth:`feed` gave out. Raises SignatureDoesNotMatch."""
+        ...
+
+    def finish(self) -> dict[str, str]:
+        """The body is over: the trailing headers, names in lower case.
+
+        Raises IncompleteBody, InvalidChunkSizeError, InvalidRequest (malformed framing or trailers),
+        SignatureDoesNotMatch, XAmzContentSHA256Mismatch.
+        """
+        ...
+
+
+def decoder_for(payload: Payload, headers: Mapping[str, str]) -> BodyDecoder:
+    """The decoder of a body, from what the signature says of it and from the request's headers (lower-case names).
+
+    Raises MissingContentLength where an ``aws-chunked`` body does not say its decoded length, InvalidArgument.
+    """
+    if isinstance(payload, ChunkedPayload):
+        length = _number(headers, "x-amz-decoded-content-length")
+        if length is None:
+            raise S3Error("MissingContentLength")
+        declared = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",")} - {""}
+        return _ChunkedDecoder(payload, length, frozenset(declared))
+    length = _number(headers, "content-length")
+    if isinstance(payload, HashedPayload):
+        return _HashedDecoder(length, payload.sha256)
+    return _PlainDecoder(length)
+
+
+def require_length(decoder: BodyDecoder) -> int:
+    """The decoded length, where an operation cannot do without. Raises MissingContentLength."""
+    if decoder.decoded_length is None:
+        raise S3Error("MissingContentLength")
+    return decoder.decoded_length
+
+
+def stored_content_encoding(value: str | None) -> str | None:
+    """``content-encoding`` as it belongs to the object: without ``aws-chunked``, which belongs to the transfer."""
+    if value is None:
+        return None
+    kept = [item for item in value.split(",") if item.strip().lower() not in ("aws-chunked", "")]
+    return ",".join(kept).strip() or None
+
+
+class _PlainDecoder:
+    """A body that is the object's bytes."""
+
+    __slots__ = ("_seen", "decoded_length")
+
+    hashes = False
+
+    def __init__(self, length: int | None) -> None:
+        self.decoded_length = length
+        self._seen = 0
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        self._seen += len(data)
+        if self.decoded_length is not None and self._seen > self.decoded_length:
+            raise S3Error("IncompleteBody")
+        return [data]
+
+    def verify(self) -> None:
+        """Nothing to hash."""
+
+    def finish(self) -> dict[str, str]:
+        if self.decoded_length is not None and self._seen != self.decoded_length:
+            raise S3Error("IncompleteBody")
+        return {}
+
+
+class _HashedDecoder(_PlainDecoder):
+    """A plain body whose SHA-256 was signed."""
+
+    __slots__ = ("_expected", "_hash", "_pending")
+
+    hashes = True
+
+    def __init__(self, length: int | None, expected: str) -> None:
+        super().__init__(length)
+        self._expected = expected
+        self._hash = sha256()
+        self._pending = b""
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        self.verify()
+        pieces = super().feed(data)
+        self._pending = data
+        return pieces
+
+    def verify(self) -> None:
+        pending, self._pending = self._pending, b""
+        if pending:
+            self._hash.update(pending)
+
+    def finish(self) -> dict[str, str]:
+        self.verify()
+        trailers = super().finish()
+        computed = self._hash.hexdigest()
+        if computed != self._expected:
+            raise S3Error(
+                "XAmzContentSHA256Mismatch",
+                ClientComputedContentSHA256=self._expected,
+                S3ComputedContentSHA256=computed,
+            )
+        return trailers
+
+
+class _State(Enum):
+    HEADER = auto()  # the line that begins a chunk
+    DATA = auto()  # a chunk's bytes
+    DATA_END = auto()  # CR LF behind them
+    TAIL = auto()  # what follows the last chunk's line
+
+
+class _ChunkedDecoder:
+    """An ``aws-chunked`` body."""
+
+    def __init__(self, payload: ChunkedPayload, length: int, declared: frozenset[str]) -> None:
+        self.decoded_length: int | None = length
+        self.hashes = payload.signing is not None
+        self._expected = length
+        self._signer = ChunkSigner(payload.signing) if payload.signing else None
+        self._header = _SIGNED_HEADER if payload.signing else _UNSIGNED_HEADER
+        self._trailer = payload.trailer
+        self._declared = declared
+        self._state = _State.HEADER
+        self._line = bytearray()  # what has come of a line, or of the tail
+        self._left = 0  # bytes to come of this chunk
+        self._total = 0  # bytes of all chunks so far, this one included
+        self._small = False  # whether the last chunk with data was under the minimum
+        self._signature = ""
+        self._hash = sha256()
+        # What verify() has to do: bytes to hash, and (str) the signature of the chunk that ends there.
+        self._pending: list[memoryview | str] = []
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        self.verify()
+        pieces: list[bytes | memoryview] = []
+        view = memoryview(data)
+        at, end = 0, len(data)
+        while at < end:
+            if self._state is _State.DATA:
+                piece = view[at : at + self._left]
+                at += len(piece)
+                self._left -= len(piece)
+                pieces.append(piece)
+                if self._signer:
+                    self._pending.append(piece)
+                if not self._left:
+                    self._end_data()
+            elif self._state is _State.TAIL:
+                self._take_tail(view[at:])
+                at = end
+            else:
+                at = self._take_line(data, at)
+        return pieces
+
+    def verify(self) -> None:
+        pending, self._pending = self._pending, []
+        for item in pending:
+            if isinstance(item, memoryview):
+                self._hash.update(item)
+            else:
+                self._check_chunk(item)
+
+    def finish(self) -> dict[str, str]:
+        self.verify()
+        if self._state is not _State.TAIL or self._total != self._expected:
+            raise _incomplete()
+        if self._trailer:
+            return self._parse_trailers()
+        if self._line != b"\r\n":
+            raise _incomplete()
+        return {}
+
+    def _take_line(self, data: bytes, at: int) -> int:
+        """Take in bytes up to the end of a line; where ``data`` has it whole, act on it. The place to go on from."""
+        newline = data.find(b"\n", at, at + MAX_CHUNK_HEADER)
+        stop = newline + 1 if newline >= 0 else len(data)
+        if len(self._line) + stop - at > MAX_CHUNK_HEADER:
+            raise _malformed()
+        self._line += data[at:stop]
+        if newline >= 0:
+            line = bytes(self._line)
+            self._line.clear()
+            if self._state is _State.HEADER:
+                self._begin_chunk(line)
+            elif line != b"\r\n":
+                raise _malformed()
+            else:
+                self._state = _State.HEADER
+        return stop
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = self._header.fullmatch(line)
+        if match is None:
+            raise _malformed()
+        size = int(match[1], 16)
+        if self._signer:
+            self._signature = match[2].decode()
+        if not size:
+            if self._signer:
+                self._pending.append(self._signature)
+            self._state = _State.TAIL
+            return
+        if self._small:
+            raise S3Error("InvalidChunkSizeError")
+        self._small = size < MIN_CHUNK
+        self._total += size
+        if self._total > self._expected:
+            raise S3Error("IncompleteBody")
+        self._left = size
+        self._state = _State.DATA
+
+    def _end_data(self) -> None:
+        if self._signer:
+            self._pending.append(self._signature)
+        self._state = _State.DATA_END
+
+    def _take_tail(self, data: memoryview) -> None:
+        if len(self._line) + len(data) > (MAX_TRAILERS if self._trailer else len(b"\r\n")):
+            raise malformed_trailer() if self._trailer else _malformed()
+        self._line += data
+
+    def _check_chunk(self, provided: str) -> None:
+        assert self._signer is not None
+        expected = self._signer.chunk(self._hash.hexdigest())
+        self._hash = sha256()
+        if not same_signature(expected, provided):
+            raise S3Error("SignatureDoesNotMatch", SignatureProvided=provided)
+
+    def _parse_trailers(self) -> dict[str, str]:
+        """Read the trailing headers. Lines end in CR LF or LF, blank ones are passed over: clients differ there."""
+        if not self._line.endswith(b"\n"):
+            raise _incomplete()
+        trailers: dict[str, str] = {}
+        for line in self._line.decode("latin-1").splitlines():
+            if not line:
+                continue
+            name, colon, value = line.partition(":")
+            name = name.strip().lower()
+            if not colon or name in trailers or not _TRAILER_NAME.fullmatch(name):
+                raise malformed_trailer()
+            trailers[name] = value.strip()
+        provided = trailers.pop(_TRAILER_SIGNATURE, None)
+        if self._signer:
+            signed = "".join(f"{name}:{value}\n" for name, value in trailers.items())
+            expected = self._signer.trailer(sha256(signed.encode("latin-1")).hexdigest())
+            if provided is None or not same_signature(expected, provided):
+                raise S3Error("SignatureDoesNotMatch", SignatureProvided=provided or "")
+        if trailers.keys() != self._declared:
+            raise malformed_trailer()
+        return trailers
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise S3Error(
+            "InvalidArgument", f"{name} must be a number of bytes.", ArgumentName=name, ArgumentValue=text[:256]
+        )
+    return int(text)
+
+
+def _incomplete() -> S3Error:
+    return S3Error("IncompleteBody", "The request body terminated unexpectedly")
+
+
+def _malformed() -> S3Error:
+    return S3Error("InvalidRequest", "The body is not well-formed aws-chunked data.")

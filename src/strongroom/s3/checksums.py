@@ -1,0 +1,314 @@
+"""S3's checksums: computing them, reading them from a request, comparing them, and combining those of parts.
+
+Source: "Checking object integrity" in the Amazon S3 User Guide, and the checksum headers of the API reference. Knows
+nothing of bodies and objects: digests are raw bytes here, and base64 only on the wire (CRCs big-endian).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from awscrt import checksums as crt
+
+from strongroom.s3.errors import S3Error
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Algorithm(StrEnum):
+    """A checksum algorithm, by the name that S3 gives it."""
+
+    CRC32 = "CRC32"
+    CRC32C = "CRC32C"
+    CRC64NVME = "CRC64NVME"
+    SHA1 = "SHA1"
+    SHA256 = "SHA256"
+
+    @property
+    def header(self) -> str:
+        """The header (or trailer, or form field) that carries its value: ``x-amz-checksum-crc32``, say."""
+        return f"x-amz-checksum-{self.lower()}"
+
+    @property
+    def size(self) -> int:
+        """Bytes in a raw digest."""
+        return _KINDS[self].size
+
+
+class ChecksumType(StrEnum):
+    """What the checksum of a multipart object is computed over."""
+
+    COMPOSITE = "COMPOSITE"
+    FULL_OBJECT = "FULL_OBJECT"
+
+
+class Hasher(Protocol):
+    """A checksum in the making. Safe to update in a worker thread, one call at a time."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Take in the next bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The raw digest of all that was taken in."""
+        ...
+
+
+class _Crc:
+    """A cyclic redundancy check; the digest is big-endian."""
+
+    __slots__ = ("_function", "_size", "_value")
+
+    def __init__(self, function: Callable[[Buffer, int], int], size: int) -> None:
+        self._function = function
+        self._size = size
+        self._value = 0
+
+    def update(self, data: Buffer, /) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._size, "big")
+
+
+def hasher(algorithm: Algorithm) -> Hasher:
+    """A fresh checksum of this algorithm."""
+    return _KINDS[algorithm].new()
+
+
+# -- what a request says -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The checksum that a client promises for its body; ``value`` is the raw digest, None where a trailer brings it."""
+
+    algorithm: Algorithm
+    value: bytes | None
+
+    def check(self, digest: bytes, trailers: Mapping[str, str]) -> None:
+        """Compare with what was computed. ``trailers`` come from the body's decoder. Raises BadDigest,
+        InvalidRequest.
+        """
+        value = self.value
+        if value is None:
+            text = trailers.get(self.algorithm.header)
+            if text is None:
+                raise malformed_trailer()
+            value = parse_value(self.algorithm, text)
+        if not hmac.compare_digest(value, digest):
+            raise S3Error("BadDigest", f"The {self.algorithm} you specified did not match the calculated checksum.")
+
+
+def expected(headers: Mapping[str, str]) -> Expected | None:
+    """The checksum that a request brings for its body, in a header or a trailer; None where it brings none.
+
+    Names are lower-case; a form's fields may be passed as well. Raises InvalidRequest: two checksums, a value that is
+    no digest of its algorithm, an algorithm that S3 or this server does not have, an announced one that is missing.
+    """
+    found = [algorithm for algorithm in Algorithm if algorithm.header in headers]
+    _refuse_unknown(headers)
+    trailing = _trailing(headers)
+    if len(found) + len(trailing) > 1:
+        raise S3Error(
+            "InvalidRequest",
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        )
+    promised: Expected | None = None
+    if found:
+        promised = Expected(found[0], parse_value(found[0], headers[found[0].header]))
+    elif trailing:
+        promised = Expected(trailing[0], None)
+    _check_announced(headers.get("x-amz-sdk-checksum-algorithm"), promised)
+    return promised
+
+
+def wanted(headers: Mapping[str, str]) -> Algorithm | None:
+    """The algorithm of ``x-amz-checksum-algorithm`` (CreateMultipartUpload, CopyObject). Raises InvalidRequest."""
+    text = headers.get("x-amz-checksum-algorithm")
+    return None if text is None else parse_algorithm(text)
+
+
+def multipart(headers: Mapping[str, str]) -> tuple[Algorithm, ChecksumType] | None:
+    """What CreateMultipartUpload asks for: an algorithm and how parts combine; None where it asks for nothing.
+
+    Raises InvalidRequest for a type without an algorithm, an unknown type, and a pair that S3 does not have.
+    """
+    algorithm = wanted(headers)
+    text = headers.get("x-amz-checksum-type")
+    if algorithm is None:
+        if text is not None:
+            raise S3Error(
+                "InvalidRequest",
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )
+        return None
+    allowed = _KINDS[algorithm].types
+    if text is None:
+        return algorithm, allowed[0]
+    kind = parse_type(text)
+    if kind not in allowed:
+        raise S3Error(
+            "InvalidRequest",
+            f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm.",
+        )
+    return algorithm, kind
+
+
+def parse_algorithm(text: str) -> Algorithm:
+    """An algorithm by its name in any case. Raises InvalidRequest."""
+    try:
+        return Algorithm(text.upper())
+    except ValueError:
+        raise S3Error(
+            "InvalidRequest",
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
+            f" [{', '.join(Algorithm)}]",
+        ) from None
+
+
+def parse_type(text: str) -> ChecksumType:
+    """A checksum type by its name. Raises InvalidRequest."""
+    try:
+        return ChecksumType(text.upper())
+    except ValueError:
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.") from None
+
+
+def parse_value(algorithm: Algorithm, text: str) -> bytes:
+    """The raw digest of a base64 value. Raises InvalidRequest where it is not one of this algorithm."""
+    value = _decode(text)
+    if value is None or len(value) != algorithm.size:
+        raise S3Error("InvalidRequest", f"Value for {algorithm.header} header is invalid.")
+    return value
+
+
+def format_value(digest: bytes) -> str:
+    """A raw digest as it stands in headers and XML: base64."""
+    return base64.b64encode(digest).decode()
+
+
+def malformed_trailer() -> S3Error:
+    """What S3 answers when the headers behind a body are not those that were announced."""
+    return S3Error(
+        "InvalidRequest",
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+    )
+
+
+def _refuse_unknown(headers: Mapping[str, str]) -> None:
+    for name in headers:
+        if name.startswith("x-amz-checksum-") and name not in _CHECKSUM_HEADERS:
+            parse_algorithm(name.removeprefix("x-amz-checksum-"))
+
+
+def _trailing(headers: Mapping[str, str]) -> list[Algorithm]:
+    algorithms = []
+    for item in headers.get("x-amz-trailer", "").split(","):
+        name = item.strip().lower()
+        if not name:
+            continue
+        algorithm = _BY_HEADER.get(name)
+        if algorithm is None:
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+        algorithms.append(algorithm)
+    return algorithms
+
+
+def _check_announced(announced: str | None, promised: Expected | None) -> None:
+    if announced is None:
+        return
+    if announced.upper() not in Algorithm.__members__:
+        raise S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+    if promised is None:
+        raise S3Error(
+            "InvalidRequest",
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer"
+            " headers were found.",
+        )
+    if announced.upper() != promised.algorithm:
+        raise S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+
+
+# -- Content-MD5 ---------------------------------------------------------------------------------------------------
+
+
+def content_md5(headers: Mapping[str, str]) -> bytes | None:
+    """The raw MD5 of ``content-md5``, None where it is not sent. Raises InvalidDigest."""
+    text = headers.get("content-md5")
+    if text is None:
+        return None
+    value = _decode(text)
+    if value is None or len(value) != 16:
+        raise S3Error("InvalidDigest", "The Content-MD5 you specified was invalid.", **{"Content-MD5": text[:256]})
+    return value
+
+
+def check_md5(promised: bytes | None, computed: bytes) -> None:
+    """Compare the raw MD5 of a body with what ``content-md5`` promised. Raises BadDigest."""
+    if promised is not None and not hmac.compare_digest(promised, computed):
+        raise S3Error(
+            "BadDigest",
+            "The Content-MD5 you specified did not match what we received.",
+            ExpectedDigest=format_value(promised),
+            CalculatedDigest=format_value(computed),
+        )
+
+
+# -- multipart objects ---------------------------------------------------------------------------------------------
+
+
+def composite(algorithm: Algorithm, digests: Sequence[bytes]) -> str:
+    """The composite checksum of parts with these raw digests, as S3 writes it: ``base64-N``."""
+    total = hasher(algorithm)
+    total.update(b"".join(digests))
+    return f"{format_value(total.digest())}-{len(digests)}"
+
+
+def full_object(algorithm: Algorithm, parts: Iterable[tuple[bytes, int]]) -> bytes:
+    """The raw CRC of a whole object, from (raw digest, length in bytes) of its parts in order; no data is read."""
+    combine = _KINDS[algorithm].combine
+    if combine is None:
+        raise ValueError(f"{algorithm} of a whole cannot be had from those of its parts")
+    total = 0
+    for digest, length in parts:
+        total = combine(total, int.from_bytes(digest, "big"), length)
+    return total.to_bytes(algorithm.size, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """``types``: what S3 allows for multipart objects, the default first. ``combine``: CRC of A and B, length of B."""
+
+    size: int
+    new: Callable[[], Hasher]
+    types: tuple[ChecksumType, ...]
+    combine: Callable[[int, int, int], int] | None = None
+
+
+_EITHER = (ChecksumType.COMPOSITE, ChecksumType.FULL_OBJECT)
+_WHOLE = (ChecksumType.FULL_OBJECT,)
+_PARTS = (ChecksumType.COMPOSITE,)
+_KINDS: dict[Algorithm, _Kind] = {
+    Algorithm.CRC32: _Kind(4, lambda: _Crc(crt.crc32, 4), _EITHER, crt.combine_crc32),
+    Algorithm.CRC32C: _Kind(4, lambda: _Crc(crt.crc32c, 4), _EITHER, crt.combine_crc32c),
+    Algorithm.CRC64NVME: _Kind(8, lambda: _Crc(crt.crc64nvme, 8), _WHOLE, crt.combine_crc64nvme),
+    Algorithm.SHA1: _Kind(20, lambda: hashlib.sha1(usedforsecurity=False), _PARTS),
+    Algorithm.SHA256: _Kind(32, hashlib.sha256, _PARTS),
+}
+_BY_HEADER = {algorithm.header: algorithm for algorithm in Algorithm}
+_CHECKSUM_HEADERS = {*_BY_HEADER, "x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"}
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text.strip().encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None

@@ -1,0 +1,143 @@
+"""Browser uploads: POST on a bucket, with a form that holds the object and everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from strongroom.s3.auth import Credentials
+from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form
+from strongroom.s3.call import Answer
+from strongroom.s3.describe import check_upload_headers, checksum_headers, quoted, stored_headers
+from strongroom.s3.encryption import EncryptionHeaders, shown
+from strongroom.s3.errors import S3Error
+from strongroom.s3.handlers.objects import MAX_PUT, check_key
+from strongroom.s3.model import Response
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import HttpRequest
+from strongroom.s3.tags import format_tags
+from strongroom.s3.upload import Integrity
+from strongroom.s3.xml import DECLARATION, escape, read_document
+from strongroom.sealed.objects import ObjectInfo
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.writing import Description, ObjectWriter
+
+
+class PostHandler:
+    """Takes browser uploads. ``credentials`` and ``region`` are the server's."""
+
+    def __init__(self, objects: SealedStore, credentials: Credentials, region: str) -> None:
+        self._objects = objects
+        self._credentials = credentials
+        self._region = region
+
+    async def answer(
+        self, request: HttpRequest, bucket: str, body: BodyReceiver, secure: bool
+    ) -> tuple[Answer, Response]:
+        """Store the file of a form."""
+        decoder = FormDecoder(request.headers.get("content-type", ""))
+        first = await _until_file(decoder, body)
+        form = decoder.form
+        assert form is not None
+        identity = authenticate_form(form, bucket, self._credentials, self._region, datetime.now(UTC))
+        key = _key(form)
+        headers = _as_headers(form.fields)
+        check_upload_headers(headers)
+        kept, tags, integrity = stored_headers(headers), _tags(form.fields.get("tagging", "")), Integrity(headers)
+        asked = EncryptionHeaders(headers, secure).protection()
+        writer = await self._objects.begin(bucket, key, asked, None, md5=integrity.wants_md5, hashers=integrity.hashers)
+        try:
+            await _take(decoder, body, first, writer, identity)
+            integrity.check(writer.md5, {})
+            sealed_tags = await self._objects.seal_tags(bucket, key, writer.kind, *tags)
+            info = await writer.commit(Description(kept, integrity.checksum, sealed_tags))
+        except BaseException:
+            await writer.abort()
+            raise
+        answer, response = _respond(request, form.fields, bucket, info)
+        answer.headers += [*checksum_headers(info.checksum), *shown(info.kind, asked.customer_key if asked else None)]
+        return answer, response
+
+
+async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
+    """Read the form up to its file; what has come of that."""
+    while data := await body.next():
+        pieces = decoder.feed(data)
+        if decoder.form is not None:
+            return pieces
+    decoder.finish()
+    raise S3Error("IncorrectNumberOfFilesInPostRequest")
+
+
+async def _take(
+    decoder: FormDecoder, body: BodyReceiver, pieces: list[bytes], writer: ObjectWriter, identity: PostIdentity
+) -> None:
+    limit = MAX_PUT if identity.max_length is None else min(MAX_PUT, identity.max_length)
+    while True:
+        for piece in pieces:
+            await writer.write(piece)
+        if writer.size > limit:
+            raise S3Error("EntityTooLarge", ProposedSize=str(writer.size), MaxSizeAllowed=str(limit))
+        data = await body.next()
+        if not data:
+            break
+        pieces = decoder.feed(data)
+    decoder.finish()
+    if writer.size < identity.min_length:
+        raise S3Error("EntityTooSmall", ProposedSize=str(writer.size), MinSizeAllowed=str(identity.min_length))
+    await writer.finish()
+
+
+def _key(form: PostForm) -> str:
+    if "key" not in form.fields:
+        raise S3Error("MissingFields", "Bucket POST must contain a field named 'key'.")
+    name = form.file_name.replace("\\", "/").rpartition("/")[2]  # browsers may send a path
+    key = form.fields["key"].replace("${filename}", name)
+    check_key(key)
+    return key
+
+
+def _as_headers(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields that say what headers say elsewhere. Values become what they would be on the wire (see
+    HttpRequest).
+    """
+    headers = {
+        name: value.encode().decode("latin-1")
+        for name, value in fields.items()
+        if name not in ("key", "policy", "tagging", "acl") and not name.startswith("success_action")
+    }
+    if "acl" in fields:
+        headers["x-amz-acl"] = fields["acl"]
+    return headers
+
+
+def _tags(document: str) -> tuple[str, int]:
+    if not document:
+        return "", 0
+    root = read_document(document.encode(), "Tagging")
+    pairs = []
+    for tag in root.iter():
+        if tag.tag.rpartition("}")[2] == "Tag":
+            values = {child.tag.rpartition("}")[2]: child.text or "" for child in tag}
+            pairs.append((values.get("Key", ""), values.get("Value", "")))
+    return format_tags(pairs)
+
+
+def _respond(request: HttpRequest, fields: Mapping[str, str], bucket: str, info: ObjectInfo) -> tuple[Answer, Response]:
+    """What the form asks to be answered: a redirect, a document (201), or nothing (200, 204)."""
+    scheme = "https" if request.secure else "http"
+    location = f"{scheme}://{request.headers.get('host', '')}/{bucket}/{quote(info.key)}"
+    headers = [("etag", quoted(info.etag)), ("location", location)]
+    redirect = fields.get("success_action_redirect") or fields.get("redirect", "")
+    if redirect.startswith(("http://", "https://")) and redirect.isprintable():
+        query = urlencode({"bucket": bucket, "key": info.key, "etag": quoted(info.etag)})
+        target = redirect + ("&" if "?" in redirect else "?") + query
+        return Answer(headers=[headers[0], ("location", target)]), Response(303, [], b"")
+    status = fields.get("success_action_status")
+    if status == "201":
+        values = {"Location": location, "Bucket": bucket, "Key": info.key, "ETag": quoted(info.etag)}
+        content = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+        document = f"{DECLARATION}<PostResponse>{content}</PostResponse>".encode()
+        return Answer(headers=headers), Response(201, [(b"content-type", b"application/xml")], document)
+    return Answer(headers=headers), Response(200 if status == "200" else 204, [], b"")
