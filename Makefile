@@ -10,9 +10,8 @@ TOOLS_LOCK := tools/requirements.lock
 DATA ?= ./data
 PYTEST_FLAGS ?=
 
-# The versions of the client programs that the tests drive.
-MC := github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
-RESTIC := github.com/restic/restic/cmd/restic@v0.18.1
+# Go programs that the tests drive; the go.mod in each directory pins one.
+GO_PROGRAMS := tools/go/mc tools/go/restic tests/clients/miniogo
 
 .PHONY: help run setup tools lint test format lock clean
 
@@ -51,9 +50,9 @@ $(TOOLS)/.python: $(TOOLS_LOCK)
 	$(TOOLS)/venv/bin/python -m pip install --quiet --requirement $(TOOLS_LOCK)
 	touch $@
 
-$(TOOLS)/.go: Makefile $(wildcard tests/clients/miniogo/*)
+$(TOOLS)/.go: Makefile tools/go-install.sh $(wildcard $(GO_PROGRAMS:=/*))
 	mkdir -p $(TOOLS)/bin
-	GO=$(GO) sh tools/go-install.sh $(TOOLS)/bin $(MC) $(RESTIC)
+	GO=$(GO) sh tools/go-install.sh $(TOOLS)/bin $(GO_PROGRAMS)
 	touch $@
 
 lint: setup

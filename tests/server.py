@@ -14,13 +14,10 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import boto3
 from botocore.config import Config
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 MASTER_KEY = "my-minio-key:6368616e676520746869732070617373776f726420746f206120736563726574"
@@ -125,7 +122,7 @@ class Server:
         peaks = (re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.worker_pids())
         return max(int(peak[1]) * 1024 for peak in peaks if peak)
 
-    def client(self, **options: Any) -> S3Client:
+    def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""
         settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, "read_timeout": 120, **options}
         return boto3.client(

@@ -1,0 +1,219 @@
+"""Objects over HTTP: what is put is got, whole and in ranges, with all that was said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.http.raw import error_of, request, signed_headers
+from tests.server import Server
+
+SIZES = [0, 1, 4096, 65_535, 65_536, 65_537, 131_072, 200_000, 1_048_576, 1_048_577, 3_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_object_comes_back_as_it_was_put(server: Server, bucket: str, size: int) -> None:
+    body, client = os.urandom(size), server.client()
+    put = client.put_object(Bucket=bucket, Key="object", Body=body)
+    got = client.get_object(Bucket=bucket, Key="object")
+    assert got["Body"].read() == body
+    assert got["ETag"] == put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+    assert got["ContentLength"] == size
+    assert got["ServerSideEncryption"] == put["ServerSideEncryption"] == "AES256"
+
+
+KEYS = [
+    "a", "a/b", "a/", "/", "//x", "..", "../../etc/passwd", ".", "%41", "a b+c", "ü/日本/🗝",
+    "~!@#$^&*()_=[]{}|;:'\",<>?",
+    "x" * 1024, "line\nbreak\ttab", "\x01", "é" * 512, "a\\b", "trailing ", ".strongroom/index.db",
+]  # fmt: skip
+
+
+def test_any_key_works_beside_any_other(server: Server, bucket: str) -> None:
+    client = server.client()
+    for key in KEYS:
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    for key in KEYS:
+        assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    listed = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert listed == sorted(KEYS, key=str.encode)
+    for key in KEYS:
+        client.delete_object(Bucket=bucket, Key=key)
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_headers_and_metadata_are_kept(server: Server, bucket: str) -> None:
+    client = server.client()
+    said = {
+        "CacheControl": "max-age=60",
+        "ContentDisposition": 'attachment; filename="x"',
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de",
+        "ContentType": "text/plain; charset=utf-8",
+        "WebsiteRedirectLocation": "/elsewhere",
+    }
+    expires = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    client.put_object(Bucket=bucket, Key="o", Body=b"x", Metadata={"who": "me", "empty": ""}, Expires=expires, **said)
+    head = client.head_object(Bucket=bucket, Key="o")
+    assert {name: head[name] for name in said} == said
+    assert head["Metadata"] == {"who": "me", "empty": ""}
+    assert head["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
+
+
+def test_an_object_without_content_type_gets_that_of_aws(server: Server, bucket: str) -> None:
+    assert request(server, "PUT", f"/{bucket}/o", body=b"x").status == 200
+    assert server.client().head_object(Bucket=bucket, Key="o")["ContentType"] == "binary/octet-stream"
+
+
+def test_aws_chunked_is_not_kept_as_content_encoding(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=b"x", ContentEncoding="aws-chunked")
+    assert "ContentEncoding" not in client.head_object(Bucket=bucket, Key="o")
+
+
+def test_response_headers_can_be_overridden(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=b"x", ContentType="text/plain")
+    got = client.get_object(
+        Bucket=bucket, Key="o", ResponseContentType="image/png", ResponseContentDisposition="inline"
+    )
+    assert (got["ContentType"], got["ContentDisposition"]) == ("image/png", "inline")
+
+
+RANGES = [
+    ("bytes=0-0", 0, 1), ("bytes=0-65535", 0, 65_536), ("bytes=65535-65536", 65_535, 65_537), ("bytes=-10", -10, None),
+    ("bytes=199990-", 199_990, None), ("bytes=100-999999999", 100, None), ("bytes=-99999999", 0, None),
+    ("bytes=131072-131072", 131_072, 131_073),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "start", "end"), RANGES)
+def test_a_range_gives_just_those_bytes(server: Server, bucket: str, header: str, start: int, end: int | None) -> None:
+    body, client = os.urandom(200_000), server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=body)
+    got = client.get_object(Bucket=bucket, Key="o", Range=header)
+    wanted = body[start:end]
+    assert got["Body"].read() == wanted
+    first = start % 200_000
+    assert got["ContentRange"] == f"bytes {first}-{first + len(wanted) - 1}/200000"
+    assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
+
+
+def test_a_range_behind_the_end_is_refused_with_the_size(server: Server, bucket: str) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"0123456789")
+    for header in ("bytes=10-", "bytes=10-20", "bytes=-0"):
+        answer = request(server, "GET", f"/{bucket}/o", {"Range": header})
+        assert (answer.status, answer.code) == (416, "InvalidRange")
+        assert answer.headers["content-range"] == "bytes */10"
+        assert answer.find("ActualObjectSize") == "10"
+
+
+@pytest.mark.parametrize("header", ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes="])
+def test_a_range_that_is_none_is_passed_over(server: Server, bucket: str, header: str) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"0123456789")
+    answer = request(server, "GET", f"/{bucket}/o", {"Range": header})
+    assert (answer.status, answer.body) == (200, b"0123456789")
+
+
+def test_conditional_reads(server: Server, bucket: str) -> None:
+    client = server.client()
+    etag = client.put_object(Bucket=bucket, Key="o", Body=b"x")["ETag"]
+    modified = client.head_object(Bucket=bucket, Key="o")["LastModified"]
+    before, after = modified - timedelta(hours=1), modified + timedelta(hours=1)
+    get = {"Bucket": bucket, "Key": "o"}
+    assert error_of(client.get_object, **get, IfMatch=etag) == ("", 200)
+    assert error_of(client.get_object, **get, IfMatch='"other"') == ("PreconditionFailed", 412)
+    assert error_of(client.get_object, **get, IfNoneMatch=etag) == ("304", 304)
+    assert error_of(client.get_object, **get, IfNoneMatch='"other"') == ("", 200)
+    assert error_of(client.get_object, **get, IfModifiedSince=before) == ("", 200)
+    assert error_of(client.get_object, **get, IfModifiedSince=after) == ("304", 304)
+    assert error_of(client.get_object, **get, IfUnmodifiedSince=before) == ("PreconditionFailed", 412)
+    assert error_of(client.get_object, **get, IfMatch=etag, IfUnmodifiedSince=before) == ("", 200)
+    assert error_of(client.head_object, **get, IfNoneMatch=etag) == ("304", 304)
+
+
+def test_conditional_writes(server: Server, bucket: str) -> None:
+    client = server.client()
+    put = {"Bucket": bucket, "Key": "o"}
+    etag = client.put_object(**put, Body=b"1", IfNoneMatch="*")["ETag"]
+    assert error_of(client.put_object, **put, Body=b"2", IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert error_of(client.put_object, **put, Body=b"2", IfMatch='"other"') == ("PreconditionFailed", 412)
+    assert error_of(client.put_object, **put, Body=b"2", IfMatch=etag) == ("", 200)
+    assert error_of(client.put_object, Bucket=bucket, Key="no", Body=b"2", IfMatch=etag) == ("NoSuchKey", 404)
+    assert error_of(client.delete_object, **put, IfMatch=etag) == ("PreconditionFailed", 412)
+    assert client.get_object(**put)["Body"].read() == b"2"
+
+
+def test_the_object_that_was_there_is_replaced_whole(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=os.urandom(500_000), Metadata={"old": "1"})
+    client.put_object(Bucket=bucket, Key="o", Body=b"new")
+    got = client.get_object(Bucket=bucket, Key="o")
+    assert (got["Body"].read(), got["Metadata"]) == (b"new", {})
+
+
+def test_missing_things_are_answered_as_aws_does(server: Server, bucket: str) -> None:
+    client = server.client()
+    assert error_of(client.get_object, Bucket=bucket, Key="no") == ("NoSuchKey", 404)
+    assert error_of(client.head_object, Bucket=bucket, Key="no") == ("404", 404)
+    assert error_of(client.get_object, Bucket="no-such-bucket", Key="no") == ("NoSuchBucket", 404)
+    assert error_of(client.put_object, Bucket="no-such-bucket", Key="no", Body=b"") == ("NoSuchBucket", 404)
+    assert error_of(client.delete_object, Bucket=bucket, Key="no") == ("", 200)
+    assert error_of(client.get_object, Bucket=bucket, Key="no", VersionId="other") == ("NoSuchVersion", 404)
+
+
+def test_many_objects_are_deleted_at_once(server: Server, bucket: str) -> None:
+    client = server.client()
+    for number in range(20):
+        client.put_object(Bucket=bucket, Key=f"k{number} <&>", Body=b"")
+    wanted = [{"Key": f"k{number} <&>"} for number in range(25)]
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": wanted})
+    assert [item["Key"] for item in answer["Deleted"]] == [item["Key"] for item in wanted]
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    client.put_object(Bucket=bucket, Key="quiet", Body=b"")
+    quiet = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "quiet"}], "Quiet": True})
+    assert "Deleted" not in quiet
+
+
+def test_attributes_of_an_object(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=b"hello", ChecksumAlgorithm="SHA256")
+    wanted = ["ETag", "Checksum", "ObjectSize", "StorageClass"]
+    got = client.get_object_attributes(Bucket=bucket, Key="o", ObjectAttributes=wanted)
+    assert got["ETag"] == hashlib.md5(b"hello").hexdigest()
+    assert (got["ObjectSize"], got["StorageClass"]) == (5, "STANDARD")
+    assert got["Checksum"]["ChecksumSHA256"] == "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
+
+
+def test_a_presigned_url_gives_and_takes_an_object(server: Server, bucket: str) -> None:
+    client = server.client(signature_version="s3v4")
+    put = client.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a b/ü"}, ExpiresIn=60)
+    with urllib.request.urlopen(urllib.request.Request(put, data=b"by URL", method="PUT")) as answer:
+        assert answer.status == 200
+    get = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a b/ü"}, ExpiresIn=60)
+    with urllib.request.urlopen(get) as answer:
+        assert answer.read() == b"by URL"
+
+
+def test_virtual_host_style_requests_name_the_bucket_in_the_host(plain_server: Server, plain_bucket: str) -> None:
+    host = f"{plain_bucket}.s3.test:{plain_server.port}"
+    headers = signed_headers(plain_server, "PUT", "/in/host", {"Host": host}, b"x")
+    put = _send_to_host(plain_server, "PUT", "/in/host", headers, b"x", host)
+    assert put == 200
+    assert plain_server.client().get_object(Bucket=plain_bucket, Key="in/host")["Body"].read() == b"x"
+
+
+def _send_to_host(server: Server, method: str, path: str, headers: dict[str, str], body: bytes, host: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in {**headers, "Host": host, "Content-Length": str(len(body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
