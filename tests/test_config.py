@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import TABLE, Address, MasterKey, SettingError, Settings, load, secret_variables
+from strongroom.config import TABLE, Address, LocalDirectory, MasterKey, SettingError, Settings, load, secret_variables
 from strongroom.config.document import markdown
 from strongroom.secret import Secret
 
@@ -33,7 +33,7 @@ def read(
         return content
 
     given = {"HOME": "/home/u", **({} if dev else ROOT), **(environment or {})}
-    return load(given, flags or {}, read_file, Path("/data"), dev=dev, cores=3)
+    return load(given, flags or {}, read_file, LocalDirectory(Path("/data")), dev=dev, cores=3)
 
 
 def refused(
@@ -51,7 +51,7 @@ def refused(
 
 def test_with_credentials_alone_everything_else_has_its_default() -> None:
     assert read() == Settings(
-        directory=Path("/data"),
+        target=LocalDirectory(Path("/data")),
         access_key="admin",
         secret_key=Secret("correct horse"),
         region="us-east-1",
@@ -105,7 +105,7 @@ def test_the_names_of_later_releases_mean_the_same(name: str, field: str, value:
 
 def test_the_older_names_of_the_credentials_mean_the_same() -> None:
     old = {"MINIO_ACCESS_KEY": "older", "MINIO_SECRET_KEY": "older secret"}
-    settings = load({"HOME": "/", **old}, {}, Path.read_bytes, Path("/data"), dev=False, cores=1)
+    settings = load({"HOME": "/", **old}, {}, Path.read_bytes, LocalDirectory(Path("/data")), dev=False, cores=1)
     assert (settings.access_key, settings.secret_key) == ("older", Secret("older secret"))
 
 
@@ -144,7 +144,9 @@ def test_a_secret_is_read_from_a_path() -> None:
 def test_credentials_are_read_from_files() -> None:
     names = {"MINIO_ACCESS_KEY_FILE": "access", "MINIO_SECRET_KEY_FILE": "/secret"}
     files = {"/run/secrets/access": b"somebody\n", "/secret": b"long enough\n"}
-    settings = load({"HOME": "/", **names}, {}, lambda path: files[str(path)], Path("/"), dev=False, cores=1)
+    settings = load(
+        {"HOME": "/", **names}, {}, lambda path: files[str(path)], LocalDirectory(Path("/")), dev=False, cores=1
+    )
     assert (settings.access_key, settings.secret_key) == ("somebody", Secret("long enough"))
 
 
@@ -231,12 +233,12 @@ def test_a_flag_does_not_quietly_replace_a_master_key() -> None:
 @pytest.mark.parametrize("only", ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"])
 def test_one_half_of_the_credentials_alone_is_refused(only: str) -> None:
     with pytest.raises(SettingError, match=f"it is not set, but {only} is"):
-        load({only: ROOT[only]}, {}, Path.read_bytes, Path("/data"), dev=True, cores=1)
+        load({only: ROOT[only]}, {}, Path.read_bytes, LocalDirectory(Path("/data")), dev=True, cores=1)
 
 
 def test_without_credentials_there_is_no_server() -> None:
     with pytest.raises(SettingError, match=r"there are no root credentials.*--dev"):
-        load({}, {}, Path.read_bytes, Path("/data"), dev=False, cores=1)
+        load({}, {}, Path.read_bytes, LocalDirectory(Path("/data")), dev=False, cores=1)
 
 
 @pytest.mark.parametrize(

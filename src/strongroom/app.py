@@ -56,7 +56,7 @@ def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
     kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
     objects = SealedStore(
-        LocalStore(settings.directory),
+        LocalStore(settings.target.path),
         kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from strongroom.config import Settings, from_process
+from strongroom.config import LocalDirectory, Settings, from_process
 from strongroom.observe import logs
 from strongroom.serving import CannotStart, serve
 from strongroom.serving.worker import App
@@ -73,7 +73,7 @@ async def lifespan(receive: Any, send: Any) -> None:
 
 def main() -> int:
     flags = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    settings = from_process(flags, Path("unused"), dev=True)
+    settings = from_process(flags, LocalDirectory(Path("unused")), dev=True)
     logs.configure(settings.log_format)
     try:
         return serve(make, settings, lambda places, secure: print("ready", places[0][1], secure, flush=True))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from strongroom import __version__
-from strongroom.cli.server import serve_directory
-from strongroom.config import TABLE, Setting, SettingError
+from strongroom.cli.server import serve_target
+from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 
@@ -43,18 +44,15 @@ def version() -> None:
     typer.echo(f"strongroom {__version__}")
 
 
-def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
-    """Serve S3 from a directory, which is made if it is not there.
-
-    Every option of a setting can also be given by the variable named with it; an option stands above its variable.
-    """
+def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) -> None:
+    """Run a command that serves; it ends with the command's exit code."""
     given: dict[str, str] = {}
     for setting in TABLE:
         value = flags[_parameter(setting)]
         if value is not None:
             given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
     try:
-        code = serve_directory(given, directory, dev)
+        code = serve_target(given, target, dev)
     except SettingError as error:
         raise _stop(error, _REFUSED) from None
     except BadCertificate as error:
@@ -89,9 +87,6 @@ def _option(setting: Setting[object]) -> inspect.Parameter:
     return inspect.Parameter(_parameter(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-_DIRECTORY = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
-]
 _DEV = Annotated[
     bool,
     typer.Option(
@@ -101,12 +96,31 @@ _DEV = Annotated[
         show_default=False,
     ),
 ]
-# typer reads a signature; this is the one that the table gives.
-server.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [
-        inspect.Parameter("directory", inspect.Parameter.KEYWORD_ONLY, annotation=_DIRECTORY),
+
+
+def _serving(app: typer.Typer, function: Callable[..., None], **arguments: Any) -> None:
+    """Make a command that serves of a function: ``arguments``, ``--dev``, and the flags of all settings.
+
+    typer reads a signature; the function gets the one that the table gives.
+    """
+    parameters = [
+        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in arguments.items()),
         inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV),
         *map(_option, TABLE),
     ]
-)
-_app.command()(server)
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command()(function)
+
+
+def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from a directory, which is made if it is not there.
+
+    Every option of a setting can also be given by the variable named with it; an option stands above its variable.
+    """
+    _serve(LocalDirectory(directory.absolute()), dev, flags)
+
+
+_DIRECTORY = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
+]
+_serving(_app, server, directory=_DIRECTORY)

@@ -1,4 +1,4 @@
-"""``strongroom server``: from settings to a running server, and the banner that says it runs."""
+"""The commands that serve: from settings to a running server, and the banner that says it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
-from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, from_process
+from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, Target, from_process
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import serve
@@ -20,18 +20,18 @@ from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
 
 
-def serve_directory(flags: Mapping[str, str], directory: Path, dev: bool) -> int:
+def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     """Serve until a signal ends it; the exit code.
 
     Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
     """
     harden()  # before the keys are read
-    settings = from_process(flags, directory, dev)
+    settings = from_process(flags, target, dev)
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None
     if made:
-        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", settings.directory))
-    _make_directory(settings.directory)
+        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", target.path))
+    _make_directory(target.path)
     return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
 
 
@@ -60,7 +60,7 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
     lines = [
         ("Endpoint", "  ".join(endpoints)),
         ("Region", settings.region),
-        ("Data", str(settings.directory)),
+        ("Data", str(settings.target.path)),
         ("Master key", key.name if key else "none: SSE-S3 is not available"),
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),

@@ -6,17 +6,19 @@ it with what this process was given.
 
 from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LogFormat, MasterKey, Settings
+from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, Target
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "LocalDirectory",
     "LogFormat",
     "MasterKey",
     "Setting",
     "SettingError",
     "Settings",
+    "Target",
     "from_process",
     "load",
     "secret_variables",

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from strongroom.config import table
 from strongroom.config.table import Setting
-from strongroom.config.values import Address, MasterKey, Settings
+from strongroom.config.values import Address, MasterKey, Settings, Target
 from strongroom.secret import Secret
 
 T = TypeVar("T")
@@ -40,12 +40,12 @@ class SettingError(Exception):
         super().__init__(f"{name}: {wrong}" + (f"; for example {right}" if right else ""))
 
 
-def from_process(flags: Mapping[str, str], directory: Path, dev: bool) -> Settings:
+def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
     """Settings from this process's environment and files. Raises SettingError."""
     environment = dict(os.environ)
     environment.setdefault("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     try:
-        return load(environment, flags, _read_file, directory, dev=dev, cores=len(os.sched_getaffinity(0)))
+        return load(environment, flags, _read_file, target, dev=dev, cores=len(os.sched_getaffinity(0)))
     finally:
         # What a worker does not need is not handed down to it: it would stand in its /proc/PID/environ.
         for name in secret_variables():
@@ -61,7 +61,7 @@ def load(
     environment: Mapping[str, str],
     flags: Mapping[str, str],
     read_file: ReadFile,
-    directory: Path,
+    target: Target,
     *,
     dev: bool,
     cores: int,
@@ -82,7 +82,7 @@ def load(
         )
     home = Path(environment.get("HOME") or "/") / ".strongroom"
     return Settings(
-        directory=directory.absolute(),
+        target=target,
         access_key=access_key,
         secret_key=secret_key,
         region=given.value(table.REGION, "us-east-1"),

@@ -34,6 +34,17 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalDirectory:
+    """``strongroom server``: objects are kept in a directory of the server's own."""
+
+    path: Path
+
+
+Target = LocalDirectory
+"""What is served: each command that serves has a type of its own for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
 
@@ -41,7 +52,7 @@ class Settings:
     (certificates, the key of ``--dev``).
     """
 
-    directory: Path
+    target: Target
     access_key: str
     secret_key: Secret
     region: str
