@@ -1,0 +1,76 @@
+"""The check value of a shared place: says whether a KMS is the one whose keys the objects there are sealed under.
+
+Whoever is first at a place (a shared folder, a bucket of another S3) leaves a check value; whoever comes later and
+cannot open it must not write there, or the others could not read what it wrote. A check value is a small JSON document
+that holds a data key, wrapped by the master key with the place's name as context, and an HMAC under that data key. It
+gives nothing away but the master key's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+
+from strongroom.kms.base import KMS, Context, KMSDenied, KMSError, KMSUnavailable, WrappedKey
+
+_FORMAT = 1
+_TEXT = b"strongroom v1 check"
+MAX_CHECK = 128 * 1024
+"""Bytes of the longest check value that is read."""
+
+
+class ForeignKMS(Exception):
+    """The objects at this place are sealed under keys that the configured KMS does not have; the message names both."""
+
+
+class CheckDamaged(Exception):
+    """What lies in the check value's place is none."""
+
+
+def _context(place: str) -> Context:
+    return {"strongroom-check": place}
+
+
+async def make_check(kms: KMS, place: str) -> bytes:
+    """A check value for ``place`` (a steady name of it, "bucket" say). Raises KMSError."""
+    (key,) = await kms.generate([_context(place)])
+    document = {
+        "format": _FORMAT,
+        "provider": key.wrapped.provider,
+        "master-key": key.wrapped.key_id,
+        "wrapped": base64.b64encode(key.wrapped.ciphertext).decode(),
+        "check": hmac.digest(key.plaintext, _TEXT, "sha256").hex(),
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+async def verify_check(kms: KMS, place: str, document: bytes) -> None:
+    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable and KMSDenied, which say
+    nothing of whose it is.
+    """
+    wrapped, expected = _decode(document)
+    (opened,) = await kms.unwrap([(wrapped, _context(place))])
+    if isinstance(opened, KMSUnavailable | KMSDenied):
+        raise opened
+    if isinstance(opened, KMSError) or not hmac.compare_digest(hmac.digest(opened, _TEXT, "sha256"), expected):
+        raise ForeignKMS(
+            f"the objects here are sealed under the master key {wrapped.key_id!r} of the provider {wrapped.provider!r},"
+            f" which the configured KMS (master key {kms.key_id!r}) does not have"
+        )
+
+
+def _decode(document: bytes) -> tuple[WrappedKey, bytes]:
+    try:
+        if len(document) > MAX_CHECK:
+            raise ValueError("too long")
+        fields = json.loads(document)
+        if fields["format"] != _FORMAT:
+            raise CheckDamaged(f"the check value has the format {fields['format']!r}, which this release does not know")
+        ciphertext = base64.b64decode(fields["wrapped"], validate=True)
+        return WrappedKey(str(fields["provider"]), str(fields["master-key"]), ciphertext), bytes.fromhex(
+            fields["check"]
+        )
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise CheckDamaged("the check value is damaged") from error
