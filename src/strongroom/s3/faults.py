@@ -49,6 +49,8 @@ def translate(error: Exception) -> S3Error | None:
         return error
     if isinstance(error, below.NameRefused):
         return S3Error("InvalidArgument", str(error))
+    if isinstance(error, below.LegacyNotCovered):
+        return S3Error("NotImplemented", str(error))
     for kind, code, message, report in _TABLE:
         if isinstance(error, kind):
             if report:
