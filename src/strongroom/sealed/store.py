@@ -324,8 +324,8 @@ class SealedStore:
     ) -> tuple[ObjectInfo, tuple[Header | LegacyHeader, ObjectKey] | None]:
         name = object_name(bucket, stored.key)
         legacy = inherited(bucket, stored)
-        tags = tag_count(stored.record, legacy_tags(legacy))
         try:
+            tags = tag_count(stored.record, legacy_tags(legacy))
             header = legacy.header if legacy else header_of(stored.record)
             if header is None:
                 if customer_key is not None:
@@ -363,8 +363,7 @@ class SealedStore:
         while True:
             stored = await self.store.head(bucket, key)
             legacy = inherited(bucket, stored)
-            header = legacy.header if legacy else header_of(stored.record)
-            kind = header.kind if header else Kind.PLAIN
+            kind = _kind_of(bucket, stored, legacy)
             sealed = await self.seal_tags(bucket, key, kind, tags, count)
             record = {**without_tags(stored.record), **(NO_TAGS if legacy else {}), **sealed}
             try:
@@ -372,6 +371,18 @@ class SealedStore:
             except ConditionFailed:
                 continue  # the object was written meanwhile: these tags are for what is there now
             return
+
+
+def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
+    if legacy is not None:
+        return legacy.header.kind if legacy.header else Kind.PLAIN
+    try:
+        header = header_of(stored.record)
+        if header is None:
+            read_plain(stored.record)
+    except EnvelopeInvalid as error:
+        raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
+    return header.kind if header else Kind.PLAIN
 
 
 def _default_of(bucket: Bucket) -> Kind | None:

@@ -65,7 +65,13 @@ def without_tags(record: Record) -> dict[str, bytes]:
 
 
 def tag_count(record: Record, legacy: str = "") -> int:
-    """How many tags a record keeps; of those that MinIO recorded (``legacy``) where it keeps none of its own."""
-    if TAGS_COUNT not in record:
+    """How many tags a record keeps; of those that MinIO recorded (``legacy``) where it keeps none of its own.
+
+    Raises EnvelopeInvalid.
+    """
+    count = record.get(TAGS_COUNT)
+    if count is None:
         return len(legacy.split("&")) if legacy else 0
-    return int(record[TAGS_COUNT])
+    if not count.isdigit() or len(count) > 2:
+        raise EnvelopeInvalid("the number of tags is damaged")
+    return int(count)
