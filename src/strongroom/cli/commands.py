@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from strongroom import __version__
+from strongroom.cli import transfer
 from strongroom.cli.server import serve_target
 from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, Target
 from strongroom.serving import CannotListen, CannotStart
@@ -124,3 +125,4 @@ _DIRECTORY = Annotated[
     Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
 _serving(_app, server, directory=_DIRECTORY)
+transfer.register(_app)

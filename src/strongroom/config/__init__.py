@@ -4,7 +4,15 @@ This package is the one place that reads the environment. :func:`load` is a pure
 it with what this process was given.
 """
 
-from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
+from strongroom.config.load import (
+    DEV_CREDENTIAL,
+    SettingError,
+    from_process,
+    load,
+    secret_variables,
+    transfer_keys,
+    transfer_keys_from_process,
+)
 from strongroom.config.table import TABLE, Setting
 from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, Target
 
@@ -22,4 +30,6 @@ __all__ = [
     "from_process",
     "load",
     "secret_variables",
+    "transfer_keys",
+    "transfer_keys_from_process",
 ]

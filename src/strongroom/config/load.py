@@ -102,6 +102,27 @@ def load(
     )
 
 
+def transfer_keys(role: str, environment: Mapping[str, str], read_file: ReadFile) -> tuple[str, Secret] | None:
+    """The keys for the ``role`` ("source", "target") of an import or export, None where none are set.
+
+    Raises SettingError.
+    """
+    access_setting, secret_setting = table.TRANSFER[role]
+    given = _Given(environment, {}, read_file)
+    access_key, secret_key = given.named(access_setting), given.named(secret_setting)
+    if access_key is None and secret_key is None:
+        return None
+    if access_key is None or secret_key is None:
+        missing = access_setting if access_key is None else secret_setting
+        raise SettingError(missing.variables[0], "it is not set, but the other one of the pair is", missing.example)
+    return access_key[1], secret_key[1]
+
+
+def transfer_keys_from_process(role: str) -> tuple[str, Secret] | None:
+    """As :func:`transfer_keys`, from this process's environment and files."""
+    return transfer_keys(role, os.environ, _read_file)
+
+
 class _Given:
     """What was given for each setting, wherever it may stand."""
 
@@ -192,8 +213,9 @@ def _master_key(given: _Given) -> MasterKey | None:
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:
     known = {name for setting in table.TABLE for name in setting.sources}
+    elsewhere = {name for pair in table.TRANSFER.values() for setting in pair for name in setting.sources}
     for name in sorted(environment):
-        if name in known:
+        if name in known or name in elsewhere:
             continue
         if name.startswith(_KMS) and environment[name]:
             raise SettingError(name, "this release does not serve it" + _meant(name, known) + "; unset it")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from strongroom.config import parse
+from strongroom.secret import Secret
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -190,3 +191,20 @@ TABLE: tuple[Setting[object], ...] = (
     IDLE_TIMEOUT,
     LOG_FORMAT,
 )
+
+
+def _transfer(role: str) -> tuple[Setting[str], Setting[Secret]]:
+    name = f"STRONGROOM_{role.upper()}"
+    access_key = Setting(
+        (f"{name}_ACCESS_KEY",), "", parse.access_key, "NAME", "those of AWS's tools", f"{name}_ACCESS_KEY=admin",
+        f"The access key for the {role} of an import or export.", secret=True,
+    )  # fmt: skip
+    secret_key = Setting(
+        (f"{name}_SECRET_KEY",), "", parse.secret_key, "SECRET", "those of AWS's tools", f"{name}_SECRET_KEY=…",
+        f"The secret key for the {role} of an import or export.", secret=True,
+    )  # fmt: skip
+    return access_key, secret_key
+
+
+TRANSFER = {role: _transfer(role) for role in ("source", "target")}
+"""Settings of the commands that copy objects. They are no settings of a server, and have no flags."""
