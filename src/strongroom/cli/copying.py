@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, transfer_keys_from_process
 from strongroom.secret import Secret
 from strongroom.transfer.copying import Wishes
+from strongroom.transfer.exporting import Export
+from strongroom.transfer.folder import Folder, FolderRefused
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.report import Report
@@ -77,6 +80,21 @@ def run_import(
         raise stop_with(error, FAILED) from None
     except (OSError, sqlite3.Error) as error:
         raise stop_with(f"{path}: {error}", FAILED) from None
+    return finish(report, as_json)
+
+
+def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
+    """Export; the exit code. Raises typer.Exit."""
+    place = source.place()
+    report = Report(str(place), str(directory), datetime.now(UTC))
+    stop = stop_on_signals()
+    try:
+        with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:
+            Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
+    except (S3Failed, FolderRefused) as error:
+        raise stop_with(error, FAILED) from None
+    except OSError as error:
+        raise stop_with(f"{directory}: {error}", FAILED) from None
     return finish(report, as_json)
 
 

@@ -25,6 +25,7 @@ _CustomerKey = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
+    app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
 
 
 def import_(
@@ -67,3 +68,25 @@ def import_(
         json_,
     )
     raise typer.Exit(code)
+
+
+def export(
+    source: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    threads: _Threads = 8,
+    source_profile: _SourceProfile = None,
+    source_ca: _SourceCA = None,
+    source_region: _SourceRegion = None,
+    sse_c_key_file: _CustomerKey = None,
+    json_: _Json = False,
+) -> None:
+    """Write the plaintext of objects into a folder, as files, with a manifest: the way back.
+
+    The files are not encrypted. manifest.jsonl says of each object where it lies, its SHA-256, metadata and tags; keys
+    that cannot be paths lie in .strongroom-export/other. Credentials: STRONGROOM_SOURCE_ACCESS_KEY and
+    STRONGROOM_SOURCE_SECRET_KEY (each also with _FILE), else as AWS's tools find them.
+    """
+    from strongroom.cli import copying
+
+    end = copying.End("source", source, source_profile, source_region, source_ca)
+    raise typer.Exit(copying.run_export(end, directory, copying.customer_key(sse_c_key_file), threads, json_))

@@ -88,7 +88,7 @@ class Copier:
         return True
 
     def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None) -> str:
-        """The SHA-256 of an object that is at the target, and the same: of a run that was killed, say. Raises NotCopied."""
+        """The SHA-256 of an object that is at the target and the same: a killed run left it, say. Raises NotCopied."""
         digest = hashlib.sha256()
         for _ in self._pieces(listed, described, secret, digest.update):
             pass
