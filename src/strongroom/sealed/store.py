@@ -261,7 +261,7 @@ class SealedStore:
 
         Raises as :meth:`begin` and ObjectWriter.commit do.
         """
-        parts = await self._parts_with_nonces(source)
+        parts = await self.parts_with_nonces(source)
         opaque = self.opaque(protection.kind)
         etag = opaque_etag(protection.kind, len(parts)) if opaque else source.info.etag
         metadata = Metadata(description.headers, etag, description.checksum)
@@ -281,7 +281,7 @@ class SealedStore:
         stored = await self.store.copy(source.reader, bucket, key, record, annex, when)
         return info_of(stored, source.info.size, metadata, protection.kind, key_id, bool(parts))
 
-    async def _parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
+    async def parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
         """The part table of an object, to be sealed anew. That of a legacy object lacks the nonces of the streams."""
         parts = list(await source.parts())
         if source.sealing is None or not isinstance(source.sealing[0], LegacyHeader):
