@@ -25,6 +25,7 @@ from strongroom.sealed.objects import (
     ObjectInfo,
     Precondition,
     Summary,
+    guessed,
     opaque_etag,
     stand_in_etag,
 )
@@ -218,7 +219,7 @@ class SealedStore:
             sealer = Sealer(sealing[1], new_nonce())
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
-        writer = await self.store.writer(bucket, key, size)
+        writer = await self.store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
 
         async def resolve(precondition: Precondition) -> Condition:
@@ -320,7 +321,7 @@ class SealedStore:
             if header is None:
                 if customer_key is not None:
                     raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
-                metadata, multipart = read_plain(stored.record), MULTIPART in stored.record
+                metadata, multipart = _plain_metadata(stored), MULTIPART in stored.record
                 return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
             metadata = open_record(stored.record, record_key(object_key))
@@ -369,7 +370,7 @@ class SealedStore:
         try:
             header = header_of(stored.record)
             if header is None:
-                return read_plain(stored.record).etag
+                return _plain_metadata(stored).etag
         except EnvelopeInvalid:
             return stand_in_etag(stored.identity)
         return header.etag or header
@@ -423,6 +424,12 @@ class SealedStore:
 def _default_of(bucket: Bucket) -> Kind | None:
     name = bucket.settings.get(_ENCRYPTION)
     return Kind[name.decode()] if name else None
+
+
+def _plain_metadata(stored: Stored) -> Metadata:
+    """The metadata of a plain object, guessed where it was put into the store by others. Raises EnvelopeInvalid."""
+    metadata = read_plain(stored.record)
+    return metadata if metadata.etag else guessed(stored.key, stored.identity)
 
 
 def _plaintext_size(stored: Stored) -> int:

@@ -28,6 +28,11 @@ Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
 
 
+ENCRYPTED = ":sse"
+"""The entry that the record of every encrypted object has: all that a store may know of what its bytes mean. A store
+that keeps objects as files which others read keeps those without it as they are."""
+
+
 class StoreError(Exception):
     """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
 
@@ -62,6 +67,18 @@ class ConditionFailed(StoreError):
 
 class NameRefused(StoreError):
     """This store cannot hold an object of this name; the message says why."""
+
+
+class NameTooLong(NameRefused):
+    """A part of the name is longer than this store can hold."""
+
+
+class ParentIsObject(NameRefused):
+    """A name above this one is that of an object, and this store cannot hold objects below objects."""
+
+
+class ObjectIsFolder(NameRefused):
+    """Objects lie below this name, and this store cannot hold an object above objects."""
 
 
 class StoreFull(StoreError):
@@ -99,8 +116,9 @@ class Bucket:
 class Stored:
     """An object as the store knows it.
 
-    ``size`` counts the stored bytes. ``identity`` is chosen by the store: it changes with every write of the name
-    (also when only the record is written) and never comes back. ``modified`` is the time of the last write of bytes.
+    ``record`` is empty where the store holds what was not written through it. ``size`` counts the stored bytes.
+    ``identity`` is chosen by the store: it changes with every write of the name (also when only the record is written)
+    and never comes back. ``modified`` is the time of the last write of bytes.
     """
 
     key: str
@@ -262,8 +280,11 @@ class Store(Protocol):
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    async def writer(self, bucket: str, key: str, size: int | None) -> Writer:
-        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check."""
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
+        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check.
+
+        ``encrypted`` says whether the record will have the entry :data:`ENCRYPTED`. Raises NameRefused.
+        """
         ...
 
     async def head(self, bucket: str, key: str) -> Stored:
