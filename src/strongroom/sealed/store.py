@@ -49,6 +49,7 @@ from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
+    FOUND,
     Bucket,
     Condition,
     ConditionFailed,
@@ -315,8 +316,8 @@ class SealedStore:
         self, bucket: str, stored: Stored, customer_key: Secret | None
     ) -> tuple[ObjectInfo, tuple[Header, ObjectKey] | None]:
         name = object_name(bucket, stored.key)
-        tags = tag_count(stored.record)
         try:
+            tags = tag_count(stored.record)
             header = header_of(stored.record)
             if header is None:
                 if customer_key is not None:
@@ -410,8 +411,7 @@ class SealedStore:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
         while True:
             stored = await self.store.head(bucket, key)
-            header = header_of(stored.record)
-            kind = header.kind if header else Kind.PLAIN
+            kind = _kind_of(bucket, stored)
             sealed = await self.seal_tags(bucket, key, kind, tags, count)
             record = {**without_tags(stored.record), **sealed}
             try:
@@ -421,6 +421,16 @@ class SealedStore:
             return
 
 
+def _kind_of(bucket: str, stored: Stored) -> Kind:
+    try:
+        header = header_of(stored.record)
+        if header is None:
+            read_plain(stored.record)
+    except EnvelopeInvalid as error:
+        raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
+    return header.kind if header else Kind.PLAIN
+
+
 def _default_of(bucket: Bucket) -> Kind | None:
     name = bucket.settings.get(_ENCRYPTION)
     return Kind[name.decode()] if name else None
@@ -428,8 +438,9 @@ def _default_of(bucket: Bucket) -> Kind | None:
 
 def _plain_metadata(stored: Stored) -> Metadata:
     """The metadata of a plain object, guessed where it was put into the store by others. Raises EnvelopeInvalid."""
-    metadata = read_plain(stored.record)
-    return metadata if metadata.etag else guessed(stored.key, stored.identity)
+    if FOUND in stored.record:
+        return guessed(stored.key, stored.identity)
+    return read_plain(stored.record)
 
 
 def _plaintext_size(stored: Stored) -> int:

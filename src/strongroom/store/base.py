@@ -32,6 +32,15 @@ ENCRYPTED = ":sse"
 """The entry that the record of every encrypted object has: all that a store may know of what its bytes mean. A store
 that keeps objects as files which others read keeps those without it as they are."""
 
+FOUND = ":found"
+"""The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
+"""
+
+DAMAGED_RECORD: Record = {":damaged": b""}
+"""What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
+layer above takes it for no record of any object.
+"""
+
 
 class StoreError(Exception):
     """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
@@ -116,9 +125,8 @@ class Bucket:
 class Stored:
     """An object as the store knows it.
 
-    ``record`` is empty where the store holds what was not written through it. ``size`` counts the stored bytes.
-    ``identity`` is chosen by the store: it changes with every write of the name (also when only the record is written)
-    and never comes back. ``modified`` is the time of the last write of bytes.
+    ``size`` counts the stored bytes. ``identity`` is chosen by the store: it changes with every write of the name
+    (also when only the record is written) and never comes back. ``modified`` is the time of the last write of bytes.
     """
 
     key: str

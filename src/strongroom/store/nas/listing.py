@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from strongroom.store.base import ENCRYPTED, Damaged, NoSuchObject, Page, Stored, Upload, UploadPage
+from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored, Upload, UploadPage
 from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Objects
@@ -82,13 +82,13 @@ class Listings:
         return [found.stored]
 
     def _damaged(self, above: int, leaf: bytes, key: str) -> list[Stored]:
-        """What a listing says of an object that cannot be read: that it is there, under a record that opens nothing."""
+        """What a listing says of an object that cannot be read: that it is there."""
         try:
             status = os.stat(leaf, dir_fd=above, follow_symlinks=False)
         except FileNotFoundError:
             return []
         identity = f"{status.st_ino:016x}{status.st_mtime_ns:016x}"
-        return [Stored(key, status.st_size, status.st_mtime_ns, {ENCRYPTED: b""}, identity)]
+        return [Stored(key, status.st_size, status.st_mtime_ns, DAMAGED_RECORD, identity)]
 
 
 def collect(walk: Walk, after: bytes, limit: int) -> Names:

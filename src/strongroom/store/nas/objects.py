@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from strongroom.store.base import (
     ENCRYPTED,
+    FOUND,
     Condition,
     ConditionFailed,
     Damaged,
@@ -127,7 +128,7 @@ class Objects:
             trailer = self._trailer(descriptor, size, place, whole)
             stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
             return Found(stored, trailer.segments, trailer=trailer, whole=whole)
-        stored = Stored(place.key, size, modified, {}, self._identity(found))
+        stored = Stored(place.key, size, modified, {FOUND: b""}, self._identity(found))
         return Found(stored, (Segment(0, size),), whole=whole)
 
     def _trailer(self, descriptor: int, size: int, place: Place, whole: bytes | None) -> Trailer:
