@@ -14,11 +14,19 @@ from strongroom.sealed.errors import LegacyNotCovered
 from strongroom.sealed.keyholder import AnyHeader, Keyholder
 from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import inherited
-from strongroom.sealed.objects import stand_in_etag
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.objects import guessed, stand_in_etag
 from strongroom.sealed.record import header_of, open_record, read_plain
-from strongroom.store.base import Damaged, Stored
+from strongroom.store.base import FOUND, Damaged, Stored
 
 _REMEMBERED = 100_000
+
+
+def plain_metadata(stored: Stored) -> Metadata:
+    """The metadata of a plain object, guessed where it was put into the store by others. Raises EnvelopeInvalid."""
+    if FOUND in stored.record:
+        return guessed(stored.key, stored.identity)
+    return read_plain(stored.record)
 
 
 class ETags:
@@ -69,7 +77,7 @@ class ETags:
                 return (legacy.header.etag or legacy.header) if legacy.header else legacy.document.etag
             header = header_of(stored.record)
             if header is None:
-                return read_plain(stored.record).etag
+                return plain_metadata(stored).etag
         except (EnvelopeInvalid, Damaged, LegacyNotCovered):
             return stand_in_etag(stored.identity)
         return header.etag or header

@@ -15,7 +15,7 @@ from strongroom.kms.base import KMS
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, LegacyNotCovered, PreconditionFailed
-from strongroom.sealed.etags import ETags
+from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.keyholder import Keyholder, object_name
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited, legacy_tags, with_nonces
@@ -220,7 +220,7 @@ class SealedStore:
             sealer = Sealer(sealing[1], new_nonce())
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
-        writer = await self.store.writer(bucket, key, size)
+        writer = await self.store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
 
         async def resolve(precondition: Precondition) -> Condition:
@@ -330,7 +330,8 @@ class SealedStore:
             if header is None:
                 if customer_key is not None:
                     raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
-                metadata, multipart = _plain_metadata(stored, legacy), MULTIPART in stored.record
+                metadata = legacy.metadata(None) if legacy else plain_metadata(stored)
+                multipart = MULTIPART in stored.record
                 return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
             metadata = legacy.metadata(object_key) if legacy else open_record(stored.record, record_key(object_key))
@@ -388,10 +389,6 @@ def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
 def _default_of(bucket: Bucket) -> Kind | None:
     name = bucket.settings.get(_ENCRYPTION)
     return Kind[name.decode()] if name else None
-
-
-def _plain_metadata(stored: Stored, legacy: Inherited | None) -> Metadata:
-    return legacy.metadata(None) if legacy else read_plain(stored.record)
 
 
 def _plaintext_size(bucket: str, stored: Stored) -> int:

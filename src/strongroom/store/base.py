@@ -28,6 +28,14 @@ Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
 
 
+ENCRYPTED = ":sse"
+"""The entry that the record of every encrypted object has: all that a store may know of what its bytes mean. A store
+that keeps objects as files which others read keeps those without it as they are."""
+
+FOUND = ":found"
+"""The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
+"""
+
 DAMAGED_RECORD: Record = {":damaged": b""}
 """What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
 layer above takes it for no record of any object.
@@ -68,6 +76,18 @@ class ConditionFailed(StoreError):
 
 class NameRefused(StoreError):
     """This store cannot hold an object of this name; the message says why."""
+
+
+class NameTooLong(NameRefused):
+    """A part of the name is longer than this store can hold."""
+
+
+class ParentIsObject(NameRefused):
+    """A name above this one is that of an object, and this store cannot hold objects below objects."""
+
+
+class ObjectIsFolder(NameRefused):
+    """Objects lie below this name, and this store cannot hold an object above objects."""
 
 
 class StoreFull(StoreError):
@@ -268,8 +288,11 @@ class Store(Protocol):
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    async def writer(self, bucket: str, key: str, size: int | None) -> Writer:
-        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check."""
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
+        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check.
+
+        ``encrypted`` says whether the record will have the entry :data:`ENCRYPTED`. Raises NameRefused.
+        """
         ...
 
     async def head(self, bucket: str, key: str) -> Stored:
