@@ -1,6 +1,6 @@
 """Objects that MinIO left behind, as the sealed store sees them: what a store's record says of one, and how it opens.
 
-A store that finds such an object gives its document (``fs.json``, ``dare.meta``) in the record, as :data:`DOCUMENT`.
+A store that finds such an object gives its document (``fs.json``, ``dare.meta``) in the record, as :data:`LEFT`.
 The streams and part keys are those of our own format; envelope and metadata are not, and nothing authenticates the
 latter.
 """
@@ -23,10 +23,7 @@ from strongroom.sealed.errors import LegacyNotCovered
 from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.parts import PartEntry
-from strongroom.store.base import Damaged, Reader, Stored
-
-DOCUMENT = ":minio"
-"""The entry of a record that holds the document of a legacy object, as MinIO wrote it."""
+from strongroom.store.base import LEFT, Damaged, Reader, Stored
 
 _UNKNOWN_NONCE = b""
 _UNKNOWN_MD5 = bytes(16)
@@ -90,7 +87,7 @@ class Inherited:
 
 def inherited(bucket: str, stored: Stored) -> Inherited | None:
     """The legacy object that a store's record describes, None for one of our own. Raises Damaged, LegacyNotCovered."""
-    document = stored.record.get(DOCUMENT)
+    document = stored.record.get(LEFT)
     if document is None:
         return None
     name = f"{bucket}/{stored.key}"

@@ -36,6 +36,11 @@ FOUND = ":found"
 """The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
 """
 
+LEFT = ":minio"
+"""The entry that the record of an object has which MinIO left: the document beside it (``fs.json``, ``dare.meta``), as
+it is. A record with it, given to the store, keeps what MinIO left; one without it ends it.
+"""
+
 DAMAGED_RECORD: Record = {":damaged": b""}
 """What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
 layer above takes it for no record of any object.

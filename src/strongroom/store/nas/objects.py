@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from strongroom.store.base import (
     ENCRYPTED,
     FOUND,
+    LEFT,
     Condition,
     ConditionFailed,
     Damaged,
@@ -38,6 +39,7 @@ from strongroom.store.nas.layout import (
     encode_trailer,
     trailer_length,
 )
+from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place, place_of
 from strongroom.store.nas.probe import Traits
 
@@ -76,10 +78,11 @@ class NewObject:
 class Objects:
     """The objects of a folder."""
 
-    def __init__(self, folder: Folder, traits: Traits, beside: BesideStore) -> None:
+    def __init__(self, folder: Folder, traits: Traits, beside: BesideStore, left: Left) -> None:
         self._folder = folder
         self._traits = traits
         self._beside = beside
+        self._left = left
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -128,7 +131,9 @@ class Objects:
             trailer = self._trailer(descriptor, size, place, whole)
             stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
             return Found(stored, trailer.segments, trailer=trailer, whole=whole)
-        stored = Stored(place.key, size, modified, {FOUND: b""}, self._identity(found))
+        document = self._left.document(place)
+        record = {FOUND: b""} if document is None else {LEFT: document}
+        stored = Stored(place.key, size, modified, record, self._identity(found, document or b""))
         return Found(stored, (Segment(0, size),), whole=whole)
 
     def _trailer(self, descriptor: int, size: int, place: Place, whole: bytes | None) -> Trailer:
@@ -139,12 +144,12 @@ class Objects:
         except LayoutInvalid as error:
             raise Damaged(f"{place.name!r}: {error}") from error
 
-    def _identity(self, found: os.stat_result) -> str:
-        """The identity of a file that others put there: its inode, size and times."""
+    def _identity(self, found: os.stat_result, document: bytes) -> str:
+        """The identity of a file that others put there: its inode, size and times, and MinIO's document beside it."""
         known = [found.st_size, found.st_mtime_ns]
         if self._traits.inodes:
             known += [found.st_ino, found.st_ctime_ns]
-        return hashlib.sha256("/".join(map(str, known)).encode()).hexdigest()[: 2 * IDENTITY]
+        return hashlib.sha256("/".join(map(str, known)).encode() + document).hexdigest()[: 2 * IDENTITY]
 
     # -- placing ---------------------------------------------------------------------------------------------------
 
@@ -157,6 +162,7 @@ class Objects:
             stored = self._finish(draft, new, segments, 0)
             with self._folder.locked(new.place.name):
                 self._place(draft, new.place, new.when)
+                self._left.forget(new.place)
             return stored
         finally:
             draft.drop()
@@ -236,15 +242,15 @@ class Objects:
 
     def copy(self, descriptor: int, source: Found, new: NewObject) -> Stored:
         """Put the bytes of an open file under a name. Raises as :meth:`put`."""
-        if new.encrypted != (source.trailer is not None):
+        if not _fits(new, source):
             raise StoreError(f"{new.place.name!r} cannot have the stored bytes of {source.stored.key!r}")
         draft = Draft(self._folder)
         try:
-            draft.clone(descriptor, 0, _end(source))
+            segments = _clone(draft, descriptor, source, new.encrypted)
         except BaseException:
             draft.drop()
             raise
-        return self.put(draft, new, source.segments)
+        return self.put(draft, new, segments)
 
     def rewrite(self, new: NewObject, keep_annex: bool) -> Stored:
         """Replace the record (and annex) of an object. Raises NoSuchBucket, NoSuchObject, ConditionFailed, Damaged."""
@@ -260,18 +266,21 @@ class Objects:
 
     def _rewrite(self, descriptor: int, found: Found, new: NewObject) -> Stored:
         old = found.stored
-        if new.encrypted != (found.trailer is not None):
+        if not _fits(new, found):
             raise StoreError(f"{new.place.name!r} cannot have a record of the other kind")
         if not new.encrypted:
             identity = os.urandom(IDENTITY)
             self._beside.keep(descriptor, new.place, identity, new.record, new.annex)
             sync(descriptor)
+            if LEFT not in new.record:
+                self._left.forget(new.place)
             return Stored(old.key, old.size, old.modified, new.record, identity.hex())
         draft = Draft(self._folder)
         try:
-            draft.clone(descriptor, 0, _end(found))
-            stored = self._finish(draft, new, found.segments, old.modified)
+            segments = _clone(draft, descriptor, found, new.encrypted)
+            stored = self._finish(draft, new, segments, old.modified)
             self._place(draft, new.place, Condition(identity=old.identity))
+            self._left.forget(new.place)
             return stored
         finally:
             draft.drop()
@@ -301,7 +310,8 @@ class Objects:
             except FileNotFoundError:
                 return None
             sync(above)
-            return found
+        self._left.forget(place)
+        return found
 
 
 def read_trailer(descriptor: int, size: int, first: int) -> Trailer:
@@ -349,6 +359,23 @@ def remove_empty(above: int, name: bytes, depth: int = _MAX_DEPTH) -> bool:
     except OSError:
         return False
     return True
+
+
+def _fits(new: NewObject, source: Found) -> bool:
+    """Whether a record can go with stored bytes: encrypted with encrypted, which those that MinIO left may be, too."""
+    return new.encrypted == (source.trailer is not None) or (new.encrypted and LEFT in source.stored.record)
+
+
+def _clone(draft: Draft, descriptor: int, source: Found, encrypted: bool) -> tuple[Segment, ...]:
+    """Copy the stored bytes of an open file to the beginning of a draft; where they are in it."""
+    if encrypted and source.trailer is None:
+        draft.append(MARK)  # MinIO's files have none
+        draft.align()
+        at = draft.position
+        draft.clone(descriptor, 0, source.stored.size)
+        return (Segment(at, source.stored.size),)
+    draft.clone(descriptor, 0, _end(source))
+    return source.segments
 
 
 def _end(found: Found) -> int:

@@ -28,6 +28,7 @@ from strongroom.store.base import (
 from strongroom.store.nas.beside import BesideStore, write_whole
 from strongroom.store.nas.buckets import Buckets
 from strongroom.store.nas.folder import FILE, Folder
+from strongroom.store.nas.left import Left
 from strongroom.store.nas.listing import Listings, page_of_uploads
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Found, NewObject, Objects
@@ -72,11 +73,13 @@ class NasStore(Store):
         given = self._traits
         traits = given if given is not None else await self._run(probe, self._folder)
         beside = BesideStore(self._folder, traits)
-        self._objects = Objects(self._folder, traits, beside)
+        self._left = Left(self._folder)
+        await self._run(self._left.open)
+        self._objects = Objects(self._folder, traits, beside, self._left)
         self._buckets = Buckets(self._folder)
         self._uploads = Uploads(self._folder, self._objects)
         self._listings = Listings(self._folder, self._objects, self._pool, self._readers)
-        self._sweep = Sweep(self._folder, self._uploads, beside, self._sweep_age)
+        self._sweep = Sweep(self._folder, self._uploads, beside, self._left, self._sweep_age)
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 
     async def stop(self) -> None:
@@ -85,6 +88,7 @@ class NasStore(Store):
         await asyncio.wait([self._sweeping])
         self._readers.shutdown(wait=True)
         self._pool.shutdown(wait=True)
+        self._left.close()
         self._folder.close()
 
     async def _run(self, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

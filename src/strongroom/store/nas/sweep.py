@@ -14,6 +14,7 @@ from contextlib import suppress
 from strongroom.store.base import StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.folder import Folder, open_below, remove_tree, status
+from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.uploads import Uploads
 
@@ -26,10 +27,11 @@ _HOUR_NS = 3_600_000_000_000
 class Sweep:
     """Sweeps a folder. ``age`` is in seconds."""
 
-    def __init__(self, folder: Folder, uploads: Uploads, beside: BesideStore, age: int) -> None:
+    def __init__(self, folder: Folder, uploads: Uploads, beside: BesideStore, left: Left, age: int) -> None:
         self._folder = folder
         self._uploads = uploads
         self._beside = beside
+        self._left = left
         self._age = age * 1_000_000_000
 
     def run(self) -> None:
@@ -39,7 +41,8 @@ class Sweep:
                 return
             now = self._folder.now()
             try:
-                gone = self._drafts(now - self._age) + self._idle_uploads(now - self._age)
+                since = now - self._age
+                gone = self._drafts(since) + self._idle_uploads(since) + self._left.sweep(since)
                 self._sidecars(now, f"{now // _HOUR_NS % _SHARDS:02x}")
             except (OSError, StoreError) as error:
                 _log.warning("the sweep of %s stopped early: %s", self._folder.path, error)
