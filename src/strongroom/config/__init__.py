@@ -6,7 +6,7 @@ it with what this process was given.
 
 from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, Target
+from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, SharedFolder, Target
 
 __all__ = [
     "DEV_CREDENTIAL",
@@ -18,6 +18,7 @@ __all__ = [
     "Setting",
     "SettingError",
     "Settings",
+    "SharedFolder",
     "Target",
     "from_process",
     "load",
