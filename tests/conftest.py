@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import make_certificates
-from tests.server import Server
+from tests.server import NAS, SERVER, Server
 
 _numbers = itertools.count(1)
 
@@ -21,30 +21,39 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture(scope="session", params=[SERVER, NAS], ids=["server", "nas"])
+def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """What is served: tests that use the servers below run over each of them."""
+    found: tuple[str, ...] = request.param
+    return found
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...]) -> Iterator[Server]:
     """A server that encrypts everything, and takes clients' keys without TLS."""
     settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    with Server(tmp_path_factory.mktemp("server"), settings) as running:
+    with Server(tmp_path_factory.mktemp("server"), settings, command=command) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def plain_server(tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...]) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
         "MINIO_SSE_AUTO_ENCRYPTION": None,
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with Server(tmp_path_factory.mktemp("plain"), settings) as running:
+    with Server(tmp_path_factory.mktemp("plain"), settings, command=command) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tls_server(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Server]:
+def tls_server(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Path, command: tuple[str, ...]
+) -> Iterator[Server]:
     """A server that encrypts everything, over TLS."""
-    with Server(tmp_path_factory.mktemp("tls"), certs=certificates) as running:
+    with Server(tmp_path_factory.mktemp("tls"), certs=certificates, command=command) as running:
         yield running
 
 

@@ -22,13 +22,16 @@ from botocore.config import Config
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 MASTER_KEY = "my-minio-key:6368616e676520746869732070617373776f726420746f206120736563726574"
 
+SERVER, NAS = ("server",), ("gateway", "nas")
+
 
 @dataclass
 class Server:
-    """A running ``strongroom server``; a context manager that ends it and sees that it ended well.
+    """A running ``strongroom server``, or another ``command``; a context manager that ends it and sees that it ended
+    well.
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
-    ``public.crt`` and ``private.key`` (TLS then).
+    ``public.crt`` and ``private.key`` (TLS then). ``data`` is the directory that is served, by default one in ``home``.
     """
 
     home: Path
@@ -37,11 +40,15 @@ class Server:
     certs: Path | None = None
     flags: tuple[str, ...] = ()
     port: int = 0
+    command: tuple[str, ...] = SERVER
+    data: Path | None = None
     directory: Path = Path()
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.directory = self.home / "data"
+        self.directory = self.data or self.home / "data"
+        if self.keys_like_files:
+            self.directory.mkdir(parents=True, exist_ok=True)  # which the gateway leaves to whoever mounts it
         self.port = self.port or free_port()
         self.start()
         return self
@@ -55,6 +62,11 @@ class Server:
                 assert code == 0, self.log
         if kind is None:
             assert "Traceback" not in self.log, self.log
+
+    @property
+    def keys_like_files(self) -> bool:
+        """Whether keys are bound as names of files are: none below another, no part over 255 bytes, no ``..``."""
+        return self.command == NAS
 
     @property
     def endpoint(self) -> str:
@@ -81,7 +93,7 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        arguments = ["server", "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
+        arguments = [*self.command, "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
         if self.certs:
             arguments += ["--certs-dir", str(self.certs)]
         with (self.home / "server.log").open("ab") as log:

@@ -6,15 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from strongroom.config import Settings
-from strongroom.kms.base import KMSError
+from strongroom.config import Settings, SharedFolder
+from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.static import StaticKMS
 from strongroom.s3.app import S3App
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
+from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import StoreError
+from strongroom.store.base import Store, StoreError
 from strongroom.store.local import LocalStore
+from strongroom.store.nas import NasStore
 
 _log = logging.getLogger("strongroom")
+
+_OTHER_KEY = "give the master key of this place, or serve another place"
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -41,6 +46,12 @@ class Application:
         except (StoreError, KMSError, OSError) as error:
             await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
             return
+        except ForeignKMS as error:
+            await send({"type": "lifespan.startup.failed", "message": f"MINIO_SSE_MASTER_KEY: {error}; {_OTHER_KEY}"})
+            return
+        except CheckDamaged as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         try:
@@ -52,11 +63,21 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def _store(settings: Settings, kms: KMS | None) -> tuple[Store, KMS | None]:
+    """The store of the target, and the KMS as it is used there."""
+    target = settings.target
+    if isinstance(target, SharedFolder):
+        shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age)
+        return shared, CheckedKMS(kms, shared) if kms is not None else None
+    return LocalStore(target.path), kms
+
+
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
-    kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
+    kms: KMS | None = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
+    store, kms = _store(settings, kms)
     objects = SealedStore(
-        LocalStore(settings.target.path),
+        store,
         kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,

@@ -34,15 +34,19 @@ KEYS = [
 ]  # fmt: skip
 
 
+NO_FILES = ["a", "/", "//x", "..", "../../etc/passwd", ".", "x" * 1024, "é" * 512]  # "a": there is "a/b"
+
+
 def test_any_key_works_beside_any_other(server: Server, bucket: str) -> None:
     client = server.client()
-    for key in KEYS:
+    keys = [key for key in KEYS if not (server.keys_like_files and key in NO_FILES)]
+    for key in keys:
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
-    for key in KEYS:
+    for key in keys:
         assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
     listed = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert listed == sorted(KEYS, key=str.encode)
-    for key in KEYS:
+    assert listed == sorted(keys, key=str.encode)
+    for key in keys:
         client.delete_object(Bucket=bucket, Key=key)
     assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 

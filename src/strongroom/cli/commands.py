@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from strongroom import __version__
 from strongroom.cli import transfer
 from strongroom.cli.server import serve_target
-from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, Target
+from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 
@@ -125,4 +126,27 @@ _DIRECTORY = Annotated[
     Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
 _serving(_app, server, directory=_DIRECTORY)
+
+
+_gateway = typer.Typer(
+    help="Serve S3 in front of storage that is there already.", no_args_is_help=True, rich_markup_mode=None
+)
+_app.add_typer(_gateway, name="gateway")
+
+
+def nas(folder: Path, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from a folder that others use too, on a NAS say: its folders are the buckets, their files the objects.
+
+    Any number of gateways can serve one folder. Every option of a setting can also be given by the variable named
+    with it; an option stands above its variable.
+    """
+    mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
+    _serve(SharedFolder(folder.absolute(), mask), dev, flags)
+
+
+_FOLDER = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)
+]
+_serving(_gateway, nas, folder=_FOLDER)
+
 transfer.register(_app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,14 @@ from rich.console import Console
 
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
-from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, Target, from_process
+from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, SharedFolder, Target, from_process
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
+
+_log = logging.getLogger("strongroom")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -31,8 +34,12 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     made = dev and settings.master_key is None
     if made:
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", target.path))
-    _make_directory(target.path)
-    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
+    warnings = _warnings(target) if isinstance(target, SharedFolder) else []
+    if not isinstance(target, SharedFolder):
+        _make_directory(target.path)
+    for warning in warnings:
+        _log.warning("%s: %s", target.path, warning)
+    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made, warnings))
 
 
 def _build(settings: Settings) -> App:
@@ -40,6 +47,20 @@ def _build(settings: Settings) -> App:
     from strongroom.app import build
 
     return build(settings)
+
+
+def _warnings(target: SharedFolder) -> Sequence[str]:
+    """What to know of the file system of a shared folder. Raises SettingError where it cannot serve."""
+    from strongroom.store.base import StoreError
+    from strongroom.store.nas import file_system_warnings
+
+    if not target.path.is_dir():
+        # Not made here: where a mount is missing, objects would go to the disk below it.
+        raise SettingError("DIR", f"there is no folder {str(target.path)!r}; is it mounted?")
+    try:
+        return file_system_warnings(target.path)
+    except StoreError as error:
+        raise SettingError("DIR", str(error)) from None
 
 
 def _make_directory(directory: Path) -> None:
@@ -53,7 +74,9 @@ def _make_directory(directory: Path) -> None:
         raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
 
 
-def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool) -> None:
+def _announce(
+    settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool, warnings: Sequence[str]
+) -> None:
     """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
     endpoints = _endpoints(places, secure)
     key = settings.master_key
@@ -65,6 +88,7 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),
         ("Workers", str(settings.workers)),
+        *(("Note", warning) for warning in warnings),
     ]
     console = Console(highlight=False)
     console.print(f"[bold]Strongroom {__version__}[/bold]", soft_wrap=True)

@@ -14,7 +14,7 @@ from strongroom.config.load import (
     transfer_keys_from_process,
 )
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, Target
+from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, SharedFolder, Target
 
 __all__ = [
     "DEV_CREDENTIAL",
@@ -26,6 +26,7 @@ __all__ = [
     "Setting",
     "SettingError",
     "Settings",
+    "SharedFolder",
     "Target",
     "from_process",
     "load",

@@ -97,6 +97,7 @@ def load(
         certs_dir=given.value(table.CERTS_DIR, home / "certs").absolute(),
         log_format=given.value(table.LOG_FORMAT, "text"),
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
+        sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
         home=home,
         dev=dev,
     )

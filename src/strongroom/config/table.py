@@ -165,6 +165,15 @@ IDLE_TIMEOUT = Setting(
     "STRONGROOM_IDLE_TIMEOUT=60",
     "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
 )
+SWEEP_AGE = Setting(
+    ("STRONGROOM_SWEEP_AGE",),
+    "--sweep-age",
+    parse.hours,
+    "HOURS",
+    "24",
+    "STRONGROOM_SWEEP_AGE=168",
+    "Gateways: for how long nobody must have touched an unfinished upload or a temporary file before it is removed.",
+)
 LOG_FORMAT = Setting(
     ("STRONGROOM_LOG_FORMAT",),
     "--log-format",
@@ -189,6 +198,7 @@ TABLE: tuple[Setting[object], ...] = (
     WORKERS,
     CERTS_DIR,
     IDLE_TIMEOUT,
+    SWEEP_AGE,
     LOG_FORMAT,
 )
 

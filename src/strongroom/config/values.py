@@ -40,7 +40,15 @@ class LocalDirectory:
     path: Path
 
 
-Target = LocalDirectory
+@dataclass(frozen=True, slots=True)
+class SharedFolder:
+    """``strongroom gateway nas``: objects are files in a folder that others use too. ``mask`` is the umask for them."""
+
+    path: Path
+    mask: int = 0o022
+
+
+Target = LocalDirectory | SharedFolder
 """What is served: each command that serves has a type of its own for it."""
 
 
@@ -49,7 +57,7 @@ class Settings:
     """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
 
     ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
-    (certificates, the key of ``--dev``).
+    (certificates, the key of ``--dev``). ``sweep_age`` is in seconds.
     """
 
     target: Target
@@ -66,5 +74,6 @@ class Settings:
     certs_dir: Path
     log_format: LogFormat
     idle_timeout: int
+    sweep_age: int
     home: Path
     dev: bool

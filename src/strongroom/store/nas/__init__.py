@@ -15,6 +15,7 @@ Others may mount the folder too, and any number of gateways may serve it. What i
 - ``store``: :class:`NasStore`, which puts them together
 """
 
+from strongroom.store.nas.probe import file_system_warnings
 from strongroom.store.nas.store import NasStore
 
-__all__ = ["NasStore"]
+__all__ = ["NasStore", "file_system_warnings"]

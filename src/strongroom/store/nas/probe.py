@@ -76,6 +76,16 @@ def probe(folder: Folder) -> Traits:
     return traits
 
 
+def file_system_warnings(path: Path) -> Sequence[str]:
+    """What an operator should know of the file system of a folder. Raises StoreError where it cannot be served."""
+    folder = Folder(path, 0o077)
+    folder.open()
+    try:
+        return probe(folder).warnings()
+    finally:
+        folder.close()
+
+
 def _has_attributes(here: int) -> bool:
     descriptor = _make(here, "attributes")
     try:
