@@ -72,17 +72,22 @@ def _store(settings: Settings, kms: KMS | None) -> tuple[Store, KMS | None]:
     return LocalStore(target.path), kms
 
 
-def build(settings: Settings) -> Application:
-    """The application that these settings ask for; nothing is opened before the server starts."""
+def build_objects(settings: Settings) -> SealedStore:
+    """The sealed store that these settings ask for; nothing is opened yet."""
     kms: KMS | None = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
     store, kms = _store(settings, kms)
-    objects = SealedStore(
+    return SealedStore(
         store,
         kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,
         upload_secret=settings.secret_key,
     )
+
+
+def build(settings: Settings) -> Application:
+    """The application that these settings ask for; nothing is opened before the server starts."""
+    objects = build_objects(settings)
     s3 = S3App(
         objects,
         {settings.access_key: settings.secret_key},

@@ -86,7 +86,7 @@ def run_import(
 def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
     """Export; the exit code. Raises typer.Exit."""
     place = source.place()
-    report = Report(str(place), str(directory), datetime.now(UTC))
+    report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
     stop = stop_on_signals()
     try:
         with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:

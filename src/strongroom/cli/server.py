@@ -13,6 +13,7 @@ from rich.console import Console
 
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
+from strongroom.cli.layout import recognised
 from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, SharedFolder, Target, from_process
 from strongroom.observe import logs
 from strongroom.secret import Secret
@@ -29,12 +30,13 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
     """
     harden()  # before the keys are read
+    target, notes = recognised(target)
     settings = from_process(flags, target, dev)
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None
     if made:
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", target.path))
-    warnings = _warnings(target) if isinstance(target, SharedFolder) else []
+    warnings = [*notes, *(_warnings(target) if isinstance(target, SharedFolder) else [])]
     if not isinstance(target, SharedFolder):
         _make_directory(target.path)
     for warning in warnings:

@@ -1,4 +1,4 @@
-"""The commands that copy objects over S3, and their options. What they do is loaded when they are used."""
+"""The commands that bring objects in and out, and their options. What they do is loaded when they are used."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _CustomerKey = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
+    app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
     app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
 
 
@@ -90,3 +91,23 @@ def export(
 
     end = copying.End("source", source, source_profile, source_region, source_ca)
     raise typer.Exit(copying.run_export(end, directory, copying.customer_key(sse_c_key_file), threads, json_))
+
+
+def adopt(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that MinIO served.", show_default=False)],
+    bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
+    tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are adopted at the same time.")] = 4,
+    sse_c_key_file: _CustomerKey = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be adopted.")] = False,
+    json_: _Json = False,
+) -> None:
+    """Rewrite objects that MinIO left into Strongroom's format, where they lie, one at a time whole or untouched.
+
+    Gateways may serve the folder meanwhile. Every byte is read and authenticated before. The settings are those of the
+    server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
+    cannot read the objects any more.
+    """
+    from strongroom.cli import adopting, copying
+
+    wanted = adopting.Wanted(bucket or [], copying.customer_key(sse_c_key_file), tasks, dry_run)
+    raise typer.Exit(adopting.run_adopt(directory, wanted, json_))

@@ -20,7 +20,7 @@ class Failure:
 @dataclass(slots=True)
 class Report:
     """What came of a transfer. ``done``: copied and verified now; ``before``: by an earlier run. ``finished`` is False
-    where it was stopped.
+    where it was stopped. ``verb`` says what was done.
     """
 
     source: str
@@ -33,6 +33,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     finished: bool = False
     dry_run: bool = False
+    verb: str = "copied and verified"
 
     def as_json(self, ended: datetime) -> str:
         """For programs."""
@@ -54,7 +55,7 @@ class Report:
     def lines(self, ended: datetime) -> Sequence[str]:
         """For people."""
         seconds = (ended - self.started).total_seconds()
-        verb = "to be copied" if self.dry_run else "copied and verified"
+        verb = f"are to be {self.verb}" if self.dry_run else self.verb
         lines = [f"{self.done} objects ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")
