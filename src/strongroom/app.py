@@ -6,13 +6,19 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from strongroom.config import Settings, SharedFolder
+from strongroom.config import Keys, Settings, SharedFolder, Vault
+from strongroom.config.parse import approle_id
 from strongroom.kms.base import KMS, KMSError
+from strongroom.kms.keyring import Keyring
 from strongroom.kms.static import StaticKMS
+from strongroom.kms.transit import TransitKMS
+from strongroom.kms.vault_client import VaultAddress, VaultClient
+from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.s3.app import S3App
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.store import SealedStore
+from strongroom.secret import Secret
 from strongroom.store.base import Store, StoreError
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
@@ -74,8 +80,7 @@ def _store(settings: Settings, kms: KMS | None) -> tuple[Store, KMS | None]:
 
 def build_objects(settings: Settings) -> SealedStore:
     """The sealed store that these settings ask for; nothing is opened yet."""
-    kms: KMS | None = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
-    store, kms = _store(settings, kms)
+    store, kms = _store(settings, build_kms(settings.keys))
     return SealedStore(
         store,
         kms,
@@ -97,3 +102,31 @@ def build(settings: Settings) -> Application:
         idle_timeout=settings.idle_timeout,
     )
     return Application(objects, s3)
+
+
+def build_kms(keys: Keys) -> Keyring | None:
+    """The KMS that these settings ask for, None where they name none. Raises BadTLSFile."""
+    others = [StaticKMS(key.name, key.key) for key in keys.read_keys]
+    if keys.vault is not None:
+        return Keyring(_transit(keys.vault), others)
+    if keys.master_key is not None:
+        return Keyring(StaticKMS(keys.master_key.name, keys.master_key.key), others)
+    return None
+
+
+def vault_address(vault: Vault) -> VaultAddress:
+    """Where the Vault of these settings is, and how to trust it."""
+    return VaultAddress(
+        vault.endpoint, vault.namespace, vault.ca_path, vault.client_cert, vault.client_key, float(vault.timeout)
+    )
+
+
+def _transit(vault: Vault) -> KMS:
+    def secret_id() -> Secret:
+        """Read anew at each login: whoever replaces a secret id does not have to restart the server."""
+        if vault.secret_id_file is None:
+            return vault.secret_id
+        return approle_id(vault.secret_id_file.read_text())
+
+    session = VaultSession(VaultClient(vault_address(vault)), AppRole(vault.role_id, secret_id))
+    return TransitKMS(session, vault.key_name, vault.key_version)

@@ -8,18 +8,31 @@ from strongroom.config.load import (
     DEV_CREDENTIAL,
     SettingError,
     from_process,
+    keys_from_process,
     load,
+    load_keys,
     secret_variables,
     transfer_keys,
     transfer_keys_from_process,
 )
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, SharedFolder, Target
+from strongroom.config.values import (
+    Address,
+    Keys,
+    LocalDirectory,
+    LogFormat,
+    MasterKey,
+    Settings,
+    SharedFolder,
+    Target,
+    Vault,
+)
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Keys",
     "LocalDirectory",
     "LogFormat",
     "MasterKey",
@@ -28,8 +41,11 @@ __all__ = [
     "Settings",
     "SharedFolder",
     "Target",
+    "Vault",
     "from_process",
+    "keys_from_process",
     "load",
+    "load_keys",
     "secret_variables",
     "transfer_keys",
     "transfer_keys_from_process",

@@ -23,6 +23,37 @@ class MasterKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Vault:
+    """A KMS: where a Vault or OpenBao is, who we are to it, and which transit key wraps new data keys.
+
+    ``secret_id_file`` is where the secret id was read from: it is read again at each login. ``key_version`` is 0 for
+    the latest. ``ca_path`` is a PEM file, or a directory of them; None for the system's authorities. ``timeout`` is
+    in seconds.
+    """
+
+    endpoint: str
+    role_id: Secret
+    secret_id: Secret
+    secret_id_file: Path | None
+    key_name: str
+    key_version: int = 0
+    namespace: str = ""
+    ca_path: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    timeout: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Whose master keys there are: at most one of ``master_key`` and ``vault`` wraps; ``read_keys`` only unwrap."""
+
+    master_key: MasterKey | None = None
+    vault: Vault | None = None
+    read_keys: tuple[MasterKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where to listen. ``host`` is "" for all interfaces, ``port`` 0 for any that is free."""
 
@@ -77,3 +108,10 @@ class Settings:
     sweep_age: int
     home: Path
     dev: bool
+    vault: Vault | None = None
+    read_keys: tuple[MasterKey, ...] = ()
+
+    @property
+    def keys(self) -> Keys:
+        """Whose master keys there are."""
+        return Keys(self.master_key, self.vault, self.read_keys)

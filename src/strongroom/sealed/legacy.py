@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from strongroom.kms.base import Context, WrappedKey
+from strongroom.kms.transit import PROVIDER_UNBOUND
 from strongroom.legacy.context import bound_name
-from strongroom.legacy.datakey import PROVIDER
+from strongroom.legacy.datakey import PROVIDER, wrapped_by_vault
 from strongroom.legacy.document import SSE_C, LegacyObject, Sealing, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import PackageRefused
@@ -47,7 +48,9 @@ class LegacyHeader:
         """The data key as MinIO's KMS wrapped it; None for SSE-C."""
         if self.kind is Kind.SSE_C:
             return None
-        return WrappedKey(PROVIDER, self.sealing.key_id, self.sealing.wrapped)
+        # What MinIO had Vault wrap is what our own transit KMS wraps without associated data.
+        provider = PROVIDER_UNBOUND if wrapped_by_vault(self.sealing.wrapped) else PROVIDER
+        return WrappedKey(provider, self.sealing.key_id, self.sealing.wrapped)
 
     @property
     def multipart(self) -> bool:
