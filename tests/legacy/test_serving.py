@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from tests.http.raw import error_of
 from tests.legacy import left
+from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server
 
 BUCKET = left.BUCKET
@@ -198,6 +200,44 @@ def test_another_master_key_is_named_in_the_error(tmp_path: Path) -> None:
         assert "another key of the same name" in server.log
         listed = server.client().list_objects_v2(Bucket=BUCKET)["Contents"]
         assert {row["Key"]: row["Size"] for row in listed}["s3/size-1000003.bin"] == 1_000_003
+
+
+def test_the_key_that_vault_held_opens_them_restored_into_another(tmp_path: Path, certificates: Path) -> None:
+    folder, key = left.unpack("server-fs-vault", tmp_path / "left"), left.MASTER_KEY_NAME
+    with OpenBao(tmp_path / "bao") as bao:
+        bao.prepare()
+        bao.restore(key, (left.FIXTURES / "vault-transit-key.backup").read_text().strip())
+        settings = bao.role("minio", key).settings(MINIO_SSE_AUTO_ENCRYPTION=None)
+        with Server(tmp_path, settings, workers=1, certs=certificates, command=NAS, data=folder) as server:
+            place = Place("server-fs-vault", server)
+            assert_as_minio_showed(place.client, place.name)
+            bao.write_policy("minio", "another-key")
+            assert error_of(place.client.get_object, Bucket=BUCKET, Key="s3/size-1.bin") == ("AccessDenied", 403)
+            bao.write_policy("minio", key)
+            customer_key = tmp_path / "key"
+            customer_key.write_bytes(left.CUSTOMER_KEY)
+            assert adopt(place, "--sse-c-key-file", str(customer_key))["done"] == len(left.manifest(place.name))
+            assert_as_minio_showed(place.client, place.name)
+
+
+def test_a_key_in_vault_is_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    folder = left.unpack("server-fs-vault", tmp_path / "left")
+    with Server(tmp_path, workers=1, command=NAS, data=folder) as server:
+        got = error_of(server.client().get_object, Bucket=BUCKET, Key="s3/size-1.bin")
+        assert got == ("KMS.NotFoundException", 400)
+
+
+def test_objects_are_whole_when_adopting_is_killed(place: Place) -> None:
+    for delay in (0.8, 1.2, 1.6):
+        arguments = [sys.executable, "-m", "strongroom", "adopt", str(place.server.directory), "--tasks", "1"]
+        with subprocess.Popen(arguments, env=place.server.environment, stdout=subprocess.DEVNULL) as process:
+            time.sleep(delay)
+            process.kill()
+        assert_as_minio_showed(place.client, place.name)
+    assert not [
+        row for row in adopt(place)["failed"] if "SSE-C" not in row["reason"] and "client's" not in row["reason"]
+    ]
+    assert_as_minio_showed(place.client, place.name)
 
 
 def test_an_object_in_a_form_that_is_not_covered_says_what_to_do(place: Place) -> None:

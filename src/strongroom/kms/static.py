@@ -87,10 +87,6 @@ class StaticKMS:
 
     def _unwrap_legacy(self, wrapped: WrappedKey, context: Context) -> bytes | KMSError:
         """A data key that MinIO wrapped with the same master key."""
-        if legacy.wrapped_by_vault(wrapped.ciphertext):
-            return NoSuchKey(
-                f"Vault holds the master key {wrapped.key_id!r} of this object, and a static key is configured"
-            )
         try:
             forms = context_forms(context)
             return legacy.open_data_key(self._key.reveal(), self._key_id, wrapped.ciphertext, forms)
