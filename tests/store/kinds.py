@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from strongroom.store.base import Condition, Reader, Store, Stored
+from strongroom.store.base import Bucket, Condition, Reader, Store, Stored
+from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from strongroom.store.nas.probe import Traits
@@ -47,10 +48,23 @@ def _bare(directory: Path) -> Store:
     return NasStore(directory, traits=Traits(attributes=False, links=False, steady_times=False))
 
 
+class _Unmarked(LeftStore):
+    """A store in whose buckets MinIO may have left something, as far as is known."""
+
+    async def create_bucket(self, name: str) -> Bucket:
+        return await self.inner.create_bucket(name)
+
+
+def left_over(directory: Path) -> LeftStore:
+    """The layout of MinIO's S3 gateway, over another store."""
+    return _Unmarked(LocalStore(directory))
+
+
 KINDS = [
     Kind("local", LocalStore),
     Kind("nas", NasStore, keys_like_files=True),
     Kind("nas without attributes", _bare, keys_like_files=True),
+    Kind("left by a gateway", left_over),
 ]
 
 
