@@ -80,7 +80,7 @@ DOMAINS = Setting(
     "Domains under which a bucket is addressed as BUCKET.DOMAIN; without one, only as a path.",
 )
 SSE_MASTER_KEY = Setting(
-    ("MINIO_SSE_MASTER_KEY",),
+    ("MINIO_SSE_MASTER_KEY", "MINIO_KMS_MASTER_KEY"),
     "--sse-master-key-file",
     parse.hex_master_key,
     "NAME:HEX",
@@ -111,7 +111,7 @@ READ_KEYS = Setting(
     secret=True,
 )
 VAULT_ENDPOINT = Setting(
-    ("MINIO_SSE_VAULT_ENDPOINT",),
+    ("MINIO_SSE_VAULT_ENDPOINT", "MINIO_KMS_VAULT_ENDPOINT"),
     "--sse-vault-endpoint",
     parse.url,
     "URL",
@@ -120,7 +120,7 @@ VAULT_ENDPOINT = Setting(
     "The Vault or OpenBao whose transit engine holds the master key; see docs/kms.md.",
 )
 VAULT_AUTH_TYPE = Setting(
-    ("MINIO_SSE_VAULT_AUTH_TYPE",),
+    ("MINIO_SSE_VAULT_AUTH_TYPE", "MINIO_KMS_VAULT_AUTH_TYPE"),
     "--sse-vault-auth-type",
     parse.auth_type,
     "approle",
@@ -129,7 +129,7 @@ VAULT_AUTH_TYPE = Setting(
     "How to log in to it. AppRole is the only way.",
 )
 VAULT_APPROLE_ID = Setting(
-    ("MINIO_SSE_VAULT_APPROLE_ID",),
+    ("MINIO_SSE_VAULT_APPROLE_ID", "MINIO_KMS_VAULT_APPROLE_ID"),
     "--sse-vault-approle-id-file",
     parse.approle_id,
     "ID",
@@ -139,7 +139,7 @@ VAULT_APPROLE_ID = Setting(
     secret=True,
 )
 VAULT_APPROLE_SECRET = Setting(
-    ("MINIO_SSE_VAULT_APPROLE_SECRET",),
+    ("MINIO_SSE_VAULT_APPROLE_SECRET", "MINIO_KMS_VAULT_APPROLE_SECRET"),
     "--sse-vault-approle-secret-file",
     parse.approle_id,
     "ID",
@@ -149,7 +149,7 @@ VAULT_APPROLE_SECRET = Setting(
     secret=True,
 )
 VAULT_KEY_NAME = Setting(
-    ("MINIO_SSE_VAULT_KEY_NAME",),
+    ("MINIO_SSE_VAULT_KEY_NAME", "MINIO_KMS_VAULT_KEY_NAME"),
     "--sse-vault-key-name",
     parse.transit_key,
     "NAME",
@@ -158,7 +158,7 @@ VAULT_KEY_NAME = Setting(
     "The transit key that wraps new data keys.",
 )
 VAULT_KEY_VERSION = Setting(
-    ("MINIO_SSE_VAULT_KEY_VERSION",),
+    ("MINIO_SSE_VAULT_KEY_VERSION", "MINIO_KMS_VAULT_KEY_VERSION"),
     "--sse-vault-key-version",
     parse.key_version,
     "N",
@@ -167,7 +167,7 @@ VAULT_KEY_VERSION = Setting(
     "The version of the transit key that wraps new data keys; 0 for the latest. All versions unwrap.",
 )
 VAULT_NAMESPACE = Setting(
-    ("MINIO_SSE_VAULT_NAMESPACE",),
+    ("MINIO_SSE_VAULT_NAMESPACE", "MINIO_KMS_VAULT_NAMESPACE"),
     "--sse-vault-namespace",
     parse.namespace,
     "PATH",
@@ -176,7 +176,7 @@ VAULT_NAMESPACE = Setting(
     "The namespace that the AppRole and the transit engine are in.",
 )
 VAULT_CAPATH = Setting(
-    ("MINIO_SSE_VAULT_CAPATH",),
+    ("MINIO_SSE_VAULT_CAPATH", "MINIO_KMS_VAULT_CAPATH"),
     "--sse-vault-capath",
     parse.path,
     "PATH",
