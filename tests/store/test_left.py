@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -57,7 +58,7 @@ def test_an_object_that_was_left_is_read_under_its_own_name(tmp_path: Path) -> N
         reader = await store.open("bucket", "a/b")
         assert (await content_of(reader), await reader.annex()) == (b"streams", b"")
         await reader.close()
-        for hidden in ("a/b" + DATA, "a/b" + DOCUMENT, "a/b/.minio/x"):
+        for hidden in ("a/b" + DATA, "a/b" + DOCUMENT, "a/b/.minio/ID/1/part.meta"):
             with pytest.raises(NoSuchObject):
                 await store.head("bucket", hidden)
             with pytest.raises(NameRefused):
@@ -115,12 +116,43 @@ def test_it_is_copied_rewritten_and_removed(tmp_path: Path) -> None:
     run(tmp_path, use)
 
 
-def test_a_clean_bucket_is_not_searched(tmp_path: Path) -> None:
+def test_a_bucket_is_clean_when_nothing_is_left_and_is_not_searched_then(tmp_path: Path) -> None:
     async def use(store: LeftStore) -> None:
         await leave(store, "o")
-        await store.mark_clean("bucket")
+        await put(store.inner, "unfinished/.minio/ID/1/part.meta", b"{}")
+        now = time.time_ns()
+        assert not await store.tidy("bucket", now - 3_600_000_000_000)
+        assert not await store.tidy("bucket", now + 1_000_000_000)
+        assert names(await store.inner.list("bucket", "", "", "", 10)) == ["o" + DOCUMENT, "o" + DATA]
+        assert await get(store, "o") == b"streams"
+        await store.delete("bucket", "o")
+        assert await store.tidy("bucket", now)
+        await leave(store, "o")
         with pytest.raises(NoSuchObject):
             await store.head("bucket", "o")
+
+    run(tmp_path, use)
+
+
+def test_objects_of_others_with_such_names_are_theirs(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        keys = ["home/.minio/certs/public.crt", "home/.minio/config.json"]
+        for key in keys:
+            await put(store, key, b"theirs")
+        assert names(await store.list("bucket", "", "", "", 10)) == keys
+        assert names(await store.list("bucket", "home/", "/", "", 10)) == ["home/.minio/"]
+        assert await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        assert names(await store.list("bucket", "", "", "", 10)) == keys
+
+    run(tmp_path, use)
+
+
+def test_uploads_that_were_not_completed_are_not_seen(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        await put(store.inner, "a/b/.minio/ID/1/part.meta", b"{}")
+        await put(store.inner, "a/b/.minio/ID/dare.meta", b"{}")
+        for prefix, delimiter in (("", "/"), ("a/", "/"), ("a/b/", "/"), ("", "")):
+            assert names(await store.list("bucket", prefix, delimiter, "", 10)) == []
 
     run(tmp_path, use)
 

@@ -6,6 +6,7 @@ What has been adopted is not legacy any more, so a job that was stopped goes on 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,11 @@ from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
+from strongroom.store.left import LeftStore
 from strongroom.transfer.report import Failure, Report
 
 _PAGE = 1000
+_DAY = 24 * 3600 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,23 @@ class Adoption:
                     break
                 group.create_task(work(bucket, stored))
         report.finished = not stop.is_set()
+        if report.finished and not report.dry_run:
+            await self._tidy(report)
+
+    async def _tidy(self, report: Report) -> None:
+        """Behind an S3 gateway: end what nobody completed, and note which buckets have nothing of MinIO's any more."""
+        store = self.objects.store
+        if isinstance(store, LeftStore):
+            for bucket in await self._names():
+                if await store.tidy(bucket, time.time_ns() - _DAY):
+                    report.notes.append(f"{bucket}: nothing of MinIO's is left")
+
+    async def _names(self) -> Sequence[str]:
+        return self.buckets or [found.name for found in await self.objects.buckets()]
 
     async def _legacy(self) -> AsyncIterator[tuple[str, Stored]]:
         """All objects that MinIO left, those that cannot be read included."""
-        for bucket in self.buckets or [found.name for found in await self.objects.buckets()]:
+        for bucket in await self._names():
             after: str | None = ""
             while after is not None:
                 page = await self.objects.store.list(bucket, "", "", after, _PAGE)

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from strongroom.store.base import Page, Store, Stored
-from strongroom.store.left.names import DOCUMENT, before, is_hidden, last_of, left_object
+from strongroom.store.left.names import DOCUMENT, before, is_hidden, left_object
 
 _PAGE = 1000
 _AT_ONCE = 32
+_FEW = 4
 
 Find = Callable[[str, str], Awaitable[Stored | None]]
 """What MinIO left under a key. The second argument is the identity of its document, where that is known, else ""."""
@@ -122,7 +123,7 @@ class Merge:
 
     def _is_behind(self, key: str) -> bool:
         """Whether the store below has been read past where the document of ``key`` would be."""
-        return self._position is None or self._position.encode() > last_of(key).encode()
+        return self._position is None or self._position.encode() > (key + DOCUMENT).encode()
 
     async def _take(self, page: Page) -> None:
         """Take in a page of the store below."""
@@ -141,25 +142,25 @@ class Merge:
         async def take_prefix(prefix: str) -> None:
             async with limit:
                 left = await self._find(prefix[:-1], "") if prefix != "/" else None
-                more = left is None or await self._holds_more(prefix)
+                more = await self._holds_more(prefix)
             if left is not None:
                 self._push(prefix[:-1], left, left=True)
-            if more and not is_hidden(prefix):
+            if more:
                 heapq.heappush(self._heap, _Entry(prefix.encode(), False, None))
 
         await asyncio.gather(*map(take, page.objects), *map(take_prefix, page.prefixes))
 
     async def _holds_more(self, prefix: str) -> bool:
-        """Whether a common prefix holds more than what MinIO keeps of the object of that name."""
-        own, after = prefix + DOCUMENT[1 : -len("dare.meta")], ""
+        """Whether a common prefix holds an object, beside the one of that name."""
+        after = ""
         while True:
-            page = await self._store.list(self._wanted.bucket, prefix, "", after, 1)
-            if not page.objects:
+            page = await self._store.list(self._wanted.bucket, prefix, "", after, _FEW)
+            for stored in page.objects:
+                if (left_object(stored.key) or "").startswith(prefix) or not is_hidden(stored.key):
+                    return True
+            if page.next is None:
                 return False
-            key = page.objects[0].key
-            if not key.startswith(own):
-                return True
-            after = last_of(prefix[:-1])
+            after = page.next
 
     def _push(self, key: str, stored: Stored, left: bool) -> None:
         rolled = self._rolled(key)

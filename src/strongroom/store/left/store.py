@@ -31,7 +31,7 @@ from strongroom.store.base import (
     Writer,
 )
 from strongroom.store.left.listing import Merge, Wanted
-from strongroom.store.left.names import DATA, DOCUMENT, is_hidden
+from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished
 from strongroom.store.left.reading import LeftReader
 
 CLEAN = "left"
@@ -40,6 +40,7 @@ CLEAN = "left"
 NONE = b"none"
 _LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is clean
 _IDENTITY = "left "
+_PAGE = 1000
 _REMEMBERED = 20_000
 _SMALL = 4096  # bytes of a document that is worth remembering
 
@@ -93,10 +94,27 @@ class LeftStore(Store):
             self._clean[bucket] = (known, time.monotonic())
         return known
 
-    async def mark_clean(self, bucket: str) -> None:
-        """Note that MinIO left nothing (any more) in a bucket."""
-        await self.inner.set_bucket(bucket, CLEAN, NONE)
-        self._clean.pop(bucket, None)
+    async def tidy(self, bucket: str, since: int) -> bool:
+        """Remove what MinIO left of uploads that were not completed, where it is older than ``since`` (nanoseconds).
+
+        Where nothing of MinIO's is left then, the bucket is marked clean; whether it is.
+        """
+        after: str | None = ""
+        clean = True
+        while after is not None:
+            page = await self.inner.list(bucket, "", "", after, _PAGE)
+            for stored in page.objects:
+                if not is_hidden(stored.key):
+                    continue
+                if is_unfinished(stored.key) and stored.modified < since:
+                    await self.inner.delete(bucket, stored.key)
+                else:
+                    clean = False
+            after = page.next
+        if clean:
+            await self.inner.set_bucket(bucket, CLEAN, NONE)
+            self._clean.pop(bucket, None)
+        return clean
 
     # -- what was left ---------------------------------------------------------------------------------------------
 
@@ -153,7 +171,7 @@ class LeftStore(Store):
 
     async def _check(self, bucket: str, key: str) -> None:
         if is_hidden(key) and not await self.is_clean(bucket):
-            raise NameRefused('names with "/.minio/" in them are those of MinIO\'s gateway in this bucket')
+            raise NameRefused("names of this kind are those of MinIO's gateway in this bucket")
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
