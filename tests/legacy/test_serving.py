@@ -191,6 +191,18 @@ def test_what_was_altered_is_not_given_out(place: Place) -> None:
     assert {row["key"] for row in report["failed"]} >= {"s3/size-65535.bin", "s3/size-1.bin"}
 
 
+def test_ciphertext_whose_document_is_lost_is_not_given_out(place: Place) -> None:
+    system = place.server.directory / ".minio.sys" / "buckets" / BUCKET
+    for entry in left.manifest(place.name):
+        sealed = entry.sse_header is not None or entry.is_sse_c
+        document = system / entry.key / "fs.json"
+        document.unlink()
+        if entry.size == 5_313_004:
+            document.symlink_to("/etc/hostname")
+        status = error_of(place.client.get_object, Bucket=BUCKET, Key=entry.key)[1]
+        assert status == (500 if sealed and entry.size else 200), entry
+
+
 def test_another_master_key_is_named_in_the_error(tmp_path: Path) -> None:
     folder = left.unpack("gateway-nas", tmp_path / "left")
     settings: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": "my-minio-key:" + "11" * 32}

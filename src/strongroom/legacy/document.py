@@ -88,6 +88,8 @@ class LegacyObject:
 
 def read_document(data: bytes) -> LegacyObject:
     """Read ``fs.json`` or ``dare.meta``. Raises LegacyDamaged, NotCovered."""
+    if not data:
+        raise LegacyDamaged("its metadata are missing")
     try:
         if len(data) > MAX_DOCUMENT:
             raise LegacyDamaged(f"its metadata are longer than {MAX_DOCUMENT:,} bytes")

@@ -18,6 +18,18 @@ SEALED_KEY = _HEADER + 32 + _TAG
 """Bytes of a sealed key."""
 
 
+_FULL = 65_536
+
+
+def looks_sealed(start: bytes, size: int) -> bool:
+    """Whether a file of ``size`` bytes that begins with ``start`` (5 bytes, or more) can only be a DARE 2.0 stream."""
+    if len(start) < 5 or start[0] != _VERSION or start[1] not in _CIPHERS:
+        return False
+    length, final = int.from_bytes(start[2:4], "little") + 1, bool(start[4] & _FINAL)
+    whole = length + _HEADER + _TAG
+    return whole == size if final else length == _FULL and whole < size
+
+
 class PackageRefused(Exception):
     """The package does not open: another key, or it was altered."""
 

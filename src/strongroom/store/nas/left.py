@@ -7,12 +7,15 @@ removed after it. Methods block: they are for threads.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 
 from strongroom.legacy.document import MAX_DOCUMENT
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
+from strongroom.legacy.package import looks_sealed
 from strongroom.store.base import StoreError
 from strongroom.store.nas.folder import FILE, Folder, open_below, remove_tree, status, sync
 from strongroom.store.nas.names import Place
@@ -46,15 +49,22 @@ class Left:
                 os.close(descriptor)
         self._system = self._documents = -1
 
-    def document(self, place: Place) -> bytes | None:
-        """The document beside an object, None where there is none."""
-        above = self._walk(place)
-        if above is None:
+    def document(self, place: Place, start: bytes, size: int) -> bytes | None:
+        """The document beside an object that begins with ``start`` and has ``size`` bytes; None where there is none.
+
+        Where it has been lost, and the object is one that MinIO encrypted, it is b"": no document of any object, so
+        that ciphertext is not taken for somebody's file.
+        """
+        if self._system < 0:
             return None
-        try:
-            return _read(above, DOCUMENT, MAX_DOCUMENT + 1)
-        finally:
-            os.close(above)
+        above = self._walk(place)
+        found = None
+        if above is not None:
+            try:
+                found = _read(above, DOCUMENT, MAX_DOCUMENT + 1)
+            finally:
+                os.close(above)
+        return b"" if found is None and looks_sealed(start, size) else found
 
     def forget(self, place: Place) -> None:
         """Remove the document beside an object, and the folders above it that are empty then."""
@@ -100,10 +110,18 @@ class Left:
 
 
 def _read(above: int, name: str, limit: int) -> bytes | None:
+    """Up to ``limit`` bytes of a file; None where there is none, nothing where something else has its name."""
     try:
         descriptor = os.open(name, FILE, dir_fd=above)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return b""
     with os.fdopen(descriptor, "rb") as file:
         return file.read(limit)
 

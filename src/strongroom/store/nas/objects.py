@@ -131,7 +131,7 @@ class Objects:
             trailer = self._trailer(descriptor, size, place, whole)
             stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
             return Found(stored, trailer.segments, trailer=trailer, whole=whole)
-        document = self._left.document(place)
+        document = self._left.document(place, start, size)
         record = {FOUND: b""} if document is None else {LEFT: document}
         stored = Stored(place.key, size, modified, record, self._identity(found, document or b""))
         return Found(stored, (Segment(0, size),), whole=whole)
