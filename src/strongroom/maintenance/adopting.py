@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.sealed.adopting import adopt, is_legacy
-from strongroom.sealed.errors import LegacyNotCovered, SealedError
+from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
@@ -86,6 +86,9 @@ class Adoption:
                     return
         except (NoSuchObject, ConditionFailed):
             return  # removed, or written anew in our format, at this very moment
+        except CustomerKeyNeeded as error:
+            report.failures.append(Failure(bucket, key, f"{error} (SSE-C), and none was given"))
+            return
         except (StoreError, SealedError, KMSError) as error:
             report.failures.append(Failure(bucket, key, str(error)))
             return
