@@ -50,7 +50,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     connect, submit, append = sqlite3.connect, ThreadPoolExecutor.submit, dare.Sealer.seal_into
 
     def counting_connect(*args: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*args, **options)
+        connection: sqlite3.Connection = connect(*args, **options)
 
         def statement(text: str) -> None:
             counts["transactions" if text == "COMMIT" else "statements"] += text != "BEGIN IMMEDIATE"
