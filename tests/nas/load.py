@@ -7,6 +7,7 @@ import random
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,25 @@ class Load:
     faults: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, kills: int, writers: int = 4) -> None:
-        """Load the gateways until they were killed so often."""
+    def run(self, kills: int, writers: int = 3) -> None:
+        """Load the gateways until they were killed so often, all together."""
         threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
         threads += [threading.Thread(target=self._neighbour), threading.Thread(target=self._append_if_match)]
         for thread in threads:
             thread.start()
         try:
-            for number in range(kills):
-                time.sleep(random.uniform(0.05, 0.4))
-                gateway = self.gateways[number % len(self.gateways)]
-                gateway.kill()
-                gateway.start()
+            with ThreadPoolExecutor(len(self.gateways)) as pool:
+                list(pool.map(self._kill, self.gateways, [kills // len(self.gateways)] * len(self.gateways)))
         finally:
             self.stop.set()
             for thread in threads:
                 thread.join(120)
+
+    def _kill(self, gateway: Server, kills: int) -> None:
+        for _ in range(kills):
+            time.sleep(random.uniform(0.05, 0.4))
+            gateway.kill()
+            gateway.start()
 
     def _client(self, number: int) -> Any:
         return self.gateways[number % len(self.gateways)].client(max_pool_connections=1)
