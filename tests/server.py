@@ -136,7 +136,8 @@ class Server:
 
     def unfinished_files(self) -> list[Path]:
         """What lies in the store for uploads that are under way."""
-        return [file for file in (self.directory / ".strongroom" / "sessions").rglob("*") if file.is_file()]
+        place = ".strongroom.sys/tmp" if self.command == NAS else ".strongroom/sessions"
+        return [file for file in (self.directory / place).rglob("*") if file.is_file()]
 
     def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""

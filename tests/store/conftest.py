@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,13 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def run(kind: Kind, tmp_path: Path) -> Run:
+def directory(tmp_path: Path) -> Path:
+    """Where the store lies: below TEST_STORES, if that is set (a mount, say)."""
+    given = os.environ.get("TEST_STORES")
+    return Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+
+
+@pytest.fixture
+def run(kind: Kind, directory: Path) -> Run:
     """Runs a coroutine with a store of the kind."""
-    return lambda use: kind.run(tmp_path, use)
+    return lambda use: kind.run(directory, use)

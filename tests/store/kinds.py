@@ -45,7 +45,9 @@ class Kind:
 
 def _bare(directory: Path) -> Store:
     """A shared folder whose file system has neither attributes nor links."""
-    return NasStore(directory, traits=Traits(attributes=False, links=False, steady_times=False))
+    return NasStore(
+        directory, traits=Traits(attributes=False, links=False, inodes=False, steady_times=False, fine_times=False)
+    )
 
 
 class _Unmarked(LeftStore):

@@ -71,9 +71,9 @@ async def _all(store: Store, bucket: str, prefix: str, delimiter: str, after: st
     return found
 
 
-def test_listings_are_those_of_the_model(kind: Kind, tmp_path: Path) -> None:
+def test_listings_are_those_of_the_model(kind: Kind, directory: Path) -> None:
     loop = asyncio.new_event_loop()
-    store = kind.make(tmp_path)
+    store = kind.make(directory)
     loop.run_until_complete(store.start())
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -81,6 +81,8 @@ def test_listings_are_those_of_the_model(kind: Kind, tmp_path: Path) -> None:
     @example(["a/", "a/b"], [], "", "/", "", 10)
     @example(["a/", "a/b"], [], "a/", "/", "", 1)
     @example(["a/b/a", "a/b/b", "b"], [], "", "/", "a/", 1)
+    @example(["a/a"], [], "", "/", "a/a", 1)
+    @example(["a/b/a", "a/b/c"], [], "", "/", "a/b/b", 1)
     @example(["a/b/a", "a/b/b", "b"], ["a/b/a", "a/b/b"], "", "/", "", 1)
     @given(
         st.lists(_KEY, max_size=12), st.lists(_KEY, max_size=4), _ANY, st.sampled_from(["", "/", "-", "b", "/a"]),

@@ -130,9 +130,9 @@ def test_conditions_on_writes(run: Run) -> None:
     run(use)
 
 
-def test_of_many_writers_on_one_condition_one_wins_also_between_stores(kind: Kind, tmp_path: Path) -> None:
+def test_of_many_writers_on_one_condition_one_wins_also_between_stores(kind: Kind, directory: Path) -> None:
     async def use(store: Store) -> None:
-        other = kind.make(tmp_path)
+        other = kind.make(directory)
         await other.start()
         try:
             identity = None
@@ -148,7 +148,7 @@ def test_of_many_writers_on_one_condition_one_wins_also_between_stores(kind: Kin
         finally:
             await other.stop()
 
-    kind.run(tmp_path, use)
+    kind.run(directory, use)
 
 
 @BOTH
@@ -262,7 +262,7 @@ def test_what_is_in_no_bucket_is_said_to_be_so(run: Run) -> None:
 
 
 @BOTH
-def test_all_is_still_there_when_it_is_opened_anew(kind: Kind, tmp_path: Path, record: dict[str, bytes]) -> None:
+def test_all_is_still_there_when_it_is_opened_anew(kind: Kind, directory: Path, record: dict[str, bytes]) -> None:
     content = os.urandom(500_000)
 
     async def write(store: Store) -> None:
@@ -270,7 +270,7 @@ def test_all_is_still_there_when_it_is_opened_anew(kind: Kind, tmp_path: Path, r
         await store.set_bucket("bucket", "s", b"1")
 
     async def read() -> None:
-        store = kind.make(tmp_path)
+        store = kind.make(directory)
         await store.start()
         reader = await store.open("bucket", "a/k")
         assert (reader.stored.record, await reader.annex(), await content_of(reader)) == (record, b"annex", content)
@@ -278,5 +278,5 @@ def test_all_is_still_there_when_it_is_opened_anew(kind: Kind, tmp_path: Path, r
         assert (await store.bucket("bucket")).settings == {"s": b"1"}
         await store.stop()
 
-    kind.run(tmp_path, write)
+    kind.run(directory, write)
     asyncio.run(read())

@@ -380,7 +380,7 @@ def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
     try:
         header = header_of(stored.record)
         if header is None:
-            read_plain(stored.record)
+            _plain_metadata(stored)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
     return header.kind if header else Kind.PLAIN

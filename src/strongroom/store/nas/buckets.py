@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, NameRefused, NoSuchBucket
 from strongroom.store.nas.beside import write_whole
-from strongroom.store.nas.folder import FILE, Folder, remove_tree, sync
+from strongroom.store.nas.folder import FILE, Folder, names_in, remove_tree, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record, encode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.objects import remove_empty
@@ -41,8 +41,7 @@ class Buckets:
 
     def all(self) -> list[Bucket]:
         """All buckets, by name."""
-        with os.scandir(self._folder.root) as entries:
-            names = [entry.name for entry in entries if is_bucket_name(entry.name)]
+        names = [name for name in names_in(self._folder.root) if is_bucket_name(name)]
         found = []
         for name in sorted(names):
             with suppress(NoSuchBucket):  # a file, a link, or gone by now

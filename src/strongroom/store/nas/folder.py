@@ -12,15 +12,20 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from strongroom.store.base import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, StoreFull
 from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FLOCK = struct.Struct("@hhqqi4x")
@@ -30,6 +35,22 @@ _AGAIN = 64
 
 AREAS = ("tmp", "uploads", "buckets", "beside")
 """The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
+
+
+def retried(step: Callable[P, T]) -> Callable[P, T]:
+    """A step that is done anew where a network file system says that a folder on its way was replaced (ESTALE)."""
+
+    @wraps(step)
+    def tried(*args: P.args, **named: P.kwargs) -> T:
+        for _ in range(_AGAIN):
+            try:
+                return step(*args, **named)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+        return step(*args, **named)
+
+    return tried
 
 
 class Folder:
@@ -162,6 +183,7 @@ class Folder:
             return made
         raise StoreError(f"the folders of {place.name!r} come and go too often")
 
+    @retried
     def prune(self, place: Place) -> None:
         """Remove the folders above a place that are empty now, from the lowest up. One that others fill stays."""
         for length in range(len(place.folders), 0, -1):
@@ -276,6 +298,16 @@ def _made(above: int, name: str) -> int:
         os.mkdir(name, 0o700, dir_fd=above)
         sync(above)
     return os.open(name, FOLDER, dir_fd=above)
+
+
+def names_in(descriptor: int) -> list[str]:
+    """The names in an open folder that is shared by threads: each reading of it needs an opening of its own."""
+    fresh = os.open(".", FOLDER, dir_fd=descriptor)
+    try:
+        with os.scandir(fresh) as entries:
+            return [entry.name for entry in entries]
+    finally:
+        os.close(fresh)
 
 
 def remove_tree(above: int, name: str | bytes) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored, Upload, UploadPage
-from strongroom.store.nas.folder import Folder
+from strongroom.store.nas.folder import Folder, retried
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Objects
 from strongroom.store.nas.threads import in_thread
@@ -48,6 +48,7 @@ class Listings:
         stored = [one for some in await asyncio.gather(*read) for one in some]
         return Page(stored, names.prefixes, names.next)
 
+    @retried
     def _names(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Names:
         with (
             self._folder.bucket(bucket) as descriptor,
@@ -55,6 +56,7 @@ class Listings:
         ):
             return collect(walk, after.encode(), limit)
 
+    @retried
     def _describe(self, bucket: str, keys: Sequence[str]) -> list[Stored]:
         """What is known of objects that lie near each other; those that went meanwhile are passed over."""
         found: list[Stored] = []

@@ -27,7 +27,7 @@ from strongroom.store.base import (
 )
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
-from strongroom.store.nas.folder import FILE, FOLDER, Folder, raise_for_taken, refusal, status, sync
+from strongroom.store.nas.folder import FILE, FOLDER, Folder, raise_for_taken, refusal, retried, status, sync
 from strongroom.store.nas.layout import (
     IDENTITY,
     MARK,
@@ -45,6 +45,7 @@ from strongroom.store.nas.probe import Traits
 
 _END = 4096  # bytes that are read at the end of a file: mostly all of a record
 _AGAIN = 64
+_COARSE_NS = 2_000_000_000  # FAT keeps even seconds
 _MAX_DEPTH = 600  # of folders: more than a key has room for
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENAMETOOLONG)
 
@@ -86,6 +87,7 @@ class Objects:
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
+    @retried
     def open(self, bucket: str, key: str, small: int = 0) -> tuple[int, Found]:
         """Open an object: a descriptor, and what it holds, whole where it has up to ``small`` bytes.
 
@@ -158,15 +160,18 @@ class Objects:
 
         Raises NoSuchBucket, NameRefused, ConditionFailed, StoreFull.
         """
+        alone = not new.encrypted and not self._traits.fine_times  # for _settle
         try:
-            stored = self._finish(draft, new, segments, 0)
+            stored = None if alone else self._finish(draft, new, segments, 0)
             with self._folder.locked(new.place.name):
+                stored = stored or self._finish(draft, new, segments, 0)
                 self._place(draft, new.place, new.when)
                 self._left.forget(new.place)
             return stored
         finally:
             draft.drop()
 
+    @retried
     def check(self, place: Place, when: Condition) -> None:
         """See whether a condition holds now: :meth:`put` decides anew. Raises as it does."""
         with self._folder.walked(place.bucket, place.folders) as above:
@@ -183,8 +188,7 @@ class Objects:
             modified = modified or time.time_ns()
             draft.append(encode_trailer(identity, modified, segments, new.record, new.annex))
         else:
-            if not self._traits.steady_times:
-                sync(draft.descriptor)
+            self._settle(draft, new.place)
             try:
                 self._beside.keep(draft.descriptor, new.place, identity, new.record, new.annex)
             except OSError as error:
@@ -192,6 +196,22 @@ class Objects:
             modified = os.fstat(draft.descriptor).st_mtime_ns
         draft.finish(self._folder.file_mode)
         return Stored(new.place.key, size, modified, new.record, identity.hex())
+
+    def _settle(self, draft: Draft, place: Place) -> None:
+        """See that the file's time is what it stays, since what lies beside it is bound to it.
+
+        Where times are coarse, it is set to one that no file has which others write from now on, nor the one that is
+        there now, so that the two differ even if they are of one length. The lock of the name is held then.
+        """
+        if not self._traits.steady_times:
+            sync(draft.descriptor)
+        if not self._traits.fine_times:
+            past = self._folder.now() // _COARSE_NS * _COARSE_NS - _COARSE_NS
+            with self._folder.walked(place.bucket, place.folders) as above:
+                old = status(above, place.leaf) if above is not None else None
+            if old is not None and old.st_mtime_ns == past:
+                past -= _COARSE_NS
+            os.utime(draft.descriptor, ns=(past, past))
 
     def _place(self, draft: Draft, place: Place, when: Condition) -> None:
         """Give a finished draft its name. The lock of the name is held."""
@@ -204,11 +224,11 @@ class Objects:
                     else:
                         draft.rename(above, place.leaf)
                     sync(above)
-            except FileNotFoundError:
-                continue  # the folder was removed meanwhile, being empty
             except FileExistsError:
                 raise ConditionFailed(place.name) from None
             except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ESTALE):
+                    continue  # the folder was removed meanwhile, being empty
                 raise refusal(error, place.key) from error
             if old is not None and not self._traits.attributes:
                 self._beside.forget(place, old)
@@ -296,6 +316,7 @@ class Objects:
         self._folder.prune(place)
         return True
 
+    @retried
     def _remove(self, place: Place, when: Condition) -> os.stat_result | None:
         with self._folder.walked(place.bucket, place.folders) as above:
             found = status(above, place.leaf) if above is not None else None

@@ -18,6 +18,7 @@ from strongroom.store.nas.folder import FOLDER, Folder, remove_tree
 
 _ATTRIBUTE = "user.strongroom.probe"
 _WORD = "Probe"
+_TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
@@ -28,6 +29,7 @@ class Traits:
 
     ``attributes``: extended attributes. ``links``: hard links. ``inodes``: inode numbers stay with their files.
     ``steady_times``: the time of a file is final when a write to it returns, not only when it is synced.
+    ``fine_times``: they are kept finer than to the second.
     ``case_insensitive``, ``normalising``: it takes names for one that differ in case, or in the Unicode form.
     """
 
@@ -35,6 +37,7 @@ class Traits:
     links: bool = True
     inodes: bool = True
     steady_times: bool = True
+    fine_times: bool = True
     case_insensitive: bool = False
     normalising: bool = False
 
@@ -49,6 +52,11 @@ class Traits:
             said.append("The file system normalises Unicode: objects whose names differ in its forms only are one.")
         if not self.attributes:
             said.append("The file system has no extended attributes: metadata of plain objects lie in sidecar files.")
+        if not self.fine_times:
+            said.append(
+                "The file system keeps times to the second: a file that others replace twice in one second, by one of"
+                " the same length, keeps its ETag."
+            )
         return said
 
 
@@ -64,6 +72,7 @@ def probe(folder: Folder) -> Traits:
                 links=_has_links(here),
                 inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
                 steady_times=kind in _LOCAL,
+                fine_times=_has_fine_times(here),
                 case_insensitive=_are_one(here, _WORD, _WORD.swapcase()),
                 normalising=_are_one(here, _ACCENTED, unicodedata.normalize("NFD", _ACCENTED)),
             )
@@ -93,6 +102,15 @@ def _has_attributes(here: int) -> bool:
         return os.getxattr(descriptor, _ATTRIBUTE) == b"x"
     except OSError:
         return False
+    finally:
+        os.close(descriptor)
+
+
+def _has_fine_times(here: int) -> bool:
+    descriptor = _make(here, "times")
+    try:
+        os.utime(descriptor, ns=(_TIME, _TIME))
+        return abs(os.fstat(descriptor).st_mtime_ns - _TIME) < 1_000_000
     finally:
         os.close(descriptor)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from strongroom.store.base import StoreError
 from strongroom.store.nas.beside import BesideStore
-from strongroom.store.nas.folder import Folder, open_below, remove_tree, status
+from strongroom.store.nas.folder import Folder, names_in, open_below, remove_tree, status
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.uploads import Uploads
@@ -52,7 +52,7 @@ class Sweep:
 
     def _drafts(self, since: int) -> int:
         area, gone = self._folder.area("tmp"), 0
-        for name in _names(area):
+        for name in names_in(area):
             found = status(area, os.fsencode(name))
             if found is None or found.st_mtime_ns >= since:
                 continue
@@ -66,12 +66,12 @@ class Sweep:
 
     def _idle_uploads(self, since: int) -> int:
         gone, area = 0, self._folder.area("uploads")
-        for bucket in _names(area):
+        for bucket in names_in(area):
             descriptor = open_below(area, os.fsencode(bucket))
             if descriptor is None:
                 continue
             try:
-                uploads = _names(descriptor)
+                uploads = names_in(descriptor)
             finally:
                 os.close(descriptor)
             gone += sum(self._uploads.end_if_idle(bucket, upload, since) for upload in uploads)
@@ -84,7 +84,7 @@ class Sweep:
         if descriptor is None:
             return
         try:
-            for name in _names(descriptor):
+            for name in names_in(descriptor):
                 found = status(descriptor, os.fsencode(name))
                 if found is None or found.st_mtime_ns >= now - self._age:
                     continue  # its file may not have been placed yet
@@ -105,8 +105,3 @@ class Sweep:
                 return self._beside.is_void(beside, None if above is None else status(above, place.leaf))
         except StoreError:
             return True
-
-
-def _names(descriptor: int) -> list[str]:
-    with os.scandir(descriptor) as entries:
-        return [entry.name for entry in entries]

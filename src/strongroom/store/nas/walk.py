@@ -128,7 +128,7 @@ class Walk:
                 continue
             name = frame.names[frame.at]
             frame.at += 1
-            found = self._enter(frame, name) if name.endswith(b"/") else self._file(frame, name)
+            found = self._enter(frame, name, least) if name.endswith(b"/") else self._file(frame, name)
             if found is not None:
                 return found
         return None
@@ -144,14 +144,14 @@ class Walk:
         rolled = self.rolled(key)
         return (key, False) if rolled is None else (rolled, True)
 
-    def _enter(self, frame: _Frame, name: bytes) -> tuple[bytes, bool] | None:
-        """Go into a folder; or say its common prefix, where it is rolled up and not empty."""
+    def _enter(self, frame: _Frame, name: bytes, least: bytes) -> tuple[bytes, bool] | None:
+        """Go into a folder; or say its common prefix, where it is rolled up and any key in it will do."""
         folder = frame.prefix + name
         below = open_below(frame.descriptor, name[:-1]) if len(folder) <= MAX_KEY else None
         if below is None:
             return None
         rolled = self.rolled(folder) if folder.startswith(self._prefix) else None
-        if rolled is None:
+        if rolled is None or least > folder:
             self._frames.append(_Frame(folder, below, self._entries.of(below), 0))
             return None
         try:
