@@ -28,6 +28,7 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._hold_next = 0
+        self.stuck = threading.Event()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -58,7 +59,7 @@ class Proxy:
         self._flowing.clear()
 
     def hold_one_request(self) -> None:
-        """The connection that brings the next request is stuck for ever; the others are not."""
+        """The connection that brings the next request is stuck for ever, ``stuck`` is set; the others go on."""
         with self._lock:
             self._hold_next += 1
 
@@ -108,5 +109,6 @@ class Proxy:
             self.requests.update(path.decode() for _, path in found)
             if found and self._hold_next:
                 self._hold_next -= 1
+                self.stuck.set()
                 return True
         return False

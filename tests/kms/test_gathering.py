@@ -17,10 +17,12 @@ class Asked:
         self.calls: list[int] = []
         self.stuck = 0
         self.fails = False
+        self.called = asyncio.Event()
         self.gatherer: Gatherer[int, int] = Gatherer(self.send, lambda error: type(error)(str(error)), most=100)
 
     async def send(self, questions: Sequence[int]) -> Sequence[int]:
         self.calls.append(len(questions))
+        self.called.set()
         if self.stuck:
             self.stuck -= 1
             await asyncio.Event().wait()
@@ -64,8 +66,7 @@ def test_a_stuck_call_holds_up_only_those_that_went_out_with_it() -> None:
         asked = Asked()
         asked.stuck = 1
         stuck = asyncio.create_task(asked.ask(0))
-        while not asked.calls:
-            await asyncio.sleep(0)
+        await asked.called.wait()
         async with asyncio.timeout(30):
             for number in range(1, 50):
                 assert await asked.ask(number) == (number,)
