@@ -122,6 +122,10 @@ class Server:
         peaks = (re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.worker_pids())
         return max(int(peak[1]) * 1024 for peak in peaks if peak)
 
+    def unfinished_files(self) -> list[Path]:
+        """What lies in the store for uploads that are under way."""
+        return [file for file in (self.directory / ".strongroom" / "sessions").rglob("*") if file.is_file()]
+
     def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""
         settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, "read_timeout": 120, **options}

@@ -141,8 +141,11 @@ def _token(name: str) -> str:
 
 def _read_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode("ascii")).decode()
+        name = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
+        name = ""
+    if not name:
         raise S3Error(
             "InvalidArgument", "The continuation token provided is incorrect", ArgumentName="continuation-token"
-        ) from None
+        )
+    return name

@@ -1,0 +1,136 @@
+"""Buckets, and the settings that clients ask for in passing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from strongroom.s3.operations import UNSET
+from tests.http.raw import error_of, request
+from tests.server import Server
+
+
+def test_a_bucket_is_made_shown_and_removed(server: Server, bucket_name: str) -> None:
+    client = server.client()
+    assert client.create_bucket(Bucket=bucket_name)["Location"] == f"/{bucket_name}"
+    assert bucket_name in [item["Name"] for item in client.list_buckets()["Buckets"]]
+    assert client.head_bucket(Bucket=bucket_name)["BucketRegion"] == "us-east-1"
+    assert client.get_bucket_location(Bucket=bucket_name)["LocationConstraint"] is None
+    client.delete_bucket(Bucket=bucket_name)
+    assert error_of(client.head_bucket, Bucket=bucket_name) == ("404", 404)
+    assert error_of(client.delete_bucket, Bucket=bucket_name) == ("NoSuchBucket", 404)
+
+
+def test_a_bucket_is_made_once(server: Server, bucket: str) -> None:
+    assert error_of(server.client().create_bucket, Bucket=bucket) == ("BucketAlreadyOwnedByYou", 409)
+
+
+def test_a_bucket_of_another_region_is_refused(server: Server, bucket_name: str) -> None:
+    wrong = {"LocationConstraint": "eu-west-1"}
+    got = error_of(server.client().create_bucket, Bucket=bucket_name, CreateBucketConfiguration=wrong)
+    assert got == ("InvalidLocationConstraint", 400)
+
+
+def test_a_bucket_that_holds_objects_stays(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="o", Body=b"x")
+    assert error_of(client.delete_bucket, Bucket=bucket) == ("BucketNotEmpty", 409)
+    client.delete_object(Bucket=bucket, Key="o")
+    upload = client.create_multipart_upload(Bucket=bucket, Key="o")["UploadId"]
+    client.delete_bucket(Bucket=bucket)
+    client.create_bucket(Bucket=bucket)
+    assert error_of(client.list_parts, Bucket=bucket, Key="o", UploadId=upload) == ("NoSuchUpload", 404)
+
+
+def test_buckets_are_listed_in_pages(server: Server, bucket_name: str) -> None:
+    client = server.client()
+    names = [f"{bucket_name}-{letter}" for letter in "abc"]
+    for name in names:
+        client.create_bucket(Bucket=name)
+    first = client.list_buckets(Prefix=bucket_name, MaxBuckets=2)
+    rest = client.list_buckets(Prefix=bucket_name, ContinuationToken=first["ContinuationToken"])
+    assert [item["Name"] for item in first["Buckets"] + rest["Buckets"]] == names
+    assert "ContinuationToken" not in rest
+
+
+PATHS = {
+    "GetBucketAccelerateConfiguration": "accelerate", "GetBucketAcl": "acl", "GetBucketCors": "cors",
+    "GetBucketLifecycleConfiguration": "lifecycle", "GetBucketLogging": "logging",
+    "GetBucketNotificationConfiguration": "notification", "GetBucketOwnershipControls": "ownershipControls",
+    "GetBucketPolicy": "policy", "GetBucketPolicyStatus": "policyStatus", "GetBucketReplication": "replication",
+    "GetBucketRequestPayment": "requestPayment", "GetBucketTagging": "tagging", "GetBucketVersioning": "versioning",
+    "GetBucketWebsite": "website", "GetObjectLockConfiguration": "object-lock",
+    "GetPublicAccessBlock": "publicAccessBlock", "GetObjectAcl": "/o?acl", "GetObjectLegalHold": "/o?legal-hold",
+    "GetObjectRetention": "/o?retention",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", sorted(UNSET))
+def test_a_setting_that_was_never_made_is_answered_as_aws_does(server: Server, bucket: str, operation: str) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"x")
+    path = PATHS[operation] if PATHS[operation].startswith("/") else f"?{PATHS[operation]}"
+    answer = request(server, "GET", f"/{bucket}{path}")
+    says = UNSET[operation]
+    if says[0].isupper() and says != "BucketOwner":
+        assert (answer.status, answer.code) == (404, says)
+    else:
+        assert answer.status == 200 and answer.body.startswith(b"<?xml")
+    missing = request(server, "GET", f"/no-such-bucket{path}")
+    assert (missing.status, missing.code) == (404, "NoSuchBucket")
+
+
+def test_sdks_understand_those_answers(server: Server, bucket: str) -> None:
+    client = server.client()
+    assert "Status" not in client.get_bucket_versioning(Bucket=bucket)
+    assert client.get_bucket_acl(Bucket=bucket)["Grants"][0]["Permission"] == "FULL_CONTROL"
+    assert client.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    assert error_of(client.get_bucket_policy, Bucket=bucket) == ("NoSuchBucketPolicy", 404)
+
+
+def test_tags_of_an_object(server: Server, bucket: str) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**o, Body=b"x", Tagging="colour=dark%20blue&empty=")
+    wanted: Any = [{"Key": "colour", "Value": "dark blue"}, {"Key": "empty", "Value": ""}]
+    assert client.get_object_tagging(**o)["TagSet"] == wanted
+    assert client.get_object(**o)["TagCount"] == 2
+    etag = client.head_object(**o)["ETag"]
+    tags = [{"Key": "größe", "Value": "ü/+=:@"}]
+    client.put_object_tagging(**o, Tagging={"TagSet": tags})
+    assert client.get_object_tagging(**o)["TagSet"] == tags
+    assert client.head_object(**o)["ETag"] == etag
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/o")
+    assert client.get_object_tagging(Bucket=bucket, Key="copy")["TagSet"] == tags
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/o", TaggingDirective="REPLACE", Tagging="new=1")
+    assert client.get_object_tagging(Bucket=bucket, Key="copy")["TagSet"] == [{"Key": "new", "Value": "1"}]
+    client.delete_object_tagging(**o)
+    assert client.get_object_tagging(**o)["TagSet"] == []
+    assert "TagCount" not in client.get_object(**o)
+    assert client.get_object(**o)["Body"].read() == b"x"
+
+
+def test_tags_that_are_none_are_refused(server: Server, bucket: str) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    assert error_of(client.get_object_tagging, **o) == ("NoSuchKey", 404)
+    assert error_of(client.put_object_tagging, **o, Tagging={"TagSet": []}) == ("NoSuchKey", 404)
+    client.put_object(**o, Body=b"x", Tagging="kept=1")
+    for tags, code in [
+        ([{"Key": "a", "Value": ""}] * 2, "InvalidTag"),
+        ([{"Key": "x" * 129, "Value": ""}], "InvalidTag"),
+        ([{"Key": "aws:a", "Value": ""}], "InvalidTag"),
+        ([{"Key": "a", "Value": "<>"}], "InvalidTag"),
+        ([{"Key": str(number), "Value": ""} for number in range(11)], "BadRequest"),
+    ]:
+        assert error_of(client.put_object_tagging, **o, Tagging={"TagSet": tags})[0] == code
+    assert client.get_object_tagging(**o)["TagSet"] == [{"Key": "kept", "Value": "1"}]
+
+
+def test_tags_of_multipart_and_sse_c_objects(server: Server, bucket: str) -> None:
+    client, sse_c = server.client(), {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
+    client.put_object(Bucket=bucket, Key="c", Body=b"x", Tagging="a=1", **sse_c)
+    upload = client.create_multipart_upload(Bucket=bucket, Key="m", Tagging="b=2")["UploadId"]
+    part = client.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload=parts)
+    assert client.get_object_tagging(Bucket=bucket, Key="c")["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert client.get_object_tagging(Bucket=bucket, Key="m")["TagSet"] == [{"Key": "b", "Value": "2"}]
