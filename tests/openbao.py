@@ -92,7 +92,7 @@ class OpenBao:
         if self.client_ca is not None:
             tcp |= {"tls_require_and_verify_client_cert": True, "tls_client_ca_file": str(self.client_ca)}
         return {
-            "storage": {"raft": {"path": str(self.home / "raft"), "node_id": "one"}},
+            "storage": {"raft": {"path": str(self.home / "raft"), "node_id": "one", "performance_multiplier": 1}},
             "listener": {"tcp": tcp},
             "api_addr": self.endpoint,
             "cluster_addr": f"https://127.0.0.1:{free_port()}",

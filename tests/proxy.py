@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,15 +17,18 @@ _REQUEST = re.compile(rb"(?:^|\n)(GET|POST|PUT|DELETE|LIST) /v1/([^ ?\r\n]+)[^\r
 class Proxy:
     """Passes bytes between its ``port`` and a port behind it; a context manager.
 
-    ``requests`` counts what was asked over plain HTTP, by path without ``/v1/``.
+    ``requests`` counts what was asked over plain HTTP, by path without ``/v1/``. ``rewrite`` may change what is asked,
+    but not its length.
     """
 
-    def __init__(self, behind: int) -> None:
+    def __init__(self, behind: int, rewrite: Callable[[bytes], bytes] = bytes) -> None:
         self.behind = behind
+        self._rewrite = rewrite
         self.requests: Counter[str] = Counter()
         self._flowing = threading.Event()
         self._flowing.set()
         self._hold_next = 0
+        self.stuck = threading.Event()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -55,7 +59,7 @@ class Proxy:
         self._flowing.clear()
 
     def hold_one_request(self) -> None:
-        """The connection that brings the next request is stuck for ever; the others are not."""
+        """The connection that brings the next request is stuck for ever, ``stuck`` is set; the others go on."""
         with self._lock:
             self._hold_next += 1
 
@@ -85,8 +89,10 @@ class Proxy:
     def _pass(self, source: socket.socket, sink: socket.socket, asking: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(256 * 1024):
-                if asking and self._count(data):
-                    threading.Event().wait()  # stuck; the thread ends with the process
+                if asking:
+                    if self._count(data):
+                        threading.Event().wait()  # stuck; the thread ends with the process
+                    data = self._rewrite(data)
                 self._flowing.wait()
                 sink.sendall(data)
         for opened in (source, sink):
@@ -103,5 +109,6 @@ class Proxy:
             self.requests.update(path.decode() for _, path in found)
             if found and self._hold_next:
                 self._hold_next -= 1
+                self.stuck.set()
                 return True
         return False

@@ -244,7 +244,7 @@ def test_without_credentials_there_is_no_server() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["MINIO_SSE_VAULT_ENDPOINT", "MINIO_SSE_VAULT_KEY_NAME", "MINIO_GATEWAY_SSE", "MINIO_KMS_KES_ENDPOINT"],
+    ["MINIO_SSE_VAULT_TOKEN", "MINIO_GATEWAY_SSE", "MINIO_KMS_KES_ENDPOINT"],
 )
 def test_encryption_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
     assert refused({name: "x"}) == f"{name}: this release does not serve it; unset it"
@@ -302,6 +302,9 @@ def test_no_secret_has_a_flag_for_its_value() -> None:
         "--root-password-file",
         "--sse-master-key-file",
         "--kms-secret-key-file",
+        "--read-keys-file",
+        "--sse-vault-approle-id-file",
+        "--sse-vault-approle-secret-file",
     }
     assert "MINIO_SSE_MASTER_KEY" in secret_variables()
     assert "MINIO_SSE_MASTER_KEY_FILE" not in secret_variables()

@@ -49,7 +49,7 @@ class Gatherer(Generic[Q, A]):
         self,
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
         anew: Callable[[Exception], Exception],
-        most: int = 1024,
+        most: int = 128,
         calls: int = 8,
     ) -> None:
         self._send = send
@@ -61,6 +61,7 @@ class Gatherer(Generic[Q, A]):
         self._expected = 1
         self._usual = _USUAL_AT_FIRST
         self._woken: asyncio.Handle | None = None
+        self._stopped = False
 
     async def ask(self, questions: Sequence[Q]) -> Sequence[A]:
         """The answers to these questions, in order. Raises what ``send`` raises."""
@@ -70,13 +71,16 @@ class Gatherer(Generic[Q, A]):
             return [answer for part in answers for answer in part]
         loop = asyncio.get_running_loop()
         asked: _Asked[Q, A] = _Asked(questions, loop.create_future(), loop.time())
+        if self._stopped:
+            raise asyncio.CancelledError
         self._waiting.append(asked)
         if len(self._waiting) == 1 or not self._better_wait():
             self._wake_in(0)
         return await asked.answers
 
     async def stop(self) -> None:
-        """Give up all that is asked."""
+        """Give up all that is asked; whoever asks later is given up at once."""
+        self._stopped = True
         if self._woken is not None:
             self._woken.cancel()
         for asked in self._waiting:
@@ -111,9 +115,19 @@ class Gatherer(Generic[Q, A]):
             self._launch()
 
     def _better_wait(self) -> bool:
+        if self._full():
+            return False
         if self._expected < _COMPANY:
             return bool(self._under_way)
         return len(self._waiting) < self._expected - self._expected // 8
+
+    def _full(self) -> bool:
+        room = self._most
+        for asked in self._waiting:  # each has a question at least: no more than `most` are looked at
+            room -= len(asked.questions)
+            if room <= 0:
+                return True
+        return False
 
     def _launch(self) -> None:
         batch: list[_Asked[Q, A]] = []
@@ -126,11 +140,10 @@ class Gatherer(Generic[Q, A]):
         if batch:
             task = asyncio.get_running_loop().create_task(self._call(batch))
             self._under_way.add(task)
-            task.add_done_callback(lambda done: self._returned(done, len(batch)))
+            task.add_done_callback(self._returned)
 
-    def _returned(self, task: asyncio.Task[None], count: int) -> None:
+    def _returned(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._expected = max(self._expected, count + len(self._waiting))
         if self._waiting:
             self._wake_in(0)
 
@@ -150,6 +163,7 @@ class Gatherer(Generic[Q, A]):
             return
         if not all(isinstance(answer, Exception) for answer in answers):
             self._usual += (loop.time() - begun - self._usual) / 8  # what failed does not say how long a call takes
+        self._expected = max(self._expected, len(batch) + len(self._waiting))
         start = 0
         for asked in batch:
             end = start + len(asked.questions)

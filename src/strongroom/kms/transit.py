@@ -78,8 +78,8 @@ class TransitKMS:
         self._version = version
         self._url = session.client.address.url
         self._timeout = session.client.address.timeout
-        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew)
-        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew)
+        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew, wire.MOST)
+        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew, wire.MOST)
         self._datakeys = asyncio.Semaphore(_DATAKEYS_AT_ONCE)
         self._ways: tuple[_Way, _Way] = (_Way(self._by_encrypt), _Way(self._by_datakey))
 

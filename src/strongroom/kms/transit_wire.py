@@ -23,6 +23,11 @@ from strongroom.kms.base import (
 from strongroom.kms.vault_client import Answer
 
 DATA_KEY = 32
+"""Bytes of a data key."""
+
+MOST = 128
+"""Data keys in one call. OpenBao takes a request with 1,000 strings; an item has up to 7, names included."""
+
 _MAX_CIPHERTEXT = 65_535
 _CIPHERTEXT = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
 _KEY_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
