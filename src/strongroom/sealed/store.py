@@ -39,7 +39,6 @@ from strongroom.sealed.record import (
     open_record,
     plain_record,
     read_parts,
-    read_plain,
     seal_parts,
     sealed_record,
 )
@@ -380,7 +379,7 @@ def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
     try:
         header = header_of(stored.record)
         if header is None:
-            _plain_metadata(stored)
+            plain_metadata(stored)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
     return header.kind if header else Kind.PLAIN

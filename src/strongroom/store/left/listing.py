@@ -71,7 +71,7 @@ class Merge:
 
     async def _names(self) -> AsyncIterator[tuple[str, Stored | None]]:
         """All names in order, each once."""
-        given = self._wanted.after
+        given, open_given = self._wanted.after, False
         source, after = self._wanted, self._wanted.after
         while self._position is not None or self._heap:
             if self._position is not None and (not self._heap or not await self._settled(self._heap[0].name.decode())):
@@ -82,7 +82,11 @@ class Merge:
                 continue
             entry = heapq.heappop(self._heap)
             name = entry.name.decode()
-            if name.encode() > given.encode() and not self._passed_over(name):
+            if self._is_open(entry):
+                if not open_given:
+                    open_given = True
+                    yield name, None
+            elif name.encode() > given.encode() and not self._passed_over(name):
                 given = name
                 yield name, entry.stored
 
@@ -90,6 +94,11 @@ class Merge:
     def _below(self) -> str:
         """The delimiter for the store below: any but "/" is for us, since it may stand in what is hidden."""
         return "/" if self._wanted.delimiter == "/" else ""
+
+    def _is_open(self, entry: _Entry) -> bool:
+        """Whether it is the common prefix that ``after`` lies under: it has names behind that, though it is none."""
+        name, after = entry.name.decode(), self._wanted.after
+        return entry.stored is None and name != after and self._rolled(after) == name
 
     def _passed_over(self, name: str) -> bool:
         """Whether a name lies under the common prefix that the listing goes on behind."""
@@ -151,12 +160,13 @@ class Merge:
         await asyncio.gather(*map(take, page.objects), *map(take_prefix, page.prefixes))
 
     async def _holds_more(self, prefix: str) -> bool:
-        """Whether a common prefix holds an object, beside the one of that name."""
-        after = ""
+        """Whether a common prefix holds an object behind ``after``, beside the one of its own name."""
+        after = self._wanted.after if self._wanted.after.startswith(prefix) else ""
         while True:
             page = await self._store.list(self._wanted.bucket, prefix, "", after, _FEW)
             for stored in page.objects:
-                if (left_object(stored.key) or "").startswith(prefix) or not is_hidden(stored.key):
+                name = stored.key if not is_hidden(stored.key) else left_object(stored.key) or ""
+                if name.startswith(prefix) and name.encode() > self._wanted.after.encode():
                     return True
             if page.next is None:
                 return False
@@ -168,5 +178,5 @@ class Merge:
             return
         if rolled is None:
             heapq.heappush(self._heap, _Entry(key.encode(), left, stored))
-        else:
+        elif key.encode() > self._wanted.after.encode():
             heapq.heappush(self._heap, _Entry(rolled.encode(), left, None))
