@@ -28,7 +28,7 @@ class Server:
     """A running ``strongroom server``; a context manager that ends it and sees that it ended well.
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
-    ``public.crt`` and ``private.key`` (TLS then).
+    ``public.crt`` and ``private.key`` (TLS then). With a ``backend`` (a URL) it is ``strongroom gateway s3``.
     """
 
     home: Path
@@ -37,6 +37,7 @@ class Server:
     certs: Path | None = None
     flags: tuple[str, ...] = ()
     port: int = 0
+    backend: str | None = None
     directory: Path = Path()
     process: subprocess.Popen[bytes] | None = None
 
@@ -81,12 +82,13 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        arguments = ["server", "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
+        command = ["gateway", "s3"] if self.backend else ["server"]
+        arguments = [*command, "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
         if self.certs:
             arguments += ["--certs-dir", str(self.certs)]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "strongroom", *arguments, str(self.directory)],
+                [sys.executable, "-m", "strongroom", *arguments, self.backend or str(self.directory)],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from strongroom.config import Settings
+from strongroom.config import LocalDirectory, Settings
 from strongroom.kms.base import KMSError
 from strongroom.kms.static import StaticKMS
 from strongroom.s3.app import S3App
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import StoreError
+from strongroom.sigv4 import SigningCredential
+from strongroom.store.base import Store, StoreError
 from strongroom.store.local import LocalStore
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
 _log = logging.getLogger("strongroom")
 
@@ -56,7 +58,7 @@ def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
     kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
     objects = SealedStore(
-        LocalStore(settings.target.path),
+        _store(settings),
         kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,
@@ -71,3 +73,13 @@ def build(settings: Settings) -> Application:
         idle_timeout=settings.idle_timeout,
     )
     return Application(objects, s3)
+
+
+def _store(settings: Settings) -> Store:
+    target = settings.target
+    if isinstance(target, LocalDirectory):
+        return LocalStore(target.path)
+    backend = settings.backend
+    own = SigningCredential(settings.access_key, settings.secret_key)
+    endpoint = parse_endpoint(target.url, backend.style)
+    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from strongroom import __version__
 from strongroom.cli.server import serve_target
-from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, Target
+from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 
@@ -48,7 +48,7 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
     """Run a command that serves; it ends with the command's exit code."""
     given: dict[str, str] = {}
     for setting in TABLE:
-        value = flags[_parameter(setting)]
+        value = flags.get(_parameter(setting))
         if value is not None:
             given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
     try:
@@ -98,15 +98,23 @@ _DEV = Annotated[
 ]
 
 
-def _serving(app: typer.Typer, function: Callable[..., None], **arguments: Any) -> None:
-    """Make a command that serves of a function: ``arguments``, ``--dev``, and the flags of all settings.
+def _argument(name: str, kind: Any) -> inspect.Parameter:
+    optional = type(None) in get_args(get_args(kind)[0])
+    default = None if optional else inspect.Parameter.empty
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _serving(
+    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], **arguments: Any
+) -> None:
+    """Make a command that serves of a function: ``arguments``, ``--dev``, and the flags of ``settings``.
 
     typer reads a signature; the function gets the one that the table gives.
     """
     parameters = [
-        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in arguments.items()),
+        *(_argument(name, kind) for name, kind in arguments.items()),
         inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV),
-        *map(_option, TABLE),
+        *map(_option, settings),
     ]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command()(function)
@@ -123,4 +131,23 @@ def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
 _DIRECTORY = Annotated[
     Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
-_serving(_app, server, directory=_DIRECTORY)
+_serving(_app, server, [setting for setting in TABLE if not setting.backend], directory=_DIRECTORY)
+
+_gateway = typer.Typer(help="Serve S3 from storage that others use too.", no_args_is_help=True, rich_markup_mode=None)
+_app.add_typer(_gateway, name="gateway")
+
+
+def s3(url: str | None, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from another S3, which gets ciphertext to keep. Keeps no state: any number can share a backend.
+
+    Every option of a setting can also be given by the variable named with it; an option stands above its variable.
+    Credentials for the backend are those that the AWS tools would use, else the gateway's own.
+    """
+    _serve(RemoteS3(url), dev, flags)
+
+
+_URL = Annotated[
+    str | None,
+    typer.Argument(metavar="[URL]", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
+]
+_serving(_gateway, s3, TABLE, url=_URL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,22 @@ from rich.console import Console
 
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
-from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, Target, from_process
+from strongroom.config import (
+    DEV_CREDENTIAL,
+    Backend,
+    LocalDirectory,
+    RemoteS3,
+    SettingError,
+    Settings,
+    Target,
+    from_process,
+)
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
+from strongroom.store.s3.endpoint import parse_endpoint
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -30,8 +41,12 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None
     if made:
-        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", target.path))
-    _make_directory(target.path)
+        data = target.path if isinstance(target, LocalDirectory) else None
+        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))
+    if isinstance(target, LocalDirectory):
+        _make_directory(target.path)
+    else:
+        _check_backend(target, settings.backend)
     return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
 
 
@@ -53,6 +68,18 @@ def _make_directory(directory: Path) -> None:
         raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
 
 
+def _check_backend(target: RemoteS3, backend: Backend) -> None:
+    try:
+        parse_endpoint(target.url)
+    except ValueError as error:
+        raise SettingError("URL", str(error), "https://s3.example.com:9000") from None
+    try:
+        ssl.create_default_context(cafile=str(backend.ca) if backend.ca else None)
+    except OSError as error:
+        name = "STRONGROOM_BACKEND_CA (--backend-ca)"
+        raise SettingError(name, f"{str(backend.ca)!r} holds no certificates: {error.strerror}") from None
+
+
 def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool) -> None:
     """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
     endpoints = _endpoints(places, secure)
@@ -60,7 +87,7 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
     lines = [
         ("Endpoint", "  ".join(endpoints)),
         ("Region", settings.region),
-        ("Data", str(settings.target.path)),
+        _where(settings),
         ("Master key", key.name if key else "none: SSE-S3 is not available"),
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),
@@ -73,6 +100,13 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
     if settings.dev:
         _announce_dev(console, settings, endpoints[0], made)
     console.file.flush()
+
+
+def _where(settings: Settings) -> tuple[str, str]:
+    target = settings.target
+    if isinstance(target, LocalDirectory):
+        return "Data", str(target.path)
+    return "Backend", target.url or f"AWS, {settings.backend.region}"
 
 
 def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:

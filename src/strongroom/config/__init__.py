@@ -6,15 +6,17 @@ it with what this process was given.
 
 from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, Target
+from strongroom.config.values import Address, Backend, LocalDirectory, LogFormat, MasterKey, RemoteS3, Settings, Target
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Backend",
     "LocalDirectory",
     "LogFormat",
     "MasterKey",
+    "RemoteS3",
     "Setting",
     "SettingError",
     "Settings",

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from strongroom.config import table
 from strongroom.config.table import Setting
-from strongroom.config.values import Address, MasterKey, Settings, Target
+from strongroom.config.values import Address, Backend, MasterKey, RemoteS3, Settings, Target
 from strongroom.secret import Secret
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ def load(
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
         home=home,
         dev=dev,
+        backend=_backend(given, target, master_key is not None or dev),
     )
 
 
@@ -188,6 +189,26 @@ def _master_key(given: _Given) -> MasterKey | None:
     if hexadecimal[1] != encoded[1]:
         raise SettingError(encoded[0], f"it is another master key than {hexadecimal[0]}; set one of them")
     return hexadecimal[1]
+
+
+def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
+    sse = given.named(table.GATEWAY_SSE)
+    if sse is not None:
+        name, kinds = sse
+        if not isinstance(target, RemoteS3):
+            raise SettingError(name, "only `strongroom gateway s3` serves it; unset it")
+        if not has_kms:
+            raise SettingError(name, "it is set, but there is no master key", table.SSE_MASTER_KEY.example)
+        if "c" in kinds and (target.url or "https:").lower().startswith("http:"):
+            raise SettingError(name, "c needs a backend with https: clients' keys do not go over plain HTTP")
+    ca = given.value(table.BACKEND_CA, None)
+    return Backend(
+        region=given.value(table.BACKEND_REGION, "us-east-1"),
+        style=given.value(table.BACKEND_STYLE, "auto"),
+        ca=ca.absolute() if ca else None,
+        timeout=given.value(table.BACKEND_TIMEOUT, 60),
+        sse=sse[1] if sse else frozenset(),
+    )
 
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:

@@ -72,6 +72,26 @@ class Damaged(StoreError):
     """What is on the medium is not what was written there; the message names the object."""
 
 
+class ObjectChanged(StoreError):
+    """The object was replaced or removed while it was being read; opening it anew gives the one that is there now."""
+
+
+class Unavailable(StoreError):
+    """The storage behind the store cannot be reached, hangs, or answers nonsense: worth trying again later."""
+
+
+class Refused(StoreError):
+    """The storage behind the store (another S3) answers with an error of its own: its ``status``, ``code`` and
+    ``message``.
+    """
+
+    def __init__(self, status: int, code: str, message: str, what: str) -> None:
+        super().__init__(f"{what}: the backend answered {status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What must hold of the name at the moment of the write.
@@ -218,7 +238,8 @@ class Reader(Protocol):
     def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stored bytes from ``start``, exactly ``length`` of them, in chunks of the store's choosing (up to 1 MiB).
 
-        Raises Damaged when the medium has fewer. The range lies within the object.
+        Raises Damaged when the medium has fewer, ObjectChanged where they cannot be had any more. The range lies
+        within the object.
         """
         ...
 
@@ -270,8 +291,11 @@ class Store(Protocol):
         """The object under this key. Raises NoSuchObject."""
         ...
 
-    async def open(self, bucket: str, key: str) -> Reader:
-        """Open the object under this key for reading. Raises NoSuchObject."""
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        """Open the object under this key for reading. ``whole``: all its bytes are wanted, which is a hint.
+
+        Raises NoSuchObject.
+        """
         ...
 
     async def copy(
