@@ -8,6 +8,7 @@ from strongroom.kms.base import (
     NoSuchKey,
     WrappedKeyInvalid,
 )
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import (
     CustomerKeyNeeded,
     CustomerKeyNotApplicable,
@@ -25,19 +26,24 @@ from strongroom.store.base import (
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
+    ObjectChanged,
     PartChanged,
+    Refused,
     StoreError,
     StoreFull,
+    Unavailable,
 )
 
 __all__ = [
     "BucketExists",
     "BucketNotEmpty",
+    "CheckDamaged",
     "ConditionFailed",
     "CustomerKeyNeeded",
     "CustomerKeyNotApplicable",
     "CustomerKeyWrong",
     "Damaged",
+    "ForeignKMS",
     "KMSDenied",
     "KMSError",
     "KMSUnavailable",
@@ -48,10 +54,13 @@ __all__ = [
     "NoSuchKey",
     "NoSuchObject",
     "NoSuchUpload",
+    "ObjectChanged",
     "PartChanged",
     "PreconditionFailed",
+    "Refused",
     "SealedError",
     "StoreError",
     "StoreFull",
+    "Unavailable",
     "WrappedKeyInvalid",
 ]
