@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -73,6 +75,28 @@ def send(server: Server, method: str, path: str, headers: Mapping[str, str] | No
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:
         connection.close()
+
+
+@contextmanager
+def begun(server: Server, method: str, path: str, length: int | None, *lines: str) -> Iterator[socket.socket]:
+    """A connection on which the head of a signed request was sent, whose body will have ``length`` bytes."""
+    headers = signed_headers(server, method, path, payload="UNSIGNED-PAYLOAD")
+    head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *lines]
+    head += [f"{name}: {value}" for name, value in headers.items()]
+    if length is not None:
+        head.append(f"Content-Length: {length}")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(30)
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        yield connection
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    pieces = []
+    while data := connection.recv(65536):
+        pieces.append(data)
+    return b"".join(pieces)
 
 
 def request(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.raw import error_of, request, send, signed_headers
+from tests.http.raw import all_of, begun, error_of, request, send, signed_headers
 from tests.server import Server
 
 DELETE = '<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Object><Key>o</Key></Object></Delete>'
@@ -33,14 +33,10 @@ def kept(server: Server, bucket: str) -> Any:
 
 
 def test_a_body_that_ends_early_is_refused(server: Server, kept: str) -> None:
-    headers = signed_headers(server, "PUT", f"/{kept}/o", payload="UNSIGNED-PAYLOAD")
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        lines = [f"PUT /{kept}/o HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Content-Length: 1000"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + b"x" * 500)
+    with begun(server, "PUT", f"/{kept}/o", 1000) as connection:
+        connection.sendall(b"x" * 500)
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(30)
-        answer = connection.recv(65536)
+        answer = all_of(connection)
     assert not answer or answer.startswith(b"HTTP/1.1 400")
 
 
@@ -58,14 +54,9 @@ def test_an_md5_that_is_none_is_refused(server: Server, kept: str, value: str) -
 
 
 def test_a_put_without_length_is_refused(server: Server, kept: str) -> None:
-    headers = signed_headers(server, "PUT", f"/{kept}/o", payload="UNSIGNED-PAYLOAD")
-    headers["Transfer-Encoding"] = "chunked"
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        lines = [f"PUT /{kept}/o HTTP/1.1", f"Host: 127.0.0.1:{server.port}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + b"1\r\nx\r\n0\r\n\r\n")
-        connection.settimeout(30)
-        answer = connection.recv(65536)
+    with begun(server, "PUT", f"/{kept}/o", None, "Transfer-Encoding: chunked") as connection:
+        connection.sendall(b"1\r\nx\r\n0\r\n\r\n")
+        answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 411") and b"MissingContentLength" in answer
 
 
@@ -251,22 +242,14 @@ def test_an_upload_that_was_never_begun_takes_no_parts(server: Server, kept: str
 
 
 def test_answers_come_at_once_although_the_body_was_not_read(server: Server, kept: str) -> None:
-    headers = signed_headers(server, "PUT", "/no-such-bucket/o", payload="UNSIGNED-PAYLOAD")
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        lines = ["PUT /no-such-bucket/o HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Content-Length: 1000000000"]
-        lines += [*(f"{name}: {value}" for name, value in headers.items()), "Expect: 100-continue"]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        connection.settimeout(30)
-        answer = connection.recv(65536)
+    with begun(server, "PUT", "/no-such-bucket/o", 1_000_000_000, "Expect: 100-continue") as connection:
+        answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 404") and b"NoSuchBucket" in answer
 
 
 def test_an_upload_that_is_given_up_leaves_nothing(server: Server, kept: str) -> None:
-    headers = signed_headers(server, "PUT", f"/{kept}/big", payload="UNSIGNED-PAYLOAD")
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        lines = [f"PUT /{kept}/big HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Content-Length: 10000000"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + b"x" * 5_000_000)
+    with begun(server, "PUT", f"/{kept}/big", 10_000_000) as connection:
+        connection.sendall(b"x" * 5_000_000)
     deadline = time.monotonic() + 30
     while (left := server.unfinished_files()) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.keys import RecordKey
-from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, decode_parts, encode_parts
 
 Record = Mapping[str, bytes]
@@ -22,6 +22,7 @@ SEALED = ":sealed"
 TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
 
+_PLAIN = (ETAG, UPLOAD, CHECKSUM)
 _METADATA = b"metadata"
 _PARTS = b"parts"
 
@@ -66,6 +67,9 @@ def read_plain(record: Record) -> Metadata:
         for name, value in record.items()
         if not name.startswith(TAGS) and name != MULTIPART
     }
+    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one.
+    if ETAG not in flat or not all(name in _PLAIN or not name.startswith(":") for name in flat):
+        raise EnvelopeInvalid("the record is damaged")
     try:
         return metadata_codec.from_flat(flat)
     except (ValueError, TypeError) as error:

@@ -314,8 +314,8 @@ class SealedStore:
         self, bucket: str, stored: Stored, customer_key: Secret | None
     ) -> tuple[ObjectInfo, tuple[Header, ObjectKey] | None]:
         name = object_name(bucket, stored.key)
-        tags = tag_count(stored.record)
         try:
+            tags = tag_count(stored.record)
             header = header_of(stored.record)
             if header is None:
                 if customer_key is not None:
@@ -409,8 +409,7 @@ class SealedStore:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
         while True:
             stored = await self.store.head(bucket, key)
-            header = header_of(stored.record)
-            kind = header.kind if header else Kind.PLAIN
+            kind = _kind_of(bucket, stored)
             sealed = await self.seal_tags(bucket, key, kind, tags, count)
             record = {**without_tags(stored.record), **sealed}
             try:
@@ -418,6 +417,16 @@ class SealedStore:
             except ConditionFailed:
                 continue  # the object was written meanwhile: these tags are for what is there now
             return
+
+
+def _kind_of(bucket: str, stored: Stored) -> Kind:
+    try:
+        header = header_of(stored.record)
+        if header is None:
+            read_plain(stored.record)
+    except EnvelopeInvalid as error:
+        raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
+    return header.kind if header else Kind.PLAIN
 
 
 def _default_of(bucket: Bucket) -> Kind | None:

@@ -61,5 +61,8 @@ def without_tags(record: Record) -> dict[str, bytes]:
 
 
 def tag_count(record: Record) -> int:
-    """How many tags a record keeps."""
-    return int(record.get(TAGS_COUNT, b"0"))
+    """How many tags a record keeps. Raises EnvelopeInvalid."""
+    count = record.get(TAGS_COUNT, b"0")
+    if not count.isdigit() or len(count) > 2:
+        raise EnvelopeInvalid("the number of tags is damaged")
+    return int(count)

@@ -28,6 +28,12 @@ Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
 
 
+DAMAGED_RECORD: Record = {":damaged": b""}
+"""What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
+layer above takes it for no record of any object.
+"""
+
+
 class StoreError(Exception):
     """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from strongroom.store.base import StoreFull
+from strongroom.store.base import Damaged, StoreFull
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
@@ -48,8 +48,11 @@ def encode_extents(extents: Iterable[Extent]) -> bytes:
 
 
 def decode_extents(data: bytes) -> list[Extent]:
-    """Read what :func:`encode_extents` gave."""
-    return [Extent(*fields) for fields in _EXTENT.iter_unpack(data)]
+    """Read what :func:`encode_extents` gave. Raises Damaged."""
+    try:
+        return [Extent(*fields) for fields in _EXTENT.iter_unpack(data)]
+    except struct.error as error:
+        raise Damaged("a list of blobs is damaged") from error
 
 
 class Blobs:

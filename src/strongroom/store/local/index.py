@@ -18,6 +18,7 @@ from strongroom.store.base import (
     BucketNotEmpty,
     Condition,
     ConditionFailed,
+    Damaged,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -28,7 +29,7 @@ from strongroom.store.base import (
     Upload,
 )
 from strongroom.store.local.blobs import Extent, decode_extents, encode_extents
-from strongroom.store.local.schema import decode_mapping, encode_mapping
+from strongroom.store.local.schema import decode_mapping, decode_record, encode_mapping
 
 Connection = sqlite3.Connection
 
@@ -78,13 +79,20 @@ def find_bucket(connection: Connection, name: str) -> tuple[int, Bucket]:
     row = connection.execute("SELECT id, created, settings FROM buckets WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise NoSuchBucket(name)
-    return row[0], Bucket(name, row[1], decode_mapping(row[2]))
+    return row[0], Bucket(name, row[1], _settings(name, row[2]))
 
 
 def all_buckets(connection: Connection) -> list[Bucket]:
     """The buckets, by name."""
     rows = connection.execute("SELECT name, created, settings FROM buckets ORDER BY name")
-    return [Bucket(name, created, decode_mapping(settings)) for name, created, settings in rows]
+    return [Bucket(name, created, _settings(name, settings)) for name, created, settings in rows]
+
+
+def _settings(name: str, data: bytes) -> Mapping[str, bytes]:
+    try:
+        return decode_mapping(data)
+    except ValueError as error:
+        raise Damaged(f"the settings of the bucket {name!r} are damaged") from error
 
 
 def create_bucket(connection: Connection, name: str) -> Bucket:
@@ -125,7 +133,7 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
         raise NoSuchBucket(bucket)
     if row[3] is None:
         raise NoSuchObject(f"{bucket}/{key}")
-    stored = Stored(key, row[1], row[2], decode_mapping(row[4]), row[3])
+    stored = Stored(key, row[1], row[2], decode_record(row[4]), row[3])
     if not with_data:
         return Row(stored, row[5], row[6])
     return Row(stored, row[5], row[6], row[7], tuple(decode_extents(row[8])) if row[8] else ())
@@ -265,7 +273,7 @@ def find_upload(connection: Connection, bucket: str, key: str, upload_id: str) -
     ).fetchone()
     if row is None:
         raise NoSuchUpload(upload_id)
-    return Upload(key, upload_id, row[0], decode_mapping(row[1]))
+    return Upload(key, upload_id, row[0], decode_record(row[1]))
 
 
 def put_part(
@@ -300,7 +308,7 @@ def list_parts(connection: Connection, bucket: str, key: str, upload_id: str, af
         " ORDER BY number LIMIT ?",
         (upload_id, after, limit + 1),
     ).fetchall()
-    page = [Part(number, size, modified, decode_mapping(rec), name) for number, size, modified, rec, name in rows]
+    page = [Part(number, size, modified, decode_record(rec), name) for number, size, modified, rec, name in rows]
     more = len(page) > limit
     return PartPage(page[:limit], page[limit - 1].number if more and limit else None)
 

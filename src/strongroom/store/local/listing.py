@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from strongroom.store.base import Page, Stored, Upload, UploadPage
-from strongroom.store.local.schema import decode_mapping
+from strongroom.store.local.schema import decode_record
 
 C = TypeVar("C")  # a place in an index, to go on from
 _Row = tuple[Any, ...]
@@ -97,7 +97,7 @@ def list_uploads(
 
     start = behind(marker) if marker else before(scan.start())
     found, more = _collect(scan, start, rows, before, behind, limit)
-    uploads = [Upload(row[0].decode(), row[2], row[1], decode_mapping(row[3])) for _, row in found if row is not None]
+    uploads = [Upload(row[0].decode(), row[2], row[1], decode_record(row[3])) for _, row in found if row is not None]
     prefixes = [name.decode() for name, row in found if row is None]
     following = None
     if more:
@@ -147,4 +147,4 @@ def _key(row: _Row) -> bytes:
 
 def _stored(row: _Row) -> Stored:
     key, size, modified, identity, record = row
-    return Stored(key.decode(), size, modified, decode_mapping(record), identity)
+    return Stored(key.decode(), size, modified, decode_record(record), identity)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from strongroom.store.base import StoreError
+from strongroom.store.base import DAMAGED_RECORD, Record, StoreError
 
 APPLICATION_ID = 0x53524D31  # "SRM1"
 LAYOUT = 1
@@ -85,11 +85,21 @@ def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
 
 
 def decode_mapping(data: bytes) -> dict[str, bytes]:
-    """Read what :func:`encode_mapping` gave."""
+    """Read what :func:`encode_mapping` gave. Raises ValueError for anything else."""
     mapping, at = {}, 0
     while at < len(data):
         start = at + 1 + data[at]
         end = start + 4 + int.from_bytes(data[start : start + 4], "big")
-        mapping[data[at + 1 : start].decode()] = data[start + 4 : end]
+        if end > len(data) or end < start + 4:
+            raise ValueError("a mapping ends early")
+        mapping[data[at + 1 : start].decode("ascii")] = data[start + 4 : end]
         at = end
     return mapping
+
+
+def decode_record(data: bytes) -> Record:
+    """Read a record; DAMAGED_RECORD where it is none any more."""
+    try:
+        return decode_mapping(data)
+    except ValueError:
+        return DAMAGED_RECORD

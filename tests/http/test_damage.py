@@ -1,0 +1,176 @@
+"""What whoever holds the disk can do to stored objects, and that no byte of it is ever served as if it were right."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
+
+from tests.http.raw import error_of
+from tests.server import Server
+from tests.storage import blobs, index, spoil_file, spoil_row
+
+MIB = 1024 * 1024
+SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+
+
+@pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this test's own, so that its data directory can be spoilt."""
+    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+    with Server(tmp_path_factory.mktemp("spoilt"), settings, workers=1) as running:
+        running.client().create_bucket(Bucket="bucket")
+        yield running
+
+
+def refused(server: Server, key: str, **options: Any) -> bool:
+    """Whether a GET ends in an error, before or after its headers; an object that reads as whole is none."""
+    try:
+        answer = server.client().get_object(Bucket="bucket", Key=key, **options)
+        answer["Body"].read()
+    except ClientError as error:
+        return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400)
+    except (IncompleteReadError, ResponseStreamingError, http.client.IncompleteRead):
+        return True
+    return False
+
+
+def put(server: Server, key: str, body: bytes, **options: Any) -> None:
+    server.client().put_object(Bucket="bucket", Key=key, Body=body, **options)
+
+
+@pytest.mark.parametrize(("sse", "step"), [({}, 1), (SSE_C, 5)], ids=["SSE-S3", "SSE-C"])
+def test_a_changed_bit_in_a_small_object_or_its_record_is_detected(own_server: Server, sse: Any, step: int) -> None:
+    body, metadata = os.urandom(1000), {"who": "me"}
+    with closing(index(own_server)) as connection:
+        put(own_server, "probe", body, Metadata=metadata, **sse)
+        (record,) = connection.execute("SELECT record FROM objects WHERE key = ?", (b"probe",)).fetchone()
+        (inline,) = connection.execute("SELECT inline FROM data").fetchone()
+    places = [("data", "inline", at) for at in range(0, len(inline), 97)]
+    places += [("objects", "record", at) for at in range(0, len(record), step)]
+    unharmed = []
+    for table, column, at in places:
+        key = f"{column}-{at}"
+        put(own_server, key, body, Metadata=metadata, **sse)
+        where = "key = ?" if table == "objects" else "id = (SELECT data FROM objects WHERE key = ?)"
+        spoil_row(own_server, table, column, where, (key.encode(),), at)
+        if not refused(own_server, key, **sse):
+            unharmed.append((column, at))
+    assert unharmed == []
+
+
+def test_a_large_object_with_a_changed_bit_is_cut_short_not_ended(own_server: Server) -> None:
+    body = os.urandom(5 * MIB)
+    for at in (0, 3, 4, 20, 65_000, 3 * MIB, -1, -17):
+        put(own_server, "o", body)
+        (blob,) = blobs(own_server)
+        spoil_file(blob, at % blob.stat().st_size)
+        assert refused(own_server, "o"), at
+        own_server.client().delete_object(Bucket="bucket", Key="o")
+        while blobs(own_server):
+            pass
+    put(own_server, "o", body)
+    (blob,) = blobs(own_server)
+    spoil_file(blob, 4 * MIB)
+    got = own_server.client().get_object(Bucket="bucket", Key="o", Range=f"bytes=0-{MIB}")
+    assert got["Body"].read() == body[: MIB + 1]  # what is not touched can still be read
+    assert refused(own_server, "o", Range=f"bytes={4 * MIB - 100}-{4 * MIB}")
+
+
+@pytest.mark.parametrize("how", ["cut", "cut at a package", "emptied", "extended", "missing"])
+def test_a_file_of_another_length_is_detected(own_server: Server, how: str) -> None:
+    put(own_server, "o", os.urandom(5 * MIB))
+    (blob,) = blobs(own_server)
+    size = blob.stat().st_size
+    if how == "missing":
+        blob.unlink()
+    else:
+        os.truncate(blob, {"cut": size - 1, "cut at a package": 65_568, "emptied": 0, "extended": size + 1}[how])
+    assert refused(own_server, "o") == (how != "extended")  # what lies behind the end is never looked at
+
+
+def test_objects_that_change_places_are_detected(own_server: Server) -> None:
+    put(own_server, "a", b"one body")
+    put(own_server, "b", b"another!")
+    put(own_server, "c", b"a third!")
+    with closing(index(own_server)) as connection, connection:
+        rows = dict(connection.execute("SELECT key, data FROM objects").fetchall())
+        connection.execute("UPDATE objects SET data = ? WHERE key = ?", (rows[b"b"], b"a"))
+        (record,) = connection.execute("SELECT record FROM objects WHERE key = ?", (b"c",)).fetchone()
+        connection.execute("UPDATE objects SET record = ?, data = ? WHERE key = ?", (record, rows[b"c"], b"b"))
+    assert refused(own_server, "a")  # the bytes of another object
+    assert refused(own_server, "b")  # another object whole, record and bytes, under this name
+    assert not refused(own_server, "c")
+
+
+def multipart(server: Server, key: str, parts: list[bytes]) -> list[str]:
+    client = server.client()
+    upload = client.create_multipart_upload(Bucket="bucket", Key=key)["UploadId"]
+    done = []
+    for number, part in enumerate(parts, 1):
+        etag = client.upload_part(Bucket="bucket", Key=key, UploadId=upload, PartNumber=number, Body=part)["ETag"]
+        done.append({"PartNumber": number, "ETag": etag})
+    client.complete_multipart_upload(Bucket="bucket", Key=key, UploadId=upload, MultipartUpload={"Parts": done})
+    return [part["ETag"] for part in done]
+
+
+def test_parts_that_are_mixed_are_detected(own_server: Server) -> None:
+    first, second = os.urandom(5 * MIB), os.urandom(5 * MIB)
+    multipart(own_server, "o", [first, second])
+    with closing(index(own_server)) as connection, connection:
+        (extents,) = connection.execute("SELECT extents FROM data").fetchone()
+        half = len(extents) // 2
+        connection.execute("UPDATE data SET extents = ?", (extents[half:] + extents[:half],))
+    assert refused(own_server, "o")
+    assert refused(own_server, "o", PartNumber=1)
+
+
+def test_an_earlier_upload_of_a_part_is_detected(own_server: Server) -> None:
+    client = own_server.client()
+    upload = client.create_multipart_upload(Bucket="bucket", Key="o")["UploadId"]
+    part: Any = {"Bucket": "bucket", "Key": "o", "UploadId": upload, "PartNumber": 1}
+    client.upload_part(**part, Body=b"the first try")
+    (old,) = blobs(own_server)
+    kept = old.with_name("kept")
+    shutil.copy(old, kept)
+    etag = client.upload_part(**part, Body=b"the later try")["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    client.complete_multipart_upload(Bucket="bucket", Key="o", UploadId=upload, MultipartUpload=parts)
+    (new,) = [blob for blob in blobs(own_server) if blob not in (kept, old)]
+    shutil.copy(kept, new)
+    assert refused(own_server, "o")
+
+
+def test_a_changed_part_table_is_detected(own_server: Server) -> None:
+    multipart(own_server, "o", [os.urandom(5 * MIB), b"end"])
+    spoil_row(own_server, "annexes", "content", "1", (), 40)
+    assert refused(own_server, "o")
+
+
+def test_a_record_without_encryption_in_the_place_of_one_with_it_does_not_give_the_ciphertext_a_name(
+    own_server: Server,
+) -> None:
+    put(own_server, "o", b"secret")
+    with closing(index(own_server)) as connection, connection:
+        (record,) = connection.execute("SELECT record FROM objects").fetchone()
+        at = record.index(b":sse")
+        connection.execute("UPDATE objects SET record = ?", (record[:at] + b":xxx" + record[at + 4 :],))
+    assert error_of(own_server.client().get_object, Bucket="bucket", Key="o")[1] == 500
+
+
+def test_listings_and_deletes_still_work_beside_damage(own_server: Server) -> None:
+    put(own_server, "bad", b"x")
+    put(own_server, "good", b"y")
+    spoil_row(own_server, "objects", "record", "key = ?", (b"bad",), 30)
+    client = own_server.client()
+    listed = client.list_objects_v2(Bucket="bucket")["Contents"]
+    assert [item["Key"] for item in listed] == ["bad", "good"]
+    client.delete_object(Bucket="bucket", Key="bad")
+    put(own_server, "bad", b"new")
+    assert client.get_object(Bucket="bucket", Key="bad")["Body"].read() == b"new"

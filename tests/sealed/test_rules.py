@@ -1,0 +1,123 @@
+"""Which encryption applies, and what envelopes and records detect."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from strongroom.kms.base import WrappedKey
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
+from strongroom.sealed.errors import NoKMS
+from strongroom.sealed.keys import (
+    ExternalKey,
+    KeyRefused,
+    Kind,
+    new_iv,
+    new_object_key,
+    open_object_key,
+    record_key,
+    seal_object_key,
+)
+from strongroom.sealed.metadata import Metadata, ObjectChecksum
+from strongroom.sealed.policy import PLAIN, SSE_S3, Protection, decide
+from strongroom.sealed.record import header_of, open_record, plain_record, read_plain, sealed_record
+from strongroom.secret import Secret
+
+SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
+KEY = record_key(new_object_key())
+METADATA = Metadata({"x-amz-meta-a": "b", "content-type": "text/plain"}, "etag", ObjectChecksum("CRC32", "X", "y"))
+
+
+def header() -> Header:
+    return Header(Kind.SSE_S3, 12345, new_iv(), bytes(48), WrappedKey("static", "key", bytes(60)))
+
+
+@pytest.mark.parametrize("asked", [None, SSE_S3, SSE_C])
+@pytest.mark.parametrize("default", [None, Kind.SSE_S3])
+@pytest.mark.parametrize("auto", [False, True])
+def test_what_the_request_asks_stands_above_the_bucket_and_the_bucket_above_nothing(
+    asked: Protection | None, default: Kind | None, auto: bool
+) -> None:
+    expected = asked or (SSE_S3 if default or auto else PLAIN)
+    assert decide(asked, default, auto, has_kms=True) == expected
+
+
+@pytest.mark.parametrize(("asked", "default", "auto"), [(SSE_S3, None, False), (None, Kind.SSE_S3, False), (None, None, True)])  # fmt: skip  # noqa: E501
+def test_without_a_kms_nothing_falls_back_to_plaintext(
+    asked: Protection | None, default: Kind | None, auto: bool
+) -> None:
+    with pytest.raises(NoKMS):
+        decide(asked, default, auto, has_kms=False)
+    assert decide(SSE_C, default, auto, has_kms=False) == SSE_C
+
+
+def test_an_object_key_opens_only_as_it_was_sealed() -> None:
+    external, object_key, iv = ExternalKey(bytes(32)), new_object_key(), new_iv()
+    sealed = seal_object_key(external, object_key, Kind.SSE_S3, iv, "bucket/key")
+    assert open_object_key(external, sealed, Kind.SSE_S3, iv, "bucket/key") == object_key
+    for change in (
+        (ExternalKey(b"\1" * 32), sealed, Kind.SSE_S3, iv, "bucket/key"),
+        (external, sealed, Kind.SSE_C, iv, "bucket/key"),
+        (external, sealed, Kind.SSE_S3, new_iv(), "bucket/key"),
+        (external, sealed, Kind.SSE_S3, iv, "bucket/other"),
+        (external, bytes(48), Kind.SSE_S3, iv, "bucket/key"),
+    ):
+        with pytest.raises(KeyRefused):
+            open_object_key(*change)
+
+
+def test_a_header_reads_back_and_no_shorter_or_longer_one_does() -> None:
+    encoded = header().encode()
+    assert decode_header(encoded).encode() == encoded
+    for end in range(len(encoded)):
+        with pytest.raises(EnvelopeInvalid):
+            decode_header(encoded[:end])
+    with pytest.raises(EnvelopeInvalid):
+        decode_header(encoded + b"\0")
+
+
+def test_a_header_of_a_later_format_is_refused_by_name() -> None:
+    with pytest.raises(EnvelopeInvalid, match="not of a format that this release knows"):
+        decode_header(b"SRE2" + header().encode()[4:])
+
+
+def test_a_box_opens_only_for_its_purpose_under_its_header() -> None:
+    box = seal_box(KEY, b"metadata", b"header", b"content")
+    assert open_box(KEY, b"metadata", b"header", box) == b"content"
+    for key, purpose, head, sealed in (
+        (record_key(new_object_key()), b"metadata", b"header", box),
+        (KEY, b"parts", b"header", box),
+        (KEY, b"metadata", b"other", box),
+        (KEY, b"metadata", b"header", box[:-1]),
+        (KEY, b"metadata", b"header", b""),
+    ):
+        with pytest.raises(EnvelopeInvalid):
+            open_box(key, purpose, head, sealed)
+
+
+def test_records_read_back() -> None:
+    assert open_record(sealed_record(header(), KEY, METADATA), KEY) == METADATA
+    assert read_plain(plain_record(METADATA)) == METADATA
+
+
+def test_a_sealed_record_that_lost_a_piece_is_never_a_plain_one() -> None:
+    record = sealed_record(header(), KEY, METADATA)
+    for name in list(record):
+        spoilt = copy.copy(record)
+        spoilt[name[:-1] + "x"] = spoilt.pop(name)
+        with pytest.raises(EnvelopeInvalid):
+            if header_of(spoilt) is None:
+                read_plain(spoilt)
+            else:
+                open_record(spoilt, KEY)
+    with pytest.raises(EnvelopeInvalid):
+        read_plain({})
+
+
+def test_secrets_do_not_show_themselves() -> None:
+    secret = Secret("hunter2")
+    assert "hunter2" not in repr(secret) + str(secret) + repr(Protection(Kind.SSE_C, secret))
+    with pytest.raises(TypeError):
+        f"{secret}"
+    assert secret == Secret(b"hunter2") and secret != Secret("other") and secret != "hunter2"

@@ -1,0 +1,52 @@
+"""What lies in a server's data directory, seen by whoever holds the disk: for tests that search it or spoil it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from tests.server import Server
+
+
+def stored_bytes(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below a directory, with its bytes."""
+    for file in sorted(directory.rglob("*")):
+        if file.is_file():
+            yield file, file.read_bytes()
+
+
+def files_with(directory: Path, *needles: bytes) -> list[str]:
+    """The files that hold one of the needles, in their bytes or in their names."""
+    found = [str(file) for file, content in stored_bytes(directory) if any(needle in content for needle in needles)]
+    return found + [str(file) for file in directory.rglob("*") if any(n in bytes(file) for n in needles)]
+
+
+def index(server: Server) -> sqlite3.Connection:
+    """The server's index, to read and to spoil; the caller commits and closes."""
+    return sqlite3.connect(server.directory / ".strongroom" / "index.db", timeout=60)
+
+
+def blobs(server: Server) -> list[Path]:
+    """The blob files."""
+    return [file for file in (server.directory / ".strongroom" / "blobs").rglob("*") if file.is_file()]
+
+
+def spoil_row(server: Server, table: str, column: str, where: str, arguments: tuple[object, ...], at: int) -> None:
+    """Flip the lowest bit of byte ``at`` (from the end, if negative) of a value in the index."""
+    with closing(index(server)) as connection, connection:
+        (value,) = connection.execute(f"SELECT {column} FROM {table} WHERE {where}", arguments).fetchone()
+        spoilt = bytearray(value)
+        spoilt[at] ^= 1
+        changed = connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (bytes(spoilt), *arguments))
+        assert changed.rowcount == 1
+
+
+def spoil_file(file: Path, at: int) -> None:
+    """Flip the lowest bit of byte ``at`` of a file."""
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        (byte,) = opened.read(1)
+        opened.seek(at)
+        opened.write(bytes([byte ^ 1]))
