@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.server import free_port
+from tests.server import Server, free_port
 
 TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 ACCESS_KEY, SECRET_KEY = "backend-access", "backend-secret-key"
@@ -125,3 +125,15 @@ class Backend:
         except Exception:
             return False
         return True
+
+
+def served_by(backend: Backend | None, home: Path, settings: dict[str, str | None], certs: Path | None = None) -> Server:
+    """A gateway before a backend; a server where there is none."""
+    if backend is None:
+        return Server(home, settings, certs=certs)
+    credentials: dict[str, str | None] = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "STRONGROOM_BACKEND_CA": str(backend.certs / "ca.crt") if backend.certs else None,
+    }
+    return Server(home, {**credentials, **settings}, certs=certs, backend=backend.endpoint)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import Backend, served_by
 from tests.certificates import make_certificates
 from tests.server import Server
 
@@ -21,30 +22,54 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+KINDS = ["server", "s3"]
+"""What the common suites run over: `strongroom server`, and `strongroom gateway s3` before a real MinIO."""
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def served(request: pytest.FixtureRequest) -> str:
+    """Each way of serving in turn."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that encrypts everything, and takes clients' keys without TLS."""
-    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    with Server(tmp_path_factory.mktemp("server"), settings) as running:
+def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The S3 that a gateway stands before; None for a server, which needs none."""
+    if served == "server":
+        yield None
+        return
+    kind = {"s3": "minio", "s3-versitygw": "versitygw"}[served]
+    with Backend(kind, tmp_path_factory.mktemp(kind)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that encrypts everything, and takes clients' keys without TLS."""
+    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+    with served_by(backend, tmp_path_factory.mktemp("server"), settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_server(backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
         "MINIO_SSE_AUTO_ENCRYPTION": None,
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with Server(tmp_path_factory.mktemp("plain"), settings) as running:
+    with served_by(backend, tmp_path_factory.mktemp("plain"), settings) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tls_server(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Server]:
+def tls_server(
+    backend: Backend | None, tmp_path_factory: pytest.TempPathFactory, certificates: Path
+) -> Iterator[Server]:
     """A server that encrypts everything, over TLS."""
-    with Server(tmp_path_factory.mktemp("tls"), certs=certificates) as running:
+    with served_by(backend, tmp_path_factory.mktemp("tls"), {}, certs=certificates) as running:
         yield running
 
 

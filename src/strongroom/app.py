@@ -7,9 +7,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from strongroom.config import LocalDirectory, Settings
-from strongroom.kms.base import KMSError
+from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.static import StaticKMS
 from strongroom.s3.app import S3App
+from strongroom.sealed.guard import WriteGuard
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.outer import Outer
 from strongroom.sealed.store import SealedStore
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store, StoreError
@@ -57,12 +60,15 @@ class Application:
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
     kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
+    store, outer, guard = _store(settings, kms)
     objects = SealedStore(
-        _store(settings),
+        store,
         kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,
         upload_secret=settings.secret_key,
+        outer=outer,
+        guard=guard,
     )
     s3 = S3App(
         objects,
@@ -75,11 +81,19 @@ def build(settings: Settings) -> Application:
     return Application(objects, s3)
 
 
-def _store(settings: Settings) -> Store:
+_DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}
+
+
+def _store(settings: Settings, kms: KMS | None) -> tuple[Store, Outer | None, WriteGuard | None]:
+    """The store, what is encrypted once more behind it, and who else must not write there."""
     target = settings.target
     if isinstance(target, LocalDirectory):
-        return LocalStore(target.path)
+        return LocalStore(target.path), None, None
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)
-    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    store = S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
+    encrypting = store if endpoint.secure or backend.sse else None
+    outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
+    return store, outer, WriteGuard(kms, store) if kms else None

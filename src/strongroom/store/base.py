@@ -22,6 +22,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from strongroom.secret import Secret
+
 Buffer = bytes | bytearray | memoryview
 
 Record = Mapping[str, bytes]
@@ -370,4 +372,24 @@ class Store(Protocol):
 
         With an upload id of "" all uploads of the key in ``after`` are passed over too.
         """
+        ...
+
+
+class EncryptingStore(Store, Protocol):
+    """A store whose storage can encrypt objects by itself, on top of what the layer above does."""
+
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> Store:
+        """The same store, which has the storage encrypt what is written (and decrypt what is read) so."""
+        ...
+
+
+class CheckPlace(Protocol):
+    """Keeps a check value in each bucket, out of the clients' sight."""
+
+    async def read_check(self, bucket: str) -> bytes | None:
+        """The check value, None where there is none. Raises NoSuchBucket."""
+        ...
+
+    async def leave_check(self, bucket: str, document: bytes) -> bool:
+        """Leave a check value; False where another was left meanwhile. Raises NoSuchBucket."""
         ...

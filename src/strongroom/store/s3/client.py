@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import logging
 import random
 import ssl
@@ -45,6 +46,7 @@ _SLOWEST = 100_000  # bytes a second that a body is given at least
 _CONNECTIONS = 512
 _IDLE_SECONDS = 30.0
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
+_IN_PIECES = 256 * 1024  # bodies above this are handed to the socket piece by piece
 _READ_BUFFER = 512 * 1024
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -245,9 +247,8 @@ class Client:
     ) -> aiohttp.ClientResponse:
         if not isinstance(body, StreamedBody):
             async with asyncio.timeout(self._timeout + _CONNECT_SECONDS + len(body) / _SLOWEST):
-                return await self._session.request(
-                    method, url, headers=headers, data=body or None, allow_redirects=False
-                )
+                data = io.BytesIO(body) if len(body) > _IN_PIECES else body or None
+                return await self._session.request(method, url, headers=headers, data=data, allow_redirects=False)
         chunks = SignedBody(body, signed.chunks)
         headers["content-length"] = str(chunks.length)
         async with asyncio.timeout(None) as watch:

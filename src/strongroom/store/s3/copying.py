@@ -7,6 +7,7 @@ import time
 from urllib.parse import quote
 
 from strongroom.store.base import (
+    ALWAYS,
     Condition,
     ConditionFailed,
     NoSuchObject,
@@ -27,6 +28,7 @@ from strongroom.store.s3.writing import (
     complete_backend_upload,
     condition_headers,
     open_backend_upload,
+    put_object,
 )
 
 LARGEST_COPY = 5 * 1024**3
@@ -46,15 +48,20 @@ class Copier:
     ) -> Stored:
         """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged where it was replaced."""
         object_id = names.new_id()
+        if source.stored.size == 0:
+            etag = await put_object(self._client, bucket, object_id, hidden, b"", encryption.creating, when)
+            return Stored(hidden.key, 0, hidden.modified, hidden.record, f"{etag} {object_id}")
         headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
-        if headers is None or source.stored.size > LARGEST_COPY:
+        # Conditions are decided with the completion of an upload: few backends decide them with a copy.
+        in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS
+        if headers is None:
             headers = pointing_headers(object_id, hidden.record)
             await write_hidden(self._client, bucket, object_id, hidden)
         try:
-            if source.stored.size > LARGEST_COPY:
+            if in_parts:
                 etag = await self._in_parts(source, bucket, hidden.key, headers, encryption, when, object_id)
             else:
-                etag = await self._at_once(source, bucket, hidden.key, headers, encryption, when)
+                etag = await self._at_once(source, bucket, hidden.key, headers, encryption)
         except Unavailable:
             raise
         except StoreError:
@@ -71,7 +78,6 @@ class Copier:
         key: str,
         headers: dict[str, str],
         encryption: BackendEncryption,
-        when: Condition,
     ) -> str:
         request = Request(
             "PUT",
@@ -82,10 +88,9 @@ class Copier:
                 **headers,
                 **_source_headers(source),
                 **encryption.creating,
-                **condition_headers(when),
             },
         )
-        answer = await self._ask(request, source, when)
+        answer = await self._ask(request, source)
         return unquoted(answer.text("ETag"))
 
     async def _in_parts(
@@ -108,19 +113,28 @@ class Copier:
                 query = [("partNumber", str(number)), ("uploadId", backend_id)]
                 span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
                 part = {**_source_headers(source), **span, **encryption.reading}
-                answer = await self._ask(Request("PUT", bucket, key, query, part), source, when)
+                answer = await self._ask(Request("PUT", bucket, key, query, part), source)
                 etags.append((number, unquoted(answer.text("ETag"))))
         except BaseException:
             with contextlib.suppress(StoreError):
                 await abort_backend_upload(self._client, bucket, key, backend_id)
             raise
         completing = {**condition_headers(when), **encryption.reading}
-        etag = await complete_backend_upload(self._client, bucket, key, backend_id, etags, completing, object_id)
+        try:
+            etag = await complete_backend_upload(self._client, bucket, key, backend_id, etags, completing, object_id)
+        except Unavailable:
+            raise
+        except StoreError as error:
+            with contextlib.suppress(StoreError):
+                await abort_backend_upload(self._client, bucket, key, backend_id)
+            if isinstance(error, NoSuchObject):  # If-Match, and nothing is there
+                raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
+            raise
         with contextlib.suppress(StoreError):
             await self._client.send(Request("DELETE", bucket, names.put_name(object_id)))
         return etag
 
-    async def _ask(self, request: Request, source: S3Reader, when: Condition) -> xml.Node:
+    async def _ask(self, request: Request, source: S3Reader) -> xml.Node:
         """The answer to a request that copies, which may be an error although its status is 200."""
         try:
             answer = await self._client.send(request)
@@ -132,18 +146,7 @@ class Copier:
         except xml.BadAnswer as error:
             raise Unavailable(f"{request}: the backend's answer: {error}") from error
         except (ConditionFailed, NoSuchObject) as error:
-            if await self._is_there(source):
-                raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
-
-    async def _is_there(self, source: S3Reader) -> bool:
-        """Whether the source is still what was opened."""
-        request = Request("HEAD", source.bucket, source.stored.key, headers=source.encryption.reading)
-        try:
-            answer = await self._client.send(request)
-        except NoSuchObject:
-            return False
-        return unquoted(answer.headers.get("etag", "")) == source.described.etag
 
 
 def _source_headers(source: S3Reader) -> dict[str, str]:

@@ -34,6 +34,7 @@ _ENTRY = struct.Struct(">BI")
 _DOCUMENT = b"SRH1"
 _KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
 _MILLISECOND = 1_000_000
+_UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
             native[name] = text
         else:
             rest[name] = value
+    if ":sse" not in record and "content-type" not in record:
+        rest[_UNTYPED] = b""
     return native, rest
 
 
@@ -170,6 +173,8 @@ def describe(key: str, size: int, headers: Mapping[str, str]) -> Described:
     except (ValueError, KeyError, binascii.Error):
         raise Damaged(f"the record of {key!r} is damaged") from None
     native = {} if ":sse" in rest else _native(headers)
+    if rest.pop(_UNTYPED, None) is not None:
+        native.pop("content-type", None)
     return Described(key, size, etag, object_id, modified, {**native, **rest})
 
 

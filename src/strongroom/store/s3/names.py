@@ -30,8 +30,9 @@ RECORDS = HIDDEN + "records/"
 UPLOADS = HIDDEN + "uploads/"
 PUTS = HIDDEN + "puts/"
 
+_MILLISECOND = 1_000_000
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_PART = re.compile(r"(\d{5})-([A-Za-z0-9_=-]*)-(\d+)\.([A-Za-z0-9_=-]*)")
+_PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
 
 
 def new_id() -> str:
@@ -83,16 +84,18 @@ def is_hidden(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PartName:
-    """What the name of a part's object says: its number, the backend's ETag, stored bytes, and the part's record."""
+    """What the name of a part's object says: its number, the backend's ETag, stored bytes, time, and its record."""
 
     number: int
     etag: str
     size: int
+    modified: int
     record: bytes
 
     def encode(self, upload_id: str) -> str:
         """The name."""
-        text = f"{self.number:05}-{_base64(self.etag.encode())}-{self.size}.{_base64(self.record)}"
+        milliseconds = self.modified // _MILLISECOND
+        text = f"{self.number:05}.{_base64(self.etag.encode())}.{self.size}.{milliseconds}.{_base64(self.record)}"
         return f"{part_folder(upload_id)}{text}"
 
 
@@ -112,10 +115,10 @@ def decode_part(name: str) -> PartName | None:
     if match is None:
         return None
     try:
-        etag, record = _bytes(match[2]).decode(), _bytes(match[4])
+        etag, record = _bytes(match[2]).decode(), _bytes(match[5])
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return PartName(int(match[1]), etag, int(match[3]), record)
+    return PartName(int(match[1]), etag, int(match[3]), int(match[4]) * _MILLISECOND, record)
 
 
 def _base64(data: bytes) -> str:

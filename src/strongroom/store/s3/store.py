@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
     Bucket,
@@ -22,6 +23,7 @@ from strongroom.store.base import (
     PartPage,
     Reader,
     Record,
+    Refused,
     Store,
     Stored,
     StoreError,
@@ -33,6 +35,7 @@ from strongroom.store.s3.buckets import Buckets
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.copying import Copier
 from strongroom.store.s3.encryption import NOT_ENCRYPTED, BackendEncryption
+from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
 from strongroom.store.s3.metadata import HiddenRecord, describe, now_in_milliseconds
 from strongroom.store.s3.reading import INLINE, S3Reader
@@ -49,15 +52,16 @@ class S3Store(Store):
     def __init__(self, client: Client, encryption: BackendEncryption = NOT_ENCRYPTED) -> None:
         self.client = client
         self._encryption = encryption
-        self._uploads = Uploads(client)
+        self._known = KnownBuckets(client)
+        self._uploads = Uploads(client, self._known)
         self._buckets = Buckets(client, self._uploads)
         self._listings = Listings(client, self.head)
         self._copier = Copier(client)
 
-    def encrypted(self, encryption: BackendEncryption) -> S3Store:
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> S3Store:
         """The same store, which asks the backend to encrypt what it writes, and to decrypt what it reads, so."""
         other = object.__new__(S3Store)
-        other.__dict__.update(self.__dict__, _encryption=encryption)
+        other.__dict__.update(self.__dict__, _encryption=BackendEncryption(sse_s3, customer_key))
         return other
 
     async def start(self) -> None:
@@ -91,6 +95,7 @@ class S3Store(Store):
 
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
+        self._known.forget(name)
         await self._buckets.delete(name)
 
     async def read_check(self, bucket: str) -> bytes | None:
@@ -103,9 +108,10 @@ class S3Store(Store):
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    async def writer(self, bucket: str, key: str, size: int | None) -> S3Writer:
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> S3Writer:
         """Begin an object."""
         names.check_writable(key)
+        await self._known.require(bucket)
         return S3Writer(self.client, bucket, key, self._encryption)
 
     async def head(self, bucket: str, key: str) -> Stored:
@@ -196,16 +202,20 @@ class S3Store(Store):
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
         """Remove an object, and then its record, where that is hidden."""
         names.check_writable(key)
+        answer: Answer | None
         try:
             answer = await self._named(Request("HEAD", bucket, key, headers=self._encryption.reading))
         except NoSuchObject:
             if when.identity is not None:
                 raise ConditionFailed(f"{bucket}/{key} is not there") from None
             return False
-        try:
-            described = describe(key, 0, answer.headers)
-        except Damaged:
-            described = None
+        except Refused as error:
+            if error.status != 400:
+                raise
+            answer = None  # it needs a key to be looked at, but none to be removed
+        described = None
+        with contextlib.suppress(Damaged):
+            described = describe(key, 0, answer.headers) if answer is not None else None
         if when.absent or (when.identity is not None and (described is None or described.identity != when.identity)):
             raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
         await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))

@@ -31,11 +31,14 @@ from strongroom.store.base import (
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import each, hidden_names, remove_names
 from strongroom.store.s3.metadata import (
     ID,
     HiddenRecord,
     decode_hidden,
+    decode_record,
+    encode_record,
     now_in_milliseconds,
     pointing_headers,
     unquoted,
@@ -67,8 +70,9 @@ class OpenUpload:
 class Uploads:
     """The open uploads of a backend."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, buckets: KnownBuckets) -> None:
         self._client = client
+        self._buckets = buckets
         self._known: OrderedDict[tuple[str, str], OpenUpload] = OrderedDict()
 
     async def create(self, bucket: str, key: str, record: Record, encryption: BackendEncryption) -> Upload:
@@ -93,6 +97,7 @@ class Uploads:
         """An upload that was opened; it may have ended since, which the backend says. Raises NoSuchUpload."""
         opened = await self._read(bucket, upload_id)
         if opened is None or opened.upload.key != key:
+            await self._buckets.require(bucket)
             raise NoSuchUpload(f"{bucket}/{key} has no upload {upload_id[:64]!r}")
         return opened
 
@@ -132,17 +137,16 @@ class Uploads:
         request = self._part_request(bucket, opened, number, encryption.reading)
 
         async def keep(etag: str, stored: int, record: Record) -> Part:
-            return await self._keep(bucket, opened, PartName(number, etag, stored, _only(record)), record)
+            now = now_in_milliseconds(time.time_ns())
+            name = PartName(number, etag, stored, now, encode_record(record))
+            await self._client.send(Request("PUT", bucket, name.encode(upload_id)))
+            return _part(name, record)
 
         return S3PartWriter(self._client, request, size, keep)
 
     def _part_request(self, bucket: str, opened: OpenUpload, number: int, headers: dict[str, str]) -> Request:
         query = [("partNumber", str(number)), ("uploadId", opened.backend_id)]
         return Request("PUT", bucket, opened.upload.key, query, headers)
-
-    async def _keep(self, bucket: str, opened: OpenUpload, name: PartName, record: Record) -> Part:
-        await self._client.send(Request("PUT", bucket, name.encode(opened.upload.upload_id)))
-        return _part(name, record, now_in_milliseconds(time.time_ns()))
 
     async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts."""
@@ -153,10 +157,10 @@ class Uploads:
                 self._backend_parts(bucket, opened, after, min(_PAGE, limit + 1)),
                 self._recorded_parts(bucket, upload_id, after, min(_PAGE, limit + 1)),
             )
-            for number, etag, size, modified in there:
+            for number, etag, size in there:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size:
-                    found.append(_part(name, {RECORD_OF_PART: name.record}, modified))
+                    found.append(_part(name, decode_record(name.record)))
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
@@ -165,8 +169,8 @@ class Uploads:
 
     async def _backend_parts(
         self, bucket: str, opened: OpenUpload, after: int, limit: int
-    ) -> tuple[list[tuple[int, str, int, int]], int | None]:
-        """Number, ETag, size and time of parts that the backend has, and the number to go on after."""
+    ) -> tuple[list[tuple[int, str, int]], int | None]:
+        """Number, ETag and size of parts that the backend has, and the number to go on after."""
         query = [
             ("uploadId", opened.backend_id),
             ("max-parts", str(limit)),
@@ -180,12 +184,7 @@ class Uploads:
         try:
             root = xml.read(answer.body)
             parts = [
-                (
-                    node.number("PartNumber"),
-                    unquoted(node.text("ETag")),
-                    node.number("Size"),
-                    node.moment("LastModified"),
-                )
+                (node.number("PartNumber"), unquoted(node.text("ETag")), node.number("Size"))
                 for node in root.all("Part")
             ]
             more = root.text("IsTruncated", "false") == "true" and parts
@@ -310,18 +309,8 @@ class Uploads:
         )
 
 
-RECORD_OF_PART = ":part"
-"""The one entry of a part's record."""
-
-
-def _only(record: Record) -> bytes:
-    if set(record) != {RECORD_OF_PART}:
-        raise StoreError(f"the record of a part has one entry, {RECORD_OF_PART}")
-    return record[RECORD_OF_PART]
-
-
-def _part(name: PartName, record: Record, modified: int) -> Part:
-    return Part(name.number, name.size, modified, record, name.etag)
+def _part(name: PartName, record: Record) -> Part:
+    return Part(name.number, name.size, name.modified, record, name.etag)
 
 
 def etag_of_part(part: Part) -> str:
