@@ -9,6 +9,7 @@ from typing import Any
 from strongroom.config import LocalDirectory, Settings
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.static import StaticKMS
+from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
@@ -77,6 +78,7 @@ def build(settings: Settings) -> Application:
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
+        relay=BackendRelay(store.client) if isinstance(store, S3Store) and kms is None else None,
     )
     return Application(objects, s3)
 

@@ -23,7 +23,6 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from strongroom.sigv4.chunks import STREAMING_SIGNED
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer, Unavailable
@@ -116,6 +115,16 @@ class Download:
             self._response.close()
 
 
+class Refusal(Exception):
+    """An answer that refuses, as it came; for whoever passes it on."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], document: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        self.document = document
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     """What is signed."""
@@ -181,9 +190,12 @@ class Client:
             body = await self._whole(response, MAX_ANSWER, str(request))
             return Answer(response.status, _headers_of(response), body, attempts)
 
-    async def open(self, request: Request) -> Download:
-        """Send a request and leave the body of the answer to be read; it has to be closed. Raises StoreError."""
-        response, _ = await self._send(request)
+    async def open(self, request: Request, *, raw: bool = False) -> Download:
+        """Send a request and leave the body of the answer to be read; it has to be closed.
+
+        Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
+        """
+        response, _ = await self._send(request, raw)
         return Download(response, str(request))
 
     @asynccontextmanager
@@ -194,8 +206,8 @@ class Client:
         finally:
             response.release()
 
-    async def _send(self, request: Request) -> tuple[aiohttp.ClientResponse, int]:
-        """The answer of success to a request, after as many attempts as it takes. Raises StoreError."""
+    async def _send(self, request: Request, raw: bool = False) -> tuple[aiohttp.ClientResponse, int]:
+        """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal."""
         digest = await self._digest(request.body)
         replayable = not isinstance(request.body, StreamedBody)
         attempt, redirected = 1, False
@@ -215,11 +227,13 @@ class Client:
             else:
                 if response.status < 300:
                     return response, attempt
-                code, message, region = await self._refusal(response, request)
+                document, (code, message, region) = await self._refusal(response, request)
                 if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):
                     redirected = True
                     continue
                 if response.status not in RETRIED_STATUSES or last or not request.again:
+                    if raw:
+                        raise Refusal(response.status, _headers_of(response), document)
                     raise meaning(response.status, code, message, str(request))
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
             attempt += 1
@@ -274,15 +288,15 @@ class Client:
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:
         if isinstance(body, StreamedBody):
-            return STREAMING_SIGNED
+            return body.kind
         if not body:
             return EMPTY_SHA256
         if len(body) <= _IN_THREAD:
             return hashlib.sha256(body).hexdigest()
         return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
 
-    async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> tuple[str, str, str]:
-        """Code, message and region of an answer that refuses."""
+    async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> tuple[bytes, tuple[str, str, str]]:
+        """The document of an answer that refuses; its code, message and region."""
         try:
             document = await self._whole(response, _MAX_ERROR, str(request))
         except Unavailable:
@@ -297,11 +311,11 @@ class Client:
                 code = "NoSuchBucket"
             if request.method == "HEAD" and response.status in (301, 307, 400) and region:
                 code = "PermanentRedirect"
-            return code, "", region
+            return document, (code, "", region)
         code, message, named = found
         if code == "TemporaryRedirect" and request.bucket:
             self._follow(request.bucket, response.headers.get("location", ""))
-        return code, message, region or named
+        return document, (code, message, region or named)
 
     async def _whole(self, response: aiohttp.ClientResponse, most: int, what: str) -> bytes:
         pieces, size = [], 0

@@ -9,26 +9,38 @@ import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
-from strongroom.sigv4.chunks import ChunkSigner, ChunkSigning
+from strongroom.sigv4.chunks import STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, ChunkSigner, ChunkSigning
 from strongroom.store.base import Buffer
 
 CHUNK = 256 * 1024
 _IN_THREAD = 64 * 1024
 _QUEUE = 2
+_TRAILER_SIGNATURE = len("x-amz-trailer-signature:") + 64
 _SIGNATURE = len(";chunk-signature=") + 64
 
 
 class StreamedBody:
-    """A body of ``length`` bytes that a writer feeds while the request is under way."""
+    """A body of ``length`` bytes that a writer feeds while the request is under way.
 
-    def __init__(self, length: int) -> None:
+    ``trailer``: a header that follows it, and how many characters its value has.
+    """
+
+    def __init__(self, length: int, trailer: tuple[str, int] | None = None) -> None:
         self.length = length
+        self.trailer = trailer
+        self.trailing = ""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers that tell of such a body."""
-        return {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(self.length)}
+        headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(self.length)}
+        return headers if self.trailer is None else {**headers, "x-amz-trailer": self.trailer[0]}
+
+    @property
+    def kind(self) -> str:
+        """What ``x-amz-content-sha256`` says of it."""
+        return STREAMING_SIGNED if self.trailer is None else STREAMING_SIGNED_TRAILER
 
     async def put(self, data: Buffer) -> None:
         """Give the next bytes; waits while the backend is slow. They are copied."""
@@ -36,8 +48,9 @@ class StreamedBody:
         for start in range(0, len(view), CHUNK):
             await self._queue.put(bytes(view[start : start + CHUNK]))
 
-    async def end(self) -> None:
-        """No more comes."""
+    async def end(self, trailing: str = "") -> None:
+        """No more comes; ``trailing`` is the value of the header that follows, where one was announced."""
+        self.trailing = trailing
         await self._queue.put(None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -60,6 +73,9 @@ class SignedBody:
         self._signer = ChunkSigner(signing)
         full, rest = divmod(body.length, CHUNK)
         self.length = full * _framed(CHUNK) + (_framed(rest) if rest else 0) + _framed(0)
+        if body.trailer is not None:
+            name, width = body.trailer
+            self.length += len(f"{name}:") + width + 2 + _TRAILER_SIGNATURE + 2
         """Bytes on the wire."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -70,7 +86,12 @@ class SignedBody:
                 self._signer.chunk(digest.hexdigest()).encode(),
                 piece,
             )
-        yield b"0;chunk-signature=%s\r\n\r\n" % self._signer.chunk(sha256(b"").hexdigest()).encode()
+        yield b"0;chunk-signature=%s\r\n" % self._signer.chunk(sha256(b"").hexdigest()).encode()
+        if self._body.trailer is not None:
+            line = f"{self._body.trailer[0]}:{self._body.trailing}"
+            signature = self._signer.trailer(sha256(f"{line}\n".encode()).hexdigest())
+            yield f"{line}\r\nx-amz-trailer-signature:{signature}\r\n".encode()
+        yield b"\r\n"
 
 
 def _framed(length: int) -> int:
