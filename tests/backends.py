@@ -127,7 +127,9 @@ class Backend:
         return True
 
 
-def served_by(backend: Backend | None, home: Path, settings: dict[str, str | None], certs: Path | None = None) -> Server:
+def served_by(
+    backend: Backend | None, home: Path, settings: dict[str, str | None], certs: Path | None = None
+) -> Server:
     """A gateway before a backend; a server where there is none."""
     if backend is None:
         return Server(home, settings, certs=certs)

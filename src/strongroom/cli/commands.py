@@ -12,9 +12,11 @@ import typer
 
 from strongroom import __version__
 from strongroom.cli.server import serve_target
+from strongroom.cli.sweep import run_sweep
 from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
+from strongroom.store.base import StoreError
 
 _REFUSED = 2
 _FAILED = 1
@@ -46,13 +48,8 @@ def version() -> None:
 
 def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) -> None:
     """Run a command that serves; it ends with the command's exit code."""
-    given: dict[str, str] = {}
-    for setting in TABLE:
-        value = flags.get(_parameter(setting))
-        if value is not None:
-            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
     try:
-        code = serve_target(given, target, dev)
+        code = serve_target(_given(flags), target, dev)
     except SettingError as error:
         raise _stop(error, _REFUSED) from None
     except BadCertificate as error:
@@ -60,6 +57,16 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
     except (CannotListen, CannotStart) as error:
         raise _stop(error, _FAILED) from None
     raise typer.Exit(code)
+
+
+def _given(flags: Mapping[str, str | bool | None]) -> dict[str, str]:
+    """The flags of settings that were given, as text."""
+    given: dict[str, str] = {}
+    for setting in TABLE:
+        value = flags.get(_parameter(setting))
+        if value is not None:
+            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
+    return given
 
 
 def _stop(reason: object, code: int) -> typer.Exit:
@@ -104,20 +111,24 @@ def _argument(name: str, kind: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def _serving(
-    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], **arguments: Any
+def _command(
+    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], *own: inspect.Parameter
 ) -> None:
-    """Make a command that serves of a function: ``arguments``, ``--dev``, and the flags of ``settings``.
+    """Make a command of a function, with parameters of its ``own`` and the flags of ``settings``.
 
     typer reads a signature; the function gets the one that the table gives.
     """
-    parameters = [
-        *(_argument(name, kind) for name, kind in arguments.items()),
-        inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV),
-        *map(_option, settings),
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    signature = inspect.Signature([*own, *map(_option, settings)])
+    function.__signature__ = signature  # type: ignore[attr-defined]
     app.command()(function)
+
+
+def _serving(
+    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], **arguments: Any
+) -> None:
+    """The same of a function that serves: it takes ``arguments``, and ``--dev``."""
+    dev = inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV)
+    _command(app, function, settings, *(_argument(name, kind) for name, kind in arguments.items()), dev)
 
 
 def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
@@ -151,3 +162,34 @@ _URL = Annotated[
     typer.Argument(metavar="[URL]", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
 ]
 _serving(_gateway, s3, TABLE, url=_URL)
+
+
+def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str | bool | None) -> None:
+    """Remove what gateways to another S3 that ended early left there: records, uploads and PUTs without an object.
+
+    Nothing that is younger than a day is touched. It can run beside gateways, and be stopped at any time.
+    """
+    try:
+        run_sweep(_given(flags), url, bucket or [], dry_run)
+    except SettingError as error:
+        raise _stop(error, _REFUSED) from None
+    except StoreError as error:
+        raise _stop(error, _FAILED) from None
+
+
+_BUCKET = Annotated[
+    list[str] | None,
+    typer.Option("--bucket", metavar="NAME", help="Sweep this bucket only; may be given more than once."),
+]
+_DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.", show_default=False)]
+_sweep_settings = [
+    setting for setting in TABLE if setting.backend or setting.flag in ("--root-user-file", "--root-password-file")
+]
+_command(
+    _app,
+    sweep,
+    _sweep_settings,
+    _argument("url", _URL),
+    _argument("bucket", _BUCKET),
+    inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
+)

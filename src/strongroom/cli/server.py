@@ -28,7 +28,6 @@ from strongroom.secret import Secret
 from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
-from strongroom.store.s3.endpoint import parse_endpoint
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -46,7 +45,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     if isinstance(target, LocalDirectory):
         _make_directory(target.path)
     else:
-        _check_backend(target, settings.backend)
+        check_backend(target, settings.backend)
     return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
 
 
@@ -68,7 +67,10 @@ def _make_directory(directory: Path) -> None:
         raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
 
 
-def _check_backend(target: RemoteS3, backend: Backend) -> None:
+def check_backend(target: RemoteS3, backend: Backend) -> None:
+    """See that the backend's URL and certificates can be used. Raises SettingError."""
+    from strongroom.store.s3.endpoint import parse_endpoint  # not for servers that have no backend
+
     try:
         parse_endpoint(target.url)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The body of a request on its way to the backend: what the client promised of it is verified before it is whole there."""
+"""The body of a request on its way to the backend: what the client promised of it is verified before it is whole."""
 
 from __future__ import annotations
 

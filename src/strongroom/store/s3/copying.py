@@ -20,7 +20,7 @@ from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning
-from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
+from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
 from strongroom.store.s3.writing import (
@@ -104,7 +104,7 @@ class Copier:
         object_id: str,
     ) -> str:
         backend_id = await open_backend_upload(self._client, bucket, key, {**headers, **encryption.creating})
-        marker = HiddenRecord(key, time.time_ns(), {"backend": backend_id.encode()})
+        marker = HiddenRecord(key, time.time_ns(), {BACKEND_ID: backend_id.encode()})
         try:
             await self._client.send(Request("PUT", bucket, names.put_name(object_id), body=marker.encode()))
             etags: list[tuple[int, str]] = []

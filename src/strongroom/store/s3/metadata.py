@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from strongroom.store.base import Damaged, NameRefused, Record, Stored
+from strongroom.store.base import Damaged, NameRefused, Record, Stored, Unavailable
 
 META = "x-amz-meta-"
 OURS = META + "strongroom-"
@@ -33,6 +33,9 @@ _NATIVE = frozenset(
 _ENTRY = struct.Struct(">BI")
 _DOCUMENT = b"SRH1"
 _KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
+BACKEND_ID = "@backend"
+"""The entry of the record of an upload or a large PUT that holds the backend's own id of it."""
+
 _MILLISECOND = 1_000_000
 _UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one of its own
 
@@ -156,8 +159,12 @@ def etag_of(identity: str) -> str:
 
 
 def describe(key: str, size: int, headers: Mapping[str, str]) -> Described:
-    """Read the headers of a backend object (names in lower case). Raises Damaged for a record that is none."""
+    """Read the headers of a backend object (names in lower case). Raises Damaged for a record that is none, Unavailable
+    for headers that are no object's.
+    """
     etag = unquoted(headers.get("etag", ""))
+    if not etag:
+        raise Unavailable(f"the backend's answer about {key!r} has no ETag")
     modified = http_time(headers.get("last-modified", ""))
     object_id = headers.get(ID, "")
     encoded = headers.get(RECORD)

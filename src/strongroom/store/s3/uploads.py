@@ -34,6 +34,7 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import each, hidden_names, remove_names
 from strongroom.store.s3.metadata import (
+    BACKEND_ID,
     ID,
     HiddenRecord,
     decode_hidden,
@@ -54,7 +55,6 @@ from strongroom.store.s3.writing import (
     open_backend_upload,
 )
 
-_BACKEND = "@backend"
 _REMEMBERED = 10_000
 _PAGE = 1000
 
@@ -82,7 +82,7 @@ class Uploads:
         headers = {**pointing_headers(upload_id, record), **encryption.creating}
         backend_id = await open_backend_upload(self._client, bucket, key, headers)
         started = now_in_milliseconds(time.time_ns())
-        document = HiddenRecord(key, started, {**record, _BACKEND: backend_id.encode()}).encode()
+        document = HiddenRecord(key, started, {**record, BACKEND_ID: backend_id.encode()}).encode()
         try:
             await self._client.send(Request("PUT", bucket, names.upload_name(upload_id), body=document))
         except BaseException:
@@ -115,7 +115,7 @@ class Uploads:
         try:
             hidden = decode_hidden(answer.body)
             record = dict(hidden.record)
-            backend_id = record.pop(_BACKEND).decode()
+            backend_id = record.pop(BACKEND_ID).decode()
         except (ValueError, KeyError):
             return None
         opened = OpenUpload(Upload(hidden.key, upload_id, hidden.modified, record), backend_id)

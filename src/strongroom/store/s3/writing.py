@@ -28,6 +28,7 @@ from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning
 from strongroom.store.s3.metadata import (
+    BACKEND_ID,
     ID,
     HiddenRecord,
     etag_of,
@@ -212,7 +213,7 @@ class LargePut:
         """Open the upload, and leave a marker for the sweep should this process end before it does."""
         headers = {**pointing_headers(self._id), **self._encryption.creating}
         self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, headers)
-        marker = HiddenRecord(self._key, time.time_ns(), {"backend": self._backend_id.encode()})
+        marker = HiddenRecord(self._key, time.time_ns(), {BACKEND_ID: self._backend_id.encode()})
         await self._client.send(Request("PUT", self._bucket, names.put_name(self._id), body=marker.encode()))
 
     async def send(self, part: bytearray) -> None:
