@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends import Backend, served_by
+from tests.gateway_s3.proxy import Proxy
 from tests.server import Server
 
 Gateway = Callable[..., Server]
@@ -38,15 +39,17 @@ def minio_tls(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> I
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """Makes gateways, which are stopped with the test: of a backend, with further settings."""
+    """Makes gateways, which are stopped with the test: before a backend (or a proxy before it), with settings."""
     running: list[Server] = []
 
-    def make(backend: Backend, settings: dict[str, str | None] | None = None, **options: object) -> Server:
+    def make(
+        backend: Backend, settings: dict[str, str | None] | None = None, proxy: Proxy | None = None, port: int = 0
+    ) -> Server:
         home = tmp_path / f"gateway-{len(running)}"
         server = served_by(backend, home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on", **(settings or {})})
-        server.workers = 1
-        for name, value in options.items():
-            setattr(server, name, value)
+        server.workers, server.port = 1, port
+        if proxy is not None:
+            server.backend = proxy.endpoint
         running.append(server)
         return server.__enter__()
 

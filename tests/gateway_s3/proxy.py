@@ -33,6 +33,8 @@ class Proxy:
         self.fault: Fault = lambda line: None
         self.lines: list[str] = []
         """The first line of each request that came."""
+        self.answered = 0
+        """Bytes that the backend sent, heads and all."""
 
     def __enter__(self) -> Self:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -95,6 +97,7 @@ class Proxy:
             while data := backend.recv(256 * 1024):
                 if losing.is_set():
                     break
+                self.answered += len(data)
                 client.sendall(data)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)

@@ -51,6 +51,8 @@ def translate(error: Exception) -> S3Error | None:
     """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours)."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, below.NameReserved):
+        return S3Error("AccessDenied", str(error))
     if isinstance(error, below.NameRefused):
         return S3Error("InvalidArgument", str(error))
     if isinstance(error, below.Refused):

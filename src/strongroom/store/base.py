@@ -72,6 +72,10 @@ class NameRefused(StoreError):
     """This store cannot hold an object of this name; the message says why."""
 
 
+class NameReserved(NameRefused):
+    """The name is one that the store keeps for itself."""
+
+
 class StoreFull(StoreError):
     """No space (or quota) is left; nothing was written."""
 

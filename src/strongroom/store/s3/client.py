@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import logging
 import random
 import ssl
@@ -41,11 +40,10 @@ _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
 _CONNECT_SECONDS = 10.0
-_SLOWEST = 100_000  # bytes a second that a body is given at least
 _CONNECTIONS = 512
 _IDLE_SECONDS = 30.0
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
-_IN_PIECES = 256 * 1024  # bodies above this are handed to the socket piece by piece
+_PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
 _READ_BUFFER = 512 * 1024
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -259,21 +257,26 @@ class Client:
     async def _transmit(
         self, method: str, url: URL, headers: dict[str, str], body: Buffer | StreamedBody, signed: Signed
     ) -> aiohttp.ClientResponse:
-        if not isinstance(body, StreamedBody):
-            async with asyncio.timeout(self._timeout + _CONNECT_SECONDS + len(body) / _SLOWEST):
-                data = io.BytesIO(body) if len(body) > _IN_PIECES else body or None
-                return await self._session.request(method, url, headers=headers, data=data, allow_redirects=False)
-        chunks = SignedBody(body, signed.chunks)
-        headers["content-length"] = str(chunks.length)
+        if not isinstance(body, StreamedBody) and len(body) <= _PIECE:
+            async with asyncio.timeout(self._timeout + _CONNECT_SECONDS):
+                return await self._session.request(
+                    method, url, headers=headers, data=body or None, allow_redirects=False
+                )
+        pieces: AsyncIterator[Buffer]
+        if isinstance(body, StreamedBody):
+            signed_body = SignedBody(body, signed.chunks)
+            pieces, length = aiter(signed_body), signed_body.length
+        else:
+            pieces, length = _pieces(body), len(body)
+        headers["content-length"] = str(length)
         async with asyncio.timeout(None) as watch:
             loop = asyncio.get_running_loop()
 
-            async def watched() -> AsyncIterator[bytes]:
-                async for chunk in chunks:
+            async def watched() -> AsyncIterator[Buffer]:
+                async for piece in pieces:
                     watch.reschedule(loop.time() + self._timeout)
-                    yield chunk
+                    yield piece
                     watch.reschedule(None)  # what comes next is waited for elsewhere: at the client
-
                 watch.reschedule(loop.time() + self._timeout + _CONNECT_SECONDS)
 
             return await self._session.request(method, url, headers=headers, data=watched(), allow_redirects=False)
@@ -348,6 +351,12 @@ class Client:
         host = urlsplit(location).netloc
         if not self.endpoint.host and host.endswith(AWS_SUFFIX):
             self._hosts[bucket] = host
+
+
+async def _pieces(body: Buffer) -> AsyncIterator[Buffer]:
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE):
+        yield view[start : start + _PIECE]
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:

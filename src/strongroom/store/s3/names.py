@@ -18,7 +18,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from strongroom.store.base import NameRefused, NoSuchObject
+from strongroom.store.base import NameReserved, NoSuchObject
 
 HIDDEN = ".strongroom.sys/"
 LAST_HIDDEN = HIDDEN + "~"
@@ -66,9 +66,9 @@ def upload_name(upload_id: str) -> str:
 
 
 def check_writable(key: str) -> None:
-    """Raises NameRefused for a name that is the gateway's own."""
+    """Raises NameReserved for a name that is the gateway's own."""
     if is_hidden(key):
-        raise NameRefused(f"names that begin with {HIDDEN} are the gateway's own")
+        raise NameReserved(f"names that begin with {HIDDEN} are the gateway's own")
 
 
 def check_readable(key: str) -> None:
