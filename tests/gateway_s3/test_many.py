@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import http.client
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from strongroom.store.s3 import Client, parse_endpoint
 from strongroom.store.s3.sweep import Sweep, Swept
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
+from tests.http.raw import signed_headers
 
 PART = os.urandom(5 * 1024**2)
 
@@ -71,7 +73,7 @@ def test_parts_alternate_between_gateways_while_one_is_killed_again_and_again(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    parts, bodies = [], [PART[number:] + PART[:number] for number in range(10)]
+    parts, bodies = [], [PART[number:] + PART[:number] for number in range(6)]
     try:
         for number, body in enumerate(bodies, 1):
             put = {**target, "UploadId": upload, "PartNumber": number, "Body": body}
@@ -88,7 +90,7 @@ def test_parts_alternate_between_gateways_while_one_is_killed_again_and_again(
         assert [item["Key"] for item in client.list_multipart_uploads(Bucket=bucket_name)["Uploads"]] == ["o"]
     made = clients[1].complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
     digests = b"".join(hashlib.md5(body).digest() for body in bodies)
-    assert made["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-10"'
+    assert made["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-6"'
     got = clients[0].get_object(**target)
     assert (got["Body"].read(), got["Metadata"]) == (b"".join(bodies), {"a": "b"})
     assert "Uploads" not in clients[0].list_multipart_uploads(Bucket=bucket_name)
@@ -120,8 +122,8 @@ def test_what_was_acknowledged_outlives_a_backend_that_is_killed_under_load(
         writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
         for writer in writers:
             writer.start()
-        for _ in range(3):
-            time.sleep(2)
+        for _ in range(2):
+            time.sleep(1.5)
             backend.kill()
             time.sleep(0.3)
             backend.start()
@@ -177,26 +179,19 @@ def test_a_large_put_of_a_gateway_that_was_killed_is_swept(minio: Backend, gatew
     server = gateway(minio)
     server.client().create_bucket(Bucket=bucket_name)
 
-    def body() -> Iterator[bytes]:
-        for number in range(8):
-            yield PART[: 2 * 1024**2]
-            if number == 7:
-                server.kill()
-
-    class Stream:
-        """A body that ends the gateway before it ends itself."""
-
-        def __init__(self) -> None:
-            self._pieces = body()
-
-        def read(self, size: int = -1) -> bytes:
-            return next(self._pieces, b"")
-
-    client = server.client(request_checksum_calculation="when_required")
-    with pytest.raises((BotoCoreError, ClientError, OSError)):
-        client.put_object(Bucket=bucket_name, Key="o", Body=Stream(), ContentLength=17 * 1024**2)
+    path = f"/{bucket_name}/o"
+    headers = signed_headers(server, "PUT", path, payload="UNSIGNED-PAYLOAD")
+    raw, prefix = minio.client(), ".strongroom.sys/puts/"
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("PUT", path, skip_host=True)
+    for name, value in {"Host": f"127.0.0.1:{server.port}", "Content-Length": str(20 * len(PART)), **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders(PART * 3)
+    while "Contents" not in raw.list_objects_v2(Bucket=bucket_name, Prefix=prefix):
+        time.sleep(0.05)
+    server.kill()
+    connection.close()
     server.start()
-    raw = minio.client()
     assert raw.list_multipart_uploads(Bucket=bucket_name, Prefix="o").get("Uploads")
     assert len(sweep(minio, bucket_name, age=0).puts) == 1
     assert not raw.list_multipart_uploads(Bucket=bucket_name, Prefix="o").get("Uploads")

@@ -60,6 +60,8 @@ class Sweep:
         await each([(upload, items) for upload, items in folders.items() if all(map(self._old, items))], self._upload)
         candidates = [item for item in records.values() if self._old(item) and _id(item) not in open_ids]
         await each(candidates, self._record)
+        for found in (self._swept.records, self._swept.uploads, self._swept.puts):
+            found.sort()
         return self._swept
 
     async def _listed(self, folder: str) -> Mapping[str, Listed]:
