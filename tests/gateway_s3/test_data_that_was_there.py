@@ -136,9 +136,13 @@ def test_a_gateway_with_another_kms_does_not_write_to_the_bucket(
     client.put_object(Bucket=f"{bucket_name}-2", Key="o", Body=b"theirs")
 
 
-def test_a_listing_asks_for_each_object_once(minio: Backend, gateway: Gateway, bucket_name: str) -> None:
-    with Proxy(minio.endpoint) as proxy:
-        server = gateway(minio, proxy=proxy)
+@pytest.mark.parametrize(("kind", "fresh"), [("minio", 0), ("versitygw", 20)])
+def test_a_listing_asks_for_each_object_once(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, fresh: int
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as proxy:
+        server = gateway(backend, proxy=proxy)
         client = server.client()
         client.create_bucket(Bucket=bucket_name)
         for number in range(20):
@@ -149,9 +153,9 @@ def test_a_listing_asks_for_each_object_once(minio: Backend, gateway: Gateway, b
             assert len(client.list_objects_v2(Bucket=bucket_name)["Contents"]) == 20
             return sum(line.startswith("HEAD") for line in proxy.lines[before:])
 
-        assert [heads(), heads()] == [20, 0]
+        assert [heads(), heads()] == [fresh, 0]  # MinIO lists metadata
         client.put_object(Bucket=bucket_name, Key="o07", Body=b"something else")
-        assert heads() == 1
+        assert heads() == min(fresh, 1)
 
 
 def test_a_ranged_get_fetches_the_packages_that_it_needs(minio: Backend, gateway: Gateway, bucket_name: str) -> None:

@@ -77,6 +77,16 @@ def check_raw(backend: Backend, bucket: str) -> None:
         assert needle not in on_disk
 
 
+def check_listing(server: Server, bucket: str, key: dict[str, Any]) -> dict[str, str]:
+    """See that a listing tells sizes of the plaintext and the ETags that HEAD tells; the ETags."""
+    listed = server.client().list_objects_v2(Bucket=bucket)["Contents"]
+    assert {item["Key"]: item["Size"] for item in listed} == {name: len(body) for name, body in CONTENTS.items()}
+    for item in listed:
+        head = server.client().head_object(Bucket=bucket, Key=item["Key"], **key)
+        assert (head["ETag"], head["LastModified"]) == (item["ETag"], item["LastModified"].replace(microsecond=0))
+    return {item["Key"]: item["ETag"] for item in listed}
+
+
 @pytest.mark.parametrize("encryption", [{}, SSE_C], ids=["sse-s3", "sse-c"])
 @pytest.mark.parametrize("kind", ["minio", "versitygw"])
 def test_a_backend_sees_no_plaintext_and_no_metadata(
@@ -86,11 +96,7 @@ def test_a_backend_sees_no_plaintext_and_no_metadata(
     server = gateway(backend)
     fill(server, raw_bucket, **encryption)
     check_raw(backend, raw_bucket)
-    listed = server.client().list_objects_v2(Bucket=raw_bucket)["Contents"]
-    assert {item["Key"]: item["Size"] for item in listed} == {key: len(body) for key, body in CONTENTS.items()}
-    etags = {item["Key"]: item["ETag"] for item in listed}
-    for key in CONTENTS:
-        assert server.client().head_object(Bucket=raw_bucket, Key=key, **encryption)["ETag"] == etags[key]
+    etags = check_listing(server, raw_bucket, encryption)
     if not encryption:
         assert etags["large"] == f'"{hashlib.md5(LARGE).hexdigest()}"'
 
@@ -110,6 +116,7 @@ def test_double_encryption_has_the_backend_encrypt_what_is_encrypted(
     fill(server, f"{raw_bucket}-c", **SSE_C)
     for bucket in ("-s3", "-c"):
         check_raw(minio_tls, raw_bucket + bucket)
+        check_listing(server, raw_bucket + bucket, SSE_C if bucket == "-c" else {})
     for key in CONTENTS:
         head = raw.head_object(Bucket=f"{raw_bucket}-s3", Key=key)
         assert head.get("ServerSideEncryption") == ("AES256" if "s3" in mode else None)

@@ -156,6 +156,8 @@ class Client:
         self._chain = chain
         self._ca = ca
         self._timeout = timeout
+        self.software = ""
+        """What the backend calls itself, once it was heard of: MinIO lists metadata, which others do not."""
         self._regions: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
         self._credentials: CredentialSource = FixedCredentials(own)
@@ -224,6 +226,7 @@ class Client:
                     raise Unavailable(f"{request}: the connection to the backend failed: {reason}") from error
             else:
                 if response.status < 300:
+                    self.software = response.headers.get("server", "")
                     return response, attempt
                 document, (code, message, region) = await self._refusal(response, request)
                 if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):

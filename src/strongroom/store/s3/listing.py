@@ -1,7 +1,8 @@
 """Listings of the S3 store: the backend's, without the hidden names, each object with its record.
 
-The backend's listing does not tell what the metadata say. They come from a HEAD for each object, many at a time, and
-are remembered by the backend's ETag, size and time, so that an object that did not change is asked for once.
+The listing that S3 has does not tell what the metadata say (MinIO's can). They come from a HEAD for each object, many
+at a time, and are remembered by the backend's ETag, size and time, so that an object that did not change is asked for
+once.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import asyncio
 import base64
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from strongroom.store.base import Damaged, NoSuchObject, Page, Refused, Stored, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
-from strongroom.store.s3.metadata import unquoted
+from strongroom.store.s3.metadata import Described, describe, unquoted
+from strongroom.store.s3.records import complete
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,12 +35,19 @@ Find = Callable[[str, str], Awaitable[Stored]]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as the backend lists it."""
+    """An object as the backend lists it; ``metadata`` where it lists them too (MinIO does, when asked)."""
 
     key: str
     size: int
     etag: str
     modified: int
+    metadata: Mapping[str, str] | None = field(default=None, compare=False)
+
+    def described(self) -> Described | None:
+        """The object as its headers would tell, where they are listed. Raises Damaged."""
+        if self.metadata is None:
+            return None
+        return describe(self.key, self.size, {**self.metadata, "etag": self.etag}, self.modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,11 @@ class Listings:
             self._known.move_to_end((bucket, listed))
             return known
         try:
-            stored = await self._find(bucket, listed.key)
+            described = listed.described()
+            if described is not None:
+                stored, _ = await complete(self._client, bucket, described)
+            else:
+                stored = await self._find(bucket, listed.key)
         except NoSuchObject:
             return None
         except (Damaged, Refused):
@@ -134,6 +147,8 @@ async def list_names(
     query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit)), ("prefix", prefix)]
     if delimiter:
         query.append(("delimiter", delimiter))
+    if client.software == "MinIO":
+        query.append(("metadata", "true"))
     if token is not None:
         query.append(("continuation-token", token))
     elif after:
@@ -157,6 +172,7 @@ def _read(document: bytes) -> Names:
             node.number("Size"),
             unquoted(node.text("ETag", "")),
             node.moment("LastModified"),
+            next((metadata.texts() for metadata in node.all("UserMetadata")), None),
         )
         for node in root.all("Contents")
     ]

@@ -158,14 +158,14 @@ def etag_of(identity: str) -> str:
     return identity.partition(" ")[0]
 
 
-def describe(key: str, size: int, headers: Mapping[str, str]) -> Described:
+def describe(key: str, size: int, headers: Mapping[str, str], modified: int | None = None) -> Described:
     """Read the headers of a backend object (names in lower case). Raises Damaged for a record that is none, Unavailable
-    for headers that are no object's.
+    for headers that are no object's. ``modified`` stands for the time that they lack.
     """
     etag = unquoted(headers.get("etag", ""))
     if not etag:
         raise Unavailable(f"the backend's answer about {key!r} has no ETag")
-    modified = http_time(headers.get("last-modified", ""))
+    modified = http_time(headers.get("last-modified", "")) if modified is None else modified
     object_id = headers.get(ID, "")
     encoded = headers.get(RECORD)
     if not object_id:

@@ -39,6 +39,10 @@ class Node:
         """Its children of this name."""
         return (node for child in self._element if (node := Node(child)).name == name)
 
+    def texts(self) -> dict[str, str]:
+        """The texts of its children by their names, in lower case."""
+        return {Node(child).name.lower(): child.text or "" for child in self._element}
+
     def text(self, name: str, default: str | None = None) -> str:
         """The text of its child of this name. Raises BadAnswer where there is none and no default."""
         for node in self.all(name):
