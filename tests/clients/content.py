@@ -1,0 +1,53 @@
+"""What the clients upload: bytes that can be told apart, and found again where they must not be."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+MARKER = b"<<this is known plaintext, and must not be found on the disk>>"
+_EVERY = 4096
+
+
+def marked(size: int, seed: int = 0) -> bytes:
+    """``size`` random bytes with MARKER at the start, and again each 4 KiB: the larger, the more often."""
+    source = random.Random(seed)
+    noise = source.randbytes(_EVERY - len(MARKER))
+    blocks = (MARKER + source.randbytes(16) + noise[16:] for _ in itertools.count())
+    return b"".join(itertools.islice(blocks, size // _EVERY + 1))[:size]
+
+
+def write(path: Path, size: int, seed: int = 0) -> bytes:
+    """Write ``marked`` bytes to a file, and give them."""
+    content = marked(size, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return content
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """The files below a directory, by their paths."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def plaintext_in(directory: Path) -> list[Path]:
+    """The files below a directory in which MARKER stands."""
+    found = []
+    for path in directory.rglob("*"):
+        try:
+            if path.is_file() and _holds_marker(path):
+                found.append(path)
+        except FileNotFoundError:  # removed in the meantime
+            continue
+    return found
+
+
+def _holds_marker(path: Path) -> bool:
+    tail = b""
+    with path.open("rb") as file:
+        while block := file.read(1024**2):
+            if MARKER in tail + block:
+                return True
+            tail = block[-len(MARKER) :]
+    return False
