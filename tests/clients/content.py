@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from pathlib import Path
 
@@ -11,11 +10,11 @@ _EVERY = 4096
 
 
 def marked(size: int, seed: int = 0) -> bytes:
-    """``size`` random bytes with MARKER at the start, and again each 4 KiB: the larger, the more often."""
-    source = random.Random(seed)
-    noise = source.randbytes(_EVERY - len(MARKER))
-    blocks = (MARKER + source.randbytes(16) + noise[16:] for _ in itertools.count())
-    return b"".join(itertools.islice(blocks, size // _EVERY + 1))[:size]
+    """``size`` random bytes with MARKER at the start, and again each 4 KiB."""
+    content = bytearray(random.Random(seed).randbytes(size + len(MARKER)))
+    for start in range(0, size, _EVERY):
+        content[start : start + len(MARKER)] = MARKER
+    return bytes(content[:size])
 
 
 def write(path: Path, size: int, seed: int = 0) -> bytes:

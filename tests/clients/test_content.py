@@ -15,4 +15,4 @@ def test_the_search_finds_what_was_stored_in_the_clear(plain_server: Server, pla
 def test_every_upload_holds_the_marker_many_times() -> None:
     assert MARKER in marked(100)
     assert marked(1_000_000).count(MARKER) > 200
-    assert len(marked(1_000_001)) == 1_000_001
+    assert len(marked(4_100)) == 4_100
