@@ -7,7 +7,15 @@ from pathlib import Path
 from tests.clients.programs import Program
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
-CHECKS = ("contents of sse-s3", "contents of sse-s3 multipart", "contents of the stream", "contents by URL", "tags")
+CHECKS = (
+    "contents of sse-s3",
+    "encryption of sse-s3 multipart",
+    "contents of the stream",
+    "checksum CRC64NVME is shown",
+    "contents by URL",
+    "tags",
+    "the bucket is removed",
+)
 CHECKS_WITH_TLS = ("contents of sse-c", "contents of sse-c multipart", "a wrong key is refused", "contents of the copy")
 
 
