@@ -13,11 +13,12 @@ PYTEST_FLAGS ?=
 # Go programs that the tests drive; the go.mod in each directory pins one.
 GO_PROGRAMS := tools/go/mc tools/go/restic tests/clients/miniogo
 
-.PHONY: help run setup tools lint test format lock clean
+.PHONY: help run setup tools lint test test-large format lock clean
 
 help:
 	@echo 'make run     start an encrypting server for development on $(DATA)'
 	@echo 'make test    set up all that the tests need, and run them'
+	@echo 'make test-large   the load tests with their full sizes (minutes, 10 GB of disk)'
 	@echo 'make lint    formatting, lint, types, import contracts'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
@@ -67,6 +68,9 @@ format: setup
 
 test: setup tools lint
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-large: setup
+	$(BIN)/pytest $(PYTEST_FLAGS) -m large -rP --durations=0
 
 # -- keeping house ------------------------------------------------------------------------------------------------
 
