@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCK := requirements.lock
 TOOLS_LOCK := tools/requirements.lock
 DATA ?= ./data
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n auto
 
 # Go programs that the tests drive; the go.mod in each directory pins one.
 GO_PROGRAMS := tools/go/mc tools/go/restic tests/clients/miniogo
