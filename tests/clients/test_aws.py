@@ -177,17 +177,22 @@ def test_s3api_takes_a_key_of_ones_own(tls_aws: Program, home: Path, tls_bucket:
     assert (home / "back").read_bytes() == content
 
 
-def test_checksums_are_kept_and_shown(aws: Program, home: Path, bucket: str) -> None:
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_a_checksum_is_kept_and_shown(aws: Program, home: Path, bucket: str, algorithm: str) -> None:
     write(home / "file", 1000)
-    for algorithm in ("CRC32", "SHA1", "SHA256"):  # those that aws-cli computes without its optional library
-        where = ("--bucket", bucket, "--key", algorithm)
-        put = api(aws, "put-object", *where, "--body", "file", "--checksum-algorithm", algorithm)
-        head = api(aws, "head-object", *where, "--checksum-mode", "ENABLED")
-        assert head[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
-        assert head["ChecksumType"] == "FULL_OBJECT"
-    assert "BadDigest" in aws.refused(
-        "s3api", "put-object", *where, "--body", "file", "--checksum-sha256", "A" * 43 + "="
-    )
+    where = ("--bucket", bucket, "--key", "file")
+    put = api(aws, "put-object", *where, "--body", "file", "--checksum-algorithm", algorithm)
+    head = api(aws, "head-object", *where, "--checksum-mode", "ENABLED")
+    assert head[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
+    assert head["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_an_upload_that_is_not_what_its_checksum_says_is_refused(aws: Program, home: Path, bucket: str) -> None:
+    write(home / "file", 1000)
+    where = ("--bucket", bucket, "--key", "file")
+    wrong = ("--checksum-sha256", "A" * 43 + "=")
+    assert "BadDigest" in aws.refused("s3api", "put-object", *where, "--body", "file", *wrong)
+    assert "404" in aws.refused("s3api", "head-object", *where)
 
 
 def test_the_attributes_of_an_object_in_parts(aws: Program, home: Path, bucket: str) -> None:
