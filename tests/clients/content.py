@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from tests.storage import files_with
+
 MARKER = b"<<this is known plaintext, and must not be found on the disk>>"
 _EVERY = 4096
 
@@ -30,23 +32,6 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def plaintext_in(directory: Path) -> list[Path]:
+def plaintext_in(directory: Path) -> list[str]:
     """The files below a directory in which MARKER stands."""
-    found = []
-    for path in directory.rglob("*"):
-        try:
-            if path.is_file() and _holds_marker(path):
-                found.append(path)
-        except FileNotFoundError:  # removed in the meantime
-            continue
-    return found
-
-
-def _holds_marker(path: Path) -> bool:
-    tail = b""
-    with path.open("rb") as file:
-        while block := file.read(1024**2):
-            if MARKER in tail + block:
-                return True
-            tail = block[-len(MARKER) :]
-    return False
+    return files_with(directory, MARKER)

@@ -185,3 +185,15 @@ def test_an_object_under_a_key_of_ones_own_opens_with_it_only(
 
 def test_mc_finds_the_server_ready(mc: Program) -> None:
     assert "is ready" in mc("ready", "s")
+
+
+def test_buckets_are_host_names_below_the_domain(plain_server: Server, home: Path, plain_bucket: str) -> None:
+    hosts = (f"{host}:{plain_server.port}=127.0.0.1" for host in ("s3.test", f"{plain_bucket}.s3.test"))
+    mc = Program("mc", home, tuple(option for host in hosts for option in ("--resolve", host)))
+    mc("alias", "set", "v", f"http://s3.test:{plain_server.port}", ACCESS_KEY, SECRET_KEY, "--path", "off")
+    content = write(home / "file", 100_000)
+    mc("cp", "file", f"v/{plain_bucket}/folder/file")
+    assert mc.output("cat", f"v/{plain_bucket}/folder/file") == content
+    assert "folder/file" in mc("ls", "--recursive", f"v/{plain_bucket}")
+    link = json.loads(mc.output("share", "download", "--json", f"v/{plain_bucket}/folder/file"))["share"]
+    assert link.startswith(f"http://{plain_bucket}.s3.test:")

@@ -16,7 +16,7 @@ MIB = 1024**2
 KEY, OTHER_KEY = "0123456789abcdef0123456789ABCDEF", "another key, as long as the first"[:32]
 
 
-def rclone_for(server: Server, home: Path, **configuration: str) -> Program:
+def rclone_for(server: Server, home: Path, *flags: str, **configuration: str) -> Program:
     """rclone with a remote ``s`` for ``server``; ``configuration``: further lines of it."""
     lines = {
         "type": "s3",
@@ -29,7 +29,7 @@ def rclone_for(server: Server, home: Path, **configuration: str) -> Program:
     directory = home / ".config" / "rclone"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "rclone.conf").write_text("[s]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
-    options = ["--retries", "1"]
+    options = ["--retries", "1", *flags]
     if server.certs:
         options += ["--ca-cert", str(server.certs / "ca.crt")]
     return Program("rclone", home, tuple(options))
