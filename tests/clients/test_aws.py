@@ -29,11 +29,7 @@ def aws_for(server: Server, home: Path, *configuration: str) -> Program:
         lines.append(f"ca_bundle = {server.certs / 'ca.crt'}")
     lines += ["s3 =", "  signature_version = s3v4", *(f"  {line}" for line in configuration)]
     (home / ".aws" / "config").write_text("\n".join(lines) + "\n")
-    return Program("aws", home, ("--no-cli-pager",) if _is_v2() else (), {"AWS_EC2_METADATA_DISABLED": "true"})
-
-
-def _is_v2() -> bool:
-    return "aws-cli/2" in Program("aws", Path.cwd())("--version")
+    return Program("aws", home, environment={"AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": ""})
 
 
 @pytest.fixture
