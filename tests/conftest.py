@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import Backend, served_by
 from tests.certificates import make_certificates
 from tests.server import NAS, SERVER, Server
 
@@ -21,39 +22,66 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="session", params=[SERVER, NAS], ids=["server", "nas"])
-def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """What is served: tests that use the servers below run over each of them."""
-    found: tuple[str, ...] = request.param
-    return found
+KINDS = ["server", "nas", "s3"]
+"""What the common suites run over: `strongroom server`, `strongroom gateway nas`, and `strongroom gateway s3` before a
+real MinIO.
+"""
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def served(request: pytest.FixtureRequest) -> str:
+    """Each way of serving in turn."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...]) -> Iterator[Server]:
-    """A server that encrypts everything, and takes clients' keys without TLS."""
-    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    with Server(tmp_path_factory.mktemp("server"), settings, command=command) as running:
+def command(served: str) -> tuple[str, ...]:
+    """The command that serves it."""
+    return NAS if served == "nas" else SERVER
+
+
+@pytest.fixture(scope="session")
+def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The S3 that a gateway stands before; None for those that need none."""
+    if served in ("server", "nas"):
+        yield None
+        return
+    kind = {"s3": "minio", "s3-versitygw": "versitygw"}[served]
+    with Backend(kind, tmp_path_factory.mktemp(kind)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def plain_server(tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...]) -> Iterator[Server]:
+def server(
+    backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that encrypts everything, and takes clients' keys without TLS."""
+    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+    with served_by(backend, tmp_path_factory.mktemp("server"), settings, command=command) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_server(
+    backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
         "MINIO_SSE_AUTO_ENCRYPTION": None,
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with Server(tmp_path_factory.mktemp("plain"), settings, command=command) as running:
+    with served_by(backend, tmp_path_factory.mktemp("plain"), settings, command=command) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def tls_server(
-    tmp_path_factory: pytest.TempPathFactory, certificates: Path, command: tuple[str, ...]
+    backend: Backend | None, tmp_path_factory: pytest.TempPathFactory, certificates: Path, command: tuple[str, ...]
 ) -> Iterator[Server]:
     """A server that encrypts everything, over TLS."""
-    with Server(tmp_path_factory.mktemp("tls"), certs=certificates, command=command) as running:
+    with served_by(backend, tmp_path_factory.mktemp("tls"), {}, certs=certificates, command=command) as running:
         yield running
 
 

@@ -32,6 +32,7 @@ class Server:
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
     ``public.crt`` and ``private.key`` (TLS then). ``data`` is the directory that is served, by default one in ``home``.
+    With a ``backend`` (a URL) it is ``strongroom gateway s3``.
     """
 
     home: Path
@@ -42,6 +43,7 @@ class Server:
     port: int = 0
     command: tuple[str, ...] = SERVER
     data: Path | None = None
+    backend: str | None = None
     directory: Path = Path()
     process: subprocess.Popen[bytes] | None = None
 
@@ -93,12 +95,13 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        arguments = [*self.command, "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
+        command = ["gateway", "s3"] if self.backend else self.command
+        arguments = [*command, "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
         if self.certs:
             arguments += ["--certs-dir", str(self.certs)]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "strongroom", *arguments, str(self.directory)],
+                [sys.executable, "-m", "strongroom", *arguments, self.backend or str(self.directory)],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

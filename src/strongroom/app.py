@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
-from strongroom.config import Keys, Settings, SharedFolder, Vault
+from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault
 from strongroom.config.parse import approle_id
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.keyring import Keyring
@@ -14,14 +15,21 @@ from strongroom.kms.static import StaticKMS
 from strongroom.kms.transit import TransitKMS
 from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_token import AppRole, VaultSession
+from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
+from strongroom.sealed.guard import WriteGuard
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.outer import Outer
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store, StoreError
+from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
 _log = logging.getLogger("strongroom")
 
@@ -69,30 +77,63 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _store(settings: Settings, kms: KMS | None) -> tuple[Store, KMS | None]:
-    """The store of the target, and the KMS as it is used there."""
+_DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where objects are kept: the store, the KMS as it is used there, what is encrypted once more behind it, who else
+    must not write there, and what passes requests through where there is no KMS.
+    """
+
+    store: Store
+    kms: KMS | None
+    outer: Outer | None = None
+    guard: WriteGuard | None = None
+    relay: BackendRelay | None = None
+
+
+def _place(settings: Settings, kms: KMS | None) -> _Place:
     target = settings.target
+    if isinstance(target, LocalDirectory):
+        return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
         shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age)
-        return shared, CheckedKMS(kms, shared) if kms is not None else None
-    return LocalStore(target.path), kms
+        return _Place(shared, CheckedKMS(kms, shared) if kms is not None else None)
+    backend = settings.backend
+    own = SigningCredential(settings.access_key, settings.secret_key)
+    endpoint = parse_endpoint(target.url, backend.style)
+    remote = S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    store = LeftStore(remote)
+    # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
+    encrypting = store if endpoint.secure or backend.sse else None
+    outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
+    if kms is None:
+        return _Place(store, None, outer, relay=BackendRelay(remote.client))
+    return _Place(store, kms, outer, WriteGuard(kms, remote))
 
 
 def build_objects(settings: Settings) -> SealedStore:
     """The sealed store that these settings ask for; nothing is opened yet."""
-    store, kms = _store(settings, build_kms(settings.keys))
+    return _objects(settings, _place(settings, build_kms(settings.keys)))
+
+
+def _objects(settings: Settings, place: _Place) -> SealedStore:
     return SealedStore(
-        store,
-        kms,
+        place.store,
+        place.kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,
         upload_secret=settings.secret_key,
+        outer=place.outer,
+        guard=place.guard,
     )
 
 
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
-    objects = build_objects(settings)
+    place = _place(settings, build_kms(settings.keys))
+    objects = _objects(settings, place)
     s3 = S3App(
         objects,
         {settings.access_key: settings.secret_key},
@@ -100,6 +141,7 @@ def build(settings: Settings) -> Application:
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
+        relay=place.relay,
     )
     return Application(objects, s3)
 

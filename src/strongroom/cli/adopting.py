@@ -15,7 +15,8 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from strongroom.app import build_objects
 from strongroom.cli.copying import FAILED, WRONG, finish, stop_with
 from strongroom.cli.layout import recognised
-from strongroom.config import LocalDirectory, SettingError, SharedFolder, from_process
+from strongroom.cli.server import check_vault
+from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.adopting import Adoption
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
@@ -36,20 +37,29 @@ class Wanted:
     dry_run: bool
 
 
-def run_adopt(directory: Path, wanted: Wanted, as_json: bool) -> int:
+def run_adopt(place: str, wanted: Wanted, as_json: bool) -> int:
     """Adopt; the exit code. Raises typer.Exit."""
     harden()
-    report = Report(str(directory), "", datetime.now(UTC), dry_run=wanted.dry_run, verb="adopted")
+    report = Report(place, "", datetime.now(UTC), dry_run=wanted.dry_run, verb="adopted")
     try:
-        target, _ = recognised(LocalDirectory(directory.absolute()))
-        if not isinstance(target, SharedFolder):
-            raise SettingError("DIR", f"no MinIO has left anything in {str(directory)!r}: there is no .minio.sys")
-        asyncio.run(_run(build_objects(from_process({}, target, dev=False)), wanted, report))
+        settings = from_process({}, _target(place), dev=False)
+        if settings.vault is not None:
+            check_vault(settings.vault)
+        asyncio.run(_run(build_objects(settings), wanted, report))
     except SettingError as error:
         raise stop_with(error, WRONG) from None
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
         raise stop_with(error, FAILED) from None
     return finish(report, as_json)
+
+
+def _target(place: str) -> Target:
+    if place.startswith(("http://", "https://")):
+        return RemoteS3(place)
+    target, _ = recognised(LocalDirectory(Path(place).absolute()))
+    if not isinstance(target, SharedFolder):
+        raise SettingError("PLACE", f"no MinIO has left anything in {place!r}: there is no .minio.sys")
+    return target
 
 
 async def _run(objects: SealedStore, wanted: Wanted, report: Report) -> None:

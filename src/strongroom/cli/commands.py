@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from strongroom import __version__
 from strongroom.cli import transfer
 from strongroom.cli.server import serve_target
-from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, SharedFolder, Target
+from strongroom.cli.sweep import run_sweep
+from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
+from strongroom.store.base import StoreError
 
 _REFUSED = 2
 _FAILED = 1
@@ -48,13 +50,8 @@ def version() -> None:
 
 def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) -> None:
     """Run a command that serves; it ends with the command's exit code."""
-    given: dict[str, str] = {}
-    for setting in TABLE:
-        value = flags[_parameter(setting)]
-        if value is not None:
-            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
     try:
-        code = serve_target(given, target, dev)
+        code = serve_target(_given(flags), target, dev)
     except SettingError as error:
         raise _stop(error, _REFUSED) from None
     except BadCertificate as error:
@@ -62,6 +59,16 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
     except (CannotListen, CannotStart) as error:
         raise _stop(error, _FAILED) from None
     raise typer.Exit(code)
+
+
+def _given(flags: Mapping[str, str | bool | None]) -> dict[str, str]:
+    """The flags of settings that were given, as text."""
+    given: dict[str, str] = {}
+    for setting in TABLE:
+        value = flags.get(_parameter(setting))
+        if value is not None:
+            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
+    return given
 
 
 def _stop(reason: object, code: int) -> typer.Exit:
@@ -100,18 +107,30 @@ _DEV = Annotated[
 ]
 
 
-def _serving(app: typer.Typer, function: Callable[..., None], **arguments: Any) -> None:
-    """Make a command that serves of a function: ``arguments``, ``--dev``, and the flags of all settings.
+def _argument(name: str, kind: Any) -> inspect.Parameter:
+    optional = type(None) in get_args(get_args(kind)[0])
+    default = None if optional else inspect.Parameter.empty
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _command(
+    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], *own: inspect.Parameter
+) -> None:
+    """Make a command of a function, with parameters of its ``own`` and the flags of ``settings``.
 
     typer reads a signature; the function gets the one that the table gives.
     """
-    parameters = [
-        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in arguments.items()),
-        inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV),
-        *map(_option, TABLE),
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    signature = inspect.Signature([*own, *map(_option, settings)])
+    function.__signature__ = signature  # type: ignore[attr-defined]
     app.command()(function)
+
+
+def _serving(
+    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], **arguments: Any
+) -> None:
+    """The same of a function that serves: it takes ``arguments``, and ``--dev``."""
+    dev = inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV)
+    _command(app, function, settings, *(_argument(name, kind) for name, kind in arguments.items()), dev)
 
 
 def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
@@ -125,12 +144,9 @@ def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
 _DIRECTORY = Annotated[
     Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
-_serving(_app, server, directory=_DIRECTORY)
+_serving(_app, server, [setting for setting in TABLE if not setting.backend], directory=_DIRECTORY)
 
-
-_gateway = typer.Typer(
-    help="Serve S3 in front of storage that is there already.", no_args_is_help=True, rich_markup_mode=None
-)
+_gateway = typer.Typer(help="Serve S3 from storage that others use too.", no_args_is_help=True, rich_markup_mode=None)
 _app.add_typer(_gateway, name="gateway")
 
 
@@ -147,6 +163,53 @@ def nas(folder: Path, dev: bool, **flags: str | bool | None) -> None:
 _FOLDER = Annotated[
     Path, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)
 ]
-_serving(_gateway, nas, folder=_FOLDER)
+_serving(_gateway, nas, [setting for setting in TABLE if not setting.backend], folder=_FOLDER)
+
+
+def s3(url: str | None, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from another S3, which gets ciphertext to keep. Keeps no state: any number can share a backend.
+
+    Every option of a setting can also be given by the variable named with it; an option stands above its variable.
+    Credentials for the backend are those that the AWS tools would use, else the gateway's own.
+    """
+    _serve(RemoteS3(url), dev, flags)
+
+
+_URL = Annotated[
+    str | None,
+    typer.Argument(metavar="[URL]", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
+]
+_serving(_gateway, s3, TABLE, url=_URL)
+
+
+def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str | bool | None) -> None:
+    """Remove what gateways to another S3 that ended early left there: records, uploads and PUTs without an object.
+
+    Nothing that is younger than a day is touched. It can run beside gateways, and be stopped at any time.
+    """
+    try:
+        run_sweep(_given(flags), url, bucket or [], dry_run)
+    except SettingError as error:
+        raise _stop(error, _REFUSED) from None
+    except StoreError as error:
+        raise _stop(error, _FAILED) from None
+
+
+_BUCKET = Annotated[
+    list[str] | None,
+    typer.Option("--bucket", metavar="NAME", help="Sweep this bucket only; may be given more than once."),
+]
+_DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.", show_default=False)]
+_sweep_settings = [
+    setting for setting in TABLE if setting.backend or setting.flag in ("--root-user-file", "--root-password-file")
+]
+_command(
+    _app,
+    sweep,
+    _sweep_settings,
+    _argument("url", _URL),
+    _argument("bucket", _BUCKET),
+    inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
+)
 
 transfer.register(_app)

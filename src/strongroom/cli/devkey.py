@@ -14,12 +14,12 @@ _NAME = "strongroom-dev"
 _MAX = 1024
 
 
-def dev_master_key(directory: Path, data: Path) -> MasterKey:
+def dev_master_key(directory: Path, data: Path | None) -> MasterKey:
     """The key in ``directory``, made if there is none. Raises SettingError where it cannot be kept or trusted.
 
     The file is whole or absent, whatever happens while it is made, and two that make it at once get the same key.
     """
-    if directory.resolve().is_relative_to(data.resolve()):
+    if data is not None and directory.resolve().is_relative_to(data.resolve()):
         raise SettingError(
             "--dev", f"the master key would lie in the data directory ({str(directory)!r}); choose another"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.config import LocalDirectory, SettingError, SharedFolder, Target
+from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import FORMAT, MAX_FORMAT, SYSTEM, check_format
 
@@ -14,6 +14,8 @@ _LEFT = "MinIO left objects here; they are served where they lie, with new ones 
 
 def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     """The target as it has to be served, and what to tell of it. Raises SettingError where it cannot be."""
+    if isinstance(target, RemoteS3):
+        return target, []
     system = target.path / SYSTEM
     if not system.is_dir():
         return target, []

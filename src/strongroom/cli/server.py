@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,18 @@ from rich.console import Console
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
 from strongroom.cli.layout import recognised
-from strongroom.config import DEV_CREDENTIAL, SettingError, Settings, SharedFolder, Target, Vault, from_process
+from strongroom.config import (
+    DEV_CREDENTIAL,
+    Backend,
+    LocalDirectory,
+    RemoteS3,
+    SettingError,
+    Settings,
+    SharedFolder,
+    Target,
+    Vault,
+    from_process,
+)
 from strongroom.config.table import VAULT_CAPATH, VAULT_CLIENT_CERT
 from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.observe import logs
@@ -38,14 +50,17 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None and settings.vault is None
     if made:
-        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", target.path))
+        data = None if isinstance(target, RemoteS3) else target.path
+        settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))
     if settings.vault is not None:
         check_vault(settings.vault)
     warnings = [*notes, *(_warnings(target) if isinstance(target, SharedFolder) else [])]
-    if not isinstance(target, SharedFolder):
+    if isinstance(target, LocalDirectory):
         _make_directory(target.path)
+    elif isinstance(target, RemoteS3):
+        check_backend(target, settings.backend)
     for warning in warnings:
-        _log.warning("%s: %s", target.path, warning)
+        _log.warning("%s", warning)
     return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made, warnings))
 
 
@@ -96,6 +111,21 @@ def _make_directory(directory: Path) -> None:
         raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
 
 
+def check_backend(target: RemoteS3, backend: Backend) -> None:
+    """See that the backend's URL and certificates can be used. Raises SettingError."""
+    from strongroom.store.s3.endpoint import parse_endpoint  # not for servers that have no backend
+
+    try:
+        parse_endpoint(target.url)
+    except ValueError as error:
+        raise SettingError("URL", str(error), "https://s3.example.com:9000") from None
+    try:
+        ssl.create_default_context(cafile=str(backend.ca) if backend.ca else None)
+    except OSError as error:
+        name = "STRONGROOM_BACKEND_CA (--backend-ca)"
+        raise SettingError(name, f"{str(backend.ca)!r} holds no certificates: {error.strerror}") from None
+
+
 def _announce(
     settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool, warnings: Sequence[str]
 ) -> None:
@@ -104,7 +134,7 @@ def _announce(
     lines = [
         ("Endpoint", "  ".join(endpoints)),
         ("Region", settings.region),
-        ("Data", str(settings.target.path)),
+        _where(settings),
         *_key_lines(settings),
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),
@@ -131,6 +161,13 @@ def _key_lines(settings: Settings) -> list[tuple[str, str]]:
     if settings.read_keys:
         lines.append(("Read keys", ", ".join(read.name for read in settings.read_keys)))
     return lines
+
+
+def _where(settings: Settings) -> tuple[str, str]:
+    target = settings.target
+    if not isinstance(target, RemoteS3):
+        return "Data", str(target.path)
+    return "Backend", target.url or f"AWS, {settings.backend.region}"
 
 
 def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:

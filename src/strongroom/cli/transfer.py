@@ -94,7 +94,14 @@ def export(
 
 
 def adopt(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that MinIO served.", show_default=False)],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE",
+            help="The folder that MinIO served; the URL of its S3 gateway's backend.",
+            show_default=False,
+        ),
+    ],
     bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
     tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are adopted at the same time.")] = 4,
     sse_c_key_file: _CustomerKey = None,
@@ -103,11 +110,11 @@ def adopt(
 ) -> None:
     """Rewrite objects that MinIO left into Strongroom's format, where they lie, one at a time whole or untouched.
 
-    Gateways may serve the folder meanwhile. Every byte is read and authenticated before. The settings are those of the
+    Gateways may serve the place meanwhile. Every byte is read and authenticated before. The settings are those of the
     server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
     cannot read the objects any more.
     """
     from strongroom.cli import adopting, copying
 
     wanted = adopting.Wanted(bucket or [], copying.customer_key(sse_c_key_file), tasks, dry_run)
-    raise typer.Exit(adopting.run_adopt(directory, wanted, json_))
+    raise typer.Exit(adopting.run_adopt(place, wanted, json_))

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from strongroom.config import table
 from strongroom.config.table import Setting
-from strongroom.config.values import Address, Keys, MasterKey, Settings, Target, Vault
+from strongroom.config.values import Address, Backend, Keys, MasterKey, RemoteS3, Settings, Target, Vault
 from strongroom.secret import Secret
 
 T = TypeVar("T")
@@ -121,6 +121,7 @@ def load(
         dev=dev,
         vault=keys.vault,
         read_keys=keys.read_keys,
+        backend=_backend(given, target, keys.master_key is not None or keys.vault is not None or dev),
     )
 
 
@@ -314,6 +315,26 @@ def _required(given: _Given, setting: Setting[T], because: str) -> T:
     if found is None:
         raise SettingError(setting.variables[0], f"it is not set, but {because} is", setting.example)
     return found[1]
+
+
+def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
+    sse = given.named(table.GATEWAY_SSE)
+    if sse is not None:
+        name, kinds = sse
+        if not isinstance(target, RemoteS3):
+            raise SettingError(name, "only `strongroom gateway s3` serves it; unset it")
+        if not has_kms:
+            raise SettingError(name, "it is set, but there is no master key", table.SSE_MASTER_KEY.example)
+        if "c" in kinds and (target.url or "https:").lower().startswith("http:"):
+            raise SettingError(name, "c needs a backend with https: clients' keys do not go over plain HTTP")
+    ca = given.value(table.BACKEND_CA, None)
+    return Backend(
+        region=given.value(table.BACKEND_REGION, "us-east-1"),
+        style=given.value(table.BACKEND_STYLE, "auto"),
+        ca=ca.absolute() if ca else None,
+        timeout=given.value(table.BACKEND_TIMEOUT, 60),
+        sse=sse[1] if sse else frozenset(),
+    )
 
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:

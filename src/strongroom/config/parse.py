@@ -9,9 +9,10 @@ import base64
 import binascii
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-from strongroom.config.values import Address, LogFormat, MasterKey
+from strongroom.config.values import Address, BackendStyle, GatewaySSE, LogFormat, MasterKey
 from strongroom.secret import Secret
 
 _ON = frozenset({"on", "true", "1", "t", "enabled"})
@@ -233,6 +234,31 @@ def log_format(text: str) -> LogFormat:
     if word == "json":
         return "json"
     raise ValueError(f"{_shown(text)} is neither text nor json")
+
+
+def backend_style(text: str) -> BackendStyle:
+    """``auto``, ``path`` or ``virtual``."""
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "path":
+        return "path"
+    if word == "virtual":
+        return "virtual"
+    raise ValueError(f"{_shown(text)} is neither auto nor path nor virtual")
+
+
+def gateway_sse(text: str) -> GatewaySSE:
+    """``s3``, ``c`` or ``s3;c``, the form of MinIO."""
+    words = [word.strip().lower() for word in text.split(";")]
+    if not words or len(set(words)) != len(words) or not set(words) <= {"s3", "c"}:
+        raise ValueError(f"{_shown(text)} is none of s3, c and s3;c")
+    found: set[Literal["s3", "c"]] = set()
+    if "s3" in words:
+        found.add("s3")
+    if "c" in words:
+        found.add("c")
+    return frozenset(found)
 
 
 def _shown(text: str) -> str:

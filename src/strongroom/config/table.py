@@ -22,7 +22,8 @@ class Setting(Generic[T_co]):
     ``variables`` are its names in the environment: the first is the one that messages prefer, the others mean the same.
     ``flag`` is its name on the command line; for a ``secret`` it takes a file, since everybody can see a command
     line, and each variable may be given with ``_FILE`` behind its name instead. ``default`` and ``example`` are text
-    for people; what is done where nothing is set is up to the reader. ``on_off`` marks flags that take no value.
+    for people; what is done where nothing is set is up to the reader. ``on_off`` marks flags that take no value,
+    ``backend`` those of gateways to another S3.
     """
 
     variables: tuple[str, ...]
@@ -34,6 +35,7 @@ class Setting(Generic[T_co]):
     help: str
     secret: bool = False
     on_off: bool = False
+    backend: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -296,6 +298,58 @@ LOG_FORMAT = Setting(
     "Log lines for people, or one JSON object a line. Both go to standard error.",
 )
 
+GATEWAY_SSE = Setting(
+    ("MINIO_GATEWAY_SSE",),
+    "--gateway-sse",
+    parse.gateway_sse,
+    "s3|c|s3;c",
+    "none: encryption at the gateway alone",
+    "MINIO_GATEWAY_SSE='s3;c'",
+    "Encrypt twice, at the gateway and by the backend: SSE-S3 objects (s3), SSE-C objects (c), or both. Needs a master"
+    " key; c needs a backend with https.",
+    backend=True,
+)
+BACKEND_REGION = Setting(
+    ("STRONGROOM_BACKEND_REGION",),
+    "--backend-region",
+    parse.region,
+    "NAME",
+    "us-east-1",
+    "STRONGROOM_BACKEND_REGION=eu-central-1",
+    "The region that requests to the backend are signed for, and where buckets are made.",
+    backend=True,
+)
+BACKEND_STYLE = Setting(
+    ("STRONGROOM_BACKEND_STYLE",),
+    "--backend-style",
+    parse.backend_style,
+    "auto|path|virtual",
+    "auto: virtual for AWS, path for all others",
+    "STRONGROOM_BACKEND_STYLE=path",
+    "How buckets of the backend are addressed: HOST/BUCKET (path) or BUCKET.HOST (virtual).",
+    backend=True,
+)
+BACKEND_CA = Setting(
+    ("STRONGROOM_BACKEND_CA",),
+    "--backend-ca",
+    parse.path,
+    "FILE",
+    "the certificates that the system trusts",
+    "STRONGROOM_BACKEND_CA=/etc/strongroom/backend-ca.crt",
+    "Certificates (PEM) that the backend's is checked against, instead of the system's.",
+    backend=True,
+)
+BACKEND_TIMEOUT = Setting(
+    ("STRONGROOM_BACKEND_TIMEOUT",),
+    "--backend-timeout",
+    parse.seconds,
+    "SECONDS",
+    "60",
+    "STRONGROOM_BACKEND_TIMEOUT=60",
+    "How long the backend may keep silent before a request to it is given up.",
+    backend=True,
+)
+
 TABLE: tuple[Setting[object], ...] = (
     ACCESS_KEY,
     SECRET_KEY,
@@ -324,6 +378,11 @@ TABLE: tuple[Setting[object], ...] = (
     IDLE_TIMEOUT,
     SWEEP_AGE,
     LOG_FORMAT,
+    GATEWAY_SSE,
+    BACKEND_REGION,
+    BACKEND_STYLE,
+    BACKEND_CA,
+    BACKEND_TIMEOUT,
 )
 
 

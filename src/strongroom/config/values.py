@@ -13,6 +13,11 @@ from strongroom.secret import Secret
 
 LogFormat = Literal["text", "json"]
 
+BackendStyle = Literal["auto", "path", "virtual"]
+
+GatewaySSE = frozenset[Literal["s3", "c"]]
+"""Which kinds of encryption the S3 gateway asks its backend for, on top of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
@@ -79,7 +84,25 @@ class SharedFolder:
     mask: int = 0o022
 
 
-Target = LocalDirectory | SharedFolder
+@dataclass(frozen=True, slots=True)
+class RemoteS3:
+    """``strongroom gateway s3``: objects are kept on another S3. ``url`` is None for AWS."""
+
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How another S3 is spoken to. ``ca`` is a file of certificates, ``timeout`` in seconds."""
+
+    region: str = "us-east-1"
+    style: BackendStyle = "auto"
+    ca: Path | None = None
+    timeout: int = 60
+    sse: GatewaySSE = frozenset()
+
+
+Target = LocalDirectory | SharedFolder | RemoteS3
 """What is served: each command that serves has a type of its own for it."""
 
 
@@ -110,6 +133,7 @@ class Settings:
     dev: bool
     vault: Vault | None = None
     read_keys: tuple[MasterKey, ...] = ()
+    backend: Backend = Backend()
 
     @property
     def keys(self) -> Keys:

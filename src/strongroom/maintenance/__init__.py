@@ -1,1 +1,1 @@
-"""Long jobs on what is stored: they can be stopped at any time and gone on with, and objects stay in use meanwhile."""
+"""Long jobs over what is stored: they can be stopped at any time and begun anew."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from strongroom.s3.auth import Credentials, authenticate
 from strongroom.s3.body import decoder_for
-from strongroom.s3.call import Answer, Call
+from strongroom.s3.call import Answer, Call, Relay
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
@@ -41,7 +41,7 @@ log = logging.getLogger("strongroom.s3")
 
 Handler = Callable[[Call, Any], Awaitable[Answer]]
 
-_HEALTH = ("/minio/health/live", "/minio/health/ready")
+_HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
 _STREAMED = ("PutObject", "UploadPart")  # their bodies go to the handler as they come
 _LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
 _MAX_LARGE_XML = 8 * 1024**2
@@ -55,6 +55,7 @@ class S3App:
 
     ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
     ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
+    ``relay``: where requests go that are not to be served here; browser uploads are served here all the same.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class S3App:
         domains: Sequence[str] = (),
         allow_insecure_sse_c: bool = False,
         idle_timeout: float = 60.0,
+        relay: Relay | None = None,
     ) -> None:
         self._objects = objects
         self._credentials = credentials
@@ -73,6 +75,7 @@ class S3App:
         self._domains = tuple(domains)
         self._allow_insecure_sse_c = allow_insecure_sse_c
         self._idle_timeout = idle_timeout
+        self._relay = relay
         self._model = compile_model()
         self._post = PostHandler(objects, credentials, region)
         self._handlers = self._bind()
@@ -129,6 +132,9 @@ class S3App:
         if route.name == POST_OBJECT:
             return await self._post.answer(request, route.bucket, body, request.secure or self._allow_insecure_sse_c)
         identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
+        if self._relay is not None:
+            call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
+            return await self._relay.relay(call, route.name)
         operation = route.operation
         if operation is None or operation.name not in self._handlers:
             raise S3Error("NotImplemented")
@@ -144,7 +150,7 @@ class S3App:
         return answer, operation.serialize(answer.output)
 
     async def _health(self, sender: _Sender, request: HttpRequest) -> None:
-        if request.raw_path.endswith("ready"):
+        if not request.raw_path.endswith("live"):
             await self._objects.buckets()  # raises where the store cannot be read
         await sender.send(Response(200, [], b""), Answer(), head=request.method == "HEAD")
 

@@ -20,10 +20,11 @@ from enum import Enum, auto
 from hashlib import sha256
 from typing import Protocol
 
-from strongroom.s3.auth.keys import same_signature
-from strongroom.s3.auth.payload import ChunkedPayload, ChunkSigner, HashedPayload, Payload
+from strongroom.s3.auth.payload import ChunkedPayload, HashedPayload, Payload
 from strongroom.s3.checksums import malformed_trailer
 from strongroom.s3.errors import S3Error
+from strongroom.sigv4.chunks import ChunkSigner
+from strongroom.sigv4.keys import same_signature
 
 MAX_CHUNK_HEADER = 256
 """Bytes in the line that begins a chunk; a signed one with a 16-digit size has 99."""

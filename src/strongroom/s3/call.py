@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from strongroom.s3.auth import Payload
 from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import HttpRequest
 
@@ -40,3 +42,11 @@ class Answer:
     status: int | None = None
     body: Buffer | AsyncIterator[Buffer] = b""
     length: int = 0
+
+
+class Relay(Protocol):
+    """Passes requests on to another S3, as they are, instead of serving them here."""
+
+    async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
+        """What the other S3 answers to a request that was authenticated. Raises S3Error."""
+        ...

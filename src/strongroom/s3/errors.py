@@ -103,6 +103,9 @@ ERRORS: dict[str, tuple[int, str]] = {
 }
 
 
+_STATUSES = frozenset(status.value for status in HTTPStatus if status >= 400)
+
+
 class S3Error(Exception):
     """An answer that is an error. ``code`` is one of :data:`ERRORS`; ``details`` become further XML elements.
 
@@ -124,6 +127,13 @@ class S3Error(Exception):
         self.message = message or standard
         self.headers: Mapping[str, str] = headers or {}
         self.details = details
+
+    @classmethod
+    def relayed(cls, status: int, code: str, message: str) -> S3Error:
+        """An error of another S3, passed on as it came, be it in :data:`ERRORS` or not."""
+        error = cls(code if code in ERRORS else "InternalError", message or None)
+        error.code, error.status = code, status if status in _STATUSES else error.status
+        return error
 
     @property
     def reason(self) -> str:

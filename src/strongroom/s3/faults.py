@@ -42,6 +42,10 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.NoSuchKey, "KMS.NotFoundException", None, True),
     (below.KMSDenied, "AccessDenied", "The KMS denies access to the master key.", True),
     (below.WrappedKeyInvalid, "AccessDenied", "The data key of the object does not open with this master key.", True),
+    (below.ForeignKMS, "AccessDenied", "The bucket is written to with another KMS than this gateway's.", True),
+    (below.CheckDamaged, "AccessDenied", "The check value of the bucket's KMS is damaged.", True),
+    (below.ObjectChanged, "ConditionalRequestConflict", "The object was replaced meanwhile. Try again.", False),
+    (below.Unavailable, "ServiceUnavailable", "The storage behind this server is not available. Try again.", True),
     (below.KMSUnavailable, "ServiceUnavailable", "The KMS is not available. Try again.", True),
 )
 
@@ -52,6 +56,11 @@ def translate(error: Exception) -> S3Error | None:
         return error
     if isinstance(error, below.LegacyNotCovered):
         return S3Error("NotImplemented", str(error))
+    if isinstance(error, below.NameReserved):
+        return S3Error("AccessDenied", str(error))
+    if isinstance(error, below.Refused):
+        log.warning("%s: %s", error.code, error)
+        return S3Error.relayed(error.status, error.code, error.message)
     for kind, code, message, report in _TABLE:
         if isinstance(error, kind):
             if report:

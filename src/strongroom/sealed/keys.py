@@ -22,6 +22,8 @@ from typing import NewType
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from strongroom.secret import Secret
+
 ExternalKey = NewType("ExternalKey", bytes)
 ObjectKey = NewType("ObjectKey", bytes)
 RecordKey = NewType("RecordKey", bytes)
@@ -77,6 +79,11 @@ def record_key(object_key: ObjectKey) -> RecordKey:
 def part_key(object_key: ObjectKey, number: int) -> bytes:
     """The key of the stream of part ``number`` (1 to 10,000)."""
     return hmac.digest(object_key, number.to_bytes(4, "little"), "sha256")
+
+
+def backend_key(customer_key: Secret, bucket: str, key: str) -> Secret:
+    """The key that stands for the client's (SSE-C) towards a storage that encrypts once more; MinIO's derivation."""
+    return Secret(hmac.digest(customer_key.reveal(), f"SSE-C{bucket}/{key}".encode(), "sha256"))
 
 
 def _sealing_key(external: ExternalKey, kind: Kind, iv: bytes, name: str) -> bytes:

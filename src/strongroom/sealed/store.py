@@ -16,6 +16,7 @@ from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, LegacyNotCovered, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
+from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, object_name
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited, legacy_tags, with_nonces
@@ -28,6 +29,7 @@ from strongroom.sealed.objects import (
     Summary,
     opaque_etag,
 )
+from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
 from strongroom.sealed.policy import Protection, decide
@@ -134,6 +136,8 @@ class SealedStore:
         auto_encrypt: bool = False,
         compat: bool = True,
         upload_secret: Secret,
+        outer: Outer | None = None,
+        guard: WriteGuard | None = None,
     ) -> None:
         from strongroom.sealed.uploads import Uploads  # it needs this class, too
 
@@ -144,6 +148,8 @@ class SealedStore:
         self._kms = kms
         self._auto_encrypt = auto_encrypt
         self._compat = compat
+        self.outer = outer or Outer(store)
+        self._guard = guard
         self._etags = ETags(self.keyholder)
 
     async def start(self) -> None:
@@ -190,9 +196,16 @@ class SealedStore:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def protection(self, bucket: str, asked: Protection | None) -> Protection:
-        """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS."""
-        default = _default_of(await self.store.bucket(bucket))
-        return decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
+        """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS; ForeignKMS and CheckDamaged where a
+        check value says that others write there with another KMS.
+        """
+        settled = self._auto_encrypt or (asked is not None and asked.kind is not Kind.PLAIN)
+        # Where the bucket's default does not matter, the store is not asked for it: over a network that takes time.
+        default = None if settled else _default_of(await self.store.bucket(bucket))
+        protection = decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
+        if self._guard is not None:
+            await self._guard.admit(bucket)
+        return protection
 
     def opaque(self, kind: Kind) -> bool:
         """Whether the ETag of an object of this kind is opaque."""
@@ -219,7 +232,8 @@ class SealedStore:
             sealer = Sealer(sealing[1], new_nonce())
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
-        writer = await self.store.writer(bucket, key, size, encrypted=sealing is not None)
+        store = self.outer.writing(bucket, key, protection)
+        writer = await store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
 
         async def resolve(precondition: Precondition) -> Condition:
@@ -233,7 +247,7 @@ class SealedStore:
             return Condition(absent=True)
         if precondition.if_match is None:
             return ALWAYS
-        stored = await self.store.head(bucket, key)
+        stored = await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
         if precondition.if_match not in ("*", await self._etags.of(bucket, stored)):
             raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
         return Condition(identity=stored.identity)
@@ -277,7 +291,8 @@ class SealedStore:
             key_id = header.wrapped.key_id if header.wrapped else ""
         record.update(description.tags or {})
         when = await self.condition(bucket, key, precondition)
-        stored = await self.store.copy(source.reader, bucket, key, record, annex, when)
+        store = self.outer.writing(bucket, key, protection)
+        stored = await store.copy(source.reader, bucket, key, record, annex, when)
         return info_of(stored, source.info.size, metadata, protection.kind, key_id, bool(parts))
 
     async def parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
@@ -295,12 +310,15 @@ class SealedStore:
 
     async def head(self, bucket: str, key: str, customer_key: Secret | None = None) -> ObjectInfo:
         """What is known of an object. Raises NoSuchBucket, NoSuchObject, KMSError, SealedError, Damaged."""
-        info, _ = await self._describe(bucket, await self.store.head(bucket, key), customer_key)
+        stored = await self.outer.read(bucket, key, customer_key, lambda store: store.head(bucket, key))
+        info, _ = await self._describe(bucket, stored, customer_key)
         return info
 
-    async def open(self, bucket: str, key: str, customer_key: Secret | None = None) -> OpenObject:
-        """Open an object for reading. Raises as :meth:`head`."""
-        reader = await self.store.open(bucket, key)
+    async def open(
+        self, bucket: str, key: str, customer_key: Secret | None = None, *, whole: bool = True
+    ) -> OpenObject:
+        """Open an object for reading; ``whole`` as Store.open has it. Raises as :meth:`head`."""
+        reader = await self.outer.read(bucket, key, customer_key, lambda store: store.open(bucket, key, whole=whole))
         try:
             info, sealing = await self._describe(bucket, reader.stored, customer_key)
         except BaseException:
@@ -348,7 +366,8 @@ class SealedStore:
 
     async def tags(self, bucket: str, key: str) -> str:
         """The tags of an object, as a query string. Raises NoSuchObject, KMSError, Damaged."""
-        return await self.tags_of(bucket, await self.store.head(bucket, key))
+        stored = await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
+        return await self.tags_of(bucket, stored)
 
     async def tags_of(self, bucket: str, stored: Stored) -> str:
         """As :meth:`tags`, of an object at hand."""
@@ -367,7 +386,8 @@ class SealedStore:
             sealed = await self.seal_tags(bucket, key, kind, tags, count)
             record = {**without_tags(stored.record), **(NO_TAGS if legacy else {}), **sealed}
             try:
-                await self.store.rewrite(bucket, key, record, None, Condition(identity=stored.identity))
+                store = self.outer.writing(bucket, key, Protection(kind))
+                await store.rewrite(bucket, key, record, None, Condition(identity=stored.identity))
             except ConditionFailed:
                 continue  # the object was written meanwhile: these tags are for what is there now
             return

@@ -107,7 +107,8 @@ class Uploads:
             if protection.kind is Kind.SSE_C:
                 record[_STATE] = self._seal_state(object_name(bucket, key), header, record_key(object_key))
         record.update(description.tags or {})
-        upload = await self._sealed.store.create_upload(bucket, key, record)
+        store = self._sealed.outer.writing(bucket, key, protection)
+        upload = await store.create_upload(bucket, key, record)
         return _info(upload, header, metadata)
 
     async def get(self, bucket: str, key: str, upload_id: str) -> UploadInfo:
@@ -137,7 +138,8 @@ class Uploads:
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {object_name(bucket, key)!r}: {error}") from error
         opaque = self._sealed.opaque(kind)
-        writer = await store.part_writer(bucket, key, upload_id, number, size)
+        outer = self._sealed.outer.writing(bucket, key, Protection(kind, customer_key))
+        writer = await outer.part_writer(bucket, key, upload_id, number, size)
         pipeline = BodyPipeline(self._sealed.pool, writer, sealer, md5=not opaque)
 
         def encode(entry: PartEntry) -> dict[str, bytes]:

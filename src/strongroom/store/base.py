@@ -22,6 +22,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from strongroom.secret import Secret
+
 Buffer = bytes | bytearray | memoryview
 
 Record = Mapping[str, bytes]
@@ -83,6 +85,10 @@ class NameRefused(StoreError):
     """This store cannot hold an object of this name; the message says why."""
 
 
+class NameReserved(NameRefused):
+    """The name is one that the store keeps for itself."""
+
+
 class NameTooLong(NameRefused):
     """A part of the name is longer than this store can hold."""
 
@@ -101,6 +107,26 @@ class StoreFull(StoreError):
 
 class Damaged(StoreError):
     """What is on the medium is not what was written there; the message names the object."""
+
+
+class ObjectChanged(StoreError):
+    """The object was replaced or removed while it was being read; opening it anew gives the one that is there now."""
+
+
+class Unavailable(StoreError):
+    """The storage behind the store cannot be reached, hangs, or answers nonsense: worth trying again later."""
+
+
+class Refused(StoreError):
+    """The storage behind the store (another S3) answers with an error of its own: its ``status``, ``code`` and
+    ``message``.
+    """
+
+    def __init__(self, status: int, code: str, message: str, what: str) -> None:
+        super().__init__(f"{what}: the backend answered {status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +275,8 @@ class Reader(Protocol):
     def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stored bytes from ``start``, exactly ``length`` of them, in chunks of the store's choosing (up to 1 MiB).
 
-        Raises Damaged when the medium has fewer. The range lies within the object.
+        Raises Damaged when the medium has fewer, ObjectChanged where they cannot be had any more. The range lies
+        within the object.
         """
         ...
 
@@ -304,8 +331,11 @@ class Store(Protocol):
         """The object under this key. Raises NoSuchObject."""
         ...
 
-    async def open(self, bucket: str, key: str) -> Reader:
-        """Open the object under this key for reading. Raises NoSuchObject."""
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        """Open the object under this key for reading. ``whole``: all its bytes are wanted, which is a hint.
+
+        Raises NoSuchObject.
+        """
         ...
 
     async def copy(
@@ -374,4 +404,24 @@ class Store(Protocol):
 
         With an upload id of "" all uploads of the key in ``after`` are passed over too.
         """
+        ...
+
+
+class EncryptingStore(Store, Protocol):
+    """A store whose storage can encrypt objects by itself, on top of what the layer above does."""
+
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> Store:
+        """The same store, which has the storage encrypt what is written (and decrypt what is read) so."""
+        ...
+
+
+class CheckPlace(Protocol):
+    """Keeps a check value in each bucket, out of the clients' sight."""
+
+    async def read_check(self, bucket: str) -> bytes | None:
+        """The check value, None where there is none. Raises NoSuchBucket."""
+        ...
+
+    async def leave_check(self, bucket: str, document: bytes) -> bool:
+        """Leave a check value; False where another was left meanwhile. Raises NoSuchBucket."""
         ...

@@ -1,7 +1,5 @@
-"""How the body of a request has to be checked, as ``x-amz-content-sha256`` says, and the signatures of its chunks.
-
-Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks", and the page of
-the same name on trailing headers, in the Amazon S3 API reference. The decoding of bodies is in ``strongroom.s3.body``.
+"""How the body of a request has to be checked, as ``x-amz-content-sha256`` says. The decoding of bodies is in
+``strongroom.s3.body``, the signatures of chunks in ``strongroom.sigv4.chunks``.
 """
 
 from __future__ import annotations
@@ -9,14 +7,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from strongroom.s3.auth.keys import ALGORITHM, EMPTY_SHA256, signature
 from strongroom.s3.errors import S3Error
-from strongroom.secret import Secret
+from strongroom.sigv4.chunks import (
+    STREAMING_SIGNED,
+    STREAMING_SIGNED_TRAILER,
+    STREAMING_UNSIGNED_TRAILER,
+    UNSIGNED_PAYLOAD,
+    ChunkSigning,
+)
 
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-STREAMING_SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _STREAMING_ECDSA = (
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
@@ -37,16 +36,6 @@ class HashedPayload:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkSigning:
-    """What chunk signatures go on from: the request's own signature, its time and scope, and the signing key."""
-
-    seed: str
-    key: Secret
-    timestamp: str
-    scope: str
-
-
-@dataclass(frozen=True, slots=True)
 class ChunkedPayload:
     """The body is ``aws-chunked``: each chunk signed where ``signing`` is given, headers behind it if ``trailer``."""
 
@@ -56,31 +45,6 @@ class ChunkedPayload:
 
 Payload = UnsignedPayload | HashedPayload | ChunkedPayload
 """How the body has to be checked."""
-
-
-class ChunkSigner:
-    """The chain of signatures over the chunks of one body, each built on the one before."""
-
-    __slots__ = ("_previous", "_signing")
-
-    def __init__(self, signing: ChunkSigning) -> None:
-        self._signing = signing
-        self._previous = signing.seed
-
-    def chunk(self, sha256_hex: str) -> str:
-        """The signature of the next chunk, whose bytes have this SHA-256."""
-        return self._next(f"{ALGORITHM}-PAYLOAD", f"{EMPTY_SHA256}\n{sha256_hex}")
-
-    def trailer(self, sha256_hex: str) -> str:
-        """The signature of the trailing headers (``name:value`` and a newline, each), after the last chunk."""
-        return self._next(f"{ALGORITHM}-TRAILER", sha256_hex)
-
-    def _next(self, kind: str, digests: str) -> str:
-        signing = self._signing
-        self._previous = signature(
-            signing.key, f"{kind}\n{signing.timestamp}\n{signing.scope}\n{self._previous}\n{digests}"
-        )
-        return self._previous
 
 
 def check_content_sha256(value: str) -> None:

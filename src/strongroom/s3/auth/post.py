@@ -18,7 +18,8 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from strongroom.s3.auth.keys import (
+from strongroom.s3.errors import S3Error
+from strongroom.sigv4.keys import (
     ALGORITHM,
     Credentials,
     parse_credential,
@@ -26,8 +27,7 @@ from strongroom.s3.auth.keys import (
     same_signature,
     signing_key,
 )
-from strongroom.s3.auth.keys import signature as sign_text
-from strongroom.s3.errors import S3Error
+from strongroom.sigv4.keys import signature as sign_text
 
 MAX_FIELDS = 20 * 1024
 """Bytes of all that stands before the file: names and values of the fields."""

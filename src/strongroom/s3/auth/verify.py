@@ -12,8 +12,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
-from strongroom.s3.auth.canonical import Pairs, canonical_pairs, request_digest
-from strongroom.s3.auth.keys import (
+from strongroom.s3.auth.payload import Payload, check_content_sha256, payload_of
+from strongroom.s3.errors import S3Error
+from strongroom.s3.request import HttpRequest
+from strongroom.sigv4.canonical import InvalidText, Pairs, canonical_pairs, request_digest
+from strongroom.sigv4.chunks import UNSIGNED_PAYLOAD, ChunkSigning
+from strongroom.sigv4.keys import (
     ALGORITHM,
     ALGORITHM_ECDSA,
     DEFAULT_REGION,
@@ -29,15 +33,6 @@ from strongroom.s3.auth.keys import (
     signing_key,
     timestamp,
 )
-from strongroom.s3.auth.payload import (
-    UNSIGNED_PAYLOAD,
-    ChunkSigning,
-    Payload,
-    check_content_sha256,
-    payload_of,
-)
-from strongroom.s3.errors import S3Error
-from strongroom.s3.request import HttpRequest
 
 MAX_EXPIRES = 604_800
 """The longest life of a presigned URL: a week, in seconds."""
@@ -79,9 +74,16 @@ def authenticate(request: HttpRequest, credentials: Credentials, region: str, no
     """Verify who sent ``request``; ``region`` is the server's ("" means us-east-1), ``now`` an aware datetime.
 
     Raises AccessDenied (no authentication, unsigned headers, an expired URL), AuthorizationHeaderMalformed,
-    AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, NotImplemented,
+    AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, InvalidURI, NotImplemented,
     RequestTimeTooSkewed and SignatureDoesNotMatch.
     """
+    try:
+        return _authenticate(request, credentials, region, now)
+    except InvalidText:
+        raise S3Error("InvalidURI") from None
+
+
+def _authenticate(request: HttpRequest, credentials: Credentials, region: str, now: datetime) -> Identity:
     authorization = request.headers.get("authorization")
     pairs = canonical_pairs(request.raw_query)
     names = {name for name, _ in pairs}

@@ -57,7 +57,7 @@ class CopyHandlers:
         check_upload_headers(call.request.headers)
         bucket, key = copy_source(request.copy_source)
         asked = call.encryption.protection()
-        source = await self._objects.open(bucket, key, call.encryption.source_customer_key())
+        source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
         try:
             check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
             if source.info.size > MAX_PUT:
@@ -82,7 +82,7 @@ class CopyHandlers:
         bucket, key = copy_source(request.copy_source)
         number = check_part_number(request.part_number)
         customer_key = call.encryption.customer_key()
-        source = await self._objects.open(bucket, key, call.encryption.source_customer_key())
+        source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
         try:
             check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
             span = parse_copy_range(request.copy_source_range, source.info.size) or ByteRange(0, source.info.size)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 
 from strongroom.s3.body import decoder_for, require_length
-from strongroom.s3.call import Answer, Call, Headers
+from strongroom.s3.call import Answer, Buffer, Call, Headers
 from strongroom.s3.checksums import format_value
 from strongroom.s3.describe import (
     check_upload_headers,
@@ -38,7 +39,7 @@ from strongroom.s3.shapes import (
 )
 from strongroom.s3.tags import parse_tagging_header
 from strongroom.s3.upload import Integrity
-from strongroom.sealed.faults import NoSuchObject
+from strongroom.sealed.faults import NoSuchObject, ObjectChanged
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
 from strongroom.sealed.parts import PartEntry
@@ -50,6 +51,7 @@ MAX_PUT = 5 * 1024**3
 """Bytes in one PUT (S3 User Guide, "Uploading objects")."""
 
 MAX_PARTS_PAGE = 1000
+_READ_ATTEMPTS = 4
 MAX_DELETE = 1000
 
 
@@ -88,7 +90,14 @@ class ObjectHandlers:
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
         customer_key = _read_checks(call, request.version_id)
-        source = await self._objects.open(call.bucket, call.key, customer_key)
+        for _ in range(_READ_ATTEMPTS):
+            with contextlib.suppress(ObjectChanged):  # before the first byte was sent: what is there now is as good
+                return await self._get(call, request, customer_key)
+        return await self._get(call, request, customer_key)
+
+    async def _get(self, call: Call, request: GetObjectRequest, customer_key: Secret | None) -> Answer:
+        whole = request.part_number is None and "range" not in call.request.headers
+        source = await self._objects.open(call.bucket, call.key, customer_key, whole=whole)
         try:
             answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
             answer.headers = override_headers(answer.headers, call.request.query)
@@ -96,7 +105,8 @@ class ObjectHandlers:
             body = await source.body()
             at_once = body.at_once(part.start, part.length)
             if at_once is None:
-                return Answer(None, answer.headers, answer.status, _closing(source, part), part.length)
+                stream = await _begun(_closing(source, part))
+                return Answer(None, answer.headers, answer.status, stream, part.length)
         except BaseException:
             await source.close()
             raise
@@ -106,7 +116,7 @@ class ObjectHandlers:
     async def head_object(self, call: Call, request: HeadObjectRequest) -> Answer:
         """What GET would answer, without the bytes."""
         customer_key = _read_checks(call, request.version_id)
-        source = await self._objects.open(call.bucket, call.key, customer_key)
+        source = await self._objects.open(call.bucket, call.key, customer_key, whole=False)
         try:
             answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
         finally:
@@ -153,7 +163,7 @@ class ObjectHandlers:
         wanted = {name.strip() for item in request.object_attributes for name in item.split(",")}
         if unknown := wanted - _ATTRIBUTES:
             raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentValue=sorted(unknown)[0])
-        source = await self._objects.open(call.bucket, call.key, customer_key)
+        source = await self._objects.open(call.bucket, call.key, customer_key, whole=False)
         try:
             info = source.info
             check_read(call.request.headers, info.etag, info.modified)
@@ -257,13 +267,38 @@ async def _part_span(source: OpenObject, number: int, has_range: bool) -> tuple[
     return ByteRange(start, part.size), checksum, len(parts)
 
 
-async def _closing(source: OpenObject, part: ByteRange):  # type: ignore[no-untyped-def]
+async def _closing(source: OpenObject, part: ByteRange) -> AsyncGenerator[Buffer]:
     """The bytes of an open object, which is closed behind them."""
     try:
         async for chunk in source.stream(part.start, part.length):
             yield chunk
     finally:
         await source.close()
+
+
+class _Begun:
+    """A stream whose first chunk is at hand: what can go wrong with it did so before the headers were sent."""
+
+    def __init__(self, first: Buffer | None, rest: AsyncGenerator[Buffer]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> _Begun:
+        return self
+
+    async def __anext__(self) -> Buffer:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        """Let go of the stream."""
+        await self._rest.aclose()
+
+
+async def _begun(stream: AsyncGenerator[Buffer]) -> _Begun:
+    return _Begun(await anext(stream, None), stream)
 
 
 def _written(info: ObjectInfo, customer_key: Secret | None) -> Headers:

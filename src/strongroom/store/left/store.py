@@ -6,9 +6,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from strongroom.legacy.document import MAX_DOCUMENT, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
+from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
     LEFT,
@@ -16,6 +18,7 @@ from strongroom.store.base import (
     Buffer,
     Condition,
     ConditionFailed,
+    EncryptingStore,
     NameRefused,
     NoSuchObject,
     Page,
@@ -52,6 +55,16 @@ class LeftStore(Store):
         self.inner = inner
         self._clean: dict[str, tuple[bool, float]] = {}
         self._remembered: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> LeftStore:
+        """The same store, which has the storage of the one below encrypt what is written (and decrypt what is read) so.
+
+        Only where the one below is an EncryptingStore.
+        """
+        other = object.__new__(LeftStore)
+        inner = cast(EncryptingStore, self.inner).encrypted(sse_s3=sse_s3, customer_key=customer_key)
+        other.__dict__.update(self.__dict__, inner=inner)
+        return other
 
     async def start(self) -> None:
         """Start the store below."""
@@ -197,17 +210,17 @@ class LeftStore(Store):
                 raise
             return left
 
-    async def open(self, bucket: str, key: str) -> Reader:
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
         try:
             if is_hidden(key) and not await self.is_clean(bucket):
                 raise NoSuchObject(f"{bucket}/{key}")
-            return await self.inner.open(bucket, key)
+            return await self.inner.open(bucket, key, whole=whole)
         except NoSuchObject:
             left = None if is_hidden(key) or await self.is_clean(bucket) else await self._left(bucket, key)
             if left is None:
                 raise
-            data = await self.inner.open(bucket, key + DATA)
+            data = await self.inner.open(bucket, key + DATA, whole=whole)
             return LeftReader(Stored(key, data.stored.size, left.modified, left.record, left.identity), data)
 
     async def copy(

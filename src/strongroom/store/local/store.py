@@ -114,7 +114,7 @@ class LocalStore(Store):
         """The object under this key. A point read of the index: some microseconds, so no thread."""
         return index.find_object(self._read, bucket, key).stored
 
-    async def open(self, bucket: str, key: str) -> Reader:
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
         for _ in range(_OPEN_ATTEMPTS):
             row = index.find_object(self._read, bucket, key, with_data=True)

@@ -133,7 +133,7 @@ class NasStore(Store):
         os.close(descriptor)
         return found.stored
 
-    async def open(self, bucket: str, key: str) -> Reader:
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
         opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.open, bucket, key, SMALL)
         try:

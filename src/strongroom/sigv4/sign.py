@@ -1,15 +1,19 @@
-"""Signs requests: those to a backend, and presigned URLs. The counterpart of ``verify``, over the same canonical
-form.
+"""Signs requests: those to a backend, and presigned URLs. The counterpart of ``s3.auth.verify``, over the same
+canonical form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from urllib.parse import quote
 
-from strongroom.s3.auth.canonical import canonical_pairs, request_digest
-from strongroom.s3.auth.keys import (
+from strongroom.secret import Secret
+from strongroom.sigv4.canonical import canonical_pairs, request_digest
+from strongroom.sigv4.chunks import UNSIGNED_PAYLOAD, ChunkSigning
+from strongroom.sigv4.keys import (
     ALGORITHM,
     DEFAULT_REGION,
     SERVICE,
@@ -19,9 +23,30 @@ from strongroom.s3.auth.keys import (
     signing_key,
     timestamp,
 )
-from strongroom.s3.auth.payload import UNSIGNED_PAYLOAD, ChunkSigning
-from strongroom.s3.request import HttpRequest
-from strongroom.secret import Secret
+
+
+class Request(Protocol):
+    """The head of a request: path and query percent-encoded as on the wire, headers with lower-case names."""
+
+    @property
+    def method(self) -> str:
+        """GET, PUT, …"""
+        ...
+
+    @property
+    def raw_path(self) -> str:
+        """The path."""
+        ...
+
+    @property
+    def raw_query(self) -> str:
+        """The query, without its "?"."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +73,7 @@ _NEVER_SIGNED = frozenset(
 
 
 def sign(
-    request: HttpRequest,
+    request: Request,
     credential: SigningCredential,
     region: str,
     now: datetime,
@@ -56,7 +81,7 @@ def sign(
 ) -> Signed:
     """Sign ``request`` in its headers, which must hold ``host``.
 
-    ``content_sha256`` is the body's SHA-256 in hexadecimal, or one of the names in ``payload`` (unsigned, streaming).
+    ``content_sha256`` is the body's SHA-256 in hexadecimal, or one of the names in ``chunks`` (unsigned, streaming).
     Every header of the request is signed but those that change on the way.
     """
     stamp = timestamp(now)
@@ -82,7 +107,7 @@ def sign(
     return Signed(added, ChunkSigning(mac, key, stamp, str(scope)))
 
 
-def presign(request: HttpRequest, credential: SigningCredential, region: str, now: datetime, expires: int) -> str:
+def presign(request: Request, credential: SigningCredential, region: str, now: datetime, expires: int) -> str:
     """The query string of a presigned URL that holds for ``expires`` seconds. All headers of the request are signed."""
     stamp = timestamp(now)
     scope = _scope(credential, region, stamp)

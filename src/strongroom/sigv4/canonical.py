@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from strongroom.s3.errors import S3Error
+
+class InvalidText(ValueError):
+    """A path, query or header holds characters that no request can have."""
+
 
 Pairs = list[tuple[str, str]]
 """Query parameters in canonical encoding: upper-case escapes, everything but unreserved characters escaped."""
@@ -24,14 +27,14 @@ _BLANKS = re.compile(r"[ \t]+")
 
 
 def canonical_path(raw_path: str) -> str:
-    """The path, decoded and encoded again once; ``/`` stays. Raises InvalidURI."""
+    """The path, decoded and encoded again once; ``/`` stays. Raises InvalidText."""
     if _PLAIN_PATH.fullmatch(raw_path):
         return raw_path or "/"
     return quote_from_bytes(unquote_to_bytes(_wire(raw_path)), safe="/~")
 
 
 def canonical_pairs(raw_query: str) -> Pairs:
-    """The query's parameters in canonical encoding and in the order they came. "+" is a space. Raises InvalidURI."""
+    """The query's parameters in canonical encoding and in the order they came. "+" is a space. Raises InvalidText."""
     if not raw_query:
         return []
     pairs = []
@@ -79,4 +82,4 @@ def _wire(text: str) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise S3Error("InvalidURI") from None
+        raise InvalidText from None

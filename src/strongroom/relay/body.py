@@ -1,0 +1,86 @@
+"""The body of a request on its way to the backend: what the client promised of it is verified before it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+
+from strongroom.s3.body import decoder_for, require_length
+from strongroom.s3.call import Buffer, Call
+from strongroom.s3.upload import Integrity
+from strongroom.store.s3.client import Download
+from strongroom.store.s3.streaming import StreamedBody
+
+BUFFER = 6 * 1024**2
+"""Bytes of a body that is taken whole before it is sent, and sent again where the backend stumbles."""
+
+MAX_DOCUMENT = 8 * 1024**2
+
+_CHECKSUM = "x-amz-checksum-"
+_WIDTHS = {"crc32": 8, "crc32c": 8, "crc64nvme": 12, "sha1": 28, "sha256": 44}
+
+
+async def whole_body(call: Call, limit: int) -> tuple[bytes, dict[str, str]]:
+    """A small body, verified, and the headers that tell of it. Raises S3Error."""
+    headers = call.request.headers
+    document, trailers = await call.body.read(decoder_for(call.payload, headers), limit)
+    Integrity(headers).check_document(document, trailers)
+    added = {name: value for name, value in trailers.items() if name.startswith(_CHECKSUM)}
+    if document and not added and not any(name.startswith(_CHECKSUM) for name in headers):
+        digest = hashlib.md5(document, usedforsecurity=False).digest()
+        added["content-md5"] = base64.b64encode(digest).decode()
+    return document, added
+
+
+def streamed_body(call: Call) -> StreamedBody | None:
+    """The body of an upload that is too large to be taken whole; None for a smaller one. Raises S3Error."""
+    length = require_length(decoder_for(call.payload, call.request.headers))
+    if length <= BUFFER:
+        return None
+    name = call.request.headers.get("x-amz-trailer", "").strip().lower()
+    width = _WIDTHS.get(name.removeprefix(_CHECKSUM))
+    return StreamedBody(length, (name, width) if width is not None else None)
+
+
+class Feeder:
+    """Feeds a streamed body from the client's. Its last chunk goes only when all was verified."""
+
+    def __init__(self, body: StreamedBody, integrity: Integrity, sending: asyncio.Task[Download]) -> None:
+        self._body = body
+        self._hashers = integrity.hashers
+        self._md5 = hashlib.md5(usedforsecurity=False) if integrity.wants_md5 else None
+        self._sending = sending
+
+    @property
+    def md5(self) -> bytes | None:
+        """The MD5 of the body, where the client promised one."""
+        return self._md5.digest() if self._md5 else None
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next bytes. Raises what ended the request to the backend."""
+        if self._hashers or self._md5:
+            await asyncio.to_thread(self._hash, data)
+        await self._unless_over(self._body.put(data))
+
+    async def finish(self) -> None:
+        """No more comes from the client."""
+
+    async def end(self, trailing: str) -> None:
+        """All was verified: the body is whole."""
+        await self._unless_over(self._body.end(trailing))
+
+    def _hash(self, data: Buffer) -> None:
+        for hasher in self._hashers:
+            hasher.update(data)
+        if self._md5:
+            self._md5.update(data)
+
+    async def _unless_over(self, feeding: object) -> None:
+        task = asyncio.ensure_future(feeding)  # type: ignore[call-overload]
+        await asyncio.wait([task, self._sending], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            await self._sending  # raises, or the answer came early
+            raise ConnectionAbortedError("the backend answered before the body was sent")

@@ -1,0 +1,101 @@
+"""Which headers and parameters of a request go on to the backend, and which of its answer to the client. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from strongroom.s3.body import stored_content_encoding
+from strongroom.s3.request import parse_query
+from strongroom.store.s3.metadata import OURS
+from strongroom.store.s3.names import HIDDEN
+
+# Of this connection, of the client's signature, or made anew for the backend.
+_NOT_PASSED = frozenset(
+    (
+        "authorization",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-decoded-content-length",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-security-token",
+        "x-amz-trailer",
+    )
+)
+_NOT_ANSWERED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "server",
+        "trailer",
+        "transfer-encoding",
+        "x-amz-id-2",
+        "x-amz-request-id",
+    )
+)
+_SIGNATURE_PARAMETERS = frozenset(
+    (
+        "x-amz-algorithm",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    )
+)
+_ENTRY = re.compile(rb"<(Contents|CommonPrefixes|Version|DeleteMarker|Upload)>.*?</\1>", re.DOTALL)
+_NAME = re.compile(rb"<(?:Key|Prefix)>([^<]*)</")
+_COUNT = re.compile(rb"<KeyCount>(\d+)</KeyCount>")
+_HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
+
+
+def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request that go on."""
+    passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED}
+    encoding = stored_content_encoding(passed.pop("content-encoding", None))
+    return {**passed, "content-encoding": encoding} if encoding else passed
+
+
+def passed_query(raw: str) -> list[tuple[str, str]]:
+    """The parameters of a request that go on. Raises InvalidURI."""
+    return [(name, value) for name, value in parse_query(raw) if name.lower() not in _SIGNATURE_PARAMETERS]
+
+
+def answered_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers of the backend's answer that the client sees."""
+    return [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers.items()
+        if name not in _NOT_ANSWERED and not name.startswith(OURS)
+    ]
+
+
+def without_hidden(listing: bytes) -> bytes:
+    """A listing of the backend without the gateways' own names."""
+    removed = 0
+
+    def keep(entry: re.Match[bytes]) -> bytes:
+        nonlocal removed
+        name = _NAME.search(entry[0])
+        if name is None or not name[1].startswith(_HIDDEN):
+            return entry[0]
+        removed += 1
+        return b""
+
+    shown = _ENTRY.sub(keep, listing)
+    return _COUNT.sub(lambda count: b"<KeyCount>%d</KeyCount>" % (int(count[1]) - removed), shown)

@@ -1,0 +1,155 @@
+"""The relay: a request that was authenticated here goes to the backend under the gateway's credentials, with every
+encryption header that it brings, and the backend's answer goes to the client as it is.
+
+What other gateways keep hidden in a bucket stays so. An object that a gateway with a KMS encrypted is refused: its
+bytes would be ciphertext.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from urllib.parse import unquote
+
+from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
+from strongroom.relay.headers import answered_headers, passed_headers, passed_query, without_hidden
+from strongroom.s3.body import decoder_for
+from strongroom.s3.call import Answer, Buffer, Call
+from strongroom.s3.errors import S3Error
+from strongroom.s3.handlers.copying import copy_source
+from strongroom.s3.model import Response
+from strongroom.s3.upload import Integrity
+from strongroom.sealed.errors import NoKMS
+from strongroom.store.base import Unavailable
+from strongroom.store.s3 import names
+from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
+from strongroom.store.s3.metadata import ID, describe
+from strongroom.store.s3.records import complete
+
+_UPLOADS = ("PutObject", "UploadPart")
+_READS = ("GetObject", "HeadObject")
+_LISTINGS = ("ListObjects", "ListObjectsV2", "ListObjectVersions")
+_ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
+_CHUNK = 256 * 1024
+_CUSTOMER = "x-amz-server-side-encryption-customer-"
+_SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
+
+
+class BackendRelay:
+    """Passes requests on to one backend."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
+        """What the backend answers."""
+        if names.is_hidden(call.key):
+            raise S3Error("AccessDenied")
+        call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
+        call.encryption.source_customer_key()
+        await self._check_source(call)
+        try:
+            download = await self._pass_on(call, operation)
+        except Refusal as refusal:
+            headers = answered_headers(refusal.headers)
+            return Answer(), Response(refusal.status, headers, refusal.document)
+        try:
+            return await self._answer(call, operation, download)
+        except BaseException:
+            download.close()
+            raise
+
+    async def _pass_on(self, call: Call, operation: str) -> Download:
+        headers = passed_headers(call.request.headers)
+        query = passed_query(call.request.raw_query)
+        again = operation not in _ONCE
+
+        def request(body: bytes) -> Request:
+            return Request(call.request.method, call.bucket, call.key, query, headers, body, again)
+
+        if call.request.method not in ("PUT", "POST"):
+            return await self._client.open(request(b""), raw=True)
+        streamed = streamed_body(call) if operation in _UPLOADS else None
+        if streamed is None:
+            body, added = await whole_body(call, MAX_DOCUMENT)
+            headers.update(added)
+            return await self._client.open(request(body), raw=True)
+        outgoing = Request(call.request.method, call.bucket, call.key, query, headers, streamed)
+        if "content-encoding" in headers:
+            headers["content-encoding"] = f"aws-chunked,{headers['content-encoding']}"
+        sending = asyncio.create_task(self._client.open(outgoing, raw=True))
+        try:
+            integrity = Integrity(call.request.headers)
+            feeder = Feeder(streamed, integrity, sending)
+            trailers = await call.body.pump(decoder_for(call.payload, call.request.headers), feeder)
+            integrity.check(feeder.md5, trailers)
+            await feeder.end(trailers.get(streamed.trailer[0], "") if streamed.trailer else "")
+            return await sending
+        except BaseException:
+            sending.cancel()
+            await asyncio.wait([sending])
+            if not sending.cancelled() and sending.exception() is None:
+                sending.result().close()
+            raise
+
+    async def _answer(self, call: Call, operation: str, download: Download) -> tuple[Answer, Response]:
+        if operation in _READS:
+            await self._check_plain(call.bucket, call.key, download)
+        response = Response(download.status, answered_headers(download.headers), b"")
+        if call.request.method == "HEAD":
+            length = int(download.headers.get("content-length", "0"))
+            download.close()
+            return Answer(length=length), response
+        if operation == "GetObject":
+            return Answer(body=_streaming(download, download.length), length=download.length), response
+        document = await download.read(MAX_ANSWER + 1)
+        download.close()
+        if len(document) > MAX_ANSWER:
+            raise Unavailable("the backend's answer is too long")
+        if operation in _LISTINGS:
+            document = without_hidden(document)
+        return Answer(), Response(response.status, response.headers, document)
+
+    async def _check_source(self, call: Call) -> None:
+        """The source of a copy must not be an encrypted object of ours either."""
+        text = call.request.headers.get("x-amz-copy-source")
+        if text is None:
+            return
+        path, _, version = text.partition("?")
+        bucket, key = copy_source(path)
+        if names.is_hidden(key):
+            raise S3Error("AccessDenied")
+        headers = {
+            name.replace(_SOURCE_CUSTOMER, _CUSTOMER): value
+            for name, value in call.request.headers.items()
+            if name.startswith(_SOURCE_CUSTOMER)
+        }
+        query = [("versionId", unquote(version.removeprefix("versionId=")))] if version else []
+        with contextlib.suppress(Refusal):  # the copy itself will be refused
+            download = await self._client.open(Request("HEAD", bucket, key, query, headers), raw=True)
+            try:
+                await self._check_plain(bucket, key, download)
+            finally:
+                download.close()
+
+    async def _check_plain(self, bucket: str, key: str, download: Download) -> None:
+        """Raises NoKMS where an object was encrypted by a gateway, Damaged where its record is none."""
+        if ID not in download.headers:
+            return
+        stored, _ = await complete(self._client, bucket, describe(key, 0, download.headers))
+        if ":sse" in stored.record:
+            raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
+
+
+async def _streaming(download: Download, length: int) -> AsyncGenerator[Buffer]:
+    try:
+        left = length
+        while left:
+            chunk = await download.read(min(_CHUNK, left))
+            if not chunk:
+                raise Unavailable("the backend's answer broke off")
+            left -= len(chunk)
+            yield chunk
+    finally:
+        download.close()

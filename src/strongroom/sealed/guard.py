@@ -1,0 +1,58 @@
+"""The guard of writes to a place that others write to: they must all seal under the same KMS.
+
+The first writer leaves a check value (see :mod:`strongroom.sealed.check`) in the bucket; whoever cannot open it is
+refused, before a byte is written that the others could not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+
+from strongroom.kms.base import KMS
+from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, verify_check
+from strongroom.store.base import CheckPlace
+
+_log = logging.getLogger("strongroom.sealed")
+
+_SECONDS = 300.0
+"""How long a check is remembered: a bucket may be removed and made anew by another."""
+
+_REMEMBERED = 10_000
+_ATTEMPTS = 3
+_PLACE = "bucket"
+
+
+class WriteGuard:
+    """Lets writes to a bucket pass. ``place`` keeps the check values."""
+
+    def __init__(self, kms: KMS, place: CheckPlace) -> None:
+        self._kms = kms
+        self._place = place
+        self._admitted: OrderedDict[str, float] = OrderedDict()
+
+    async def admit(self, bucket: str) -> None:
+        """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket."""
+        now = time.monotonic()
+        if self._admitted.get(bucket, 0.0) > now:
+            return
+        try:
+            await self._verify(bucket)
+        except (ForeignKMS, CheckDamaged) as error:
+            _log.error("writes to a bucket are refused", extra={"bucket": bucket, "reason": str(error)})
+            raise
+        self._admitted[bucket] = now + _SECONDS
+        self._admitted.move_to_end(bucket)
+        if len(self._admitted) > _REMEMBERED:
+            self._admitted.popitem(last=False)
+
+    async def _verify(self, bucket: str) -> None:
+        for _ in range(_ATTEMPTS):
+            document = await self._place.read_check(bucket)
+            if document is not None:
+                await verify_check(self._kms, _PLACE, document)
+                return
+            if await self._place.leave_check(bucket, await make_check(self._kms, _PLACE)):
+                return
+        raise CheckDamaged("the check value comes and goes")

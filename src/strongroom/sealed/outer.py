@@ -1,0 +1,60 @@
+"""The outer encryption: objects that are encrypted here can be encrypted once more by the storage behind the store.
+
+For an SSE-C object the storage gets a key that is derived from the client's, and never that itself. Which objects were
+encrypted so is not recorded: an object that the storage does not give out without a key was, and is asked for with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from strongroom.sealed.errors import CustomerKeyNeeded
+from strongroom.sealed.keys import Kind, backend_key
+from strongroom.sealed.policy import Protection
+from strongroom.secret import Secret
+from strongroom.store.base import EncryptingStore, Refused, Store
+
+T = TypeVar("T")
+
+_NEEDS_KEY = ("InvalidRequest", "BadRequest")
+"""How S3 answers where an object needs a key of the client's and none came, or has none and one came (a HEAD's answer
+says no more than its status, 400)."""
+
+
+class Outer:
+    """Chooses the store for an object. ``kinds`` are encrypted by ``encrypting`` on top; without one, nothing is."""
+
+    def __init__(
+        self, store: Store, encrypting: EncryptingStore | None = None, kinds: frozenset[Kind] = frozenset()
+    ) -> None:
+        self._store = store
+        self._encrypting = encrypting
+        self._kinds = kinds
+
+    def writing(self, bucket: str, key: str, protection: Protection) -> Store:
+        """The store that takes a new object of this protection."""
+        if self._encrypting is None or protection.kind not in self._kinds:
+            return self._store
+        if protection.kind is Kind.SSE_S3:
+            return self._encrypting.encrypted(sse_s3=True)
+        if protection.customer_key is None:
+            raise CustomerKeyNeeded(f"{key!r} is encrypted twice with a key of the client's")
+        return self._encrypting.encrypted(customer_key=backend_key(protection.customer_key, bucket, key))
+
+    async def read(self, bucket: str, key: str, customer_key: Secret | None, ask: Callable[[Store], Awaitable[T]]) -> T:
+        """What ``ask`` gets from the store that gives out the object. Raises CustomerKeyNeeded, and what it raises."""
+        if self._encrypting is None:
+            return await ask(self._store)
+        stores = [self._store]
+        if customer_key is not None:
+            keyed = self._encrypting.encrypted(customer_key=backend_key(customer_key, bucket, key))
+            stores = [keyed, self._store] if Kind.SSE_C in self._kinds else [self._store, keyed]
+        for store in stores:
+            try:
+                return await ask(store)
+            except Refused as error:
+                if error.status != 400 or error.code not in _NEEDS_KEY:
+                    raise
+                refused = error
+        raise CustomerKeyNeeded(f"the storage does not give out {bucket}/{key} without its key") from refused

@@ -1,0 +1,69 @@
+"""What a backend answers when it refuses, and what that means in the store protocol. Pure."""
+
+from __future__ import annotations
+
+from strongroom.store.base import (
+    BucketExists,
+    BucketNotEmpty,
+    ConditionFailed,
+    NameRefused,
+    NoSuchBucket,
+    NoSuchObject,
+    NoSuchUpload,
+    PartChanged,
+    Refused,
+    StoreError,
+    StoreFull,
+)
+
+# S3's error codes that the store protocol has a word for.
+_MEANINGS: dict[str, type[StoreError]] = {
+    "NoSuchBucket": NoSuchBucket,
+    "NoSuchKey": NoSuchObject,
+    "NoSuchUpload": NoSuchUpload,
+    "BucketAlreadyOwnedByYou": BucketExists,
+    "BucketAlreadyExists": BucketExists,
+    "BucketNotEmpty": BucketNotEmpty,
+    "PreconditionFailed": ConditionFailed,
+    "ConditionalRequestConflict": ConditionFailed,
+    "InvalidPart": PartChanged,
+    "KeyTooLongError": NameRefused,
+    "XMinioInvalidObjectName": NameRefused,
+    "XMinioStorageFull": StoreFull,
+    "QuotaExceeded": StoreFull,
+    "XMinioAdminBucketQuotaExceeded": StoreFull,
+}
+
+# What an answer without a document (to a HEAD, say) means.
+_STATUSES = {
+    301: "PermanentRedirect",
+    304: "NotModified",
+    307: "TemporaryRedirect",
+    400: "BadRequest",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    409: "OperationAborted",
+    412: "PreconditionFailed",
+    416: "InvalidRange",
+    501: "NotImplemented",
+    503: "ServiceUnavailable",
+}
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+"""Answers after which the same request may succeed ("Error retries and exponential backoff in AWS")."""
+
+REDIRECTS = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "Redirect"})
+"""Codes of answers that can mean: this bucket lies in another region."""
+
+
+def code_of(status: int) -> str:
+    """The error code of an answer that brings no document."""
+    return _STATUSES.get(status, "ServiceUnavailable" if status >= 500 else "BadRequest")
+
+
+def meaning(status: int, code: str, message: str, what: str) -> StoreError:
+    """The error of the store protocol for an answer of the backend to ``what`` ("PUT bucket/key")."""
+    kind = _MEANINGS.get(code)
+    if kind is not None:
+        return kind(f"{what}: the backend answered {code}")
+    return Refused(status, code, message, what)

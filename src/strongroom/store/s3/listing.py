@@ -1,0 +1,233 @@
+"""Listings of the S3 store: the backend's, without the hidden names, each object with its record.
+
+The listing that S3 has does not tell what the metadata say (MinIO's can). They come from a HEAD for each object, many
+at a time, and are remembered by the backend's ETag, size and time, so that an object that did not change is asked for
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from strongroom.store.base import Damaged, NoSuchObject, Page, Refused, Stored, Unavailable
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.metadata import Described, describe, unquoted
+from strongroom.store.s3.records import complete
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PAGE = 1000
+_AT_ONCE = 64
+_REMEMBERED = 50_000
+_BATCH_DELETE = 1000
+
+Find = Callable[[str, str], Awaitable[Stored]]
+"""The object under a bucket and a key, asked of the backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as the backend lists it; ``metadata`` where it lists them too (MinIO does, when asked)."""
+
+    key: str
+    size: int
+    etag: str
+    modified: int
+    metadata: Mapping[str, str] | None = field(default=None, compare=False)
+
+    def described(self) -> Described | None:
+        """The object as its headers would tell, where they are listed. Raises Damaged."""
+        if self.metadata is None:
+            return None
+        return describe(self.key, self.size, {**self.metadata, "etag": self.etag}, self.modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """One page of the backend's listing. ``next`` is its token for the following one, or None."""
+
+    objects: Sequence[Listed]
+    prefixes: Sequence[str]
+    next: str | None
+
+
+class Listings:
+    """Lists buckets. ``find`` asks for one object."""
+
+    def __init__(self, client: Client, find: Find) -> None:
+        self._client = client
+        self._find = find
+        self._known: OrderedDict[tuple[str, Listed], Stored] = OrderedDict()
+
+    async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page, as Store.list has it."""
+        entries, more = await self._entries(bucket, prefix, delimiter, after, limit)
+        objects = [entry for entry in entries if isinstance(entry, Listed)]
+        stored = await each(objects, lambda listed: self._stored(bucket, listed))
+        following = _name(entries[-1]) if more and entries else None
+        return Page(
+            [found for found in stored if found is not None],
+            [entry for entry in entries if isinstance(entry, str)],
+            following,
+        )
+
+    async def _entries(
+        self, bucket: str, prefix: str, delimiter: str, after: str, limit: int
+    ) -> tuple[list[Listed | str], bool]:
+        """Up to ``limit`` objects and common prefixes in order, and whether there are more."""
+        entries: list[Listed | str] = []
+        token: str | None = None
+        while True:
+            wanted = min(_PAGE, limit + 2 - len(entries))
+            page = await list_names(self._client, bucket, prefix, delimiter, after, wanted, token)
+            found: list[Listed | str] = [*page.objects, *page.prefixes]
+            found.sort(key=_name)  # by code points, which is the order of the UTF-8 bytes
+            hidden = any(names.is_hidden(_name(entry)) for entry in found)
+            entries += [entry for entry in found if _name(entry) > after and await self._visible(bucket, entry)]
+            if len(entries) > limit:
+                return entries[:limit], True
+            if page.next is None:
+                return entries, False
+            token = page.next
+            if hidden and not delimiter:
+                after, token = max(after, names.LAST_HIDDEN), None  # pass over what else is hidden at one go
+                if entries:
+                    after = max(after, _name(entries[-1]))
+
+    async def _visible(self, bucket: str, entry: Listed | str) -> bool:
+        """Whether clients may see an entry: not a hidden name, nor a prefix that only hidden names have."""
+        if isinstance(entry, Listed) or not names.HIDDEN.startswith(entry):
+            return not names.is_hidden(_name(entry))
+        if entry == names.HIDDEN:
+            return False
+        before = await list_names(self._client, bucket, entry, "", "", 1)
+        behind = await list_names(self._client, bucket, entry, "", names.LAST_HIDDEN, 1)
+        return any(not names.is_hidden(listed.key) for listed in (*before.objects, *behind.objects))
+
+    async def _stored(self, bucket: str, listed: Listed) -> Stored | None:
+        """An object with its record; None where it is gone meanwhile."""
+        known = self._known.get((bucket, listed))
+        if known is not None:
+            self._known.move_to_end((bucket, listed))
+            return known
+        try:
+            described = listed.described()
+            if described is not None:
+                stored, _ = await complete(self._client, bucket, described)
+            else:
+                stored = await self._find(bucket, listed.key)
+        except NoSuchObject:
+            return None
+        except (Damaged, Refused):
+            # The listing goes on. What is wrong with the object, whoever reads it is told.
+            return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
+        if stored.size == listed.size and stored.identity.startswith(listed.etag):
+            self._known[bucket, listed] = stored
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return stored
+
+
+def _name(entry: Listed | str) -> str:
+    return entry if isinstance(entry, str) else entry.key
+
+
+async def list_names(
+    client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None = None
+) -> Names:
+    """One page of the backend's listing, hidden names and all. Raises StoreError."""
+    query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit)), ("prefix", prefix)]
+    if delimiter:
+        query.append(("delimiter", delimiter))
+    if client.software == "MinIO":
+        query.append(("metadata", "true"))
+    if token is not None:
+        query.append(("continuation-token", token))
+    elif after:
+        query.append(("start-after", after))
+    request = Request("GET", bucket, query=query)
+    answer = await client.send(request)
+    try:
+        return _read(answer.body)
+    except xml.BadAnswer as error:
+        raise Unavailable(f"{request}: the backend's listing: {error}") from error
+
+
+def _read(document: bytes) -> Names:
+    root = xml.read(document)
+    if root.name != "ListBucketResult":
+        raise xml.BadAnswer("it is no listing")
+    encoded = root.text("EncodingType", "") == "url"
+    objects = [
+        Listed(
+            node.key("Key", encoded),
+            node.number("Size"),
+            unquoted(node.text("ETag", "")),
+            node.moment("LastModified"),
+            next((metadata.texts() for metadata in node.all("UserMetadata")), None),
+        )
+        for node in root.all("Contents")
+    ]
+    prefixes = [node.key("Prefix", encoded) for node in root.all("CommonPrefixes")]
+    truncated = root.text("IsTruncated", "false") == "true"
+    return Names(objects, prefixes, root.text("NextContinuationToken") if truncated else None)
+
+
+async def hidden_names(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[str]:
+    """The hidden names below a folder, in order, behind ``after``."""
+    async for listed in hidden_objects(client, bucket, folder, after):
+        yield listed.key
+
+
+async def hidden_objects(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[Listed]:
+    """The hidden objects below a folder, in order, behind the name ``after``."""
+    token: str | None = None
+    while True:
+        page = await list_names(client, bucket, folder, "", after, _PAGE, token)
+        for listed in page.objects:
+            yield listed
+        if page.next is None:
+            return
+        token = page.next
+
+
+async def remove_names(client: Client, bucket: str, keys: Sequence[str]) -> None:
+    """Remove hidden objects. Raises StoreError where one stays."""
+    for start in range(0, len(keys), _BATCH_DELETE):
+        body = xml.deletion(keys[start : start + _BATCH_DELETE])
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        request = Request("POST", bucket, query=[("delete", "")], headers={"content-md5": digest}, body=body)
+        answer = await client.send(request)
+        try:
+            errors = list(xml.read(answer.body).all("Error"))
+        except xml.BadAnswer as error:
+            raise Unavailable(f"{request}: the backend's answer: {error}") from error
+        if errors:
+            raise Refused(answer.status, errors[0].text("Code", ""), errors[0].text("Message", ""), str(request))
+
+
+async def each(items: Sequence[T], ask: Callable[[T], Awaitable[R]], at_once: int = _AT_ONCE) -> list[R]:
+    """What ``ask`` answers for each item, in order; up to ``at_once`` are asked for at a time."""
+    results: list[R | None] = [None] * len(items)
+    remaining = iter(enumerate(items))
+
+    async def work() -> None:
+        for index, item in remaining:
+            results[index] = await ask(item)
+
+    workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(items)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return results  # type: ignore[return-value]

@@ -1,0 +1,216 @@
+"""Records in the metadata of backend objects: encoded, decoded, and laid beside the object where they do not fit. Pure.
+
+A record without ``:sse`` is that of a plain object; its content headers and user metadata are the backend object's
+own, so that the object can be read without a gateway. Everything else of a record is one value of the backend's user
+metadata. Where that would be too long, or is not known when the backend wants it, the record lies under the hidden
+prefix, in an object named by the id that the metadata say. The id is new with every write.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from strongroom.store.base import Damaged, NameRefused, Record, Stored, Unavailable
+
+META = "x-amz-meta-"
+OURS = META + "strongroom-"
+ID = OURS + "id"
+RECORD = OURS + "record"
+MODIFIED = OURS + "modified"
+
+MAX_USER_METADATA = 2048
+"""Bytes of user metadata that S3 keeps with an object, names and values together."""
+
+_NATIVE = frozenset(
+    ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
+)
+_ENTRY = struct.Struct(">BI")
+_DOCUMENT = b"SRH1"
+_KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
+BACKEND_ID = "@backend"
+"""The entry of the record of an upload or a large PUT that holds the backend's own id of it."""
+
+_MILLISECOND = 1_000_000
+_UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one of its own
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenRecord:
+    """The document that holds a record which does not stand in the object's metadata. ``modified`` in nanoseconds."""
+
+    key: str
+    modified: int
+    record: Record
+    annex: bytes = b""
+
+    def encode(self) -> bytes:
+        """As bytes; :func:`decode_hidden` reads them back."""
+        own = {_KEY: self.key.encode(), _TIME: str(self.modified).encode(), _ANNEX: self.annex}
+        return _DOCUMENT + encode_record({**own, **self.record})
+
+
+def decode_hidden(data: bytes) -> HiddenRecord:
+    """Read a hidden record. Raises ValueError."""
+    if data[: len(_DOCUMENT)] != _DOCUMENT:
+        raise ValueError("it is not a record")
+    record = decode_record(data[len(_DOCUMENT) :])
+    try:
+        key, modified, annex = record.pop(_KEY), record.pop(_TIME), record.pop(_ANNEX)
+    except KeyError:
+        raise ValueError("it is not a whole record") from None
+    return HiddenRecord(key.decode(), int(modified), record, annex)
+
+
+def encode_record(record: Record) -> bytes:
+    """A mapping as bytes: for each entry the lengths of name (1 byte) and value (4 bytes), name, value."""
+    pieces = []
+    for name, value in record.items():
+        encoded = name.encode()
+        if len(encoded) > 255:
+            raise NameRefused(f"the name of the metadata entry {name[:40]!r}… is too long for this backend")
+        pieces.append(_ENTRY.pack(len(encoded), len(value)) + encoded + value)
+    return b"".join(pieces)
+
+
+def decode_record(data: bytes) -> dict[str, bytes]:
+    """Read what :func:`encode_record` gave. Raises ValueError."""
+    record: dict[str, bytes] = {}
+    position = 0
+    while position < len(data):
+        if position + _ENTRY.size > len(data):
+            raise ValueError("it is cut short")
+        name_length, length = _ENTRY.unpack_from(data, position)
+        start = position + _ENTRY.size
+        position = start + name_length + length
+        if position > len(data):
+            raise ValueError("it is cut short")
+        record[data[start : start + name_length].decode()] = data[start + name_length : position]
+    return record
+
+
+def inline_headers(object_id: str, record: Record, modified: int) -> dict[str, str] | None:
+    """The headers of a backend object that hold its whole record; None where they would be too long."""
+    native, rest = _split(record)
+    headers = {ID: object_id, MODIFIED: str(modified // _MILLISECOND)}
+    headers[RECORD] = base64.b64encode(encode_record(rest)).decode()
+    total = sum(len(name) + len(value) for name, value in {**native, **headers}.items() if name.startswith(META))
+    return None if total > MAX_USER_METADATA else {**native, **headers}
+
+
+def pointing_headers(object_id: str, record: Record | None = None) -> dict[str, str]:
+    """The headers of a backend object whose record is hidden; content headers of a plain one stand there too."""
+    native = _split(record)[0] if record is not None else {}
+    return {ID: object_id, **{name: value for name, value in native.items() if not name.startswith(META)}}
+
+
+def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
+    """What of a record can be headers of the backend object as they are, and the rest."""
+    native: dict[str, str] = {}
+    rest: dict[str, bytes] = {}
+    for name, value in record.items():
+        if name.startswith(OURS):
+            raise NameRefused(f"user metadata whose names begin with {OURS} are the gateway's own")
+        text = value.decode("latin-1")
+        plain = text.isascii() and text.isprintable() and text == text.strip() and "  " not in text and text != ""
+        if (name in _NATIVE or name.startswith(META)) and plain:
+            native[name] = text
+        else:
+            rest[name] = value
+    if ":sse" not in record and "content-type" not in record:
+        rest[_UNTYPED] = b""
+    return native, rest
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A backend object as its headers tell: ``record`` is None where it is hidden under ``object_id``."""
+
+    key: str
+    size: int
+    etag: str
+    object_id: str
+    modified: int
+    record: Record | None
+
+    def stored(self, hidden: HiddenRecord | None = None) -> Stored:
+        """The object as the store protocol has it. Raises Damaged where the hidden record is another's."""
+        record, modified = self.record, self.modified
+        if record is None:
+            if hidden is None or hidden.key != self.key:
+                raise Damaged(f"the record of {self.key!r} is missing, or that of another object")
+            record, modified = hidden.record, hidden.modified
+        return Stored(self.key, self.size, modified, record, self.identity)
+
+    @property
+    def identity(self) -> str:
+        """The identity of the store protocol: the backend's ETag, and what is new with every write."""
+        return f"{self.etag} {self.object_id or self.modified}"
+
+
+def etag_of(identity: str) -> str:
+    """The backend's ETag in an identity."""
+    return identity.partition(" ")[0]
+
+
+def describe(key: str, size: int, headers: Mapping[str, str], modified: int | None = None) -> Described:
+    """Read the headers of a backend object (names in lower case). Raises Damaged for a record that is none, Unavailable
+    for headers that are no object's. ``modified`` stands for the time that they lack.
+    """
+    etag = unquoted(headers.get("etag", ""))
+    if not etag:
+        raise Unavailable(f"the backend's answer about {key!r} has no ETag")
+    modified = http_time(headers.get("last-modified", "")) if modified is None else modified
+    object_id = headers.get(ID, "")
+    encoded = headers.get(RECORD)
+    if not object_id:
+        if encoded is not None:
+            raise Damaged(f"the record of {key!r} has lost its id")
+        return Described(key, size, etag, "", modified, {**_native(headers), ":etag": etag.encode()})
+    if encoded is None:
+        return Described(key, size, etag, object_id, modified, None)
+    try:
+        rest = decode_record(base64.b64decode(encoded, validate=True))
+        modified = int(headers[MODIFIED]) * _MILLISECOND
+    except (ValueError, KeyError, binascii.Error):
+        raise Damaged(f"the record of {key!r} is damaged") from None
+    native = {} if ":sse" in rest else _native(headers)
+    if rest.pop(_UNTYPED, None) is not None:
+        native.pop("content-type", None)
+    return Described(key, size, etag, object_id, modified, {**native, **rest})
+
+
+def _native(headers: Mapping[str, str]) -> dict[str, bytes]:
+    return {
+        name: value.encode("latin-1")
+        for name, value in headers.items()
+        if (name in _NATIVE or name.startswith(META)) and not name.startswith(OURS)
+    }
+
+
+def unquoted(etag: str) -> str:
+    """An ETag without its quotes."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def http_time(text: str) -> int:
+    """An HTTP date in nanoseconds since the epoch; 0 where it is none."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError, IndexError):
+        return 0
+
+
+def now_in_milliseconds(nanoseconds: int) -> int:
+    """A time in nanoseconds, as exact as metadata keep it."""
+    return nanoseconds // _MILLISECOND * _MILLISECOND
+
+
+def fingerprint(text: str) -> str:
+    """A short name for a long one."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

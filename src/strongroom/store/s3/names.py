@@ -1,0 +1,129 @@
+"""Names of what a gateway keeps for itself in each bucket, under a prefix that clients can neither list nor touch.
+
+    .strongroom.sys/settings                the bucket's settings
+    .strongroom.sys/check                   the check value of the KMS
+    .strongroom.sys/records/ID              the record and annex of the object whose metadata say ID
+    .strongroom.sys/uploads/ID/record       an open multipart upload
+    .strongroom.sys/uploads/ID/part/…       empty: what is recorded of one of its parts stands in the name
+    .strongroom.sys/puts/ID                 a large PUT under way
+
+Pure. All names are ASCII and stay far below 1,024 bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from dataclasses import dataclass
+
+from strongroom.store.base import NameReserved, NoSuchObject
+
+HIDDEN = ".strongroom.sys/"
+LAST_HIDDEN = HIDDEN + "~"
+"""Behind every hidden name: their characters are letters, digits and ``-._/=``."""
+
+SETTINGS = HIDDEN + "settings"
+CHECK = HIDDEN + "check"
+RECORDS = HIDDEN + "records/"
+UPLOADS = HIDDEN + "uploads/"
+PUTS = HIDDEN + "puts/"
+
+_MILLISECOND = 1_000_000
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
+
+
+def new_id() -> str:
+    """128 random bits."""
+    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` can be an id of ours."""
+    return _ID.fullmatch(text) is not None
+
+
+def record_name(object_id: str) -> str:
+    """Where the record of an object lies."""
+    return RECORDS + object_id
+
+
+def put_name(put_id: str) -> str:
+    """The marker of a large PUT."""
+    return PUTS + put_id
+
+
+def upload_folder(upload_id: str) -> str:
+    """What all that belongs to an upload begins with."""
+    return f"{UPLOADS}{upload_id}/"
+
+
+def upload_name(upload_id: str) -> str:
+    """Where the record of an upload lies."""
+    return upload_folder(upload_id) + "record"
+
+
+def check_writable(key: str) -> None:
+    """Raises NameReserved for a name that is the gateway's own."""
+    if is_hidden(key):
+        raise NameReserved(f"names that begin with {HIDDEN} are the gateway's own")
+
+
+def check_readable(key: str) -> None:
+    """Raises NoSuchObject for a name that is the gateway's own."""
+    if is_hidden(key):
+        raise NoSuchObject(key)
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a name is the gateway's own."""
+    return key.startswith(HIDDEN) or key == HIDDEN[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PartName:
+    """What the name of a part's object says: its number, the backend's ETag, stored bytes, time, and its record."""
+
+    number: int
+    etag: str
+    size: int
+    modified: int
+    record: bytes
+
+    def encode(self, upload_id: str) -> str:
+        """The name."""
+        milliseconds = self.modified // _MILLISECOND
+        text = f"{self.number:05}.{_base64(self.etag.encode())}.{self.size}.{milliseconds}.{_base64(self.record)}"
+        return f"{part_folder(upload_id)}{text}"
+
+
+def part_folder(upload_id: str) -> str:
+    """What the names of an upload's parts begin with."""
+    return upload_folder(upload_id) + "part/"
+
+
+def first_part_name(upload_id: str, number: int) -> str:
+    """A name before those of part ``number``, and behind those of all parts before it."""
+    return f"{part_folder(upload_id)}{number:05}"
+
+
+def decode_part(name: str) -> PartName | None:
+    """Read the name of a part's object; None where it is no such name."""
+    match = _PART.fullmatch(name.rpartition("/")[2])
+    if match is None:
+        return None
+    try:
+        etag, record = _bytes(match[2]).decode(), _bytes(match[5])
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return PartName(int(match[1]), etag, int(match[3]), int(match[4]) * _MILLISECOND, record)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, altchars=b"-_", validate=True)

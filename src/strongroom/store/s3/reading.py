@@ -1,0 +1,116 @@
+"""The Reader of the S3 store: one answer of the backend that goes on, or ranges of an object pinned by its ETag."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from strongroom.store.base import (
+    ConditionFailed,
+    Damaged,
+    NoSuchObject,
+    ObjectChanged,
+    Refused,
+    Stored,
+    Unavailable,
+)
+from strongroom.store.s3.client import Client, Download, Request
+from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.metadata import Described, HiddenRecord
+
+CHUNK = 256 * 1024
+INLINE = 128 * 1024
+"""Stored bytes up to which an object is read at once when it is opened."""
+
+_RESUMED = 3
+
+
+class S3Reader:
+    """The Reader of the protocol. ``download`` is the answer that brings the whole object, where there is one."""
+
+    def __init__(
+        self,
+        client: Client,
+        bucket: str,
+        described: Described,
+        stored: Stored,
+        hidden: HiddenRecord | None,
+        encryption: BackendEncryption,
+        download: Download | None = None,
+        inline: bytes | None = None,
+    ) -> None:
+        self._client = client
+        self._stored = stored
+        self._hidden = hidden
+        self._download = download
+        self._inline = inline
+        self.bucket = bucket
+        self.described = described
+        self.encryption = encryption
+
+    @property
+    def stored(self) -> Stored:
+        """What was opened."""
+        return self._stored
+
+    @property
+    def inline(self) -> bytes | None:
+        """All stored bytes, where the object is small."""
+        return self._inline
+
+    async def annex(self) -> bytes:
+        """The annex of the object."""
+        return self._hidden.annex if self._hidden else b""
+
+    async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Stored bytes from ``start``. Raises Damaged, ObjectChanged, Unavailable."""
+        if self._inline is not None:
+            yield self._inline[start : start + length]
+            return
+        position, end, resumed = start, start + length, 0
+        while position < end:
+            download = await self._from(position, end)
+            try:
+                while chunk := await download.read(min(CHUNK, end - position)):
+                    position += len(chunk)
+                    yield chunk
+            except Unavailable:
+                if resumed == _RESUMED:
+                    raise
+            finally:
+                download.close()
+            if position < end:
+                resumed += 1
+                if resumed > _RESUMED:
+                    raise Damaged(f"the backend sends fewer bytes of {self._stored.key!r} than it announced")
+
+    async def _from(self, start: int, end: int) -> Download:
+        """The bytes from ``start`` up to ``end``: of the answer at hand where that is what it brings."""
+        download, self._download = self._download, None
+        if download is not None:
+            if start == 0:
+                return download
+            download.close()
+        headers = {
+            "range": f"bytes={start}-{end - 1}",
+            "if-match": f'"{self.described.etag}"',
+            **self.encryption.reading,
+        }
+        name = f"{self.bucket}/{self._stored.key}"
+        try:
+            answer = await self._client.open(Request("GET", self.bucket, self._stored.key, headers=headers))
+        except (ConditionFailed, NoSuchObject) as error:
+            raise ObjectChanged(f"{name} was replaced while it was being read") from error
+        except Refused as error:
+            if error.status == 416:
+                raise ObjectChanged(f"{name} is shorter than it was") from error
+            raise
+        if answer.status != 206 or answer.length != end - start:
+            answer.close()
+            raise Unavailable(f"{name}: the backend sent another range than was asked for")
+        return answer
+
+    async def close(self) -> None:
+        """Let go of it."""
+        download, self._download = self._download, None
+        if download is not None:
+            download.close()

@@ -1,0 +1,40 @@
+"""Hidden records: those that do not stand in the metadata of their object. Written before the object, read with it."""
+
+from __future__ import annotations
+
+from strongroom.store.base import Damaged, NoSuchObject, Stored
+from strongroom.store.s3 import names
+from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
+
+
+async def write_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> str:
+    """Lay a record down under an id; the backend's ETag of it. Raises StoreError."""
+    answer = await client.send(Request("PUT", bucket, names.record_name(object_id), body=hidden.encode()))
+    return answer.headers.get("etag", "")
+
+
+async def read_hidden(client: Client, bucket: str, described: Described) -> HiddenRecord:
+    """The hidden record of an object. Raises Damaged where there is none, or what is there is none."""
+    try:
+        answer = await client.send(Request("GET", bucket, names.record_name(described.object_id)))
+        return decode_hidden(answer.body)
+    except NoSuchObject:
+        raise Damaged(f"the record of {bucket}/{described.key} is missing") from None
+    except ValueError as error:
+        raise Damaged(f"the record of {bucket}/{described.key} is damaged: {error}") from error
+
+
+async def remove_hidden(client: Client, bucket: str, object_id: str) -> None:
+    """Remove a record that no object points to any more. Raises StoreError."""
+    await client.send(Request("DELETE", bucket, names.record_name(object_id)))
+
+
+async def complete(client: Client, bucket: str, described: Described) -> tuple[Stored, HiddenRecord | None]:
+    """The object of the store protocol, with its hidden record where it has one. Raises Damaged."""
+    if described.record is not None:
+        return described.stored(), None
+    if not names.is_id(described.object_id):
+        raise Damaged(f"the metadata of {bucket}/{described.key} name no record")
+    hidden = await read_hidden(client, bucket, described)
+    return described.stored(hidden), hidden

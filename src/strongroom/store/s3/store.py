@@ -1,0 +1,276 @@
+"""S3Store: the store protocol on another S3. Puts together the client, the writers, the readers and the listings.
+
+It keeps no state but what it remembers to ask less: any number of them can share a backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from strongroom.secret import Secret
+from strongroom.store.base import (
+    ALWAYS,
+    Bucket,
+    Condition,
+    ConditionFailed,
+    Damaged,
+    NoSuchObject,
+    ObjectChanged,
+    Page,
+    Part,
+    PartPage,
+    Reader,
+    Record,
+    Refused,
+    Store,
+    Stored,
+    StoreError,
+    Upload,
+    UploadPage,
+)
+from strongroom.store.s3 import names
+from strongroom.store.s3.buckets import Buckets
+from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.copying import Copier
+from strongroom.store.s3.encryption import NOT_ENCRYPTED, BackendEncryption
+from strongroom.store.s3.known import KnownBuckets
+from strongroom.store.s3.listing import Listings
+from strongroom.store.s3.metadata import HiddenRecord, describe, now_in_milliseconds
+from strongroom.store.s3.reading import INLINE, S3Reader
+from strongroom.store.s3.records import complete, remove_hidden
+from strongroom.store.s3.uploads import Uploads
+from strongroom.store.s3.writing import S3PartWriter, S3Writer, condition_headers
+
+_ATTEMPTS = 8
+
+
+class S3Store(Store):
+    """Objects on another S3. ``encryption`` is what the backend does to objects on top (see :meth:`encrypted`)."""
+
+    def __init__(self, client: Client, encryption: BackendEncryption = NOT_ENCRYPTED) -> None:
+        self.client = client
+        self._encryption = encryption
+        self._known = KnownBuckets(client)
+        self._uploads = Uploads(client, self._known)
+        self._buckets = Buckets(client, self._uploads)
+        self._listings = Listings(client, self.head)
+        self._copier = Copier(client)
+
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> S3Store:
+        """The same store, which asks the backend to encrypt what it writes, and to decrypt what it reads, so."""
+        other = object.__new__(S3Store)
+        other.__dict__.update(self.__dict__, _encryption=BackendEncryption(sse_s3, customer_key))
+        return other
+
+    async def start(self) -> None:
+        """Open the pool of connections. Raises StoreError."""
+        try:
+            await self.client.start()
+        except OSError as error:
+            raise StoreError(f"the backend's certificates cannot be checked: {error}") from error
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self.client.stop()
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket."""
+        return await self._buckets.create(name)
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name."""
+        return await self._buckets.find(name)
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets."""
+        return await self._buckets.all()
+
+    async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep or remove a setting."""
+        await self._buckets.set(name, setting, document)
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        self._known.forget(name)
+        await self._buckets.delete(name)
+
+    async def read_check(self, bucket: str) -> bytes | None:
+        """The check value of the KMS that lies in a bucket."""
+        return await self._buckets.read_check(bucket)
+
+    async def leave_check(self, bucket: str, document: bytes) -> bool:
+        """Leave a check value; False where one was left meanwhile."""
+        return await self._buckets.leave_check(bucket, document)
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> S3Writer:
+        """Begin an object."""
+        names.check_writable(key)
+        await self._known.require(bucket)
+        return S3Writer(self.client, bucket, key, self._encryption)
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        """The object under this key."""
+        stored, _ = await self._find(bucket, key)
+        return stored
+
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        """Open the object under this key: with the request for its bytes, where all of them are wanted."""
+        names.check_readable(key)
+        for last in (False, True):
+            try:
+                return await (self._open_whole(bucket, key) if whole else self._open_pinned(bucket, key))
+            except Damaged:
+                # Perhaps it was replaced between the looks at the object and at its record.
+                if last:
+                    raise
+        raise AssertionError
+
+    async def _open_pinned(self, bucket: str, key: str) -> S3Reader:
+        request = Request("HEAD", bucket, key, headers=self._encryption.reading)
+        answer = await self._named(request)
+        described = describe(key, int(answer.headers.get("content-length", "0")), answer.headers)
+        stored, hidden = await complete(self.client, bucket, described)
+        return S3Reader(self.client, bucket, described, stored, hidden, self._encryption)
+
+    async def _open_whole(self, bucket: str, key: str) -> S3Reader:
+        request = Request("GET", bucket, key, headers=self._encryption.reading)
+        try:
+            download = await self.client.open(request)
+        except NoSuchObject:
+            raise NoSuchObject(f"{bucket}/{key} is not there") from None
+        try:
+            described = describe(key, download.length, download.headers)
+            inline = None
+            if download.length <= INLINE:
+                inline = await download.read(download.length + 1)
+                if len(inline) != described.size:
+                    raise ObjectChanged(f"{bucket}/{key}: the backend's answer is cut short")
+                download.close()
+            stored, hidden = await complete(self.client, bucket, described)
+        except BaseException:
+            download.close()
+            raise
+        rest = None if inline is not None else download
+        return S3Reader(self.client, bucket, described, stored, hidden, self._encryption, rest, inline)
+
+    async def _find(self, bucket: str, key: str) -> tuple[Stored, HiddenRecord | None]:
+        names.check_readable(key)
+        request = Request("HEAD", bucket, key, headers=self._encryption.reading)
+        for last in (False, True):
+            answer = await self._named(request)
+            described = describe(key, int(answer.headers.get("content-length", "0")), answer.headers)
+            try:
+                return await complete(self.client, bucket, described)
+            except Damaged:
+                if last:
+                    raise
+        raise AssertionError
+
+    async def copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
+    ) -> Stored:
+        """Put the bytes of an opened object under a name: the backend copies them."""
+        assert isinstance(source, S3Reader)
+        names.check_writable(key)
+        hidden = HiddenRecord(key, now_in_milliseconds(time.time_ns()), record, annex)
+        return await self._copier.copy(source, bucket, hidden, self._encryption, when)
+
+    async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
+        """Replace the record of an object: the backend copies it onto itself. A new id goes with the new record."""
+        names.check_writable(key)
+        source = await self._open_pinned(bucket, key)
+        if when.absent or when.identity not in (None, source.stored.identity):
+            raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
+        if annex is None:
+            annex = await source.annex()
+        hidden = HiddenRecord(key, source.stored.modified, record, annex)
+        stored = await self._copier.copy(source, bucket, hidden, self._encryption, ALWAYS)
+        await self._forget_hidden(source, bucket)
+        return stored
+
+    async def _forget_hidden(self, source: S3Reader, bucket: str) -> None:
+        if source.described.record is None:
+            with contextlib.suppress(StoreError):  # the sweep finds it
+                await remove_hidden(self.client, bucket, source.described.object_id)
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        """Remove an object, and then its record, where that is hidden."""
+        names.check_writable(key)
+        answer: Answer | None
+        try:
+            answer = await self._named(Request("HEAD", bucket, key, headers=self._encryption.reading))
+        except NoSuchObject:
+            if when.identity is not None:
+                raise ConditionFailed(f"{bucket}/{key} is not there") from None
+            return False
+        except Refused as error:
+            if error.status != 400:
+                raise
+            answer = None  # it needs a key to be looked at, but none to be removed
+        described = None
+        with contextlib.suppress(Damaged):
+            described = describe(key, 0, answer.headers) if answer is not None else None
+        if when.absent or (when.identity is not None and (described is None or described.identity != when.identity)):
+            raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
+        await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
+        if described is not None and described.record is None and names.is_id(described.object_id):
+            with contextlib.suppress(StoreError):
+                await remove_hidden(self.client, bucket, described.object_id)
+        return True
+
+    async def _named(self, request: Request) -> Answer:
+        """The answer to a HEAD of an object, which is 404 both where that is not there and where its bucket is not."""
+        try:
+            return await self.client.send(request)
+        except NoSuchObject:
+            await self.client.send(Request("HEAD", request.bucket))
+            raise NoSuchObject(f"{request.bucket}/{request.key} is not there") from None
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page of a listing."""
+        return await self._listings.page(bucket, prefix, delimiter, after, limit)
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+        """Open a multipart upload."""
+        return await self._uploads.create(bucket, key, record, self._encryption)
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """The open upload."""
+        return (await self._uploads.find(bucket, key, upload_id)).upload
+
+    async def part_writer(self, bucket: str, key: str, upload_id: str, number: int, size: int | None) -> S3PartWriter:
+        """Begin a part."""
+        return await self._uploads.part_writer(bucket, key, upload_id, number, size, self._encryption)
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """One page of parts."""
+        return await self._uploads.parts(bucket, key, upload_id, after, limit)
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes = b"",
+        when: Condition = ALWAYS,
+    ) -> Stored:
+        """Make one object of parts."""
+        return await self._uploads.complete(bucket, key, upload_id, parts, record, annex, when, self._encryption)
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload."""
+        await self._uploads.abort(bucket, key, upload_id)
+
+    async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """One page of open uploads."""
+        return await self._uploads.list(bucket, prefix, delimiter, after, limit)

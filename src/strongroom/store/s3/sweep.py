@@ -1,0 +1,154 @@
+"""The sweep: finds and removes what gateways that ended early left under the hidden prefix, and only that.
+
+What may still be in use is told from what is not by three rules. Nothing that is younger than a day is touched. A
+record stays while the object under its key names it, or while an upload or a PUT of its id is open. An upload stays
+while the backend has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from strongroom.store.base import NoSuchObject, NoSuchUpload, Refused, Unavailable
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.listing import Listed, each, hidden_objects, remove_names
+from strongroom.store.s3.metadata import BACKEND_ID, ID, HiddenRecord, decode_hidden
+from strongroom.store.s3.writing import abort_backend_upload
+
+DAY = 24 * 3600.0
+"""Seconds that something must be old to be an orphan."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found, and removed unless it was asked only to look: hidden names, by what they were."""
+
+    records: list[str] = field(default_factory=list)
+    uploads: list[str] = field(default_factory=list)
+    puts: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many orphans there were."""
+        return len(self.records) + len(self.uploads) + len(self.puts)
+
+
+class Sweep:
+    """Sweeps one bucket. ``age``: seconds that something must be old; ``dry``: only look."""
+
+    def __init__(self, client: Client, bucket: str, *, age: float = DAY, dry: bool = False) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._before = time.time_ns() - int(age * 1e9)
+        self._dry = dry
+        self._swept = Swept()
+
+    async def run(self) -> Swept:
+        """Sweep. Raises StoreError."""
+        # In this order: an upload that is completed meanwhile has its record seen before its end.
+        records = await self._listed(names.RECORDS)
+        uploads = await self._listed(names.UPLOADS)
+        puts = await self._listed(names.PUTS)
+        open_ids = {name.split("/")[2] for name in (*uploads, *puts)}
+        await each([item for item in puts.values() if self._old(item)], self._put)
+        folders: dict[str, list[Listed]] = {}
+        for item in uploads.values():
+            folders.setdefault(item.key.split("/")[2], []).append(item)
+        await each([(upload, items) for upload, items in folders.items() if all(map(self._old, items))], self._upload)
+        candidates = [item for item in records.values() if self._old(item) and _id(item) not in open_ids]
+        await each(candidates, self._record)
+        for found in (self._swept.records, self._swept.uploads, self._swept.puts):
+            found.sort()
+        return self._swept
+
+    async def _listed(self, folder: str) -> Mapping[str, Listed]:
+        return {item.key: item async for item in hidden_objects(self._client, self._bucket, folder)}
+
+    def _old(self, item: Listed) -> bool:
+        return item.modified < self._before
+
+    async def _record(self, item: Listed) -> None:
+        hidden = await self._read(item.key)
+        if hidden is not None and await self._points(hidden.key, _id(item)):
+            return
+        self._swept.records.append(item.key)
+        await self._remove([item.key])
+
+    async def _put(self, item: Listed) -> None:
+        """A large PUT that never ended: its upload at the backend, its record, its marker."""
+        hidden = await self._read(item.key)
+        if hidden is None:
+            return
+        if await self._busy(hidden):
+            return
+        self._swept.puts.append(item.key)
+        if self._dry:
+            return
+        await abort_backend_upload(self._client, self._bucket, hidden.key, _backend_id(hidden))
+        gone = [item.key]
+        if not await self._points(hidden.key, _id(item)):
+            gone.append(names.record_name(_id(item)))
+        await self._remove(gone)
+
+    async def _upload(self, folder: tuple[str, list[Listed]]) -> None:
+        """An upload that the backend has no more, or whose own record is gone."""
+        upload, items = folder
+        hidden = await self._read(names.upload_name(upload))
+        if hidden is not None and await self._parts(hidden) is not None:
+            return
+        self._swept.uploads.append(names.upload_folder(upload))
+        await self._remove(sorted((item.key for item in items), reverse=True))
+
+    async def _busy(self, hidden: HiddenRecord) -> bool:
+        """Whether parts still come."""
+        newest = await self._parts(hidden)
+        return newest is not None and newest >= self._before
+
+    async def _parts(self, hidden: HiddenRecord) -> int | None:
+        """When the newest part of a backend's upload came, 0 where none did; None where there is no such upload."""
+        newest, marker = 0, "0"
+        while True:
+            query = [("uploadId", _backend_id(hidden)), ("part-number-marker", marker)]
+            try:
+                answer = await self._client.send(Request("GET", self._bucket, hidden.key, query))
+            except (NoSuchUpload, NoSuchObject):
+                return None
+            try:
+                root = xml.read(answer.body)
+                newest = max([newest, *(part.moment("LastModified") for part in root.all("Part"))])
+                if root.text("IsTruncated", "false") != "true":
+                    return newest
+                marker = root.text("NextPartNumberMarker")
+            except xml.BadAnswer as error:
+                raise Unavailable(f"the backend's list of parts: {error}") from error
+
+    async def _points(self, key: str, object_id: str) -> bool:
+        """Whether the object under a key names this id, or cannot be asked."""
+        try:
+            answer = await self._client.send(Request("HEAD", self._bucket, key))
+        except NoSuchObject:
+            return False
+        except Refused:
+            return True  # it needs a client's key to be looked at
+        return answer.headers.get(ID) == object_id
+
+    async def _read(self, name: str) -> HiddenRecord | None:
+        try:
+            return decode_hidden((await self._client.send(Request("GET", self._bucket, name))).body)
+        except (NoSuchObject, ValueError):
+            return None
+
+    async def _remove(self, keys: list[str]) -> None:
+        if not self._dry:
+            await remove_names(self._client, self._bucket, keys)
+
+
+def _id(item: Listed) -> str:
+    return item.key.split("/")[2]
+
+
+def _backend_id(hidden: HiddenRecord) -> str:
+    return hidden.record.get(BACKEND_ID, b"").decode()

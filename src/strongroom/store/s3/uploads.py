@@ -1,0 +1,322 @@
+"""Multipart uploads of the S3 store: uploads of the backend, with a record of ours beside each under the hidden prefix.
+
+What is recorded of a part stands in the name of an empty hidden object, together with the backend's ETag of the part.
+A listing of these names and one of the backend's parts, laid side by side, tell any gateway which parts there are:
+those that both know. A gateway that ended between the two leaves a part that was never acknowledged and is not listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.store.base import (
+    Condition,
+    ConditionFailed,
+    NoSuchObject,
+    NoSuchUpload,
+    Part,
+    PartPage,
+    Record,
+    Stored,
+    StoreError,
+    Unavailable,
+    Upload,
+    UploadPage,
+)
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.known import KnownBuckets
+from strongroom.store.s3.listing import each, hidden_names, remove_names
+from strongroom.store.s3.metadata import (
+    BACKEND_ID,
+    ID,
+    HiddenRecord,
+    decode_hidden,
+    decode_record,
+    encode_record,
+    now_in_milliseconds,
+    pointing_headers,
+    unquoted,
+)
+from strongroom.store.s3.names import PartName
+from strongroom.store.s3.paging import Rolled, page_of
+from strongroom.store.s3.records import remove_hidden, write_hidden
+from strongroom.store.s3.writing import (
+    S3PartWriter,
+    abort_backend_upload,
+    complete_backend_upload,
+    condition_headers,
+    open_backend_upload,
+)
+
+_REMEMBERED = 10_000
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An open upload, with the backend's own id of it."""
+
+    upload: Upload
+    backend_id: str
+
+
+class Uploads:
+    """The open uploads of a backend."""
+
+    def __init__(self, client: Client, buckets: KnownBuckets) -> None:
+        self._client = client
+        self._buckets = buckets
+        self._known: OrderedDict[tuple[str, str], OpenUpload] = OrderedDict()
+
+    async def create(self, bucket: str, key: str, record: Record, encryption: BackendEncryption) -> Upload:
+        """Open an upload."""
+        names.check_writable(key)
+        upload_id = names.new_id()
+        headers = {**pointing_headers(upload_id, record), **encryption.creating}
+        backend_id = await open_backend_upload(self._client, bucket, key, headers)
+        started = now_in_milliseconds(time.time_ns())
+        document = HiddenRecord(key, started, {**record, BACKEND_ID: backend_id.encode()}).encode()
+        try:
+            await self._client.send(Request("PUT", bucket, names.upload_name(upload_id), body=document))
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                await abort_backend_upload(self._client, bucket, key, backend_id)
+            raise
+        opened = OpenUpload(Upload(key, upload_id, started, dict(record)), backend_id)
+        self._remember(bucket, opened)
+        return opened.upload
+
+    async def find(self, bucket: str, key: str, upload_id: str) -> OpenUpload:
+        """An upload that was opened; it may have ended since, which the backend says. Raises NoSuchUpload."""
+        opened = await self._read(bucket, upload_id)
+        if opened is None or opened.upload.key != key:
+            await self._buckets.require(bucket)
+            raise NoSuchUpload(f"{bucket}/{key} has no upload {upload_id[:64]!r}")
+        return opened
+
+    async def _read(self, bucket: str, upload_id: str) -> OpenUpload | None:
+        known = self._known.get((bucket, upload_id))
+        if known is not None:
+            self._known.move_to_end((bucket, upload_id))
+            return known
+        if not names.is_id(upload_id):
+            return None
+        try:
+            answer = await self._client.send(Request("GET", bucket, names.upload_name(upload_id)))
+        except NoSuchObject:
+            return None
+        try:
+            hidden = decode_hidden(answer.body)
+            record = dict(hidden.record)
+            backend_id = record.pop(BACKEND_ID).decode()
+        except (ValueError, KeyError):
+            return None
+        opened = OpenUpload(Upload(hidden.key, upload_id, hidden.modified, record), backend_id)
+        self._remember(bucket, opened)
+        return opened
+
+    def _remember(self, bucket: str, opened: OpenUpload) -> None:
+        self._known[bucket, opened.upload.upload_id] = opened  # it never changes
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    async def part_writer(
+        self, bucket: str, key: str, upload_id: str, number: int, size: int | None, encryption: BackendEncryption
+    ) -> S3PartWriter:
+        """Begin a part."""
+        opened = await self.find(bucket, key, upload_id)
+        request = self._part_request(bucket, opened, number, encryption.reading)
+
+        async def keep(etag: str, stored: int, record: Record) -> Part:
+            now = now_in_milliseconds(time.time_ns())
+            name = PartName(number, etag, stored, now, encode_record(record))
+            await self._client.send(Request("PUT", bucket, name.encode(upload_id)))
+            return _part(name, record)
+
+        return S3PartWriter(self._client, request, size, keep)
+
+    def _part_request(self, bucket: str, opened: OpenUpload, number: int, headers: dict[str, str]) -> Request:
+        query = [("partNumber", str(number)), ("uploadId", opened.backend_id)]
+        return Request("PUT", bucket, opened.upload.key, query, headers)
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """One page of parts."""
+        opened = await self.find(bucket, key, upload_id)
+        found: list[Part] = []
+        while True:
+            (there, following), recorded = await asyncio.gather(
+                self._backend_parts(bucket, opened, after, min(_PAGE, limit + 1)),
+                self._recorded_parts(bucket, upload_id, after, min(_PAGE, limit + 1)),
+            )
+            for number, etag, size in there:
+                name = recorded.get((number, etag))
+                if name is not None and name.size == size:
+                    found.append(_part(name, decode_record(name.record)))
+            if len(found) > limit:
+                return PartPage(found[:limit], found[limit - 1].number)
+            if following is None:
+                return PartPage(found, None)
+            after = following
+
+    async def _backend_parts(
+        self, bucket: str, opened: OpenUpload, after: int, limit: int
+    ) -> tuple[list[tuple[int, str, int]], int | None]:
+        """Number, ETag and size of parts that the backend has, and the number to go on after."""
+        query = [
+            ("uploadId", opened.backend_id),
+            ("max-parts", str(limit)),
+            ("part-number-marker", str(after)),
+        ]
+        request = Request("GET", bucket, opened.upload.key, query)
+        try:
+            answer = await self._client.send(request)
+        except NoSuchObject as error:
+            raise NoSuchUpload(str(error)) from error
+        try:
+            root = xml.read(answer.body)
+            parts = [
+                (node.number("PartNumber"), unquoted(node.text("ETag")), node.number("Size"))
+                for node in root.all("Part")
+            ]
+            more = root.text("IsTruncated", "false") == "true" and parts
+            return parts, parts[-1][0] if more else None
+        except xml.BadAnswer as error:
+            raise Unavailable(f"{request}: the backend's list of parts: {error}") from error
+
+    async def _recorded_parts(
+        self, bucket: str, upload_id: str, after: int, count: int
+    ) -> dict[tuple[int, str], PartName]:
+        """What is recorded of the first ``count`` parts behind a number, and perhaps of some more."""
+        first = names.first_part_name(upload_id, after + 1)
+        found: dict[tuple[int, str], PartName] = {}
+        numbers: set[int] = set()
+        async for key in hidden_names(self._client, bucket, names.part_folder(upload_id), first):
+            name = names.decode_part(key)
+            if name is not None:
+                found[name.number, name.etag] = name
+                numbers.add(name.number)
+            if len(numbers) > count:
+                break
+        return found
+
+    # -- the end of an upload --------------------------------------------------------------------------------------
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes,
+        when: Condition,
+        encryption: BackendEncryption,
+    ) -> Stored:
+        """Make one object of parts. The record lies there before the backend completes."""
+        opened = await self.find(bucket, key, upload_id)
+        modified = now_in_milliseconds(time.time_ns())
+        hidden = HiddenRecord(key, modified, record, annex)
+        laid = await write_hidden(self._client, bucket, upload_id, hidden)
+        chosen = [(part.number, etag_of_part(part)) for part in parts]
+        headers = {**condition_headers(when), **encryption.reading}
+        try:
+            etag = await complete_backend_upload(
+                self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
+            )
+        except NoSuchObject as error:  # If-Match, and nothing is there
+            raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
+        await self._settle(bucket, upload_id, hidden, laid)
+        with contextlib.suppress(StoreError):  # the sweep finds what stays behind
+            await self._forget(bucket, upload_id)
+        size = sum(part.size for part in parts)
+        return Stored(key, size, modified, record, f"{etag} {upload_id}")
+
+    async def _settle(self, bucket: str, upload_id: str, hidden: HiddenRecord, laid: str) -> None:
+        """See that the record is the one that belongs to the parts which the backend took.
+
+        Another completion of the same upload, which came second and failed, may have laid down its own meanwhile.
+        """
+        answer = await self._client.send(Request("HEAD", bucket, names.record_name(upload_id)))
+        if answer.headers.get("etag", "") != laid:
+            await write_hidden(self._client, bucket, upload_id, hidden)
+
+    async def abort(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload."""
+        self._known.pop((bucket, upload_id), None)
+        opened = await self.find(bucket, key, upload_id)
+        await abort_backend_upload(self._client, bucket, key, opened.backend_id)
+        await self._forget(bucket, upload_id)
+        with contextlib.suppress(StoreError):  # of a completion that failed
+            if not await self._made(bucket, key, upload_id):
+                await remove_hidden(self._client, bucket, upload_id)
+
+    async def _made(self, bucket: str, key: str, upload_id: str) -> bool:
+        try:
+            answer = await self._client.send(Request("HEAD", bucket, key))
+        except NoSuchObject:
+            return False
+        return answer.headers.get(ID) == upload_id
+
+    async def _forget(self, bucket: str, upload_id: str) -> None:
+        """Remove what is recorded of an upload, its own record last."""
+        self._known.pop((bucket, upload_id), None)
+        folder = names.part_folder(upload_id)
+        await remove_names(self._client, bucket, [name async for name in hidden_names(self._client, bucket, folder)])
+        await self._client.send(Request("DELETE", bucket, names.upload_name(upload_id)))
+
+    # -- listing ---------------------------------------------------------------------------------------------------
+
+    async def all(self, bucket: str) -> list[OpenUpload]:
+        """All open uploads of a bucket, ordered by key, then by time of start, then by id."""
+        ids = [
+            name.split("/")[2]
+            async for name in hidden_names(self._client, bucket, names.UPLOADS)
+            if name.endswith("/record")
+        ]
+        found = [opened for opened in await each(ids, lambda upload: self._read(bucket, upload)) if opened is not None]
+        return sorted(found, key=lambda opened: _order(opened.upload))
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """One page of open uploads."""
+        uploads = [opened.upload for opened in await self.all(bucket)]
+        rolled = Rolled(prefix, delimiter)
+        marker = next((upload for upload in uploads if (upload.key, upload.upload_id) == after), None)
+
+        def behind(upload: Upload) -> bool:
+            if marker is not None:
+                return _order(upload) > _order(marker)
+            return rolled.behind(upload.key, after[0])
+
+        wanted = [(upload.key, upload) for upload in uploads if behind(upload)]
+        found, more = page_of(wanted, rolled, limit)
+        following = None
+        if more and found:
+            name, last = found[-1]
+            following = (name, last.upload_id if last is not None else "")
+        return UploadPage(
+            [upload for _, upload in found if upload is not None],
+            [name for name, upload in found if upload is None],
+            following,
+        )
+
+
+def _part(name: PartName, record: Record) -> Part:
+    return Part(name.number, name.size, name.modified, record, name.etag)
+
+
+def etag_of_part(part: Part) -> str:
+    """The backend's ETag of a part."""
+    return part.identity
+
+
+def _order(upload: Upload) -> tuple[bytes, int, str]:
+    return upload.key.encode(), upload.started, upload.upload_id

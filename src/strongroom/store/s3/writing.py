@@ -1,0 +1,337 @@
+"""Writers of the S3 store. An object that fits into a small buffer is one PUT, repeated where the backend stumbles; a
+larger one becomes a multipart upload of the backend, its record hidden, since it is known only after the last byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from strongroom.store.base import (
+    ALWAYS,
+    Buffer,
+    Condition,
+    ConditionFailed,
+    NoSuchObject,
+    NoSuchUpload,
+    Part,
+    Record,
+    Stored,
+    StoreError,
+    Unavailable,
+)
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.errors import meaning
+from strongroom.store.s3.metadata import (
+    BACKEND_ID,
+    ID,
+    HiddenRecord,
+    etag_of,
+    inline_headers,
+    now_in_milliseconds,
+    pointing_headers,
+    unquoted,
+)
+from strongroom.store.s3.records import remove_hidden, write_hidden
+from strongroom.store.s3.streaming import StreamedBody
+
+BUFFER = 6 * 1024**2
+"""Stored bytes that are held back: what is larger goes to the backend in parts of this size (S3 wants 5 MiB)."""
+
+
+class S3Writer:
+    """The Writer of the protocol."""
+
+    def __init__(self, client: Client, bucket: str, key: str, encryption: BackendEncryption) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._encryption = encryption
+        self._id = names.new_id()
+        self._buffer = bytearray()
+        self._large: LargePut | None = None
+        self._size = 0
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreError."""
+        self._size += len(data)
+        view = memoryview(data)
+        while len(self._buffer) + len(view) > BUFFER:
+            room = BUFFER - len(self._buffer)
+            self._buffer += view[:room]
+            view = view[room:]
+            await self._spill()
+        self._buffer += view
+
+    async def _spill(self) -> None:
+        if self._large is None:
+            self._large = LargePut(self._client, self._bucket, self._key, self._id, self._encryption)
+            await self._large.begin()
+        part, self._buffer = self._buffer, bytearray()
+        await self._large.send(part)
+
+    async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
+        """Make the object visible."""
+        modified = now_in_milliseconds(time.time_ns())
+        hidden = HiddenRecord(self._key, modified, record, annex)
+        if self._large is None:
+            etag = await put_object(
+                self._client, self._bucket, self._id, hidden, self._buffer, self._encryption.creating, when
+            )
+        else:
+            if self._buffer:
+                await self._spill()
+            await self._large.finish()
+            await write_hidden(self._client, self._bucket, self._id, hidden)
+            etag = await self._large.complete(when)
+        return Stored(self._key, self._size, modified, record, f"{etag} {self._id}")
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        if self._large is not None:
+            await self._large.abort()
+
+
+async def put_object(
+    client: Client,
+    bucket: str,
+    object_id: str,
+    hidden: HiddenRecord,
+    body: Buffer,
+    encryption: dict[str, str],
+    when: Condition,
+) -> str:
+    """Put an object with its record, which is hidden only where it must be; the backend's ETag. Raises StoreError."""
+    headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
+    if headers is None:
+        headers = pointing_headers(object_id, hidden.record)
+        await write_hidden(client, bucket, object_id, hidden)
+    request = Request(
+        "PUT", bucket, hidden.key, headers={**headers, **encryption, **condition_headers(when)}, body=body
+    )
+    try:
+        return etag_in(await client.send(request), str(request))
+    except (ConditionFailed, NoSuchObject) as error:
+        # Perhaps the answer to the first attempt was lost, and the second met what it had made.
+        etag = await _made_by(client, bucket, hidden.key, object_id) if when.absent else None
+        if etag is None:
+            raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
+        return etag
+
+
+async def _made_by(client: Client, bucket: str, key: str, object_id: str) -> str | None:
+    """The ETag of the object of this name where it has this id."""
+    with contextlib.suppress(StoreError):
+        answer = await client.send(Request("HEAD", bucket, key))
+        if answer.headers.get(ID) == object_id:
+            return unquoted(answer.headers.get("etag", ""))
+    return None
+
+
+def condition_headers(when: Condition) -> dict[str, str]:
+    """The headers that make the backend decide a condition."""
+    if when.absent:
+        return {"if-none-match": "*"}
+    if when.identity is not None:
+        return {"if-match": f'"{etag_of(when.identity)}"'}
+    return {}
+
+
+def etag_in(answer: Answer, what: str) -> str:
+    """The ETag in the headers of an answer. Raises Unavailable where there is none."""
+    etag = unquoted(answer.headers.get("etag", ""))
+    if not etag:
+        raise Unavailable(f"{what}: the backend's answer has no ETag")
+    return etag
+
+
+async def open_backend_upload(client: Client, bucket: str, key: str, headers: dict[str, str]) -> str:
+    """Open a multipart upload of the backend; its id. Raises StoreError."""
+    request = Request("POST", bucket, key, [("uploads", "")], headers, again=False)
+    answer = await client.send(request)
+    try:
+        upload_id = xml.read(answer.body).text("UploadId")
+    except xml.BadAnswer as error:
+        raise Unavailable(f"{request}: the backend's answer to CreateMultipartUpload: {error}") from error
+    if not upload_id:
+        raise Unavailable(f"{request}: the backend gives no upload id")
+    return upload_id
+
+
+async def complete_backend_upload(
+    client: Client,
+    bucket: str,
+    key: str,
+    backend_id: str,
+    parts: list[tuple[int, str]],
+    headers: dict[str, str],
+    object_id: str,
+) -> str:
+    """Complete a multipart upload of the backend; the object's ETag. Raises StoreError.
+
+    An answer of 200 may hold an error, as S3 has it. Where an answer was lost, whether the object came to be is seen by
+    its id.
+    """
+    body = xml.completion(parts)
+    request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, body)
+    try:
+        answer = await client.send(request)
+        root = xml.read(answer.body)
+        if root.name == "Error":
+            code = root.text("Code")
+            raise meaning(500 if code == "InternalError" else 400, code, root.text("Message", ""), str(request))
+        return unquoted(root.text("ETag"))
+    except xml.BadAnswer as error:
+        raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
+    except (NoSuchUpload, ConditionFailed, Unavailable):
+        etag = await _made_by(client, bucket, key, object_id)
+        if etag is None:
+            raise
+        return etag
+
+
+class LargePut:
+    """A PUT that is a multipart upload of the backend. While one part is sent, the next one is gathered."""
+
+    def __init__(self, client: Client, bucket: str, key: str, object_id: str, encryption: BackendEncryption) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._id = object_id
+        self._encryption = encryption
+        self._backend_id = ""
+        self._etags: list[str] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._over = False
+
+    async def begin(self) -> None:
+        """Open the upload, and leave a marker for the sweep should this process end before it does."""
+        headers = {**pointing_headers(self._id), **self._encryption.creating}
+        self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, headers)
+        marker = HiddenRecord(self._key, time.time_ns(), {BACKEND_ID: self._backend_id.encode()})
+        await self._client.send(Request("PUT", self._bucket, names.put_name(self._id), body=marker.encode()))
+
+    async def send(self, part: bytearray) -> None:
+        """Send the next part, behind the one that is under way. Raises what became of that."""
+        await self.finish()
+        self._sending = asyncio.create_task(self._send(part, len(self._etags) + 1))
+
+    async def _send(self, part: bytearray, number: int) -> None:
+        query = [("partNumber", str(number)), ("uploadId", self._backend_id)]
+        request = Request("PUT", self._bucket, self._key, query, self._encryption.reading, part)
+        self._etags.append(etag_in(await self._client.send(request), str(request)))
+
+    async def finish(self) -> None:
+        """Wait for the part that is under way. Raises StoreError."""
+        if self._sending is not None:
+            await self._sending
+            self._sending = None
+
+    async def complete(self, when: Condition) -> str:
+        """Make the object; its ETag. The record has to lie there already. Raises StoreError."""
+        parts = list(enumerate(self._etags, 1))
+        headers = {**condition_headers(when), **self._encryption.reading}
+        self._over = True  # until the backend says no: its object may come to be, and then needs its record
+        try:
+            etag = await complete_backend_upload(
+                self._client, self._bucket, self._key, self._backend_id, parts, headers, self._id
+            )
+        except Unavailable:
+            raise
+        except NoSuchObject as error:  # If-Match, and nothing is there
+            self._over = False
+            raise ConditionFailed(f"{self._key!r} is not there any more") from error
+        except StoreError:
+            self._over = False
+            raise
+        with contextlib.suppress(StoreError):  # the sweep finds what stays behind
+            await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))
+        return etag
+
+    async def abort(self) -> None:
+        """Drop the upload and its parts; what cannot be dropped now, the sweep finds."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+            if not self._sending.cancelled():
+                self._sending.exception()
+            self._sending = None
+        if self._over or not self._backend_id:
+            return
+        self._over = True
+        with contextlib.suppress(StoreError):
+            await abort_backend_upload(self._client, self._bucket, self._key, self._backend_id)
+            await remove_hidden(self._client, self._bucket, self._id)
+            await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))
+
+
+async def abort_backend_upload(client: Client, bucket: str, key: str, backend_id: str) -> None:
+    """Drop an upload of the backend; that it is gone already is no error. Raises StoreError."""
+    with contextlib.suppress(NoSuchUpload, NoSuchObject):
+        await client.send(Request("DELETE", bucket, key, [("uploadId", backend_id)]))
+
+
+PartDone = Callable[[str, int, Record], Coroutine[Any, Any, Part]]
+"""Keeps what is recorded of a part that the backend has: its ETag there, its stored bytes, its record."""
+
+
+class S3PartWriter:
+    """The PartWriter of the protocol: a small part is sent when it is whole, a large one as it comes."""
+
+    def __init__(self, client: Client, request: Request, size: int | None, done: PartDone) -> None:
+        self._client = client
+        self._request = request
+        self._done = done
+        self._buffer = bytearray()
+        self._stream = StreamedBody(size) if size is not None and size > BUFFER else None
+        self._sending: asyncio.Task[Answer] | None = None
+        self._size = 0
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreError."""
+        self._size += len(data)
+        if self._stream is None:
+            self._buffer += data
+            return
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._client.send(self._with(self._stream)))
+        await self._feed(self._stream.put(data))
+
+    async def _feed(self, feeding: Coroutine[Any, Any, None]) -> None:
+        """Feed the request, unless it ended: its error is raised then."""
+        assert self._sending is not None
+        task = asyncio.ensure_future(feeding)
+        await asyncio.wait([task, self._sending], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            await self._sending
+            raise Unavailable(f"{self._request}: the backend answered before the part was sent")
+
+    def _with(self, body: Buffer | StreamedBody) -> Request:
+        request = self._request
+        return Request(request.method, request.bucket, request.key, request.query, request.headers, body)
+
+    async def commit(self, record: Record) -> Part:
+        """Make the part durable. Raises NoSuchUpload."""
+        if self._stream is None or self._sending is None:
+            answer = await self._client.send(self._with(self._buffer))
+        else:
+            if self._size != self._stream.length:
+                raise Unavailable(f"{self._request}: {self._size} bytes came, not {self._stream.length}")
+            await self._feed(self._stream.end())
+            answer = await self._sending
+        return await self._done(etag_in(answer, str(self._request)), self._size, record)
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        if self._sending is not None and not self._sending.done():
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+        if self._sending is not None and self._sending.done() and not self._sending.cancelled():
+            self._sending.exception()

@@ -1,0 +1,109 @@
+"""A proxy between a gateway and its backend that makes faults happen, and counts requests."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+Fault = Callable[[str], str | None]
+"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "lose" (its answer), None."""
+
+_SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_ANSWERS = {
+    "503": b"HTTP/1.1 503 Slow Down\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+    % (len(_SLOW_DOWN), _SLOW_DOWN),
+    "garbage": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n<garbage>",
+}
+_METHODS = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ")
+
+
+class Proxy:
+    """Stands before the backend at ``endpoint``; ``fault`` is asked for each request."""
+
+    def __init__(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        assert parts.hostname and parts.port
+        self._target = (parts.hostname, parts.port)
+        self.fault: Fault = lambda line: None
+        self.lines: list[str] = []
+        """The first line of each request that came."""
+        self.answered = 0
+        """Bytes that the backend sent, heads and all."""
+
+    def __enter__(self) -> Self:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._over = threading.Event()
+        self._clients: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def cut(self) -> None:
+        """Break all connections there are now."""
+        for client in list(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self._clients.add(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        backend: socket.socket | None = None
+        losing = threading.Event()
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(256 * 1024):
+                if data.startswith(_METHODS):
+                    line = data.partition(b"\r\n")[0].decode()
+                    self.lines.append(line)
+                    fault = self.fault(line)
+                    if fault == "hang":
+                        self._over.wait()
+                        return
+                    if fault == "reset":
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
+                    if fault == "lose":
+                        losing.set()
+                    elif fault is not None:
+                        client.sendall(_ANSWERS[fault])
+                        return
+                if backend is None:
+                    backend = socket.create_connection(self._target)
+                    threading.Thread(target=self._answer, args=(backend, client, losing), daemon=True).start()
+                backend.sendall(data)
+        self._clients.discard(client)
+        if backend is not None:
+            backend.close()
+
+    def _answer(self, backend: socket.socket, client: socket.socket, losing: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := backend.recv(256 * 1024):
+                if losing.is_set():
+                    break
+                self.answered += len(data)
+                client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+def once(matches: Callable[[str], bool], fault: str) -> Fault:
+    """A fault that meets the first request that matches."""
+    left = [fault]
+    return lambda line: left.pop() if left and matches(line) else None

@@ -1,0 +1,134 @@
+"""A backend that stumbles, hangs, cuts connections or answers nonsense, behind a proxy that makes it so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
+from tests.gateway_s3.proxy import Proxy, once
+from tests.http.raw import error_of
+from tests.server import Server
+
+LARGE = os.urandom(14_000_000)
+
+
+@pytest.fixture(scope="module")
+def proxy(minio: Backend) -> Iterator[Proxy]:
+    with Proxy(minio.endpoint) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def faulty(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A gateway before the proxy, which gives up on a silent backend after two seconds."""
+    settings: dict[str, str | None] = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "STRONGROOM_BACKEND_TIMEOUT": "2",
+    }
+    with Server(tmp_path_factory.mktemp("faulty"), settings, workers=1, backend=proxy.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def client(faulty: Server, proxy: Proxy, bucket_name: str) -> Iterator[Any]:
+    client = faulty.client()
+    client.create_bucket(Bucket=bucket_name)
+    client.put_object(Bucket=bucket_name, Key="there", Body=b"there")
+    yield client
+    proxy.fault = lambda line: None
+
+
+def open_uploads(minio: Backend, bucket: str, key: str) -> list[str]:
+    """MinIO lists the uploads of one key at a time."""
+    return [
+        item["UploadId"] for item in minio.client().list_multipart_uploads(Bucket=bucket, Prefix=key).get("Uploads", [])
+    ]
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "lose"])
+@pytest.mark.parametrize("size", [100, len(LARGE)])
+def test_a_request_is_repeated_where_that_is_safe(
+    client: Any, proxy: Proxy, bucket_name: str, fault: str, size: int
+) -> None:
+    steps = [lambda line: line.startswith("PUT")]
+    if size > 100:
+        steps += [lambda line: "partNumber=2" in line, lambda line: line.startswith("POST") and "uploadId=" in line]
+    for number, matches in enumerate(steps):
+        proxy.fault = once(matches, fault)
+        client.put_object(Bucket=bucket_name, Key=f"o{number}", Body=LARGE[:size])
+        proxy.fault = once(lambda line: line.startswith("GET"), fault)
+        assert client.get_object(Bucket=bucket_name, Key=f"o{number}")["Body"].read() == LARGE[:size]
+    proxy.fault = once(lambda line: line.startswith("HEAD"), fault)
+    assert client.head_object(Bucket=bucket_name, Key="o0")["ContentLength"] == size
+
+
+def test_a_conditional_write_whose_answer_is_lost_is_not_taken_for_another_s(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    proxy.fault = once(lambda line: line.startswith("PUT"), "lose")
+    client.put_object(Bucket=bucket_name, Key="new", Body=b"1", IfNoneMatch="*")
+    assert error_of(client.put_object, Bucket=bucket_name, Key="new", Body=b"2", IfNoneMatch="*")[1] == 412
+
+
+@pytest.mark.parametrize("fault", ["hang", "503", "reset", "garbage"])
+def test_a_backend_that_does_not_recover_makes_a_clean_error(
+    client: Any, proxy: Proxy, bucket_name: str, fault: str
+) -> None:
+    proxy.fault = lambda line: fault
+    code = "SlowDown" if fault == "503" else "ServiceUnavailable"
+    assert error_of(client.get_object, Bucket=bucket_name, Key="there") == (code, 503)
+    assert error_of(client.put_object, Bucket=bucket_name, Key="new", Body=b"x") == (code, 503)
+    assert error_of(client.list_objects_v2, Bucket=bucket_name) == (code, 503)
+    assert error_of(client.create_multipart_upload, Bucket=bucket_name, Key="mp") == (code, 503)
+    proxy.fault = lambda line: None
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket_name)["Contents"]] == ["there"]
+
+
+@pytest.mark.parametrize("fault", ["hang", "reset", "garbage"])
+@pytest.mark.parametrize("step", ["partNumber=2", "/records/", "/puts/"])
+def test_a_large_put_that_fails_leaves_no_open_upload(
+    client: Any, minio: Backend, proxy: Proxy, bucket_name: str, fault: str, step: str
+) -> None:
+    proxy.fault = lambda line: fault if line.startswith("PUT") and step in line else None
+    assert error_of(client.put_object, Bucket=bucket_name, Key="large", Body=LARGE)[0] in ("ServiceUnavailable", "")
+    proxy.fault = lambda line: None
+    assert open_uploads(minio, bucket_name, "large") == []
+
+
+def test_the_backend_s_own_errors_are_passed_on(client: Any, bucket_name: str) -> None:
+    refused = error_of(client.put_object, Bucket=bucket_name, Key="a/../b", Body=b"x")
+    assert refused == ("XMinioInvalidResourceName", 400)
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_one(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    client.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
+    other = LARGE[::-1]
+    replaced = []
+
+    def replace(line: str) -> str | None:
+        if line.startswith("GET") and "/records/" not in line and not replaced:
+            replaced.append(line)
+            client.put_object(Bucket=bucket_name, Key="o", Body=other)
+        return None
+
+    proxy.fault = replace
+    got = client.get_object(Bucket=bucket_name, Key="o", Range="bytes=1000000-1999999")["Body"].read()
+    assert got == other[1_000_000:2_000_000]
+    assert replaced
+
+
+def test_a_download_goes_on_where_its_connection_broke(
+    client: Any, proxy: Proxy, minio: Backend, bucket_name: str
+) -> None:
+    client.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
+    body = client.get_object(Bucket=bucket_name, Key="o")["Body"]
+    first = body.read(100_000)
+    proxy.cut()
+    assert first + body.read() == LARGE

@@ -1,0 +1,213 @@
+"""The modes of the S3 gateway: what the backend gets to keep, and what clients see, in each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import pytest
+
+from tests.backends import Backend
+from tests.gateway_s3.conftest import Gateway
+from tests.http.raw import error_of
+from tests.server import Server
+
+NEEDLE = b"a sentence that must not be found on the backend "
+META = "a-note-of-the-client"
+KEY = bytes(range(32))
+SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}
+NO_KMS: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": None, "MINIO_SSE_AUTO_ENCRYPTION": None}
+LARGE = NEEDLE * (9 * 1024**2 // len(NEEDLE))
+FIRST = NEEDLE * (6 * 1024**2 // len(NEEDLE))
+
+
+def fill(server: Server, bucket: str, **encryption: Any) -> None:
+    """Put a small object, a large one, one in parts, and a copy, with metadata and tags, and see them come back."""
+    client = server.client()
+    client.create_bucket(Bucket=bucket)
+    described: dict[str, Any] = {"Metadata": {"note": META}, "ContentType": "text/x-needle"}
+    client.put_object(Bucket=bucket, Key="small", Body=NEEDLE, **described, **encryption)
+    client.put_object(Bucket=bucket, Key="empty", Body=b"", **described, **encryption)
+    client.put_object(Bucket=bucket, Key="large", Body=LARGE, **described, **encryption)
+    key_only = encryption if "SSECustomerKey" in encryption else {}
+    upload = client.create_multipart_upload(Bucket=bucket, Key="parts", **described, **encryption)["UploadId"]
+    parts = []
+    for number, body in ((2, NEEDLE), (1, FIRST)):
+        part = {"Bucket": bucket, "Key": "parts", "UploadId": upload, "PartNumber": number}
+        parts.append({"PartNumber": number, "ETag": client.upload_part(**part, Body=body, **key_only)["ETag"]})
+    client.complete_multipart_upload(
+        Bucket=bucket,
+        Key="parts",
+        UploadId=upload,
+        MultipartUpload={"Parts": sorted(parts, key=lambda part: part["PartNumber"])},
+    )
+    source = {f"CopySource{name}": value for name, value in key_only.items()}
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/small", **source, **encryption)
+    for key, body in CONTENTS.items():
+        got = client.get_object(Bucket=bucket, Key=key, **key_only)
+        assert got["Body"].read() == body, key
+        assert (got["Metadata"], got["ContentType"]) == ({"note": META}, "text/x-needle")
+        head = client.head_object(Bucket=bucket, Key=key, **key_only)
+        assert (head["ContentLength"], head["ETag"]) == (len(body), got["ETag"])
+    part = client.get_object(Bucket=bucket, Key="parts", Range=f"bytes={len(FIRST) - 7}-{len(FIRST) + 7}", **key_only)
+    assert part["Body"].read() == (FIRST + NEEDLE)[len(FIRST) - 7 : len(FIRST) + 8]
+
+
+CONTENTS = {"small": NEEDLE, "empty": b"", "large": LARGE, "parts": FIRST + NEEDLE, "copy": NEEDLE}
+
+
+def check_raw(backend: Backend, bucket: str) -> None:
+    """See that nothing of the content or the metadata can be found in what the backend holds and tells."""
+    client = backend.client()
+    seen = 0
+    for item in client.list_objects_v2(Bucket=bucket)["Contents"]:
+        try:
+            got = client.get_object(Bucket=bucket, Key=item["Key"])
+        except client.exceptions.ClientError:
+            continue  # SSE-C of the backend
+        told = str(got["ResponseMetadata"]["HTTPHeaders"]).encode() + got["Body"].read()
+        assert NEEDLE not in told
+        assert META.encode() not in told
+        assert b"x-needle" not in told
+        seen += 1
+    assert seen
+    on_disk = backend.files()
+    for needle in (NEEDLE, META.encode(), b"x-needle"):
+        assert needle not in on_disk
+
+
+def check_listing(server: Server, bucket: str, key: dict[str, Any]) -> dict[str, str]:
+    """See that a listing tells sizes of the plaintext and the ETags that HEAD tells; the ETags."""
+    listed = server.client().list_objects_v2(Bucket=bucket)["Contents"]
+    assert {item["Key"]: item["Size"] for item in listed} == {name: len(body) for name, body in CONTENTS.items()}
+    for item in listed:
+        head = server.client().head_object(Bucket=bucket, Key=item["Key"], **key)
+        assert (head["ETag"], head["LastModified"]) == (item["ETag"], item["LastModified"].replace(microsecond=0))
+    return {item["Key"]: item["ETag"] for item in listed}
+
+
+@pytest.mark.parametrize("encryption", [{}, SSE_C], ids=["sse-s3", "sse-c"])
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_a_backend_sees_no_plaintext_and_no_metadata(
+    request: pytest.FixtureRequest, gateway: Gateway, raw_bucket: str, kind: str, encryption: dict[str, Any]
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    server = gateway(backend)
+    fill(server, raw_bucket, **encryption)
+    check_raw(backend, raw_bucket)
+    etags = check_listing(server, raw_bucket, encryption)
+    if not encryption:
+        assert etags["large"] == f'"{hashlib.md5(LARGE).hexdigest()}"'
+
+
+def test_single_encryption_works_over_tls(minio_tls: Backend, gateway: Gateway, raw_bucket: str) -> None:
+    fill(gateway(minio_tls), raw_bucket)
+    check_raw(minio_tls, raw_bucket)
+
+
+@pytest.mark.parametrize("mode", ["s3", "c", "s3;c"])
+def test_double_encryption_has_the_backend_encrypt_what_is_encrypted(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str, mode: str
+) -> None:
+    server = gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode})
+    raw = minio_tls.client()
+    fill(server, f"{raw_bucket}-s3")
+    fill(server, f"{raw_bucket}-c", **SSE_C)
+    for bucket in ("-s3", "-c"):
+        check_raw(minio_tls, raw_bucket + bucket)
+        check_listing(server, raw_bucket + bucket, SSE_C if bucket == "-c" else {})
+    for key in CONTENTS:
+        head = raw.head_object(Bucket=f"{raw_bucket}-s3", Key=key)
+        assert head.get("ServerSideEncryption") == ("AES256" if "s3" in mode else None)
+        refused = error_of(raw.head_object, Bucket=f"{raw_bucket}-c", Key=key)[1]
+        assert refused == (400 if "c" in mode.split(";") else 200)
+        if key == "empty":
+            continue  # MinIO does not look at the key where there is nothing to decrypt
+        # The client's own key is not what the backend was given.
+        assert error_of(raw.get_object, Bucket=f"{raw_bucket}-c", Key=key, **SSE_C)[1] in (400, 403)
+    assert error_of(server.client().get_object, Bucket=f"{raw_bucket}-c", Key="small") == ("InvalidRequest", 400)
+
+
+def test_what_was_encrypted_in_one_mode_is_read_in_the_others(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    modes = (None, "s3;c")
+    servers = [gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}) for mode in modes]
+    for number, writer in enumerate(servers):
+        bucket = f"{raw_bucket}-{number}"
+        writer.client().create_bucket(Bucket=bucket)
+        writer.client().put_object(Bucket=bucket, Key="s3", Body=NEEDLE)
+        writer.client().put_object(Bucket=bucket, Key="c", Body=NEEDLE, **SSE_C)
+        for reader in servers:
+            assert reader.client().get_object(Bucket=bucket, Key="s3")["Body"].read() == NEEDLE
+            assert reader.client().get_object(Bucket=bucket, Key="c", **SSE_C)["Body"].read() == NEEDLE
+            assert reader.client().head_object(Bucket=bucket, Key="c", **SSE_C)["ContentLength"] == len(NEEDLE)
+    for number in range(2):
+        for item in servers[0].client().list_objects_v2(Bucket=f"{raw_bucket}-{number}")["Contents"]:
+            servers[0].client().delete_object(Bucket=f"{raw_bucket}-{number}", Key=item["Key"])
+        servers[0].client().delete_bucket(Bucket=f"{raw_bucket}-{number}")
+
+
+@pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}, SSE_C], ids=["none", "sse-s3", "sse-c"])
+def test_without_a_kms_encryption_headers_pass_through(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]
+) -> None:
+    server = gateway(minio_tls, NO_KMS)
+    fill(server, raw_bucket, **encryption)
+    key_only = encryption if "SSECustomerKey" in encryption else {}
+    for client in (minio_tls.client(), server.client()):
+        for key, body in CONTENTS.items():
+            got = client.get_object(Bucket=raw_bucket, Key=key, **key_only)
+            assert got["Body"].read() == body
+            assert got.get("ServerSideEncryption") == encryption.get("ServerSideEncryption")
+    if key_only:
+        assert error_of(server.client().get_object, Bucket=raw_bucket, Key="small")[1] == 400
+    ours, theirs = (c.list_objects_v2(Bucket=raw_bucket)["Contents"] for c in (server.client(), minio_tls.client()))
+    assert ours == theirs
+
+
+def test_sse_kms_passes_through(minio_tls: Backend, gateway: Gateway, raw_bucket: str) -> None:
+    server = gateway(minio_tls, NO_KMS)
+    client = server.client()
+    client.create_bucket(Bucket=raw_bucket)
+    put = client.put_object(
+        Bucket=raw_bucket, Key="o", Body=NEEDLE, ServerSideEncryption="aws:kms", SSEKMSKeyId="minio-own-key"
+    )
+    assert put["ServerSideEncryption"] == "aws:kms"
+    got = client.get_object(Bucket=raw_bucket, Key="o")
+    assert (got["Body"].read(), got["ServerSideEncryption"]) == (NEEDLE, "aws:kms")
+    assert "minio-own-key" in got["SSEKMSKeyId"]
+
+
+def test_without_a_kms_what_a_gateway_encrypted_is_refused_and_hidden_names_are_not_shown(
+    minio: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    sealing, passing = gateway(minio), gateway(minio, NO_KMS)
+    sealing.client().create_bucket(Bucket=raw_bucket)
+    for key, body in (("small", NEEDLE), ("large", LARGE)):
+        sealing.client().put_object(Bucket=raw_bucket, Key=key, Body=body)
+    client = passing.client()
+    for key in ("small", "large"):
+        assert error_of(client.get_object, Bucket=raw_bucket, Key=key) == ("NotImplemented", 501)
+        assert error_of(client.copy_object, Bucket=raw_bucket, Key="c", CopySource=f"{raw_bucket}/{key}")[1] == 501
+    client.put_object(Bucket=raw_bucket, Key="plain", Body=b"as it is")
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=raw_bucket)["Contents"]] == [
+        "large",
+        "plain",
+        "small",
+    ]
+    assert error_of(client.get_object, Bucket=raw_bucket, Key=".strongroom.sys/check") == ("AccessDenied", 403)
+    assert sealing.client().get_object(Bucket=raw_bucket, Key="plain")["Body"].read() == b"as it is"
+
+
+def test_an_upload_that_is_not_what_was_promised_does_not_pass_through(
+    minio: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    client = gateway(minio, NO_KMS).client(request_checksum_calculation="when_required")
+    client.create_bucket(Bucket=raw_bucket)
+    for size in (100, 9_000_000):
+        put = {"Bucket": raw_bucket, "Key": f"o{size}", "Body": os.urandom(size)}
+        assert error_of(client.put_object, **put, ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")[0] == "BadDigest"
+        assert error_of(client.put_object, **put, ChecksumCRC32C="AAAAAA==")[1] == 400
+    assert "Contents" not in client.list_objects_v2(Bucket=raw_bucket)
