@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import subprocess
 import sys
@@ -77,6 +78,34 @@ def test_what_is_written_over_and_deleted_is_gone_from_the_backend(gateway: Gate
         client.delete_object(Bucket=BUCKET, Key=entry.key)
     assert "Contents" not in client.list_objects_v2(Bucket=BUCKET, Prefix="s3/")
     assert [key for key in gateway.below() if "incomplete" not in key] == ["copy"]
+
+
+def test_what_was_encrypted_twice_opens_with_the_clients_key(tmp_path: Path, certificates: Path) -> None:
+    """The backend's key is derived from the client's; this end of it was made by hand."""
+    folder = left.unpack(NAME, tmp_path / "left")
+    entries = [entry for entry in left.manifest(NAME) if entry.is_sse_c]
+    with Backend("minio", tmp_path / "backend", certificates) as backend:
+        backend.client().create_bucket(Bucket=BUCKET)
+        objects = left.backend_objects(folder)
+        for entry in entries:
+            put: dict[str, Any] = {"Bucket": BUCKET, "SSECustomerAlgorithm": "AES256"}
+            derived = hmac.digest(left.CUSTOMER_KEY, f"SSE-C{BUCKET}/{entry.key}".encode(), "sha256")
+            data, document = (objects[f"{entry.key}/.minio/{name}"].read_bytes() for name in ("data", "dare.meta"))
+            client = backend.client()
+            client.put_object(**put, Key=f"{entry.key}/.minio/data", Body=data, SSECustomerKey=derived)
+            client.put_object(Bucket=BUCKET, Key=f"{entry.key}/.minio/dare.meta", Body=document)
+        server = served_by(backend, tmp_path / "gateway", {"MINIO_GATEWAY_SSE": "c"}, certificates)
+        server.workers = 1
+        with server:
+            key = tmp_path / "key"
+            key.write_bytes(left.CUSTOMER_KEY)
+            for adopted in (0, len(entries)):
+                for entry in entries:
+                    got = server.client().get_object(Bucket=BUCKET, Key=entry.key, **left.sse_c())
+                    assert (got["Body"].read(), got["ETag"]) == (entry.plaintext, f'"{entry.etag}"')
+                if not adopted:
+                    report = adopt(Gateway(server, backend), "--sse-c-key-file", str(key))
+                    assert (report["done"], report["failed"]) == (len(entries), [])
 
 
 def test_they_are_adopted(gateway: Gateway, tmp_path: Path) -> None:

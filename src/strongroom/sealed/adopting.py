@@ -40,16 +40,18 @@ async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secre
             return False
         async for _ in source.stream(0, source.info.size):
             pass  # Damaged, if a byte of it is not as MinIO sealed it
-        record, annex = await _sealed_anew(objects, bucket, source, customer_key)
+        protection = Protection(source.info.kind, customer_key if is_sse_c else None)
+        record, annex = await _sealed_anew(objects, bucket, source, protection)
         record.update(await _tags(objects, bucket, source))
     finally:
         await source.close()
-    await objects.store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
+    store = objects.outer.writing(bucket, key, protection)
+    await store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
     return True
 
 
 async def _sealed_anew(
-    objects: SealedStore, bucket: str, source: OpenObject, customer_key: Secret | None
+    objects: SealedStore, bucket: str, source: OpenObject, protection: Protection
 ) -> tuple[dict[str, bytes], bytes]:
     """The record and annex of the object in our format. Its ETag stays what MinIO showed."""
     info, metadata = source.info, Metadata(source.info.headers, source.info.etag)
@@ -57,7 +59,6 @@ async def _sealed_anew(
         return plain_record(metadata), b""
     old, object_key = source.sealing
     assert isinstance(old, LegacyHeader)
-    protection = Protection(info.kind, customer_key if info.kind is Kind.SSE_C else None)
     header, _ = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
     header = header.resized(info.size, info.etag if objects.opaque(info.kind) else "")
     parts = await objects.parts_with_nonces(source)

@@ -10,6 +10,7 @@ from typing import cast
 
 from strongroom.legacy.document import MAX_DOCUMENT, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
+from strongroom.legacy.package import looks_sealed
 from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
@@ -44,6 +45,7 @@ NONE = b"none"
 _LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is clean
 _IDENTITY = "left "
 _PAGE = 1000
+_START = 16  # bytes of a stream that tell it from other data
 _REMEMBERED = 20_000
 _SMALL = 4096  # bytes of a document that is worth remembering
 
@@ -53,6 +55,7 @@ class LeftStore(Store):
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+        self._documents = inner  # MinIO did not have the storage encrypt them
         self._clean: dict[str, tuple[bool, float]] = {}
         self._remembered: OrderedDict[tuple[str, str], Stored] = OrderedDict()
 
@@ -119,7 +122,7 @@ class LeftStore(Store):
             for stored in page.objects:
                 if not is_hidden(stored.key):
                     continue
-                if is_unfinished(stored.key) and stored.modified < since:
+                if stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
                     await self.inner.delete(bucket, stored.key)
                 else:
                     clean = False
@@ -128,6 +131,18 @@ class LeftStore(Store):
             await self.inner.set_bucket(bucket, CLEAN, NONE)
             self._clean.pop(bucket, None)
         return clean
+
+    async def _is_orphan(self, bucket: str, data: Stored) -> bool:
+        """Whether these are streams without a document: nobody can open them. (MinIO left such when it deleted.)"""
+        key = data.key.removesuffix(DATA)
+        if key == data.key or await self._read(bucket, key) is not None:
+            return False
+        reader = await self.inner.open(bucket, data.key)
+        try:
+            start = b"".join([chunk async for chunk in reader.stream(0, min(data.size, _START))])
+        finally:
+            await reader.close()
+        return looks_sealed(start, data.size)
 
     # -- what was left ---------------------------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class LeftStore(Store):
 
     async def _read(self, bucket: str, key: str) -> Stored | None:
         try:
-            reader = await self.inner.open(bucket, key + DOCUMENT)
+            reader = await self._documents.open(bucket, key + DOCUMENT)
         except (NoSuchObject, NameRefused):
             return None
         try:
