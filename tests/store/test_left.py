@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from strongroom.sealed.dare import Sealer, new_nonce
 from strongroom.store.base import LEFT, Condition, ConditionFailed, NameRefused, NoSuchObject, Page
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
@@ -130,6 +131,18 @@ def test_a_bucket_is_clean_when_nothing_is_left_and_is_not_searched_then(tmp_pat
         await leave(store, "o")
         with pytest.raises(NoSuchObject):
             await store.head("bucket", "o")
+
+    run(tmp_path, use)
+
+
+def test_streams_that_lost_their_document_are_removed_and_nothing_else_is(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        await leave(store, "o", b"x")
+        await put(store.inner, "lost" + DATA, bytes(Sealer(bytes(32), new_nonce()).seal(b"x" * 70_000, final=True)))
+        await put(store.inner, "home" + DATA, b"somebody's")
+        assert not await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        kept = names(await store.inner.list("bucket", "", "", "", 10))
+        assert kept == ["home" + DATA, "o" + DOCUMENT, "o" + DATA]
 
     run(tmp_path, use)
 
