@@ -101,6 +101,10 @@ class ObjectIsFolder(NameRefused):
     """Objects lie below this name, and this store cannot hold an object above objects."""
 
 
+class MetadataRefused(StoreError):
+    """This store cannot keep metadata of this name; the message says why."""
+
+
 class StoreFull(StoreError):
     """No space (or quota) is left; nothing was written."""
 
