@@ -13,12 +13,13 @@ PYTEST_FLAGS ?= -n auto
 # Go programs that the tests drive; the go.mod in each directory pins one.
 GO_PROGRAMS := tools/go/mc tools/go/restic tests/clients/miniogo
 
-.PHONY: help run setup tools lint test format lock clean
+.PHONY: help run setup tools lint test bench format lock clean
 
 help:
 	@echo 'make run     start an encrypting server for development on $(DATA)'
 	@echo 'make test    set up all that the tests need, and run them'
 	@echo 'make lint    formatting, lint, types, import contracts'
+	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (BENCH_FLAGS=--quick: some minutes)'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
 	@echo 'make lock    choose the newest versions of all dependencies, and lock them'
@@ -68,11 +69,28 @@ format: setup
 test: setup tools lint
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
+# -- the benchmark ------------------------------------------------------------------------------------------------
+
+BENCH_PROGRAMS := tools/go/minio tools/go/versitygw bench/load
+BENCH_FLAGS ?=
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --editable '.[bench]'
+	touch $@
+
+$(TOOLS)/.bench: Makefile tools/go-install.sh $(wildcard $(BENCH_PROGRAMS:=/*))
+	mkdir -p $(TOOLS)/bin
+	CI=1 GO=$(GO) sh tools/go-install.sh $(TOOLS)/bin $(BENCH_PROGRAMS)
+	touch $@
+
+bench: $(VENV)/.installed-bench $(TOOLS)/.bench
+	$(BIN)/python -m bench $(BENCH_FLAGS)
+
 # -- keeping house ------------------------------------------------------------------------------------------------
 
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet '.[dev]'
+	$(VENV)-lock/bin/python -m pip install --quiet '.[dev,bench]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude strongroom --exclude pip --exclude setuptools > $(LOCK)
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --requirement tools/requirements.in

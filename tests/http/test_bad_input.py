@@ -56,6 +56,7 @@ def test_an_md5_that_is_none_is_refused(server: Server, kept: str, value: str) -
 def test_a_put_without_length_is_refused(server: Server, kept: str) -> None:
     with begun(server, "PUT", f"/{kept}/o", None, "Transfer-Encoding: chunked") as connection:
         connection.sendall(b"1\r\nx\r\n0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
         answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 411") and b"MissingContentLength" in answer
 

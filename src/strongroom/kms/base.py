@@ -13,9 +13,12 @@ from typing import Protocol
 Context = Mapping[str, str]
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def context_bytes(context: Context) -> bytes:
     """A context as bytes: JSON, keys sorted, no spaces, UTF-8 (the form that MinIO's 2019 release used)."""
-    return json.dumps(context, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(context).encode()
 
 
 class KMSError(Exception):

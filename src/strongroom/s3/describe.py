@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
@@ -52,7 +53,12 @@ def quoted(etag: str) -> str:
 
 def http_date(nanoseconds: int) -> str:
     """A time as it stands in headers, to the second (RFC 9110)."""
-    return format_datetime(datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC), usegmt=True)
+    return _date(nanoseconds // 1_000_000_000)
+
+
+@lru_cache(4096)
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def moment(nanoseconds: int) -> datetime:

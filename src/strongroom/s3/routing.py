@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from strongroom.s3.errors import S3Error
@@ -41,6 +43,7 @@ class Target:
         return "object" if self.key else "bucket" if self.bucket else "service"
 
 
+@lru_cache(4096)
 def valid_bucket_name(name: str) -> bool:
     """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
     if not _BUCKET_NAME.fullmatch(name) or ".." in name:
@@ -113,9 +116,25 @@ class Router:
             self._subresources[operation.level] |= {k for k, v in operation.selectors.items() if v is None}
         for candidates in self._candidates.values():  # of equals, the first wins: those that are served
             candidates.sort(key=lambda candidate: _rank(candidate.operation.name))
+        # Most requests have no query: their operations are looked up, not searched for.
+        self._plain: dict[tuple[str, str, bool], OperationModel] = {}
+        for level, method in self._candidates:
+            for copies in (False, True):
+                headers = {_COPY_SOURCE: "x"} if copies else {}
+                with suppress(S3Error):
+                    request = HttpRequest(method, "", "", headers, False, "")
+                    self._plain[level, method, copies] = self._select(request, level)
 
     def select(self, request: HttpRequest, level: str) -> OperationModel:
         """The operation that a request means. Raises MethodNotAllowed."""
+        if not request.query:
+            plain = self._plain.get((level, request.method, _COPY_SOURCE in request.headers))
+            if plain is None:
+                raise _not_allowed(request, level)
+            return plain
+        return self._select(request, level)
+
+    def _select(self, request: HttpRequest, level: str) -> OperationModel:
         best, best_score = None, -1
         for candidate in self._candidates.get((level, request.method), ()):
             score = candidate.score(request)

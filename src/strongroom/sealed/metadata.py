@@ -56,9 +56,12 @@ def from_flat(flat: Mapping[str, str]) -> Metadata:
     return Metadata(headers, flat.get(ETAG, ""), checksum, flat.get(UPLOAD, ""))
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(metadata: Metadata) -> bytes:
     """As JSON, for sealing."""
-    return json.dumps(metadata.flat(), separators=(",", ":")).encode()
+    return _encode(metadata.flat()).encode()
 
 
 def decode(data: bytes) -> Metadata:

@@ -1,0 +1,127 @@
+"""The servers that are compared, and how each is started: with the same cores, and with what it writes made durable
+as far as it can do that.
+
+MinIO and versitygw come from the packages that ``tools/go`` pins.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.processes import Running
+
+ACCESS_KEY, SECRET_KEY = "benchmark", "benchmark-secret"
+_KEY = bytes(range(32))
+_ROOT = Path(__file__).parents[1]
+_PROGRAMS = _ROOT / ".tools" / "bin"
+
+
+@dataclass
+class Peer:
+    """A server that is running. ``durable`` says how it treats what it acknowledges."""
+
+    name: str
+    durable: str
+    endpoint: str
+    running: Running
+    beside: list[Running] = field(default_factory=list)
+
+    def pause(self) -> None:
+        """Stop all that belongs to it."""
+        for running in (self.running, *self.beside):
+            running.pause()
+
+    def resume(self) -> None:
+        """Let all that belongs to it go on."""
+        for running in (self.running, *self.beside):
+            running.resume()
+
+    def stop(self) -> None:
+        """End all that belongs to it."""
+        for running in (self.running, *self.beside):
+            running.stop()
+
+
+Start = Callable[[Path], Peer]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _environment(home: Path, **settings: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), **settings}
+
+
+def strongroom(name: str, *flags: str, encrypt: bool = True) -> Start:
+    """Strongroom's server on a directory."""
+
+    def start(home: Path) -> Peer:
+        endpoint = f"127.0.0.1:{free_port()}"
+        settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
+        settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+        settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on" if encrypt else "off"
+        command = [sys.executable, "-m", "strongroom", "server", "--address", endpoint, *flags, str(home / "data")]
+        running = Running(command, _environment(home, **settings), home / "log")
+        running.wait_for(f"http://{endpoint}/minio/health/ready")
+        return Peer(name, "synced: index and blobs", f"http://{endpoint}", running)
+
+    return start
+
+
+def minio(name: str, encrypt: bool = True) -> Start:
+    """MinIO on one directory, with SSE-S3 for every upload."""
+
+    def start(home: Path) -> Peer:
+        endpoint = f"127.0.0.1:{free_port()}"
+        settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
+        if encrypt:
+            settings["MINIO_KMS_SECRET_KEY"] = f"bench:{base64.b64encode(_KEY).decode()}"
+            settings["MINIO_KMS_AUTO_ENCRYPTION"] = "on"
+        command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, str(home / "data")]
+        running = Running(command, _environment(home, **settings), home / "log")
+        running.wait_for(f"http://{endpoint}/minio/health/ready")
+        return Peer(name, "synced: data and xl.meta (fdatasync), not the directory", f"http://{endpoint}", running)
+
+    return start
+
+
+def versitygw(home: Path) -> Peer:
+    """versitygw on one directory; it does not encrypt."""
+    endpoint = f"127.0.0.1:{free_port()}"
+    (home / "data").mkdir()
+    settings = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+    command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "posix", str(home / "data")]
+    running = Running(command, _environment(home, **settings), home / "log")
+    running.wait_for(f"http://{endpoint}/")
+    return Peer("versitygw", "not synced", f"http://{endpoint}", running)
+
+
+PEERS: dict[str, Start] = {
+    "strongroom": strongroom("strongroom"),
+    "strongroom --no-compat": strongroom("strongroom --no-compat", "--no-compat"),
+    "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
+    "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
+    "minio": minio("minio"),
+    "minio, plain": minio("minio, plain", encrypt=False),
+    "versitygw": versitygw,
+}
+
+
+def start(name: str, below: Path) -> Peer:
+    """Start a peer in a fresh directory of its own."""
+    home = below / name.replace(" ", "").replace(",", "-")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    return PEERS[name](home)

@@ -1,0 +1,207 @@
+"""What an operation costs, counted and not timed: statements, syncs, calls to the KMS, hops to threads.
+
+A figure that grows here is a slower server. One that shrinks is to be written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.kms.base import Context, DataKey, KMSError, WrappedKey
+from strongroom.kms.static import StaticKMS
+from strongroom.sealed import dare
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.writing import Description
+from strongroom.secret import Secret
+from strongroom.store.local import LocalStore
+
+MIB = 1024 * 1024
+
+
+class CountingKMS(StaticKMS):
+    """A static KMS that counts the calls, as each would be one over the network with another."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        super().__init__("key", Secret(bytes(32)))
+        self._counts = counts
+
+    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        self._counts["KMS calls"] += 1
+        return await super().generate(contexts)
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        self._counts["KMS calls"] += 1
+        return await super().unwrap(keys)
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """What is counted, in all threads, from now on."""
+    counts: Counter[str] = Counter()
+    connect, submit, append = sqlite3.connect, ThreadPoolExecutor.submit, dare.Sealer.seal_into
+
+    def counting_connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+
+        def statement(text: str) -> None:
+            counts["transactions" if text == "COMMIT" else "statements"] += text != "BEGIN IMMEDIATE"
+
+        connection.set_trace_callback(statement)
+        return connection
+
+    def counting_submit(self: Any, function: Any, /, *args: Any, **options: Any) -> Any:
+        counts["hops"] += 1
+        return submit(self, function, *args, **options)
+
+    def counting_seal(self: Any, plaintext: Any, final: bool, out: Any) -> int:
+        counts["sealed bytes"] += len(plaintext)
+        return append(self, plaintext, final, out)
+
+    for name in ("fsync", "fdatasync"):
+        real = getattr(os, name)
+
+        def counting_sync(descriptor: int, real: Callable[[int], None] = real) -> None:
+            counts["syncs"] += 1
+            real(descriptor)
+
+        monkeypatch.setattr(os, name, counting_sync)
+    monkeypatch.setattr(sqlite3, "connect", counting_connect)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counting_submit)
+    monkeypatch.setattr(dare.Sealer, "seal_into", counting_seal)
+    yield counts
+
+
+def cost(
+    counts: Counter[str], directory: Path, work: Callable[[SealedStore], Awaitable[object]], **before: int
+) -> dict[str, int]:
+    """The counts of ``work`` with a store in which there are objects of these names and sizes."""
+
+    async def run() -> dict[str, int]:
+        store = SealedStore(LocalStore(directory), CountingKMS(counts), auto_encrypt=True, upload_secret=Secret("x"))
+        await store.start()
+        await store.create_bucket("bucket")
+        for name, size in before.items():
+            await put(store, name, size)
+        await store.list("bucket", "", "", "", 1)  # a thread's connection is opened once
+        counts.clear()
+        await work(store)
+        seen = {name: count for name, count in counts.items() if count}
+        await store.stop()
+        return seen
+
+    return asyncio.run(run())
+
+
+async def put(store: SealedStore, key: str, size: int) -> None:
+    writer = await store.begin("bucket", key, None, size)
+    for start in range(0, size, 65_536):
+        await writer.write(bytes(min(65_536, size - start)))
+    await writer.finish()
+    await writer.commit(Description({"content-type": "text/plain"}))
+
+
+async def get(store: SealedStore, key: str, start: int = 0, length: int | None = None) -> None:
+    source = await store.open("bucket", key)
+    wanted = source.info.size - start if length is None else length
+    body = await source.body()
+    if body.at_once(start, wanted) is None:
+        async for _ in body.stream(start, wanted):
+            pass
+    await source.close()
+
+
+def test_a_small_get_is_one_statement_one_call_to_the_kms_and_no_hop(counts: Counter[str], tmp_path: Path) -> None:
+    assert cost(counts, tmp_path, lambda store: get(store, "o"), o=4096) == {"statements": 1, "KMS calls": 1}
+
+
+def test_a_head_is_one_statement_and_one_call_to_the_kms(counts: Counter[str], tmp_path: Path) -> None:
+    assert cost(counts, tmp_path, lambda store: store.head("bucket", "o"), o=5 * MIB) == {
+        "statements": 1,
+        "KMS calls": 1,
+    }
+
+
+def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_path: Path) -> None:
+    assert cost(counts, tmp_path, lambda store: put(store, "o", 4096)) == {
+        "statements": 6,
+        "transactions": 1,
+        "KMS calls": 1,
+        "sealed bytes": 4096,
+    }
+
+
+def test_small_puts_at_the_same_time_share_transactions(counts: Counter[str], tmp_path: Path) -> None:
+    async def many(store: SealedStore) -> None:
+        await asyncio.gather(*(put(store, f"o{number}", 100) for number in range(64)))
+
+    assert cost(counts, tmp_path, many)["transactions"] <= 8
+
+
+def test_a_large_put_syncs_a_file_and_its_directory_once(counts: Counter[str], tmp_path: Path) -> None:
+    seen = cost(counts, tmp_path, lambda store: put(store, "o", 8 * MIB), first=MIB)
+    assert (seen["syncs"], seen["transactions"], seen["KMS calls"]) in ((2, 1, 1), (3, 1, 1))  # a new directory: 3
+    assert seen["sealed bytes"] == 8 * MIB
+    assert seen["hops"] <= 8 * 3 + 4  # for each MiB: hash, seal, write
+
+
+def test_a_large_get_is_two_hops_a_mebibyte(counts: Counter[str], tmp_path: Path) -> None:
+    seen = cost(counts, tmp_path, lambda store: get(store, "o"), o=8 * MIB)
+    assert (seen["statements"], seen["KMS calls"]) == (1, 1)
+    assert seen["hops"] <= 2 * 9
+
+
+def test_a_range_reads_only_the_packages_that_hold_it(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    pread = os.pread
+
+    def counting_pread(descriptor: int, size: int, at: int) -> bytes:
+        read.append(size)
+        return pread(descriptor, size, at)
+
+    monkeypatch.setattr(os, "pread", counting_pread)
+    cost(counts, tmp_path, lambda store: get(store, "o", 100_000, 70_000), o=8 * MIB)
+    assert sum(read) == 2 * dare.PACKAGE
+
+
+def test_a_page_of_a_listing_is_one_call_to_the_kms_and_none_when_it_comes_again(
+    counts: Counter[str], tmp_path: Path
+) -> None:
+    names = {f"o{number:04}": 10 for number in range(300)}
+
+    async def twice(store: SealedStore) -> None:
+        await store.list("bucket", "", "", "", 100)
+        assert (counts["statements"], counts["KMS calls"]) == (2, 1)
+        await store.list("bucket", "", "", "", 100)
+
+    assert cost(counts, tmp_path, twice, **names)["KMS calls"] == 1
+
+
+def test_common_prefixes_cost_a_statement_each_however_much_lies_under_them(
+    counts: Counter[str], tmp_path: Path
+) -> None:
+    names = {f"dir{number % 3}/{number:04}": 10 for number in range(300)}
+    seen = cost(counts, tmp_path, lambda store: store.list("bucket", "", "/", "", 1000), **names)
+    assert seen["statements"] <= 1 + 3 + 1
+
+
+def test_a_copy_moves_no_byte(counts: Counter[str], tmp_path: Path) -> None:
+    async def copy(store: SealedStore) -> None:
+        source = await store.open("bucket", "o")
+        protection = await store.protection("bucket", None)
+        await store.share(source, "bucket", "copy", protection, Description({}))
+        await source.close()
+
+    seen = cost(counts, tmp_path, copy, o=8 * MIB)
+    assert "sealed bytes" not in seen and "syncs" not in seen
+    assert (seen["transactions"], seen["KMS calls"]) == (1, 2)
