@@ -90,6 +90,10 @@ class ObjectIsFolder(NameRefused):
     """Objects lie below this name, and this store cannot hold an object above objects."""
 
 
+class Forbidden(StoreError):
+    """The system does not let us at what was asked for: it belongs to others, say; the message names it."""
+
+
 class StoreFull(StoreError):
     """No space (or quota) is left; nothing was written."""
 
