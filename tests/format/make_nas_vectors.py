@@ -32,7 +32,8 @@ def file_of(vector: dict[str, Any], sizes: list[int]) -> bytes:
 
 def vectors() -> dict[str, Any]:
     """The vectors: whole files, and what lies beside a plain one."""
-    objects = {vector["name"]: vector for vector in object_vectors(all_bytes=True)}
+    made: list[Any] = object_vectors(all_bytes=True)
+    objects = {vector["name"]: vector for vector in made}
     plain = Beside(
         "bucket/a/key", 5, MODIFIED, 4711, IDENTITY, {":etag": b"e", "content-type": b"text/plain"}, b"annex"
     )

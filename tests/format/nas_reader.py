@@ -1,4 +1,4 @@
-"""An independent reader of the files of a shared folder, written from docs/format.md alone, without the product's code."""
+"""An independent reader of the files of a shared folder, written from docs/format.md alone. Shares no product code."""
 
 import hashlib
 import struct

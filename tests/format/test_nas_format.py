@@ -13,7 +13,8 @@ from tests.format import make_nas_vectors, make_vectors, nas_reader, reader
 from tests.server import MASTER_KEY, NAS, Server
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("nas-vectors.json").read_text())
-OBJECTS = {vector["name"]: vector for vector in make_vectors.vectors(all_bytes=True)}
+MADE: list[Any] = make_vectors.vectors(all_bytes=True)
+OBJECTS = {vector["name"]: vector for vector in MADE}
 MIB = 1024 * 1024
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 

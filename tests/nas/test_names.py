@@ -50,6 +50,8 @@ def test_an_object_and_names_below_it_cannot_both_be(gateway: Server, shared: Pa
     assert error_of(client.put_object, Bucket=shared.name, Key="a/b/c", Body=b"") == ("XMinioParentIsObject", 400)
     assert error_of(client.put_object, Bucket=shared.name, Key="a/b/", Body=b"") == ("XMinioParentIsObject", 400)
     assert error_of(client.put_object, Bucket=shared.name, Key="a", Body=b"") == ("XMinioObjectExistsAsDirectory", 409)
+    for key, code in {"a": "XMinioObjectExistsAsDirectory", "a/b/c/d": "XMinioParentIsObject"}.items():
+        assert error_of(client.create_multipart_upload, Bucket=shared.name, Key=key)[0] == code
     for key in ("a", "a/b/c", "a/b/", "a/"):
         assert error_of(client.get_object, Bucket=shared.name, Key=key) == ("NoSuchKey", 404)
         assert error_of(client.delete_object, Bucket=shared.name, Key=key) == ("", 200)

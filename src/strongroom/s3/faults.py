@@ -27,6 +27,7 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.NameTooLong, "KeyTooLongError", None, False),
     (below.ParentIsObject, "XMinioParentIsObject", None, False),
     (below.ObjectIsFolder, "XMinioObjectExistsAsDirectory", None, False),
+    (below.Forbidden, "AccessDenied", None, True),
     (below.StoreFull, "XMinioStorageFull", None, True),
     (below.Damaged, "InternalError", "The stored object is damaged.", True),
     (below.NoKMS, "NotImplemented", "Server side encryption specified but KMS is not configured.", False),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 
+_TYPES = mimetypes.MimeTypes()  # Python's own table, the same on every machine
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -82,7 +84,7 @@ def stand_in_etag(identity: str) -> str:
 
 def guessed(key: str, identity: str) -> Metadata:
     """What is said of an object that others put into the store: a type after its name, an ETag after its identity."""
-    kind, encoding = mimetypes.guess_type(key.rpartition("/")[2], strict=False)
+    kind, encoding = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
     headers = {"content-type": kind} if kind and not encoding else {}
     return Metadata(headers, stand_in_etag(identity))
 

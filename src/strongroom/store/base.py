@@ -105,6 +105,10 @@ class MetadataRefused(StoreError):
     """This store cannot keep metadata of this name; the message says why."""
 
 
+class Forbidden(StoreError):
+    """The system does not let us at what was asked for: it belongs to others, say; the message names it."""
+
+
 class StoreFull(StoreError):
     """No space (or quota) is left; nothing was written."""
 

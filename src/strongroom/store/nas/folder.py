@@ -178,7 +178,7 @@ class Folder:
                 continue
             except OSError as error:
                 raise refusal(error, place.key) from error
-            os.fchmod(made, self._folder_mode)
+            self._open_to_others(made)
             sync(above)
             return made
         raise StoreError(f"the folders of {place.name!r} come and go too often")
@@ -201,8 +201,12 @@ class Folder:
         """Make a bucket's folder, durably. Raises FileExistsError."""
         os.mkdir(name, 0o700, dir_fd=self._root)
         with self.bucket(name) as made:
-            os.fchmod(made, self._folder_mode)
+            self._open_to_others(made)
         sync(self._root)
+
+    def _open_to_others(self, made: int) -> None:
+        with suppress(PermissionError):  # file systems that have no modes
+            os.fchmod(made, self._folder_mode)
 
     # -- locks -----------------------------------------------------------------------------------------------------
 

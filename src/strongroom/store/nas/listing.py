@@ -78,12 +78,12 @@ class Listings:
             descriptor, found = self._objects.open_in(above, place)
         except NoSuchObject:
             return []
-        except Damaged:
-            return self._damaged(above, place.leaf, key)
+        except (Damaged, PermissionError):
+            return self._unread(above, place.leaf, key)
         os.close(descriptor)
         return [found.stored]
 
-    def _damaged(self, above: int, leaf: bytes, key: str) -> list[Stored]:
+    def _unread(self, above: int, leaf: bytes, key: str) -> list[Stored]:
         """What a listing says of an object that cannot be read: that it is there."""
         try:
             status = os.stat(leaf, dir_fd=above, follow_symlinks=False)

@@ -177,8 +177,14 @@ class Objects:
         with self._folder.walked(place.bucket, place.folders) as above:
             if above is not None:
                 self._clear(above, place, when)
-            elif when.identity is not None:
-                raise ConditionFailed(place.name)
+                return
+        for length in range(len(place.folders)):
+            with self._folder.walked(place.bucket, place.folders[:length]) as above:
+                found = status(above, place.folders[length]) if above is not None else None
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                raise_for_taken(found, place)
+        if when.identity is not None:
+            raise ConditionFailed(place.name)
 
     def _finish(self, draft: Draft, new: NewObject, segments: tuple[Segment, ...], modified: int) -> Stored:
         """Write what belongs to the stored bytes, and make all durable."""

@@ -13,6 +13,7 @@ from strongroom.store.base import (
     ALWAYS,
     Bucket,
     Condition,
+    Forbidden,
     NameRefused,
     NoSuchObject,
     Page,
@@ -141,6 +142,8 @@ class NasStore(Store):
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
+        except PermissionError as error:
+            raise Forbidden(f"the system does not let us read {bucket}/{key}: {error.strerror}") from error
         return NasReader(self._pool, descriptor, found)
 
     async def copy(

@@ -7,18 +7,25 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
+from strongroom.store.base import Forbidden
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """What a step comes to. A caller that is cancelled leaves it running: it cleans up after itself."""
+    """What a step comes to. A caller that is cancelled leaves it running: it cleans up after itself.
+
+    Raises what the step raises; Forbidden where the system refuses it.
+    """
     future = asyncio.get_running_loop().run_in_executor(pool, lambda: step(*args, **named))
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         future.add_done_callback(_seen)
         raise
+    except PermissionError as error:
+        raise Forbidden(f"the system says of {error.filename!r}: {error.strerror}") from error
 
 
 def _seen(future: asyncio.Future[T]) -> None:

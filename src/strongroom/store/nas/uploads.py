@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from strongroom.store.base import Damaged, NoSuchUpload, Part, PartChanged, PartPage, Record, Stored, Upload
+from strongroom.store.base import ALWAYS, Damaged, NoSuchUpload, Part, PartChanged, PartPage, Record, Stored, Upload
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_tree, sync
@@ -85,7 +85,7 @@ class Uploads:
         self._objects = objects
 
     def create(self, place: Place, record: Record) -> Upload:
-        """Open an upload, durably. Raises NoSuchBucket, StoreFull."""
+        """Open an upload, durably. Raises NoSuchBucket, NameRefused, StoreFull."""
         upload = Upload(place.key, secrets.token_hex(_ID_LENGTH // 2), time.time_ns(), record)
         content = {
             _KEY: place.key.encode(),
@@ -93,6 +93,7 @@ class Uploads:
             _RECORD: encode_record(record),
         }
         with self._folder.bucket(place.bucket):
+            self._objects.check(place, ALWAYS)  # the name is refused now, not when all parts are there
             area = self._folder.area("uploads")
             path = f"{place.bucket}/{upload.upload_id}"
             try:

@@ -147,7 +147,7 @@ class Walk:
     def _enter(self, frame: _Frame, name: bytes, least: bytes) -> tuple[bytes, bool] | None:
         """Go into a folder; or say its common prefix, where it is rolled up and any key in it will do."""
         folder = frame.prefix + name
-        below = open_below(frame.descriptor, name[:-1]) if len(folder) <= MAX_KEY else None
+        below = _opened(frame.descriptor, name[:-1]) if len(folder) <= MAX_KEY else None
         if below is None:
             return None
         rolled = self.rolled(folder) if folder.startswith(self._prefix) else None
@@ -172,7 +172,7 @@ def holds_key(descriptor: int, prefix: bytes) -> bool:
             elif entry.is_dir(follow_symlinks=False) and is_part(name) and len(prefix) + len(name) < MAX_KEY:
                 folders.append(name)
     for name in folders:
-        below = open_below(descriptor, name)
+        below = _opened(descriptor, name)
         if below is None:
             continue
         try:
@@ -181,6 +181,14 @@ def holds_key(descriptor: int, prefix: bytes) -> bool:
         finally:
             os.close(below)
     return False
+
+
+def _opened(above: int, name: bytes) -> int | None:
+    """The descriptor of a folder; None where there is none, or it is closed to us: nothing in it can be served."""
+    try:
+        return open_below(above, name)
+    except PermissionError:
+        return None
 
 
 def _first(frame: _Frame, least: bytes) -> int:

@@ -84,6 +84,7 @@ class NasWriter:
         self._objects = objects
         self._place = place
         self._size = 0
+        self._handed = False  # to the commit, which cleans up after itself
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
@@ -96,6 +97,7 @@ class NasWriter:
         if new.encrypted != bool(self._head):
             await self.abort()
             raise StoreError(f"{self._place.name!r} was begun with another kind of record in view")
+        self._handed = True
         return await in_thread(self._pool, self._commit, new)
 
     def _commit(self, new: NewObject) -> Stored:
@@ -103,7 +105,8 @@ class NasWriter:
 
     async def abort(self) -> None:
         """Forget what was written."""
-        await self._pending.abort()
+        if not self._handed:
+            await self._pending.abort()
 
 
 class NasPartWriter:
@@ -116,6 +119,7 @@ class NasPartWriter:
         self._number = number
         self._size = 0
         self._touched = time.monotonic()
+        self._handed = False
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
@@ -127,6 +131,7 @@ class NasPartWriter:
 
     async def commit(self, record: Record) -> Part:
         """Make the part durable. Raises NoSuchUpload."""
+        self._handed = True
         return await in_thread(self._pool, self._commit, record)
 
     def _commit(self, record: Record) -> Part:
@@ -135,4 +140,5 @@ class NasPartWriter:
 
     async def abort(self) -> None:
         """Forget what was written."""
-        await self._pending.abort()
+        if not self._handed:
+            await self._pending.abort()
