@@ -7,6 +7,7 @@ it with what this process was given.
 from strongroom.config.load import (
     DEV_CREDENTIAL,
     SettingError,
+    administration_from_process,
     from_process,
     keys_from_process,
     load,
@@ -14,12 +15,24 @@ from strongroom.config.load import (
     secret_variables,
 )
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, Keys, LocalDirectory, LogFormat, MasterKey, Settings, Target, Vault
+from strongroom.config.values import (
+    Address,
+    Administration,
+    Keys,
+    LocalDirectory,
+    LogFormat,
+    MasterKey,
+    Settings,
+    Target,
+    Vault,
+    VaultPlace,
+)
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Administration",
     "Keys",
     "LocalDirectory",
     "LogFormat",
@@ -29,6 +42,8 @@ __all__ = [
     "Settings",
     "Target",
     "Vault",
+    "VaultPlace",
+    "administration_from_process",
     "from_process",
     "keys_from_process",
     "load",
