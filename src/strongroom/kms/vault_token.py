@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable
-from strongroom.kms.vault_client import Answer, VaultClient, gone
+from strongroom.kms.vault_client import Answer, VaultClient
 from strongroom.secret import Secret
 
 _FIRST_PAUSE = 1.0
@@ -69,9 +69,10 @@ class VaultSession:
 
     async def stop(self) -> None:
         """Give the token back, and close."""
-        for task in (self._keeper, self._login):
-            if task is not None:
-                await gone(task)  # type: ignore[arg-type]
+        tasks = [task for task in (self._keeper, self._login) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._token is not None:
             try:
                 async with asyncio.timeout(_FAREWELL):
