@@ -109,6 +109,9 @@ class VaultAdmin:
             await self._do("POST", f"transit/keys/{plan.key}", "make the key", {"type": "aes256-gcm96"})
         if method:
             await self._do("POST", "sys/auth/approle", "enable AppRole", {"type": "approle"})
+            # A secret id cannot be guessed; to lock the role out after a few failures only lets strangers do so.
+            unlocked = {"user_lockout_config": {"lockout_disable": True}}
+            await self._do("POST", "sys/auth/approle/tune", "configure AppRole", unlocked)
         if policy:
             text = {"policy": _POLICY.format(key=plan.key)}
             await self._do("POST", f"sys/policies/acl/{plan.role}", "write the policy", text)
