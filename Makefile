@@ -13,12 +13,13 @@ PYTEST_FLAGS ?= -n auto
 # Go programs that the tests drive; the go.mod in each directory pins one.
 GO_PROGRAMS := tools/go/mc tools/go/restic tests/clients/miniogo
 
-.PHONY: help run setup tools lint test bench format lock clean
+.PHONY: help run setup tools lint test test-large bench format lock clean
 
 help:
 	@echo 'make run     start an encrypting server for development on $(DATA)'
 	@echo 'make test    set up all that the tests need, and run them'
 	@echo 'make lint    formatting, lint, types, import contracts'
+	@echo 'make test-large  the load tests with their full sizes (three minutes, 10 GB of disk)'
 	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (BENCH_FLAGS=--quick: some minutes)'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
@@ -68,6 +69,9 @@ format: setup
 
 test: setup tools lint
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-large: setup
+	$(BIN)/pytest -m large -rP --durations=0
 
 # -- the benchmark ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +19,22 @@ def stored_bytes(directory: Path) -> Iterator[tuple[Path, bytes]]:
 
 def files_with(directory: Path, *needles: bytes) -> list[str]:
     """The files that hold one of the needles, in their bytes or in their names."""
-    found = [str(file) for file, content in stored_bytes(directory) if any(needle in content for needle in needles)]
+    found = [str(file) for file in sorted(directory.rglob("*")) if _holds(file, needles)]
     return found + [str(file) for file in directory.rglob("*") if any(n in bytes(file) for n in needles)]
+
+
+def _holds(file: Path, needles: Sequence[bytes]) -> bool:
+    longest, tail = max(map(len, needles)), b""
+    try:
+        with file.open("rb") as opened:
+            while block := opened.read(1024**2):  # files may be larger than the memory
+                block = tail + block
+                if any(needle in block for needle in needles):
+                    return True
+                tail = block[-longest:]
+    except (IsADirectoryError, FileNotFoundError):  # one that was removed in the meantime
+        pass
+    return False
 
 
 def index(server: Server) -> sqlite3.Connection:

@@ -79,7 +79,7 @@ def test_the_banner_shows_no_credentials_that_are_secret(command: Command, banne
     assert "none: SSE-S3 is not available" in shown
 
 
-@pytest.mark.parametrize("path", ["/minio/health/live", "/minio/health/ready"])
+@pytest.mark.parametrize("path", ["/minio/health/live", "/minio/health/ready", "/minio/health/cluster"])
 def test_load_balancers_are_told_that_it_lives(command: Command, banner: Banner, tmp_path: Path, path: str) -> None:
     process = command.start(*DEV, str(tmp_path / "data"))
     with urlopen(endpoint_in(banner(process, "mc alias set")) + path, timeout=20) as answer:

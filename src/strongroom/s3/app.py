@@ -41,7 +41,7 @@ log = logging.getLogger("strongroom.s3")
 
 Handler = Callable[[Call, Any], Awaitable[Answer]]
 
-_HEALTH = ("/minio/health/live", "/minio/health/ready")
+_HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
 _STREAMED = ("PutObject", "UploadPart")  # their bodies go to the handler as they come
 _LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
 _MAX_LARGE_XML = 8 * 1024**2
@@ -144,7 +144,7 @@ class S3App:
         return answer, operation.serialize(answer.output)
 
     async def _health(self, sender: _Sender, request: HttpRequest) -> None:
-        if request.raw_path.endswith("ready"):
+        if not request.raw_path.endswith("live"):
             await self._objects.buckets()  # raises where the store cannot be read
         await sender.send(Response(200, [], b""), Answer(), head=request.method == "HEAD")
 

@@ -46,6 +46,11 @@ Said once for all: buckets and objects have one owner, whoever holds the root cr
 `STANDARD` and `REDUCED_REDUNDANCY` (kept as `STANDARD`) are refused, and so are ACLs other than `private`,
 `bucket-owner-read` and `bucket-owner-full-control`, object lock headers, and encryption with `aws:kms`.
 
+Requests are signed with Signature Version 4, in the header, in a presigned URL or in a form. Some clients presign with
+version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use AWS4-HMAC-SHA256": boto3 needs
+`Config(signature_version="s3v4")`, version 1 of aws-cli `aws configure set default.s3.signature_version s3v4`; the
+`signurl` of s3cmd has version 2 only.
+
 | operation | | remark |
 |---|---|---|
 """

@@ -51,6 +51,8 @@ func main() {
 		Creds:     credentials.NewStaticV4(*access, *secret, ""),
 		Secure:    *ca != "",
 		Transport: transport,
+
+		TrailingHeaders: true,
 	})
 	must("connect", err)
 
@@ -65,15 +67,23 @@ func main() {
 		copyBetween(key)
 	}
 	unknownSize()
+	checksums()
 	ranges()
 	listing()
 	tagging()
 	presigned(transport)
+	removal()
 }
+
+// What the tests look for on the server's disk after an upload; the same as in content.py.
+const marker = "<<this is known plaintext, and must not be found on the disk>>"
 
 func content(size int) []byte {
 	data := make([]byte, size)
 	rand.New(rand.NewSource(int64(size))).Read(data)
+	for start := 0; start < size; start += 4096 {
+		copy(data[start:], marker)
+	}
 	return data
 }
 
@@ -89,6 +99,11 @@ func putAndGet(name string, sse encrypt.ServerSide, size int) {
 	info, err := client.StatObject(ctx, bucket, name, get)
 	must("stat "+name, err)
 	check("size of "+name, info.Size == int64(size) && info.UserMetadata["Who"] == "me")
+	header := "X-Amz-Server-Side-Encryption"
+	if sse.Type() == encrypt.SSEC {
+		header += "-Customer-Algorithm"
+	}
+	check("encryption of "+name, info.Metadata.Get(header) == "AES256")
 	check("contents of "+name, bytes.Equal(read(name, get), data))
 }
 
@@ -124,6 +139,25 @@ func unknownSize() {
 	_, err := client.PutObject(ctx, bucket, "streamed", reader, -1, minio.PutObjectOptions{PartSize: 5 << 20})
 	must("put a stream of unknown size", err)
 	check("contents of the stream", bytes.Equal(read("streamed", minio.GetObjectOptions{}), data))
+}
+
+func checksums() {
+	data := content(12 << 20)
+	for _, kind := range []minio.ChecksumType{
+		minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA1, minio.ChecksumSHA256, minio.ChecksumCRC64NVME,
+	} {
+		name := "checksum " + kind.String()
+		for _, size := range []int{100_000, 12 << 20} {
+			put := minio.PutObjectOptions{PartSize: 5 << 20, Checksum: kind}
+			_, err := client.PutObject(ctx, bucket, name, bytes.NewReader(data[:size]), int64(size), put)
+			must("put "+name, err)
+			check("contents of "+name, bytes.Equal(read(name, minio.GetObjectOptions{Checksum: true}), data[:size]))
+			info, err := client.StatObject(ctx, bucket, name, minio.GetObjectOptions{Checksum: true})
+			must("stat "+name, err)
+			known := info.ChecksumCRC32C + info.ChecksumCRC32 + info.ChecksumSHA1 + info.ChecksumSHA256 + info.ChecksumCRC64NVME
+			check(name+" is shown", known != "")
+		}
+	}
 }
 
 func ranges() {
@@ -182,6 +216,25 @@ func presigned(transport *http.Transport) {
 	body, err := io.ReadAll(response.Body)
 	must("read by URL", err)
 	check("contents by URL", string(body) == "by URL")
+}
+
+func removal() {
+	options := minio.ListObjectsOptions{Prefix: "list/", Recursive: true}
+	for failure := range client.RemoveObjects(ctx, bucket, client.ListObjects(ctx, bucket, options), minio.RemoveObjectsOptions{}) {
+		must("remove "+failure.ObjectName, failure.Err)
+	}
+	left := 0
+	for object := range client.ListObjects(ctx, bucket, options) {
+		must("list what is left", object.Err)
+		left++
+	}
+	check("12 objects removed", left == 0)
+	other := bucket + "-2"
+	must("make a bucket", client.MakeBucket(ctx, other, minio.MakeBucketOptions{}))
+	must("remove a bucket", client.RemoveBucket(ctx, other))
+	there, err := client.BucketExists(ctx, other)
+	must("ask for a bucket", err)
+	check("the bucket is removed", !there)
 }
 
 func must(what string, err error) {
