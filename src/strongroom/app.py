@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault
+from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault, VaultPlace
 from strongroom.config.parse import approle_id
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.keyring import Keyring
@@ -156,10 +156,10 @@ def build_kms(keys: Keys) -> Keyring | None:
     return None
 
 
-def vault_address(vault: Vault) -> VaultAddress:
+def vault_address(place: VaultPlace) -> VaultAddress:
     """Where the Vault of these settings is, and how to trust it."""
     return VaultAddress(
-        vault.endpoint, vault.namespace, vault.ca_path, vault.client_cert, vault.client_key, float(vault.timeout)
+        place.endpoint, place.namespace, place.ca_path, place.client_cert, place.client_key, float(place.timeout)
     )
 
 
@@ -170,5 +170,5 @@ def _transit(vault: Vault) -> KMS:
             return vault.secret_id
         return approle_id(vault.secret_id_file.read_text())
 
-    session = VaultSession(VaultClient(vault_address(vault)), AppRole(vault.role_id, secret_id))
+    session = VaultSession(VaultClient(vault_address(vault.place)), AppRole(vault.role_id, secret_id))
     return TransitKMS(session, vault.key_name, vault.key_version)

@@ -108,20 +108,27 @@ def test_a_secret_id_that_was_replaced_in_its_file_is_picked_up(bao: OpenBao, ke
     asyncio.run(main())
 
 
-def test_without_a_role_there_is_no_token_and_with_it_there_is_again(bao: OpenBao, key: str) -> None:
+def test_a_secret_id_that_is_refused_is_not_tried_over_and_over_and_a_new_one_at_once(
+    bao: OpenBao, key: str, tmp_path: Path
+) -> None:
     async def main() -> None:
         role = bao.role(key, key)
-        async with opened(role.settings()) as kms:
-            wrapped = await made(kms)
-            bao.api("POST", f"auth/approle/role/{key}/secret-id/destroy", {"secret_id": role.secret_id})
-            bao.revoke_tokens()
-            with pytest.raises(KMSDenied, match="refuses the AppRole: invalid role or secret ID"):
-                await unwrapped(kms, wrapped.wrapped)
-            with pytest.raises(KMSDenied):
-                await made(kms)
-            again = {"secret_id": role.secret_id}
-            bao.api("POST", f"auth/approle/role/{key}/custom-secret-id", again)
-            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+        file = tmp_path / "secret-id"
+        file.write_text(role.secret_id)
+        settings = {"MINIO_SSE_VAULT_APPROLE_SECRET": None, "MINIO_SSE_VAULT_APPROLE_SECRET_FILE": str(file)}
+        with Proxy(bao.port) as proxy:
+            async with opened(role.settings(proxy.endpoint, **settings)) as kms:
+                wrapped = await made(kms)
+                bao.api("POST", f"auth/approle/role/{key}/secret-id/destroy", {"secret_id": role.secret_id})
+                bao.revoke_tokens()
+                with pytest.raises(KMSDenied, match="refuses the AppRole: invalid role or secret ID"):
+                    await unwrapped(kms, wrapped.wrapped)
+                for _ in range(20):
+                    with pytest.raises(KMSDenied, match="refuses the AppRole"):
+                        await made(kms)
+                assert proxy.requests["auth/approle/login"] <= 4, "five failures would lock the role out"
+                file.write_text(bao.secret_id(key))
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
 
     asyncio.run(main())
 

@@ -44,7 +44,7 @@ def run_adopt(place: str, wanted: Wanted, as_json: bool) -> int:
     try:
         settings = from_process({}, _target(place), dev=False)
         if settings.vault is not None:
-            check_vault(settings.vault)
+            check_vault(settings.vault.place)
         asyncio.run(_run(build_objects(settings), wanted, report))
     except SettingError as error:
         raise stop_with(error, WRONG) from None

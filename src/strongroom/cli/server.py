@@ -25,7 +25,7 @@ from strongroom.config import (
     Settings,
     SharedFolder,
     Target,
-    Vault,
+    VaultPlace,
     from_process,
 )
 from strongroom.config.table import VAULT_CAPATH, VAULT_CLIENT_CERT
@@ -53,7 +53,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
         data = None if isinstance(target, RemoteS3) else target.path
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))
     if settings.vault is not None:
-        check_vault(settings.vault)
+        check_vault(settings.vault.place)
     warnings = [*notes, *(_warnings(target) if isinstance(target, SharedFolder) else [])]
     if isinstance(target, LocalDirectory):
         _make_directory(target.path)
@@ -85,18 +85,18 @@ def _warnings(target: SharedFolder) -> Sequence[str]:
         raise SettingError("DIR", str(error)) from None
 
 
-def check_vault(vault: Vault) -> None:
+def check_vault(place: VaultPlace) -> None:
     """See that the files which say how to trust a Vault can be used. Raises SettingError."""
-    if vault.endpoint.startswith("https:"):
+    if place.endpoint.startswith("https:"):
         for path, certificate, key, setting in (
-            (vault.ca_path, None, None, VAULT_CAPATH),
-            (None, vault.client_cert, vault.client_key, VAULT_CLIENT_CERT),
+            (place.ca_path, None, None, VAULT_CAPATH),
+            (None, place.client_cert, place.client_key, VAULT_CLIENT_CERT),
         ):
             try:
                 trusting(path, certificate, key)
             except BadTLSFile as error:
                 raise SettingError(setting.variables[0], str(error)) from None
-    elif urlsplit(vault.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
+    elif urlsplit(place.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
         _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
 
 
@@ -154,7 +154,7 @@ def _key_lines(settings: Settings) -> list[tuple[str, str]]:
     vault, key = settings.vault, settings.master_key
     if vault is not None:
         version = f" (version {vault.key_version})" if vault.key_version else ""
-        where = vault.endpoint + (f" (namespace {vault.namespace})" if vault.namespace else "")
+        where = vault.place.endpoint + (f" (namespace {vault.place.namespace})" if vault.place.namespace else "")
         lines = [("KMS", where), ("Master key", vault.key_name + version)]
     else:
         lines = [("Master key", key.name if key else "none: SSE-S3 is not available")]

@@ -7,6 +7,7 @@ it with what this process was given.
 from strongroom.config.load import (
     DEV_CREDENTIAL,
     SettingError,
+    administration_from_process,
     from_process,
     keys_from_process,
     load,
@@ -18,6 +19,7 @@ from strongroom.config.load import (
 from strongroom.config.table import TABLE, Setting
 from strongroom.config.values import (
     Address,
+    Administration,
     Backend,
     Keys,
     LocalDirectory,
@@ -28,12 +30,14 @@ from strongroom.config.values import (
     SharedFolder,
     Target,
     Vault,
+    VaultPlace,
 )
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Administration",
     "Backend",
     "Keys",
     "LocalDirectory",
@@ -46,6 +50,8 @@ __all__ = [
     "SharedFolder",
     "Target",
     "Vault",
+    "VaultPlace",
+    "administration_from_process",
     "from_process",
     "keys_from_process",
     "load",

@@ -16,7 +16,18 @@ from typing import TypeVar
 
 from strongroom.config import table
 from strongroom.config.table import Setting
-from strongroom.config.values import Address, Backend, Keys, MasterKey, RemoteS3, Settings, Target, Vault
+from strongroom.config.values import (
+    Address,
+    Administration,
+    Backend,
+    Keys,
+    MasterKey,
+    RemoteS3,
+    Settings,
+    Target,
+    Vault,
+    VaultPlace,
+)
 from strongroom.secret import Secret
 
 T = TypeVar("T")
@@ -26,6 +37,9 @@ ReadFile = Callable[[Path], bytes]
 
 DEV_CREDENTIAL = "minioadmin"
 """Access key and secret key of ``--dev``, known to everybody."""
+
+ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
+"""Variables that hold a token to change a Vault with; the names that its own command line knows."""
 
 DOCKER_SECRETS = Path("/run/secrets")
 MAX_FILE = 64 * 1024
@@ -53,6 +67,28 @@ def keys_from_process(flags: Mapping[str, str]) -> Keys:
         return load_keys(environment, flags, _read_file)
 
 
+def administration_from_process(flags: Mapping[str, str], token_file: Path | None) -> Administration:
+    """What a command needs that changes a Vault. Raises SettingError.
+
+    The token is read from a file or a variable, never from the command line, where everybody can see it.
+    """
+    with _environment() as environment:
+        given = _Given(environment, flags, _read_file)
+        place = _vault_place(given, "a Vault is to be changed")
+        names = [name for name in ADMIN_TOKENS if environment.get(name)]
+        if token_file is not None:
+            token = given.content("--token-file", str(token_file)).strip()
+        elif names:
+            token = environment[names[0]].strip()
+        else:
+            token = ""
+        if not token or not token.isascii() or not token.isprintable():
+            raise SettingError(
+                " or ".join(ADMIN_TOKENS), "there is no token that may change the KMS", "--token-file FILE"
+            )
+        return Administration(place, Secret(token), given.value(table.VAULT_KEY_NAME, None))
+
+
 def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> Keys:
     """Whose master keys an environment and flags name. Raises SettingError."""
     _refuse_unserved(environment)
@@ -73,7 +109,8 @@ def _environment() -> Iterator[Mapping[str, str]]:
 
 def secret_variables() -> frozenset[str]:
     """The names of the environment variables that hold a secret themselves."""
-    return frozenset(name for setting in table.TABLE if setting.secret for name in setting.variables)
+    own = (name for setting in table.TABLE if setting.secret for name in setting.variables)
+    return frozenset((*own, *ADMIN_TOKENS))
 
 
 def load(
@@ -178,7 +215,7 @@ class _Given:
     def _sources(self, setting: Setting[T]) -> Iterator[tuple[str, str]]:
         if setting.flag in self._flags:
             text = self._flags[setting.flag]
-            yield setting.flag, self._content(setting.flag, text) if setting.secret else text
+            yield setting.flag, self.content(setting.flag, text) if setting.secret else text
         for name in setting.sources:
             text = self._environment.get(name, "")
             if setting.secret and name in self._environment and not text:
@@ -186,7 +223,7 @@ class _Given:
                 raise SettingError(name, "it is set, but empty; unset it or give a value", setting.example)
             if text:
                 from_file = name not in setting.variables
-                yield name, self._content(name, text) if from_file else text
+                yield name, self.content(name, text) if from_file else text
 
     def file(self, setting: Setting[object]) -> Path | None:
         """The file that the value of a secret was read from; None where it was not."""
@@ -196,7 +233,7 @@ class _Given:
         text = self._flags.get(found[0]) or self._environment[found[0]]
         return self._file(found[0], text)[0].absolute()
 
-    def _content(self, name: str, text: str) -> str:
+    def content(self, name: str, text: str) -> str:
         """The content of the file that a setting names: a Docker secret, else a path."""
         return self._file(name, text)[1]
 
@@ -287,7 +324,18 @@ def _vault(given: _Given) -> Vault | None:
     named = [found[0] for setting in _VAULT if (found := given.named(setting)) is not None]
     if not named:
         return None
-    endpoint = _required(given, table.VAULT_ENDPOINT, named[0])
+    return Vault(
+        place=_vault_place(given, named[0]),
+        role_id=_required(given, table.VAULT_APPROLE_ID, named[0]),
+        secret_id=_required(given, table.VAULT_APPROLE_SECRET, named[0]),
+        secret_id_file=given.file(table.VAULT_APPROLE_SECRET),
+        key_name=_required(given, table.VAULT_KEY_NAME, named[0]),
+        key_version=given.value(table.VAULT_KEY_VERSION, 0),
+    )
+
+
+def _vault_place(given: _Given, because: str) -> VaultPlace:
+    endpoint = _required(given, table.VAULT_ENDPOINT, because)
     client_cert, client_key = given.value(table.VAULT_CLIENT_CERT, None), given.value(table.VAULT_CLIENT_KEY, None)
     if client_key is not None and client_cert is None:
         _required(given, table.VAULT_CLIENT_CERT, table.VAULT_CLIENT_KEY.variables[0])
@@ -295,13 +343,8 @@ def _vault(given: _Given) -> Vault | None:
         for setting in (table.VAULT_CAPATH, table.VAULT_CLIENT_CERT):
             if (found := given.named(setting)) is not None:
                 raise SettingError(found[0], "it is set, but the endpoint is http://", table.VAULT_ENDPOINT.example)
-    return Vault(
+    return VaultPlace(
         endpoint=endpoint,
-        role_id=_required(given, table.VAULT_APPROLE_ID, named[0]),
-        secret_id=_required(given, table.VAULT_APPROLE_SECRET, named[0]),
-        secret_id_file=given.file(table.VAULT_APPROLE_SECRET),
-        key_name=_required(given, table.VAULT_KEY_NAME, named[0]),
-        key_version=given.value(table.VAULT_KEY_VERSION, 0),
         namespace=given.value(table.VAULT_NAMESPACE, ""),
         ca_path=given.value(table.VAULT_CAPATH, None),
         client_cert=client_cert,

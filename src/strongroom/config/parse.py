@@ -105,6 +105,8 @@ def read_keys(text: str) -> tuple[MasterKey, ...]:
 
 def url(text: str) -> str:
     """An ``http`` or ``https`` URL of a server, without credentials, query and fragment."""
+    if set(text) & set("@?#"):
+        raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # which is not shown, then
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -112,8 +114,6 @@ def url(text: str) -> str:
         raise ValueError(f"{_shown(text)} is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError(f"{_shown(text)} is not a URL that begins with https:// or http://")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("credentials, a query or a fragment cannot stand in the URL")
     if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
         raise ValueError("only printable ASCII characters can stand in it")
     return text.strip().rstrip("/")

@@ -28,25 +28,43 @@ class MasterKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Vault:
-    """A KMS: where a Vault or OpenBao is, who we are to it, and which transit key wraps new data keys.
+class VaultPlace:
+    """Where a Vault or OpenBao is, how to trust it, and which certificate to show to it.
 
-    ``secret_id_file`` is where the secret id was read from: it is read again at each login. ``key_version`` is 0 for
-    the latest. ``ca_path`` is a PEM file, or a directory of them; None for the system's authorities. ``timeout`` is
-    in seconds.
+    ``ca_path`` is a PEM file, or a directory of them; None for the system's authorities. ``timeout`` is in seconds.
     """
 
     endpoint: str
-    role_id: Secret
-    secret_id: Secret
-    secret_id_file: Path | None
-    key_name: str
-    key_version: int = 0
     namespace: str = ""
     ca_path: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None
     timeout: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A KMS: a Vault or OpenBao, who we are to it, and which transit key wraps new data keys.
+
+    ``secret_id_file`` is where the secret id was read from: it is read again at each login. ``key_version`` is 0 for
+    the latest.
+    """
+
+    place: VaultPlace
+    role_id: Secret
+    secret_id: Secret
+    secret_id_file: Path | None
+    key_name: str
+    key_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What a command needs that changes a Vault: where it is, a token that may, and the transit key that is named."""
+
+    place: VaultPlace
+    token: Secret
+    key_name: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ than it would ever say) is KMSUnavailable. What a Vault refuses is an answer, wi
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -179,9 +178,3 @@ def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error.strerror or str(error.os_error)
     return " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__
-
-
-async def gone(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait until it has ended."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

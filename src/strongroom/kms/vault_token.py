@@ -2,7 +2,8 @@
 
 Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
 looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
-that is alive and refused is a policy that says no, and that is the answer.
+that is alive and refused is a policy that says no, and that is the answer. A secret id that is refused is not tried
+over and over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable
-from strongroom.kms.vault_client import Answer, VaultClient, gone
+from strongroom.kms.vault_client import Answer, VaultClient
 from strongroom.secret import Secret
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 15.0
 _FORBIDDEN = 403
+_FIRST_REST = 5.0
+_LONGEST_REST = 300.0
 _FAREWELL = 2.0
 
 _log = logging.getLogger("strongroom.kms")
@@ -50,6 +53,16 @@ class _Token:
         return self.since + self.life / 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A login that was refused. The same secret id rests ``rest`` seconds: a Vault locks a role out after a few."""
+
+    secret_id: Secret
+    reason: str
+    since: float
+    rest: float
+
+
 class VaultSession:
     """A :class:`VaultClient` with a token that is always there when it is needed."""
 
@@ -61,6 +74,7 @@ class VaultSession:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._failing = False
+        self._refusal: _Refusal | None = None
 
     async def start(self) -> None:
         """Begin. A Vault that cannot be reached now is no error: it may come later."""
@@ -69,9 +83,10 @@ class VaultSession:
 
     async def stop(self) -> None:
         """Give the token back, and close."""
-        for task in (self._keeper, self._login):
-            if task is not None:
-                await gone(task)  # type: ignore[arg-type]
+        tasks = [task for task in (self._keeper, self._login) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._token is not None:
             try:
                 async with asyncio.timeout(_FAREWELL):
@@ -126,10 +141,19 @@ class VaultSession:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise KMSDenied(f"cannot log in to the KMS at {url}: the secret id cannot be read: {reason}") from error
+        now, former = asyncio.get_running_loop().time(), self._refusal
+        if former is not None and former.secret_id != secret_id:
+            former = None
+        if former is not None and now < former.since + former.rest:
+            raise KMSDenied(former.reason)
         body = {"role_id": _text(self._role.role_id), "secret_id": _text(secret_id)}
         answer = await self.client.call("POST", "auth/approle/login", body)
         if not answer.ok:
-            raise KMSDenied(f"the KMS at {url} refuses the AppRole: {answer.reason}")
+            reason = f"the KMS at {url} refuses the AppRole: {answer.reason}"
+            rest = min(2 * former.rest, _LONGEST_REST) if former is not None else _FIRST_REST
+            self._refusal = _Refusal(secret_id, reason, now, rest)
+            raise KMSDenied(reason)
+        self._refusal = None
         self._keep_token(_token_of(answer, None) or self._nonsense())
         assert self._token is not None
         return self._token
