@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.s3.auth import HashedPayload, SigningCredential, UnsignedPayload, authenticate, presign, sign
+from strongroom.s3.auth import HashedPayload, UnsignedPayload, authenticate
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import HttpRequest, parse_query
 from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential, presign, sign
 
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 CREDENTIALS = {ACCESS_KEY: SECRET_KEY}
