@@ -28,7 +28,8 @@ class Server:
     """A running ``strongroom server``; a context manager that ends it and sees that it ended well.
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
-    ``public.crt`` and ``private.key`` (TLS then). With a ``backend`` (a URL) it is ``strongroom gateway s3``.
+    ``public.crt`` and ``private.key`` (TLS then). With a ``backend`` (a URL) it is ``strongroom gateway s3``, and
+    what it stores lies in ``data``.
     """
 
     home: Path
@@ -39,10 +40,11 @@ class Server:
     port: int = 0
     backend: str | None = None
     directory: Path = Path()
+    data: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.directory = self.home / "data"
+        self.directory = self.data or self.home / "data"
         self.port = self.port or free_port()
         self.start()
         return self
@@ -56,6 +58,11 @@ class Server:
                 assert code == 0, self.log
         if kind is None:
             assert "Traceback" not in self.log, self.log
+
+    @property
+    def keys_like_files(self) -> bool:
+        """Whether keys are bound as names of files are: none below another, no ``..``. The tests' backends are so."""
+        return self.backend is not None
 
     @property
     def endpoint(self) -> str:

@@ -11,10 +11,12 @@ import pytest
 from tests.http.raw import error_of, request
 from tests.server import Server
 
+pytestmark = pytest.mark.every_backend
+
 NAMES = sorted(
     [f"dir/{letter}/{number:03}" for letter in "abc" for number in range(400)]
     + [f"plain-{number:02}" for number in range(30)]
-    + ["dir", "dir.txt", "dir0", "z ü+&<>%41", "\U0001f5dd", "\uffee"],
+    + ["dir!", "dir.txt", "dir0", "z ü+&<>%41", "\U0001f5dd", "\uffee"],
     key=str.encode,
 )
 
