@@ -11,7 +11,7 @@ DATA ?= ./data
 PYTEST_FLAGS ?= -n auto
 
 # Go programs that the tests drive; the go.mod in each directory pins one.
-GO_PROGRAMS := tools/go/mc tools/go/minio tools/go/restic tests/clients/miniogo
+GO_PROGRAMS := tools/go/mc tools/go/restic tools/go/minio tools/go/versitygw tests/clients/miniogo
 
 .PHONY: help run setup tools lint test test-large bench format lock clean
 

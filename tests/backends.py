@@ -142,4 +142,4 @@ def served_by(
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "STRONGROOM_BACKEND_CA": str(backend.certs / "ca.crt") if backend.certs else None,
     }
-    return Server(home, {**credentials, **settings}, certs=certs, backend=backend.endpoint)
+    return Server(home, {**credentials, **settings}, certs=certs, backend=backend.endpoint, data=backend.data)

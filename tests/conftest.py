@@ -27,10 +27,23 @@ KINDS = ["server", "nas", "s3"]
 real MinIO.
 """
 
+MORE_KINDS = ["s3-versitygw"]
+"""What those marked ``every_backend`` run over too: the gateway before a real versitygw."""
 
-@pytest.fixture(scope="session", params=KINDS)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that needs a server over each way of serving, unless it looks into a server's own directory."""
+    if "served" not in metafunc.fixturenames:
+        return
+    kinds = [*KINDS, *MORE_KINDS] if metafunc.definition.get_closest_marker("every_backend") else KINDS
+    if metafunc.definition.get_closest_marker("local"):
+        kinds = KINDS[:1]
+    metafunc.parametrize("served", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def served(request: pytest.FixtureRequest) -> str:
-    """Each way of serving in turn."""
+    """The way of serving that the test is run over."""
     kind: str = request.param
     return kind
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.clients.content import MARKER, marked, plaintext_in
 from tests.server import Server
+
+pytestmark = pytest.mark.local
 
 
 def test_the_search_finds_what_was_stored_in_the_clear(plain_server: Server, plain_bucket: str) -> None:

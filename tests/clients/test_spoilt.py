@@ -16,6 +16,8 @@ from tests.clients.test_s3cmd import s3cmd_for
 from tests.server import Server
 from tests.storage import blobs, spoil_file
 
+pytestmark = pytest.mark.local
+
 MIB = 1024**2
 
 

@@ -110,7 +110,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_o
 ) -> None:
     client.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
     other = LARGE[::-1]
-    replaced = []
+    replaced: list[str] = []
 
     def replace(line: str) -> str | None:
         if line.startswith("GET") and "/records/" not in line and not replaced:

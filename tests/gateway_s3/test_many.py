@@ -43,12 +43,12 @@ def sweep(backend: Backend, bucket: str, age: float, dry: bool = False) -> Swept
     return asyncio.run(run())
 
 
-def persistently(call: Callable[[], Any]) -> Any:
+def persistently(call: Callable[..., Any], options: dict[str, Any]) -> Any:
     """What ``call`` answers in the end: a gateway may be gone for a moment."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            return call()
+            return call(**options)
         except (ClientError, BotoCoreError):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -77,7 +77,7 @@ def test_parts_alternate_between_gateways_while_one_is_killed_again_and_again(
     try:
         for number, body in enumerate(bodies, 1):
             put = {**target, "UploadId": upload, "PartNumber": number, "Body": body}
-            answer = persistently(lambda put=put, client=clients[number % 2]: client.upload_part(**put))
+            answer = persistently(clients[number % 2].upload_part, put)
             parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     finally:
         over.set()

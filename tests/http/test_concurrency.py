@@ -15,6 +15,8 @@ from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import blobs
 
+pytestmark = pytest.mark.local
+
 MIB = 1024 * 1024
 
 

@@ -16,6 +16,8 @@ from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import blobs, index, spoil_file, spoil_row
 
+pytestmark = pytest.mark.local
+
 MIB = 1024 * 1024
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 

@@ -13,6 +13,8 @@ import pytest
 from tests.http.raw import error_of, request
 from tests.server import Server
 
+pytestmark = pytest.mark.every_backend
+
 MIB = 1024 * 1024
 KEY = bytes(range(32))
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}

@@ -13,6 +13,8 @@ import pytest
 from tests.http.raw import error_of, request, signed_headers
 from tests.server import Server
 
+pytestmark = pytest.mark.every_backend
+
 SIZES = [0, 1, 4096, 65_535, 65_536, 65_537, 131_072, 200_000, 1_048_576, 1_048_577, 3_000_000]
 
 
@@ -35,11 +37,14 @@ KEYS = [
 
 
 NO_FILES = ["a", "/", "//x", "..", "../../etc/passwd", ".", "x" * 1024, "é" * 512]  # "a": there is "a/b"
+NOT_EVERYWHERE = ["a/", "\x01"]  # versitygw has no data in what ends with a slash, and lists no control characters
 
 
 def test_any_key_works_beside_any_other(server: Server, bucket: str) -> None:
     client = server.client()
     keys = [key for key in KEYS if not (server.keys_like_files and key in NO_FILES)]
+    if server.backend:
+        keys = [key for key in keys if key not in NOT_EVERYWHERE]
     for key in keys:
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
     for key in keys:

@@ -16,6 +16,8 @@ from tests.http.test_browser_uploads import post
 from tests.server import Server
 from tests.storage import blobs, files_with, stored_bytes
 
+pytestmark = pytest.mark.local
+
 MIB = 1024 * 1024
 MARK = b"nobody-may-find-this-on-the-disk"
 TEXT = MARK * (200_000 // len(MARK))

@@ -13,7 +13,7 @@ from strongroom.s3.auth import ChunkedPayload, HashedPayload
 from strongroom.s3.body import BodyDecoder, decoder_for, stored_content_encoding
 from strongroom.s3.errors import S3Error
 from strongroom.secret import Secret
-from strongroom.sigv4.chunks import ChunkSigner, ChunkSigning
+from strongroom.sigv4 import ChunkSigner, ChunkSigning
 
 SIGNING = ChunkSigning("0" * 64, Secret(b"key"), "20260101T000000Z", "20260101/us-east-1/s3/aws4_request")
 DATA = bytes(range(256)) * 100
