@@ -17,6 +17,8 @@ from tests.transfer.conftest import Ended
 SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 Run = Callable[..., Ended]
 
+pytestmark = pytest.mark.local
+
 
 @pytest.fixture
 def export(strongroom: Run, server: Server, bucket: str, tmp_path: Path) -> Run:

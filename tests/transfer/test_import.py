@@ -18,6 +18,8 @@ from tests.server import Server
 from tests.transfer.conftest import Ended, environment
 from tests.transfer.minio import MinIO
 
+pytestmark = pytest.mark.local  # it speaks S3 and nothing else; one kind of server says it all
+
 Run = Callable[..., Ended]
 SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
 SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
