@@ -148,7 +148,7 @@ def test_what_was_wrapped_without_associated_data_opens_only_as_such(bao: OpenBa
 def test_a_vault_that_ignores_associated_data_is_found_out_before_a_key_is_wrapped(
     bao: OpenBao, key: str, ignores: str, policy: str
 ) -> None:
-    """Vault's ``datakey`` does, and everything before Vault 1.9; else those keys would never open again."""
+    """Vault's ``datakey`` does, and everything before Vault 1.13; else those keys would never open again."""
 
     def rewrite(data: bytes) -> bytes:
         if ignores and not re.match(rb"POST /v1/transit/" + ignores.encode(), data):

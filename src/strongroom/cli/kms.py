@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -17,7 +18,7 @@ from strongroom.cli import kms_output as show
 from strongroom.cli.options import option, parameter
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
 from strongroom.config import table as settings
-from strongroom.kms.base import KMSError
+from strongroom.kms.base import KMSError, KMSStatus
 from strongroom.kms.vault_admin import Plan, VaultAdmin
 from strongroom.kms.vault_tls import BadTLSFile
 from strongroom.secret import Secret
@@ -66,13 +67,14 @@ _SECRET_FILE = Annotated[
 def status(as_json: bool, **flags: str | None) -> None:
     """How the KMS of the settings is: each provider wraps a data key and unwraps it. Fails if one does not."""
 
-    async def look() -> Sequence[show.KMSStatus]:
+    async def look() -> Sequence[KMSStatus]:
         from strongroom.app import build_kms
 
         keys = keys_from_process(_given(flags, _ALL))
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
+        logging.disable(logging.WARNING)  # what it would say stands in the status
         await kms.start()
         try:
             return await kms.statuses()
