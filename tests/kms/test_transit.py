@@ -20,6 +20,7 @@ from strongroom.kms.base import (
     context_bytes,
 )
 from strongroom.kms.transit import PROVIDER, PROVIDER_UNBOUND
+from strongroom.sealed.check import make_check, verify_check
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import POLICY, OpenBao, Refused
 from tests.proxy import Proxy
@@ -297,6 +298,18 @@ def test_a_thousand_keys_take_eight_calls(bao: OpenBao, key: str) -> None:
                 asked = [(made.wrapped, {"bucket": f"bucket/{number}"}) for number, made in enumerate(keys)]
                 assert await kms.unwrap(asked) == [made.plaintext for made in keys]
                 assert proxy.requests == {f"transit/decrypt/{key}": 8}
+
+    asyncio.run(main())
+
+
+def test_a_disabled_key_says_nothing_of_whose_the_objects_of_a_place_are(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings()) as kms:
+            document = await make_check(kms, "place")
+            await verify_check(kms, "place", document)
+            soft_delete(bao, key)
+            with pytest.raises(KeyDisabled):
+                await verify_check(kms, "place", document)
 
     asyncio.run(main())
 
