@@ -115,6 +115,32 @@ def test_status_shows_every_provider_and_why_one_does_not_work(command: Command,
 
 
 @pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"MINIO_SSE_VAULT_CAPATH": "absent"}, "MINIO_SSE_VAULT_CAPATH: cannot read"),
+        ({"MINIO_SSE_VAULT_CAPATH": "empty"}, "MINIO_SSE_VAULT_CAPATH: there is no certificate in PEM"),
+        ({"STRONGROOM_VAULT_CLIENT_CERT": "empty"}, "STRONGROOM_VAULT_CLIENT_CERT: "),
+    ],
+)
+def test_files_that_say_how_to_trust_a_kms_are_tried_before_the_server_starts(
+    command: Command, tmp_path: Path, files: dict[str, str], says: str
+) -> None:
+    (tmp_path / "empty").write_text("")
+    settings = {
+        "MINIO_ROOT_USER": "admin",
+        "MINIO_ROOT_PASSWORD": "correct horse",
+        "MINIO_SSE_VAULT_ENDPOINT": "https://127.0.0.1:1",
+        "MINIO_SSE_VAULT_APPROLE_ID": "role",
+        "MINIO_SSE_VAULT_APPROLE_SECRET": "secret",
+        "MINIO_SSE_VAULT_KEY_NAME": "key",
+        **{name: str(tmp_path / file) for name, file in files.items()},
+    }
+    done = command.run("server", str(tmp_path / "data"), **settings)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "environment", "code", "says"),
     [
         (["status"], {}, 2, "MINIO_SSE_VAULT_ENDPOINT: it is not set"),

@@ -77,6 +77,15 @@ def test_a_stuck_call_holds_up_only_those_that_went_out_with_it() -> None:
     asyncio.run(main())
 
 
+def test_nothing_is_asked_where_there_is_no_question() -> None:
+    async def main() -> None:
+        asked = Asked()
+        assert await asked.ask() == ()
+        assert asked.calls == []
+
+    asyncio.run(main())
+
+
 def test_more_than_fits_goes_out_in_several_calls() -> None:
     async def main() -> None:
         asked = Asked()

@@ -20,6 +20,7 @@ from strongroom.kms.base import (
     context_bytes,
 )
 from strongroom.kms.transit import PROVIDER, PROVIDER_UNBOUND
+from strongroom.sealed.check import make_check, verify_check
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import POLICY, OpenBao, Refused
 from tests.proxy import Proxy
@@ -148,7 +149,7 @@ def test_what_was_wrapped_without_associated_data_opens_only_as_such(bao: OpenBa
 def test_a_vault_that_ignores_associated_data_is_found_out_before_a_key_is_wrapped(
     bao: OpenBao, key: str, ignores: str, policy: str
 ) -> None:
-    """Vault's ``datakey`` does, and everything before Vault 1.9; else those keys would never open again."""
+    """Vault's ``datakey`` does, and everything before Vault 1.13; else those keys would never open again."""
 
     def rewrite(data: bytes) -> bytes:
         if ignores and not re.match(rb"POST /v1/transit/" + ignores.encode(), data):
@@ -297,6 +298,18 @@ def test_a_thousand_keys_take_eight_calls(bao: OpenBao, key: str) -> None:
                 asked = [(made.wrapped, {"bucket": f"bucket/{number}"}) for number, made in enumerate(keys)]
                 assert await kms.unwrap(asked) == [made.plaintext for made in keys]
                 assert proxy.requests == {f"transit/decrypt/{key}": 8}
+
+    asyncio.run(main())
+
+
+def test_a_disabled_key_says_nothing_of_whose_the_objects_of_a_place_are(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings()) as kms:
+            document = await make_check(kms, "place")
+            await verify_check(kms, "place", document)
+            soft_delete(bao, key)
+            with pytest.raises(KeyDisabled):
+                await verify_check(kms, "place", document)
 
     asyncio.run(main())
 

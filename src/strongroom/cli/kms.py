@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,10 +18,11 @@ from strongroom.cli import kms_output as show
 from strongroom.cli.options import option, parameter
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
 from strongroom.config import table as settings
-from strongroom.kms.base import KMSError
+from strongroom.kms.base import KMSError, KMSStatus
 from strongroom.kms.vault_admin import Plan, VaultAdmin
 from strongroom.kms.vault_tls import BadTLSFile
 from strongroom.secret import Secret
+from strongroom.serving.hardening import harden
 
 T = TypeVar("T")
 
@@ -66,13 +68,14 @@ _SECRET_FILE = Annotated[
 def status(as_json: bool, **flags: str | None) -> None:
     """How the KMS of the settings is: each provider wraps a data key and unwraps it. Fails if one does not."""
 
-    async def look() -> Sequence[show.KMSStatus]:
+    async def look() -> Sequence[KMSStatus]:
         from strongroom.app import build_kms
 
         keys = keys_from_process(_given(flags, _ALL))
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
+        logging.disable(logging.WARNING)  # what it would say stands in the status
         await kms.start()
         try:
             return await kms.statuses()
@@ -100,9 +103,9 @@ def setup(
             if dry_run:
                 show.steps(await admin.steps(plan), as_json)
                 return
-            file = _NewFile(secret_id_file) if secret_id_file else None
-            steps, credentials = await admin.carry_out(plan)
-            where = file.keep(credentials.secret_id) if file else None
+            with _new_file(secret_id_file) as keep:
+                steps, credentials = await admin.carry_out(plan)
+                where = keep(credentials.secret_id)
             show.setup(steps, given.place, plan, credentials, where, as_json)
 
     _run(work)
@@ -195,25 +198,36 @@ async def _admin(given: Administration) -> AsyncIterator[VaultAdmin]:
         await client.stop()
 
 
-class _NewFile:
-    """A file that was not there, for this user alone; made before there is a secret that could be lost."""
+@contextlib.contextmanager
+def _new_file(path: Path | None) -> Iterator[Callable[[Secret], Path | None]]:
+    """Yields what keeps a secret in a new file, for this user alone, and says where; nowhere if ``path`` is None.
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise SettingError("--secret-id-file", f"cannot make {str(path)!r}: {error.strerror}") from None
-        self._path = path
+    The file is made before there is a secret that could be lost, and removed where none comes.
+    """
+    if path is None:
+        yield lambda secret: None
+        return
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SettingError("--secret-id-file", f"cannot make {str(path)!r}: {error.strerror}") from None
 
-    def keep(self, secret: Secret) -> Path:
-        """Write a secret into it, and say where it is."""
-        with os.fdopen(self._opened, "wb") as out:
-            out.write(secret.reveal() + b"\n")
-        return self._path.absolute()
+    def keep(secret: Secret) -> Path:
+        os.write(opened, secret.reveal() + b"\n")
+        return path.absolute()
+
+    try:
+        yield keep
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(opened)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run it; what is wrong is one line on standard error."""
+    harden()  # there are secrets in this process
     try:
         return asyncio.run(work())
     except (SettingError, BadTLSFile, KMSError) as error:

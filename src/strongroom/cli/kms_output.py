@@ -18,8 +18,6 @@ from strongroom.config import table as settings
 from strongroom.kms.base import KMSStatus
 from strongroom.kms.vault_admin import KeyState, Plan, RoleCredentials, Step
 
-__all__ = ["KMSStatus", "keys", "setup", "statuses", "steps"]
-
 
 def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
     """Print how each provider is."""

@@ -65,6 +65,8 @@ class Gatherer(Generic[Q, A]):
 
     async def ask(self, questions: Sequence[Q]) -> Sequence[A]:
         """The answers to these questions, in order. Raises what ``send`` raises."""
+        if not questions:
+            return []
         if len(questions) > self._most:
             parts = [questions[start : start + self._most] for start in range(0, len(questions), self._most)]
             answers = await asyncio.gather(*map(self.ask, parts))

@@ -5,7 +5,7 @@ What is asked at the same time goes out in one call. A new data key is 32 random
 makes. Which one, is found out by trying, and tried again whenever the KMS says no.
 
 The context of a data key goes along as associated data, which the KMS then enforces. Some Vaults do not take it
-(``datakey`` of Vault; everything before Vault 1.9): before a worker wraps its first key, it tries whether they do.
+(``datakey`` of Vault; everything before Vault 1.13): before a worker wraps its first key, it tries whether they do.
 Keys that are wrapped without have a provider name of their own, so that the way to unwrap each is never guessed; the
 names of those that MinIO's 2019 release left are the same.
 """

@@ -129,11 +129,13 @@ class VaultClient:
         for last in (False, True) if repeatable else (True,):
             try:
                 return await self._exchange(self._session, method, path, content, headers)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError) as error:
-                if last:
-                    raise self._unavailable("it closed the connection") from error
             except TimeoutError:
                 raise self._unavailable(f"no answer within {self.address.timeout:g} s") from None
+            except aiohttp.ClientConnectorError as error:
+                raise self._unavailable(_said(error)) from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+                if last:
+                    raise self._unavailable("it closed the connection") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._unavailable(_said(error)) from error
         raise AssertionError("not reached")

@@ -117,14 +117,14 @@ class VaultSession:
         return await self.client.call("POST", path, body, fresh.value)
 
     async def _alive(self, token: _Token) -> bool:
-        if token is not self._token:
+        if not self._has(token):
             return False  # replaced meanwhile
         looked_up = await self.client.call("GET", "auth/token/lookup-self", None, token.value)
         return looked_up.ok
 
     async def _log_in(self, spent: _Token | None) -> _Token:
         """A token other than ``spent``: by one login, however many ask for it at the same time."""
-        if self._token is not None and self._token is not spent:
+        if self._token is not None and not (spent and self._has(spent)):
             return self._token
         if self._login is None or self._login.done():
             self._login = asyncio.create_task(self._new_token())
@@ -133,6 +133,10 @@ class VaultSession:
             return await asyncio.shield(self._login)
         except KMSError as error:
             raise type(error)(str(error)) from error  # one for each that waits
+
+    def _has(self, token: _Token) -> bool:
+        """Whether this is the token that there is, renewed or not."""
+        return self._token is not None and self._token.value == token.value
 
     async def _new_token(self) -> _Token:
         url = self.client.address.url
@@ -162,6 +166,9 @@ class VaultSession:
         raise KMSUnavailable(f"the KMS at {self.client.address.url} is not available: its login gives no token")
 
     def _keep_token(self, token: _Token) -> None:
+        if self._failing:
+            _log.info("the KMS at %s has given a token", self.client.address.url)
+        self._failing = False
         self._token = token
         self._changed.set()
 
@@ -180,9 +187,6 @@ class VaultSession:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            if self._failing:
-                _log.info("the KMS at %s has given a token", self.client.address.url)
-            self._failing = False
             pause = _FIRST_PAUSE
 
     async def _until_half(self) -> None:
