@@ -162,6 +162,10 @@ class Objects:
                 stored = stored or self._finish(draft, new, segments, 0)
                 self._place(draft, new.place, new.when)
             return stored
+        except BaseException:
+            if not new.encrypted:
+                self._beside.forget(new.place, os.fstat(draft.descriptor))
+            raise
         finally:
             draft.drop()
 
@@ -227,9 +231,11 @@ class Objects:
             except FileExistsError:
                 raise ConditionFailed(place.name) from None
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ESTALE):
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise refusal(error, place.key) from error
+                if not draft.named:
                     continue  # the folder was removed meanwhile, being empty
-                raise refusal(error, place.key) from error
+                return  # it was there, and somebody removed it with its folder
             if old is not None and not self._traits.attributes:
                 self._beside.forget(place, old)
             return
