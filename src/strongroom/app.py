@@ -6,20 +6,27 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from strongroom.config import Settings, SharedFolder
+from strongroom.config import Keys, Settings, SharedFolder, Vault, VaultPlace
+from strongroom.config.parse import approle_id
+from strongroom.config.table import SSE_MASTER_KEY, VAULT_KEY_NAME
 from strongroom.kms.base import KMS, KMSError
+from strongroom.kms.keyring import Keyring
 from strongroom.kms.static import StaticKMS
+from strongroom.kms.transit import TransitKMS
+from strongroom.kms.vault_client import VaultAddress, VaultClient
+from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.s3.app import S3App
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.store import SealedStore
+from strongroom.secret import Secret
 from strongroom.store.base import Store, StoreError
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 
 _log = logging.getLogger("strongroom")
 
-_OTHER_KEY = "give the master key of this place, or serve another place"
+_OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_READ_KEYS), or serve another place"
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -28,9 +35,10 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Application:
     """The S3 application together with what it stands on, opened and closed with the server (ASGI's lifespan)."""
 
-    def __init__(self, objects: SealedStore, s3: S3App) -> None:
+    def __init__(self, objects: SealedStore, s3: S3App, key_setting: str) -> None:
         self._objects = objects
         self._s3 = s3
+        self._key_setting = key_setting  # that names the master key
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Answer a request, or live through the server's life."""
@@ -47,7 +55,7 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
             return
         except ForeignKMS as error:
-            await send({"type": "lifespan.startup.failed", "message": f"MINIO_SSE_MASTER_KEY: {error}; {_OTHER_KEY}"})
+            await send({"type": "lifespan.startup.failed", "message": f"{self._key_setting}: {error}; {_OTHER_KEY}"})
             return
         except CheckDamaged as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -74,8 +82,7 @@ def _store(settings: Settings, kms: KMS | None) -> tuple[Store, KMS | None]:
 
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
-    kms: KMS | None = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
-    store, kms = _store(settings, kms)
+    store, kms = _store(settings, build_kms(settings.keys))
     objects = SealedStore(
         store,
         kms,
@@ -91,4 +98,32 @@ def build(settings: Settings) -> Application:
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
     )
-    return Application(objects, s3)
+    return Application(objects, s3, (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0])
+
+
+def build_kms(keys: Keys) -> Keyring | None:
+    """The KMS that these settings ask for, None where they name none. Raises BadTLSFile."""
+    others = [StaticKMS(key.name, key.key) for key in keys.read_keys]
+    if keys.vault is not None:
+        return Keyring(_transit(keys.vault), others)
+    if keys.master_key is not None:
+        return Keyring(StaticKMS(keys.master_key.name, keys.master_key.key), others)
+    return None
+
+
+def vault_address(place: VaultPlace) -> VaultAddress:
+    """Where the Vault of these settings is, and how to trust it."""
+    return VaultAddress(
+        place.endpoint, place.namespace, place.ca_path, place.client_cert, place.client_key, float(place.timeout)
+    )
+
+
+def _transit(vault: Vault) -> KMS:
+    def secret_id() -> Secret:
+        """Read anew at each login: whoever replaces a secret id does not have to restart the server."""
+        if vault.secret_id_file is None:
+            return vault.secret_id
+        return approle_id(vault.secret_id_file.read_text())
+
+    session = VaultSession(VaultClient(vault_address(vault.place)), AppRole(vault.role_id, secret_id))
+    return TransitKMS(session, vault.key_name, vault.key_version)

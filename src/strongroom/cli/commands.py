@@ -12,8 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from strongroom import __version__
+from strongroom.cli.kms import add_kms_commands
+from strongroom.cli.options import option as _option
+from strongroom.cli.options import parameter as _parameter
 from strongroom.cli.server import serve_target
-from strongroom.config import TABLE, LocalDirectory, Setting, SettingError, SharedFolder, Target
+from strongroom.config import TABLE, LocalDirectory, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 
@@ -67,25 +70,6 @@ def _stop(reason: object, code: int) -> typer.Exit:
     line = " ".join(str(reason).split())
     print(f"strongroom: {line}", file=sys.stderr)
     return typer.Exit(code)
-
-
-def _parameter(setting: Setting[object]) -> str:
-    return setting.flag.removeprefix("--").replace("-", "_")
-
-
-def _option(setting: Setting[object]) -> inspect.Parameter:
-    declared = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.on_off else setting.flag
-    text = f"{setting.help} [{', '.join(setting.sources)}; default: {setting.default}]"
-    if setting.secret:
-        text = f"A file (a Docker secret's name, or a path) with: {text}"
-    option = typer.Option(
-        declared,
-        metavar=None if setting.on_off else "FILE" if setting.secret else setting.metavar,
-        help=text,
-        show_default=False,
-    )
-    kind: Any = Annotated[bool | None if setting.on_off else str | None, option]
-    return inspect.Parameter(_parameter(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 _DEV = Annotated[
@@ -147,3 +131,8 @@ _FOLDER = Annotated[
     Path, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)
 ]
 _serving(_gateway, nas, folder=_FOLDER)
+
+
+_kms = typer.Typer(help="Look at and set up the KMS.", no_args_is_help=True, rich_markup_mode=None)
+_app.add_typer(_kms, name="kms")
+add_kms_commands(_kms)

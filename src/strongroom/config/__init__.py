@@ -4,14 +4,37 @@ This package is the one place that reads the environment. :func:`load` is a pure
 it with what this process was given.
 """
 
-from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
+from strongroom.config.load import (
+    DEV_CREDENTIAL,
+    SettingError,
+    administration_from_process,
+    from_process,
+    keys_from_process,
+    load,
+    load_keys,
+    secret_variables,
+)
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, LocalDirectory, LogFormat, MasterKey, Settings, SharedFolder, Target
+from strongroom.config.values import (
+    Address,
+    Administration,
+    Keys,
+    LocalDirectory,
+    LogFormat,
+    MasterKey,
+    Settings,
+    SharedFolder,
+    Target,
+    Vault,
+    VaultPlace,
+)
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Administration",
+    "Keys",
     "LocalDirectory",
     "LogFormat",
     "MasterKey",
@@ -20,7 +43,12 @@ __all__ = [
     "Settings",
     "SharedFolder",
     "Target",
+    "Vault",
+    "VaultPlace",
+    "administration_from_process",
     "from_process",
+    "keys_from_process",
     "load",
+    "load_keys",
     "secret_variables",
 ]
