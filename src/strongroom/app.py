@@ -9,6 +9,7 @@ from typing import Any
 
 from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault, VaultPlace
 from strongroom.config.parse import approle_id
+from strongroom.config.table import SSE_MASTER_KEY, VAULT_KEY_NAME
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.keyring import Keyring
 from strongroom.kms.static import StaticKMS
@@ -33,7 +34,7 @@ from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
 _log = logging.getLogger("strongroom")
 
-_OTHER_KEY = "give the master key of this place, or serve another place"
+_OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_READ_KEYS), or serve another place"
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -42,9 +43,10 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Application:
     """The S3 application together with what it stands on, opened and closed with the server (ASGI's lifespan)."""
 
-    def __init__(self, objects: SealedStore, s3: S3App) -> None:
+    def __init__(self, objects: SealedStore, s3: S3App, key_setting: str) -> None:
         self._objects = objects
         self._s3 = s3
+        self._key_setting = key_setting  # that names the master key
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Answer a request, or live through the server's life."""
@@ -61,7 +63,7 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
             return
         except ForeignKMS as error:
-            await send({"type": "lifespan.startup.failed", "message": f"MINIO_SSE_MASTER_KEY: {error}; {_OTHER_KEY}"})
+            await send({"type": "lifespan.startup.failed", "message": f"{self._key_setting}: {error}; {_OTHER_KEY}"})
             return
         except CheckDamaged as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -143,7 +145,7 @@ def build(settings: Settings) -> Application:
         idle_timeout=settings.idle_timeout,
         relay=place.relay,
     )
-    return Application(objects, s3)
+    return Application(objects, s3, (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0])
 
 
 def build_kms(keys: Keys) -> Keyring | None:

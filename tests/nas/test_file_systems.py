@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from strongroom.store.base import StoreError
+from strongroom.store.base import Condition, ConditionFailed, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.probe import Traits
 from tests.server import NAS, Server
@@ -95,6 +95,9 @@ def test_sidecars_go_with_their_objects(tmp_path: Path) -> None:
         for _ in range(3):
             await put(store, "a/o", b"x")
         beside = tmp_path / ".strongroom.sys" / "beside"
+        assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
+        with pytest.raises(ConditionFailed):
+            await put(store, "a/o", b"refused", when=Condition(absent=True))
         assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
         await store.delete("bucket", "a/o")
         assert [file for file in beside.rglob("*") if file.is_file()] == []

@@ -124,6 +124,7 @@ def test_a_large_flat_folder_is_read_once_for_all_pages_once_it_is_quiet(tmp_pat
         first = await store.list("bucket", "", "", "", 1000)
         # Its change time is of now: it may not be trusted yet. Let the gateway's clock be a minute ahead.
         real = store._listings._entries._now
+        assert real is not None
         store._listings._entries._now = lambda: real() + 60_000_000_000
         await store.list("bucket", "", "", "", 1000)
         with counted() as counts:

@@ -18,7 +18,7 @@ from strongroom.sealed.checked import CheckedKMS
 from strongroom.secret import Secret
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
-from tests.server import NAS, Server
+from tests.server import MASTER_KEY, NAS, Server
 
 CHECK = ".strongroom.sys/kms-check.json"
 OTHER_KEY = "their-key:" + "ab" * 32
@@ -160,3 +160,13 @@ def test_of_gateways_that_start_at_once_one_leaves_the_check_value(tmp_path: Pat
             await store.stop()
 
     asyncio.run(use())
+
+
+def test_a_key_to_read_with_is_as_good_as_the_first_one(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(tmp_path / "first", command=NAS, data=data) as first:
+        first.client().create_bucket(Bucket="bucket")
+        first.client().put_object(Bucket="bucket", Key="o", Body=b"old")
+    settings: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": OTHER_KEY, "STRONGROOM_READ_KEYS": MASTER_KEY}
+    with Server(tmp_path / "next", settings, command=NAS, data=data) as following:
+        assert following.client().get_object(Bucket="bucket", Key="o")["Body"].read() == b"old"

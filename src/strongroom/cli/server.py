@@ -36,7 +36,8 @@ from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
 
-_log = logging.getLogger("strongroom.kms")
+_log = logging.getLogger("strongroom")
+_kms_log = logging.getLogger("strongroom.kms")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -97,7 +98,7 @@ def check_vault(place: VaultPlace) -> None:
             except BadTLSFile as error:
                 raise SettingError(setting.variables[0], str(error)) from None
     elif urlsplit(place.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
-        _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
+        _kms_log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
 
 
 def _make_directory(directory: Path) -> None:

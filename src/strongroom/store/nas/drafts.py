@@ -101,6 +101,11 @@ class Draft:
         except OSError as error:
             raise refusal(error, self._name) from error
 
+    @property
+    def named(self) -> bool:
+        """Whether it got a name."""
+        return not self._name
+
     def rename(self, above: int, leaf: bytes | str) -> None:
         """Give it its name, in place of what has it now. Raises FileNotFoundError where the folder is gone."""
         os.rename(self._name, leaf, src_dir_fd=self._tmp, dst_dir_fd=above)

@@ -12,6 +12,7 @@ from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, S
 from strongroom.store.nas.folder import Folder, retried
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Objects
+from strongroom.store.nas.probe import Traits
 from strongroom.store.nas.threads import in_thread
 from strongroom.store.nas.walk import Entries, Walk, successor
 
@@ -31,12 +32,12 @@ class Names:
 class Listings:
     """Listings of a folder's buckets. ``readers`` are the threads that read what is known of objects."""
 
-    def __init__(self, folder: Folder, objects: Objects, pool: Executor, readers: Executor) -> None:
+    def __init__(self, folder: Folder, traits: Traits, objects: Objects, pool: Executor, readers: Executor) -> None:
         self._folder = folder
         self._objects = objects
         self._pool = pool
         self._readers = readers
-        self._entries = Entries(folder.now)
+        self._entries = Entries(folder.now if traits.inodes else None)
 
     async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page, as Store.list has it."""
@@ -120,7 +121,7 @@ def page_of_uploads(
     prefixes: list[str] = []
     last = ("", "")
     for upload in uploads:
-        if not upload.key.startswith(prefix) or _is_behind_not(upload, after, marker):
+        if not upload.key.startswith(prefix) or _is_passed(upload, after, marker):
             continue
         at = upload.key.find(delimiter, len(prefix)) if delimiter else -1
         rolled = upload.key[: at + len(delimiter)] if at >= 0 else None
@@ -137,7 +138,8 @@ def page_of_uploads(
     return UploadPage(chosen, prefixes, None)
 
 
-def _is_behind_not(upload: Upload, after: tuple[str, str], marker: Upload | None) -> bool:
+def _is_passed(upload: Upload, after: tuple[str, str], marker: Upload | None) -> bool:
+    """Whether an upload does not stand behind ``after``, which is that of ``marker`` if there is one."""
     key, least = upload.key.encode(), after[0].encode()
     if marker is None:
         return bool(after[0]) and key <= least

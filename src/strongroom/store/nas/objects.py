@@ -79,11 +79,11 @@ class NewObject:
 class Objects:
     """The objects of a folder."""
 
-    def __init__(self, folder: Folder, traits: Traits, beside: BesideStore, left: Left) -> None:
+    def __init__(self, folder: Folder, traits: Traits, beside: BesideStore, left: Left | None = None) -> None:
         self._folder = folder
         self._traits = traits
         self._beside = beside
-        self._left = left
+        self._left = left or Left(folder)  # unopened, it knows of nothing
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -168,6 +168,10 @@ class Objects:
                 self._place(draft, new.place, new.when)
                 self._left.forget(new.place)
             return stored
+        except BaseException:
+            if not new.encrypted:
+                self._beside.forget(new.place, os.fstat(draft.descriptor))
+            raise
         finally:
             draft.drop()
 
@@ -233,9 +237,11 @@ class Objects:
             except FileExistsError:
                 raise ConditionFailed(place.name) from None
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ESTALE):
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise refusal(error, place.key) from error
+                if not draft.named:
                     continue  # the folder was removed meanwhile, being empty
-                raise refusal(error, place.key) from error
+                return  # it was there, and somebody removed it with its folder
             if old is not None and not self._traits.attributes:
                 self._beside.forget(place, old)
             return

@@ -79,7 +79,7 @@ class NasStore(Store):
         self._objects = Objects(self._folder, traits, beside, self._left)
         self._buckets = Buckets(self._folder)
         self._uploads = Uploads(self._folder, self._objects)
-        self._listings = Listings(self._folder, self._objects, self._pool, self._readers)
+        self._listings = Listings(self._folder, traits, self._objects, self._pool, self._readers)
         self._sweep = Sweep(self._folder, self._uploads, beside, self._left, self._sweep_age)
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 

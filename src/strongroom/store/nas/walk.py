@@ -32,10 +32,11 @@ class Entries:
     """The names in folders, those of folders with a "/", in order; large ones are remembered as long as they stay.
 
     A folder's time changes with every name that comes or goes. One that changed a moment ago is not remembered: what
-    comes in the same tick of the clock would not be seen. ``now`` tells the time by the clock of the folders.
+    comes in the same tick of the clock would not be seen. ``now`` tells the time by the clock of the folders; without
+    it nothing is remembered, where inode numbers do not say which folder it is.
     """
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int] | None) -> None:
         self._now = now
         self._known: OrderedDict[tuple[int, int], tuple[int, int, list[bytes]]] = OrderedDict()
         self._count = 0
@@ -50,7 +51,7 @@ class Entries:
         if known is not None and known[:2] == times:
             return known[2]
         names = _names(descriptor)
-        if len(names) >= _LARGE:
+        if self._now is not None and len(names) >= _LARGE:
             self._remember(identity, times, names, self._now())
         return names
 
@@ -106,8 +107,15 @@ class Walk:
             if below is None:
                 return
             descriptor = below
-        folder = base + b"/" if b"/" in self._prefix else b""
-        self._frames.append(_Frame(folder, descriptor, self._entries.of(descriptor), 0))
+        self._push(base + b"/" if b"/" in self._prefix else b"", descriptor)
+
+    def _push(self, folder: bytes, descriptor: int) -> None:
+        try:
+            names = self._entries.of(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._frames.append(_Frame(folder, descriptor, names, 0))
 
     def rolled(self, key: bytes) -> bytes | None:
         """The common prefix that a key, or all keys of a folder, are rolled up into; None if they are not."""
@@ -152,7 +160,7 @@ class Walk:
             return None
         rolled = self.rolled(folder) if folder.startswith(self._prefix) else None
         if rolled is None or least > folder:
-            self._frames.append(_Frame(folder, below, self._entries.of(below), 0))
+            self._push(folder, below)
             return None
         try:
             return (rolled, True) if holds_key(below, folder) else None
