@@ -282,7 +282,15 @@ class Client:
                     watch.reschedule(None)  # what comes next is waited for elsewhere: at the client
                 watch.reschedule(loop.time() + self._timeout + _CONNECT_SECONDS)
 
-            return await self._session.request(method, url, headers=headers, data=watched(), allow_redirects=False)
+            return await self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=watched(),
+                allow_redirects=False,
+                # A body that cannot be sent twice is not begun before the backend says that it wants it.
+                expect100=isinstance(body, StreamedBody),
+            )
 
     async def _credential(self) -> SigningCredential:
         from botocore.exceptions import BotoCoreError
