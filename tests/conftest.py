@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -46,14 +47,27 @@ def served(request: pytest.FixtureRequest) -> str:
     return kind
 
 
-@pytest.fixture(scope="session")
-def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
-    """The S3 that a gateway stands before; None for a server, which needs none."""
+@contextlib.contextmanager
+def _backend(served: str, home: Path) -> Iterator[Backend | None]:
     if served == "server":
         yield None
         return
     kind = {"s3": "minio", "s3-versitygw": "versitygw"}[served]
-    with Backend(kind, tmp_path_factory.mktemp(kind)) as running:
+    with Backend(kind, home) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The S3 that gateways stand before which encrypt everything; None for a server, which needs none."""
+    with _backend(served, tmp_path_factory.mktemp("backend")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The same for those that store in plaintext too."""
+    with _backend(served, tmp_path_factory.mktemp("plain-backend")) as running:
         yield running
 
 
@@ -66,14 +80,14 @@ def server(backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def plain_server(backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def plain_server(plain_backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
         "MINIO_SSE_AUTO_ENCRYPTION": None,
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with served_by(backend, tmp_path_factory.mktemp("plain"), settings) as running:
+    with served_by(plain_backend, tmp_path_factory.mktemp("plain"), settings) as running:
         yield running
 
 
