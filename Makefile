@@ -87,7 +87,7 @@ $(TOOLS)/.bench: Makefile tools/go-install.sh $(wildcard $(BENCH_PROGRAMS:=/*))
 	CI=1 GO=$(GO) sh tools/go-install.sh $(TOOLS)/bin $(BENCH_PROGRAMS)
 	touch $@
 
-bench: $(VENV)/.installed-bench $(TOOLS)/.bench
+bench: $(VENV)/.installed-bench $(TOOLS)/.bench $(TOOLS)/.python
 	$(BIN)/python -m bench $(BENCH_FLAGS)
 
 # -- keeping house ------------------------------------------------------------------------------------------------

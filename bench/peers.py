@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import openbao
 from bench.processes import Running
 
 ACCESS_KEY, SECRET_KEY = "benchmark", "benchmark-secret"
@@ -80,6 +81,18 @@ def strongroom(name: str, *flags: str, encrypt: bool = True) -> Start:
     return start
 
 
+def strongroom_with_openbao(home: Path) -> Peer:
+    """Strongroom's server with its master key in OpenBao."""
+    kms, vault = openbao.start(home / "openbao", f"127.0.0.1:{free_port()}")
+    endpoint = f"127.0.0.1:{free_port()}"
+    settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, **vault}
+    settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
+    command = [sys.executable, "-m", "strongroom", "server", "--address", endpoint, str(home / "data")]
+    running = Running(command, _environment(home, **settings), home / "log")
+    running.wait_for(f"http://{endpoint}/minio/health/ready")
+    return Peer("strongroom, OpenBao", "synced: index and blobs", f"http://{endpoint}", running, [kms])
+
+
 def minio(name: str, encrypt: bool = True) -> Start:
     """MinIO on one directory, with SSE-S3 for every upload."""
 
@@ -127,6 +140,7 @@ PEERS: dict[str, Start] = {
     "strongroom --no-compat": strongroom("strongroom --no-compat", "--no-compat"),
     "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
     "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
+    "strongroom, OpenBao": strongroom_with_openbao,
     "strongroom gateway s3": gateway_s3,
     "minio": minio("minio"),
     "minio, plain": minio("minio, plain", encrypt=False),

@@ -68,6 +68,23 @@ WORK: tuple[Work, ...] = (
         ENCRYPTED + PRICE,
         slow=True,
     ),
+    *(
+        Work(
+            f"4 KiB GET, {clients} clients, master key in OpenBao",
+            f"-op get -prefix small -size 4096 -objects 1000 -clients {clients}",
+            "objects",
+            "-op put -prefix small -size 4096 -clients 8 -times 1000",
+            ("strongroom, OpenBao", "strongroom"),
+        )
+        for clients in (1, 8, 64)
+    ),
+    Work(
+        "4 KiB PUT, 64 clients, master key in OpenBao",
+        "-op put -prefix kms -size 4096 -clients 64",
+        "objects",
+        "",
+        ("strongroom, OpenBao", "strongroom"),
+    ),
     Work(
         "4 KiB GET, SSE-C, 8 clients",
         "-op get -prefix ssec -size 4096 -objects 500 -clients 8 -sse-c",

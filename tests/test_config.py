@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import TABLE, Address, LocalDirectory, MasterKey, SettingError, Settings, load, secret_variables
+from strongroom.config import (
+    TABLE,
+    Address,
+    LocalDirectory,
+    MasterKey,
+    SettingError,
+    Settings,
+    Vault,
+    VaultPlace,
+    load,
+    secret_variables,
+)
 from strongroom.config.document import markdown
 from strongroom.secret import Secret
 
@@ -243,7 +254,7 @@ def test_without_credentials_there_is_no_server() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["MINIO_SSE_VAULT_ENDPOINT", "MINIO_SSE_VAULT_KEY_NAME", "MINIO_KMS_KES_ENDPOINT"],
+    ["MINIO_SSE_VAULT_TOKEN", "MINIO_KMS_KES_ENDPOINT"],
 )
 def test_encryption_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
     assert refused({name: "x"}) == f"{name}: this release does not serve it; unset it"
@@ -257,6 +268,93 @@ def test_a_misspelt_setting_is_refused_with_the_right_spelling() -> None:
 
 def test_other_settings_of_minio_do_no_harm() -> None:
     assert read({"MINIO_BROWSER": "off", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}) == read()
+
+
+# -- Vault ---------------------------------------------------------------------------------------------------------
+
+VAULT = {
+    "MINIO_SSE_VAULT_ENDPOINT": "https://vault.example:8200/",
+    "MINIO_SSE_VAULT_APPROLE_ID": "role",
+    "MINIO_SSE_VAULT_APPROLE_SECRET": "hunter2",
+    "MINIO_SSE_VAULT_KEY_NAME": "my-key",
+}
+
+
+def test_a_vault_needs_four_settings_and_takes_more() -> None:
+    place = VaultPlace("https://vault.example:8200")
+    least = Vault(place, Secret("role"), Secret("hunter2"), None, "my-key")
+    assert read({**VAULT, "MINIO_SSE_AUTO_ENCRYPTION": "on"}).vault == least
+    more = {
+        "MINIO_SSE_VAULT_AUTH_TYPE": "approle",
+        "MINIO_SSE_VAULT_KEY_VERSION": "3",
+        "MINIO_SSE_VAULT_CAPATH": "/ca",
+        "MINIO_SSE_VAULT_NAMESPACE": "/a/b/",
+        "STRONGROOM_VAULT_CLIENT_CERT": "/c",
+        "STRONGROOM_VAULT_CLIENT_KEY": "/k",
+        "STRONGROOM_VAULT_TIMEOUT": "3",
+    }
+    place = VaultPlace("https://vault.example:8200", "a/b", Path("/ca"), Path("/c"), Path("/k"), 3)
+    assert read({**VAULT, **more}).vault == Vault(place, Secret("role"), Secret("hunter2"), None, "my-key", 3)
+
+
+def test_the_secrets_of_a_vault_are_read_from_files_and_the_secret_ids_is_remembered() -> None:
+    given = {name: value for name, value in VAULT.items() if "APPROLE" not in name}
+    given |= {"MINIO_SSE_VAULT_APPROLE_ID_FILE": "role", "MINIO_SSE_VAULT_APPROLE_SECRET_FILE": "/secret"}
+    vault = read(given, files={"/run/secrets/role": b"role\n", "/secret": b"hunter2\n"}).vault
+    assert vault is not None and (vault.role_id, vault.secret_id) == (Secret("role"), Secret("hunter2"))
+    assert vault.secret_id_file == Path("/secret")
+
+
+def test_a_vault_and_a_static_key_are_one_kms_too_many_unless_the_key_only_reads() -> None:
+    line = refused({**VAULT, "MINIO_SSE_MASTER_KEY": HEX})
+    assert line.startswith("MINIO_SSE_VAULT_ENDPOINT: it is set, and MINIO_SSE_MASTER_KEY too: there can be one KMS")
+    assert read({**VAULT, "STRONGROOM_READ_KEYS": HEX}).read_keys == (MASTER_KEY,)
+
+
+def test_read_keys_stand_in_a_list_or_one_a_line_in_either_form() -> None:
+    other = MasterKey("other", Secret(bytes(32)))
+    expected = (MASTER_KEY, other)
+    assert read({**VAULT, "STRONGROOM_READ_KEYS": f"{BASE64}, other:{'00' * 32},"}).read_keys == expected
+    files = {"/keys": f"# old\n{HEX}\n\nother:{'00' * 32}\n".encode()}
+    assert read({**VAULT, "STRONGROOM_READ_KEYS_FILE": "/keys"}, files=files).read_keys == expected
+    assert read({"MINIO_SSE_MASTER_KEY": HEX, "STRONGROOM_READ_KEYS": HEX}).read_keys == (), "it reads anyway"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"MINIO_SSE_VAULT_ENDPOINT": ""}, "MINIO_SSE_VAULT_ENDPOINT: it is not set, but MINIO_SSE_VAULT_APPROLE_ID"),
+        ({"MINIO_SSE_VAULT_KEY_NAME": ""}, "MINIO_SSE_VAULT_KEY_NAME: it is not set, but MINIO_SSE_VAULT_ENDPOINT is"),
+        ({"MINIO_SSE_VAULT_APPROLE_ID": ""}, "MINIO_SSE_VAULT_APPROLE_ID: it is set, but empty"),
+        ({"MINIO_SSE_VAULT_ENDPOINT": "vault:8200"}, "is not a URL that begins with https:// or http://"),
+        ({"MINIO_SSE_VAULT_ENDPOINT": "https://"}, "is not a URL"),
+        ({"MINIO_SSE_VAULT_ENDPOINT": "https://h:x"}, "is not a URL"),
+        ({"MINIO_SSE_VAULT_ENDPOINT": "https://hunter2@h"}, "credentials, a query or a fragment cannot stand in"),
+        ({"MINIO_SSE_VAULT_AUTH_TYPE": "token"}, "MINIO_SSE_VAULT_AUTH_TYPE: 'token' is not approle"),
+        ({"MINIO_SSE_VAULT_KEY_NAME": "a/b"}, "MINIO_SSE_VAULT_KEY_NAME: 'a/b' is not the name of a transit key"),
+        ({"MINIO_SSE_VAULT_KEY_VERSION": "-1"}, "MINIO_SSE_VAULT_KEY_VERSION: '-1' is not a whole number"),
+        ({"STRONGROOM_VAULT_CLIENT_KEY": "/k"}, "STRONGROOM_VAULT_CLIENT_CERT: it is not set, but"),
+        ({"STRONGROOM_VAULT_TIMEOUT": "0"}, "STRONGROOM_VAULT_TIMEOUT: '0' is not a whole number from 1"),
+        ({"STRONGROOM_READ_KEYS": "name:hunter2"}, "STRONGROOM_READ_KEYS: key 1: the key has 7 hex digits"),
+        ({"STRONGROOM_READ_KEYS": f"{HEX},my-key:{'00' * 32}"}, "key 2: there is another key with this name"),
+        (
+            {"MINIO_SSE_VAULT_ENDPOINT": "http://vault", "MINIO_SSE_VAULT_CAPATH": "/ca"},
+            "MINIO_SSE_VAULT_CAPATH: it is set, but the endpoint is http://",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_of_a_vault_is_refused_with_its_name(changed: dict[str, str], says: str) -> None:
+    line = refused({**VAULT, **changed})
+    assert says in line and "hunter2" not in line
+
+
+def test_read_keys_alone_are_no_kms() -> None:
+    assert "STRONGROOM_READ_KEYS: it is set, but no KMS that wraps new keys" in refused({"STRONGROOM_READ_KEYS": HEX})
+
+
+def test_a_read_key_is_not_another_key_of_the_master_keys_name() -> None:
+    line = refused({"MINIO_SSE_MASTER_KEY": HEX, "STRONGROOM_READ_KEYS": f"my-key:{'00' * 32}"})
+    assert "'my-key' has the name of the master key, but is another" in line
 
 
 # -- --dev ---------------------------------------------------------------------------------------------------------
@@ -301,6 +399,9 @@ def test_no_secret_has_a_flag_for_its_value() -> None:
         "--root-password-file",
         "--sse-master-key-file",
         "--kms-secret-key-file",
+        "--read-keys-file",
+        "--sse-vault-approle-id-file",
+        "--sse-vault-approle-secret-file",
     }
     assert "MINIO_SSE_MASTER_KEY" in secret_variables()
     assert "MINIO_SSE_MASTER_KEY_FILE" not in secret_variables()

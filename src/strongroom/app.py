@@ -6,15 +6,21 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from strongroom.config import LocalDirectory, Settings
+from strongroom.config import Keys, LocalDirectory, Settings, Vault, VaultPlace
+from strongroom.config.parse import approle_id
 from strongroom.kms.base import KMS, KMSError
+from strongroom.kms.keyring import Keyring
 from strongroom.kms.static import StaticKMS
+from strongroom.kms.transit import TransitKMS
+from strongroom.kms.vault_client import VaultAddress, VaultClient
+from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.store import SealedStore
+from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store, StoreError
 from strongroom.store.local import LocalStore
@@ -60,7 +66,7 @@ class Application:
 
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
-    kms = StaticKMS(settings.master_key.name, settings.master_key.key) if settings.master_key else None
+    kms = build_kms(settings.keys)
     store, outer, guard = _store(settings, kms)
     objects = SealedStore(
         store,
@@ -99,3 +105,31 @@ def _store(settings: Settings, kms: KMS | None) -> tuple[Store, Outer | None, Wr
     encrypting = store if endpoint.secure or backend.sse else None
     outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
     return store, outer, WriteGuard(kms, store) if kms else None
+
+
+def build_kms(keys: Keys) -> Keyring | None:
+    """The KMS that these settings ask for, None where they name none. Raises BadTLSFile."""
+    others = [StaticKMS(key.name, key.key) for key in keys.read_keys]
+    if keys.vault is not None:
+        return Keyring(_transit(keys.vault), others)
+    if keys.master_key is not None:
+        return Keyring(StaticKMS(keys.master_key.name, keys.master_key.key), others)
+    return None
+
+
+def vault_address(place: VaultPlace) -> VaultAddress:
+    """Where the Vault of these settings is, and how to trust it."""
+    return VaultAddress(
+        place.endpoint, place.namespace, place.ca_path, place.client_cert, place.client_key, float(place.timeout)
+    )
+
+
+def _transit(vault: Vault) -> KMS:
+    def secret_id() -> Secret:
+        """Read anew at each login: whoever replaces a secret id does not have to restart the server."""
+        if vault.secret_id_file is None:
+            return vault.secret_id
+        return approle_id(vault.secret_id_file.read_text())
+
+    session = VaultSession(VaultClient(vault_address(vault.place)), AppRole(vault.role_id, secret_id))
+    return TransitKMS(session, vault.key_name, vault.key_version)

@@ -31,7 +31,7 @@ def test_help_names_each_flag_with_its_variables(command: Command) -> None:
         (("--workers", "x"), ROOT, "--workers: 'x' is not a whole number"),
         ((), {**ROOT, "MINIO_SSE_MASTER_KEY": "name:hunter2"}, "MINIO_SSE_MASTER_KEY: the key has 7 hex digits"),
         ((), {**ROOT, "MINIO_SSE_AUTO_ENCRYPTION": "on"}, "it is on, but there is no master key"),
-        ((), {**ROOT, "MINIO_SSE_VAULT_ENDPOINT": "http://v"}, "MINIO_SSE_VAULT_ENDPOINT: this release does not"),
+        ((), {**ROOT, "MINIO_SSE_VAULT_ENDPOINT": "http://v"}, "MINIO_SSE_VAULT_APPROLE_ID: it is not set"),
         ((), {**ROOT, "STRONGROOM_LOGFORMAT": "json"}, "did you mean STRONGROOM_LOG_FORMAT?"),
     ],
 )

@@ -11,6 +11,9 @@ from typing import Annotated, Any, get_args
 import typer
 
 from strongroom import __version__
+from strongroom.cli.kms import add_kms_commands
+from strongroom.cli.options import option as _option
+from strongroom.cli.options import parameter as _parameter
 from strongroom.cli.server import serve_target
 from strongroom.cli.sweep import run_sweep
 from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, Target
@@ -73,25 +76,6 @@ def _stop(reason: object, code: int) -> typer.Exit:
     line = " ".join(str(reason).split())
     print(f"strongroom: {line}", file=sys.stderr)
     return typer.Exit(code)
-
-
-def _parameter(setting: Setting[object]) -> str:
-    return setting.flag.removeprefix("--").replace("-", "_")
-
-
-def _option(setting: Setting[object]) -> inspect.Parameter:
-    declared = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.on_off else setting.flag
-    text = f"{setting.help} [{', '.join(setting.sources)}; default: {setting.default}]"
-    if setting.secret:
-        text = f"A file (a Docker secret's name, or a path) with: {text}"
-    option = typer.Option(
-        declared,
-        metavar=None if setting.on_off else "FILE" if setting.secret else setting.metavar,
-        help=text,
-        show_default=False,
-    )
-    kind: Any = Annotated[bool | None if setting.on_off else str | None, option]
-    return inspect.Parameter(_parameter(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 _DEV = Annotated[
@@ -193,3 +177,7 @@ _command(
     _argument("bucket", _BUCKET),
     inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
 )
+
+_kms = typer.Typer(help="Look at and set up the KMS.", no_args_is_help=True, rich_markup_mode=None)
+_app.add_typer(_kms, name="kms")
+add_kms_commands(_kms)

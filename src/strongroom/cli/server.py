@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -21,13 +23,18 @@ from strongroom.config import (
     SettingError,
     Settings,
     Target,
+    VaultPlace,
     from_process,
 )
+from strongroom.config.table import VAULT_CAPATH, VAULT_CLIENT_CERT
+from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
+
+_log = logging.getLogger("strongroom.kms")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -38,10 +45,12 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     harden()  # before the keys are read
     settings = from_process(flags, target, dev)
     logs.configure(settings.log_format)
-    made = dev and settings.master_key is None
+    made = dev and settings.master_key is None and settings.vault is None
     if made:
         data = target.path if isinstance(target, LocalDirectory) else None
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))
+    if settings.vault is not None:
+        check_vault(settings.vault.place)
     if isinstance(target, LocalDirectory):
         _make_directory(target.path)
     else:
@@ -54,6 +63,21 @@ def _build(settings: Settings) -> App:
     from strongroom.app import build
 
     return build(settings)
+
+
+def check_vault(place: VaultPlace) -> None:
+    """See that the files which say how to trust a Vault can be used. Raises SettingError."""
+    if place.endpoint.startswith("https:"):
+        for path, certificate, key, setting in (
+            (place.ca_path, None, None, VAULT_CAPATH),
+            (None, place.client_cert, place.client_key, VAULT_CLIENT_CERT),
+        ):
+            try:
+                trusting(path, certificate, key)
+            except BadTLSFile as error:
+                raise SettingError(setting.variables[0], str(error)) from None
+    elif urlsplit(place.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
+        _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
 
 
 def _make_directory(directory: Path) -> None:
@@ -85,12 +109,11 @@ def check_backend(target: RemoteS3, backend: Backend) -> None:
 def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool) -> None:
     """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
     endpoints = _endpoints(places, secure)
-    key = settings.master_key
     lines = [
         ("Endpoint", "  ".join(endpoints)),
         ("Region", settings.region),
         _where(settings),
-        ("Master key", key.name if key else "none: SSE-S3 is not available"),
+        *_key_lines(settings),
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),
         ("Workers", str(settings.workers)),
@@ -109,6 +132,19 @@ def _where(settings: Settings) -> tuple[str, str]:
     if isinstance(target, LocalDirectory):
         return "Data", str(target.path)
     return "Backend", target.url or f"AWS, {settings.backend.region}"
+
+
+def _key_lines(settings: Settings) -> list[tuple[str, str]]:
+    vault, key = settings.vault, settings.master_key
+    if vault is not None:
+        version = f" (version {vault.key_version})" if vault.key_version else ""
+        where = vault.place.endpoint + (f" (namespace {vault.place.namespace})" if vault.place.namespace else "")
+        lines = [("KMS", where), ("Master key", vault.key_name + version)]
+    else:
+        lines = [("Master key", key.name if key else "none: SSE-S3 is not available")]
+    if settings.read_keys:
+        lines.append(("Read keys", ", ".join(read.name for read in settings.read_keys)))
+    return lines
 
 
 def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:

@@ -4,15 +4,39 @@ This package is the one place that reads the environment. :func:`load` is a pure
 it with what this process was given.
 """
 
-from strongroom.config.load import DEV_CREDENTIAL, SettingError, from_process, load, secret_variables
+from strongroom.config.load import (
+    DEV_CREDENTIAL,
+    SettingError,
+    administration_from_process,
+    from_process,
+    keys_from_process,
+    load,
+    load_keys,
+    secret_variables,
+)
 from strongroom.config.table import TABLE, Setting
-from strongroom.config.values import Address, Backend, LocalDirectory, LogFormat, MasterKey, RemoteS3, Settings, Target
+from strongroom.config.values import (
+    Address,
+    Administration,
+    Backend,
+    Keys,
+    LocalDirectory,
+    LogFormat,
+    MasterKey,
+    RemoteS3,
+    Settings,
+    Target,
+    Vault,
+    VaultPlace,
+)
 
 __all__ = [
     "DEV_CREDENTIAL",
     "TABLE",
     "Address",
+    "Administration",
     "Backend",
+    "Keys",
     "LocalDirectory",
     "LogFormat",
     "MasterKey",
@@ -21,7 +45,12 @@ __all__ = [
     "SettingError",
     "Settings",
     "Target",
+    "Vault",
+    "VaultPlace",
+    "administration_from_process",
     "from_process",
+    "keys_from_process",
     "load",
+    "load_keys",
     "secret_variables",
 ]

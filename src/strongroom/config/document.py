@@ -18,10 +18,13 @@ the variable with `_FILE` behind its name, or the flag; those two take the name 
 `/run/secrets`) or a path. A line break at the end of the file does not count. Credentials and keys that are given
 twice must be the same, flags included.
 
+There is one KMS that wraps new data keys: a static master key, or a Vault (all of `MINIO_SSE_VAULT_ENDPOINT`,
+`_APPROLE_ID`, `_APPROLE_SECRET` and `_KEY_NAME`); two are an error. [kms.md](kms.md) is the guide.
+
 `on` and `off` may also be written `true`/`false` or `1`/`0`.
 
-Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_SSE_VAULT_…`
-and the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
+Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_KMS_KES_…` and
+the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
 plaintext what was meant to be encrypted. Unknown `STRONGROOM_…` variables stop it too. Other `MINIO_…` variables are
 ignored.
 """

@@ -7,6 +7,7 @@ release does not serve is refused: to ignore it would be to store in plaintext w
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,18 @@ from typing import TypeVar
 
 from strongroom.config import table
 from strongroom.config.table import Setting
-from strongroom.config.values import Address, Backend, MasterKey, RemoteS3, Settings, Target
+from strongroom.config.values import (
+    Address,
+    Administration,
+    Backend,
+    Keys,
+    MasterKey,
+    RemoteS3,
+    Settings,
+    Target,
+    Vault,
+    VaultPlace,
+)
 from strongroom.secret import Secret
 
 T = TypeVar("T")
@@ -25,6 +37,9 @@ ReadFile = Callable[[Path], bytes]
 
 DEV_CREDENTIAL = "minioadmin"
 """Access key and secret key of ``--dev``, known to everybody."""
+
+ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
+"""Variables that hold a token to change a Vault with; the names that its own command line knows."""
 
 DOCKER_SECRETS = Path("/run/secrets")
 MAX_FILE = 64 * 1024
@@ -42,10 +57,50 @@ class SettingError(Exception):
 
 def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
     """Settings from this process's environment and files. Raises SettingError."""
+    with _environment() as environment:
+        return load(environment, flags, _read_file, target, dev=dev, cores=len(os.sched_getaffinity(0)))
+
+
+def keys_from_process(flags: Mapping[str, str]) -> Keys:
+    """Only whose master keys there are, for commands that serve nothing. Raises SettingError."""
+    with _environment() as environment:
+        return load_keys(environment, flags, _read_file)
+
+
+def administration_from_process(flags: Mapping[str, str], token_file: Path | None) -> Administration:
+    """What a command needs that changes a Vault. Raises SettingError.
+
+    The token is read from a file or a variable, never from the command line, where everybody can see it.
+    """
+    with _environment() as environment:
+        given = _Given(environment, flags, _read_file)
+        place = _vault_place(given, "a Vault is to be changed")
+        names = [name for name in ADMIN_TOKENS if environment.get(name)]
+        if token_file is not None:
+            token = given.content("--token-file", str(token_file)).strip()
+        elif names:
+            token = environment[names[0]].strip()
+        else:
+            token = ""
+        if not token or not token.isascii() or not token.isprintable():
+            raise SettingError(
+                " or ".join(ADMIN_TOKENS), "there is no token that may change the KMS", "--token-file FILE"
+            )
+        return Administration(place, Secret(token), given.value(table.VAULT_KEY_NAME, None))
+
+
+def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> Keys:
+    """Whose master keys an environment and flags name. Raises SettingError."""
+    _refuse_unserved(environment)
+    return _keys(_Given(environment, flags, read_file))
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[Mapping[str, str]]:
     environment = dict(os.environ)
     environment.setdefault("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     try:
-        return load(environment, flags, _read_file, target, dev=dev, cores=len(os.sched_getaffinity(0)))
+        yield environment
     finally:
         # What a worker does not need is not handed down to it: it would stand in its /proc/PID/environ.
         for name in secret_variables():
@@ -54,7 +109,8 @@ def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Setting
 
 def secret_variables() -> frozenset[str]:
     """The names of the environment variables that hold a secret themselves."""
-    return frozenset(name for setting in table.TABLE if setting.secret for name in setting.variables)
+    own = (name for setting in table.TABLE if setting.secret for name in setting.variables)
+    return frozenset((*own, *ADMIN_TOKENS))
 
 
 def load(
@@ -68,15 +124,15 @@ def load(
 ) -> Settings:
     """Validated settings; ``flags`` maps a flag's name to its text. Raises SettingError.
 
-    With ``dev`` and without a master key, ``master_key`` is None although ``auto_encryption`` may be on: whoever
+    With ``dev`` and without a KMS, ``master_key`` is None although ``auto_encryption`` may be on: whoever
     calls makes a key then.
     """
     _refuse_unserved(environment)
     given = _Given(environment, flags, read_file)
     access_key, secret_key = _credentials(given, dev)
-    master_key = _master_key(given)
+    keys = _keys(given)
     auto_encryption = given.value(table.AUTO_ENCRYPTION, dev)
-    if auto_encryption and master_key is None and not dev:
+    if auto_encryption and keys.master_key is None and keys.vault is None and not dev:
         raise SettingError(
             table.AUTO_ENCRYPTION.variables[0], "it is on, but there is no master key", table.SSE_MASTER_KEY.example
         )
@@ -87,7 +143,7 @@ def load(
         secret_key=secret_key,
         region=given.value(table.REGION, "us-east-1"),
         domains=given.value(table.DOMAINS, ()),
-        master_key=master_key,
+        master_key=keys.master_key,
         auto_encryption=auto_encryption,
         allow_insecure_sse_c=given.value(table.ALLOW_INSECURE_SSE_C, False),
         compat=given.value(table.COMPAT, True),
@@ -99,7 +155,9 @@ def load(
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
         home=home,
         dev=dev,
-        backend=_backend(given, target, master_key is not None or dev),
+        vault=keys.vault,
+        read_keys=keys.read_keys,
+        backend=_backend(given, target, keys.master_key is not None or keys.vault is not None or dev),
     )
 
 
@@ -135,7 +193,7 @@ class _Given:
     def _sources(self, setting: Setting[T]) -> Iterator[tuple[str, str]]:
         if setting.flag in self._flags:
             text = self._flags[setting.flag]
-            yield setting.flag, self._content(setting.flag, text) if setting.secret else text
+            yield setting.flag, self.content(setting.flag, text) if setting.secret else text
         for name in setting.sources:
             text = self._environment.get(name, "")
             if setting.secret and name in self._environment and not text:
@@ -143,10 +201,21 @@ class _Given:
                 raise SettingError(name, "it is set, but empty; unset it or give a value", setting.example)
             if text:
                 from_file = name not in setting.variables
-                yield name, self._content(name, text) if from_file else text
+                yield name, self.content(name, text) if from_file else text
 
-    def _content(self, name: str, text: str) -> str:
+    def file(self, setting: Setting[object]) -> Path | None:
+        """The file that the value of a secret was read from; None where it was not."""
+        found = self.named(setting)
+        if found is None or found[0] in setting.variables:
+            return None
+        text = self._flags.get(found[0]) or self._environment[found[0]]
+        return self._file(found[0], text)[0].absolute()
+
+    def content(self, name: str, text: str) -> str:
         """The content of the file that a setting names: a Docker secret, else a path."""
+        return self._file(name, text)[1]
+
+    def _file(self, name: str, text: str) -> tuple[Path, str]:
         right = "a Docker secret's name or a path"
         for path in (DOCKER_SECRETS / text, Path(text)):
             try:
@@ -159,7 +228,7 @@ class _Given:
             if len(content) > MAX_FILE:
                 raise SettingError(name, f"the file is longer than {MAX_FILE:,} bytes", right)
             try:
-                return content.decode().rstrip("\r\n")
+                return path, content.decode().rstrip("\r\n")
             except UnicodeDecodeError:
                 raise SettingError(name, "the file does not hold text in UTF-8") from None
         raise SettingError(name, f"there is no file {text!r}, neither as a path nor under {DOCKER_SECRETS}", right)
@@ -209,6 +278,84 @@ def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
         timeout=given.value(table.BACKEND_TIMEOUT, 60),
         sse=sse[1] if sse else frozenset(),
     )
+
+
+def _keys(given: _Given) -> Keys:
+    static = given.named(table.SSE_MASTER_KEY) or given.named(table.KMS_SECRET_KEY)
+    master_key = _master_key(given)
+    vault = _vault(given)
+    if static is not None and vault is not None:
+        raise SettingError(
+            table.VAULT_ENDPOINT.variables[0],
+            f"it is set, and {static[0]} too: there can be one KMS; give the static key as a read key",
+            table.READ_KEYS.example,
+        )
+    read_keys = given.value(table.READ_KEYS, ())
+    if read_keys and vault is None and master_key is None:
+        raise SettingError(
+            table.READ_KEYS.variables[0], "it is set, but no KMS that wraps new keys", table.VAULT_ENDPOINT.example
+        )
+    for key in read_keys:
+        if master_key is not None and key.name == master_key.name and key != master_key:
+            raise SettingError(
+                table.READ_KEYS.variables[0], f"its key {key.name!r} has the name of the master key, but is another"
+            )
+    return Keys(master_key, vault, tuple(key for key in read_keys if key != master_key))
+
+
+_VAULT = (
+    table.VAULT_ENDPOINT,
+    table.VAULT_AUTH_TYPE,
+    table.VAULT_APPROLE_ID,
+    table.VAULT_APPROLE_SECRET,
+    table.VAULT_KEY_NAME,
+    table.VAULT_KEY_VERSION,
+    table.VAULT_NAMESPACE,
+    table.VAULT_CAPATH,
+    table.VAULT_CLIENT_CERT,
+    table.VAULT_CLIENT_KEY,
+    table.VAULT_TIMEOUT,
+)
+
+
+def _vault(given: _Given) -> Vault | None:
+    named = [found[0] for setting in _VAULT if (found := given.named(setting)) is not None]
+    if not named:
+        return None
+    return Vault(
+        place=_vault_place(given, named[0]),
+        role_id=_required(given, table.VAULT_APPROLE_ID, named[0]),
+        secret_id=_required(given, table.VAULT_APPROLE_SECRET, named[0]),
+        secret_id_file=given.file(table.VAULT_APPROLE_SECRET),
+        key_name=_required(given, table.VAULT_KEY_NAME, named[0]),
+        key_version=given.value(table.VAULT_KEY_VERSION, 0),
+    )
+
+
+def _vault_place(given: _Given, because: str) -> VaultPlace:
+    endpoint = _required(given, table.VAULT_ENDPOINT, because)
+    client_cert, client_key = given.value(table.VAULT_CLIENT_CERT, None), given.value(table.VAULT_CLIENT_KEY, None)
+    if client_key is not None and client_cert is None:
+        _required(given, table.VAULT_CLIENT_CERT, table.VAULT_CLIENT_KEY.variables[0])
+    if endpoint.startswith("http:"):
+        for setting in (table.VAULT_CAPATH, table.VAULT_CLIENT_CERT):
+            if (found := given.named(setting)) is not None:
+                raise SettingError(found[0], "it is set, but the endpoint is http://", table.VAULT_ENDPOINT.example)
+    return VaultPlace(
+        endpoint=endpoint,
+        namespace=given.value(table.VAULT_NAMESPACE, ""),
+        ca_path=given.value(table.VAULT_CAPATH, None),
+        client_cert=client_cert,
+        client_key=client_key,
+        timeout=given.value(table.VAULT_TIMEOUT, 10),
+    )
+
+
+def _required(given: _Given, setting: Setting[T], because: str) -> T:
+    found = given.named(setting)
+    if found is None:
+        raise SettingError(setting.variables[0], f"it is not set, but {because} is", setting.example)
+    return found[1]
 
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import binascii
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from strongroom.config.values import Address, BackendStyle, GatewaySSE, LogFormat, MasterKey
 from strongroom.secret import Secret
@@ -19,6 +20,7 @@ _OFF = frozenset({"off", "false", "0", "f", "disabled"})
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_TRANSIT_KEY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _KEY_LENGTH = 32
 _MAX_NAME = 255  # bytes; what the envelope has room for
 _MAX_CREDENTIAL = 1024
@@ -78,6 +80,78 @@ def base64_master_key(text: str) -> MasterKey:
     if len(key) != _KEY_LENGTH:
         raise ValueError(f"the key has {len(key)} bytes, not {_KEY_LENGTH}")
     return MasterKey(name, Secret(key))
+
+
+def read_keys(text: str) -> tuple[MasterKey, ...]:
+    """Master keys, each ``name:64 hex digits`` or ``name:base64``, separated by commas or line breaks.
+
+    Names hold no comma then. Lines that begin with ``#`` are comments.
+    """
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    words = [word.strip() for line in lines for word in line.split(",") if word.strip()]
+    keys: dict[str, MasterKey] = {}
+    for number, word in enumerate(words, 1):
+        try:
+            # 32 bytes are 44 characters in base64, and 64 in hex.
+            key = base64_master_key(word) if len(word.rpartition(":")[2]) == 44 else hex_master_key(word)
+        except ValueError as error:
+            raise ValueError(f"key {number}: {error}") from None
+        if keys.setdefault(key.name, key) != key:
+            raise ValueError(f"key {number}: there is another key with this name")
+    if not keys:
+        raise ValueError("there is no key in it")
+    return tuple(keys.values())
+
+
+def url(text: str) -> str:
+    """An ``http`` or ``https`` URL of a server, without credentials, query and fragment."""
+    if set(text) & set("@?#"):
+        raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # which is not shown, then
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{_shown(text)} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(f"{_shown(text)} is not a URL that begins with https:// or http://")
+    if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
+        raise ValueError("only printable ASCII characters can stand in it")
+    return text.strip().rstrip("/")
+
+
+def auth_type(text: str) -> str:
+    """``approle``."""
+    if text.strip().lower() != "approle":
+        raise ValueError(f"{_shown(text)} is not approle, the only way to log in that is served")
+    return "approle"
+
+
+def approle_id(text: str) -> Secret:
+    """The role id or the secret id of an AppRole."""
+    word = text.strip()
+    if not word or len(word) > _MAX_CREDENTIAL or not word.isprintable():
+        raise ValueError("it is empty, too long, or has characters that cannot be printed")
+    return Secret(word)
+
+
+def transit_key(text: str) -> str:
+    """The name of a transit key."""
+    if len(text) > _MAX_NAME or not _TRANSIT_KEY.fullmatch(text):
+        raise ValueError(f"{_shown(text)} is not the name of a transit key (letters, digits, and within it . _ -)")
+    return text
+
+
+def key_version(text: str) -> int:
+    """The version of a transit key, 0 for the latest."""
+    return _whole(text, 0, 999_999_999)
+
+
+def namespace(text: str) -> str:
+    """A namespace's path, without slashes at its ends."""
+    path = text.strip().strip("/")
+    if not path or len(path) > 1024 or not path.isascii() or not path.isprintable() or " " in path:
+        raise ValueError(f"{_shown(text)} is not a namespace")
+    return path
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -100,6 +100,118 @@ KMS_SECRET_KEY = Setting(
     "The same in the form of later MinIO releases: a name, a colon, base64 of 32 bytes.",
     secret=True,
 )
+READ_KEYS = Setting(
+    ("STRONGROOM_READ_KEYS",),
+    "--read-keys-file",
+    parse.read_keys,
+    "NAME:HEX[,NAME:HEX]",
+    "none",
+    "STRONGROOM_READ_KEYS=old-key:<64 hex digits>",
+    "Static master keys that only open what they once wrapped, beside the one KMS that wraps: separated by commas, in"
+    " a file also one a line.",
+    secret=True,
+)
+VAULT_ENDPOINT = Setting(
+    ("MINIO_SSE_VAULT_ENDPOINT",),
+    "--sse-vault-endpoint",
+    parse.url,
+    "URL",
+    "none",
+    "MINIO_SSE_VAULT_ENDPOINT=https://vault.example.com:8200",
+    "The Vault or OpenBao whose transit engine holds the master key; see docs/kms.md.",
+)
+VAULT_AUTH_TYPE = Setting(
+    ("MINIO_SSE_VAULT_AUTH_TYPE",),
+    "--sse-vault-auth-type",
+    parse.auth_type,
+    "approle",
+    "approle",
+    "MINIO_SSE_VAULT_AUTH_TYPE=approle",
+    "How to log in to it. AppRole is the only way.",
+)
+VAULT_APPROLE_ID = Setting(
+    ("MINIO_SSE_VAULT_APPROLE_ID",),
+    "--sse-vault-approle-id-file",
+    parse.approle_id,
+    "ID",
+    "none",
+    "MINIO_SSE_VAULT_APPROLE_ID=<role id>",
+    "The role id of the AppRole.",
+    secret=True,
+)
+VAULT_APPROLE_SECRET = Setting(
+    ("MINIO_SSE_VAULT_APPROLE_SECRET",),
+    "--sse-vault-approle-secret-file",
+    parse.approle_id,
+    "ID",
+    "none",
+    "MINIO_SSE_VAULT_APPROLE_SECRET_FILE=vault_secret_id",
+    "The secret id of the AppRole. A file is read again at each login, so that a new secret id needs no restart.",
+    secret=True,
+)
+VAULT_KEY_NAME = Setting(
+    ("MINIO_SSE_VAULT_KEY_NAME",),
+    "--sse-vault-key-name",
+    parse.transit_key,
+    "NAME",
+    "none",
+    "MINIO_SSE_VAULT_KEY_NAME=my-key",
+    "The transit key that wraps new data keys.",
+)
+VAULT_KEY_VERSION = Setting(
+    ("MINIO_SSE_VAULT_KEY_VERSION",),
+    "--sse-vault-key-version",
+    parse.key_version,
+    "N",
+    "0, the latest",
+    "MINIO_SSE_VAULT_KEY_VERSION=0",
+    "The version of the transit key that wraps new data keys; 0 for the latest. All versions unwrap.",
+)
+VAULT_NAMESPACE = Setting(
+    ("MINIO_SSE_VAULT_NAMESPACE",),
+    "--sse-vault-namespace",
+    parse.namespace,
+    "PATH",
+    "none",
+    "MINIO_SSE_VAULT_NAMESPACE=storage",
+    "The namespace that the AppRole and the transit engine are in.",
+)
+VAULT_CAPATH = Setting(
+    ("MINIO_SSE_VAULT_CAPATH",),
+    "--sse-vault-capath",
+    parse.path,
+    "PATH",
+    "the system's authorities",
+    "MINIO_SSE_VAULT_CAPATH=/etc/strongroom/vault-ca",
+    "The authorities that the Vault's certificate is checked against: a PEM file, or a directory of PEM files.",
+)
+VAULT_CLIENT_CERT = Setting(
+    ("STRONGROOM_VAULT_CLIENT_CERT",),
+    "--vault-client-cert",
+    parse.path,
+    "FILE",
+    "none",
+    "STRONGROOM_VAULT_CLIENT_CERT=/etc/strongroom/vault-client.crt",
+    "The certificate (PEM) to show to a Vault that asks for one.",
+)
+VAULT_CLIENT_KEY = Setting(
+    ("STRONGROOM_VAULT_CLIENT_KEY",),
+    "--vault-client-key",
+    parse.path,
+    "FILE",
+    "the file of the certificate",
+    "STRONGROOM_VAULT_CLIENT_KEY=/etc/strongroom/vault-client.key",
+    "The key (PEM, without a password) of that certificate.",
+)
+VAULT_TIMEOUT = Setting(
+    ("STRONGROOM_VAULT_TIMEOUT",),
+    "--vault-timeout",
+    parse.seconds,
+    "SECONDS",
+    "10",
+    "STRONGROOM_VAULT_TIMEOUT=10",
+    "How long a call to the Vault may take before the request that needs it is answered 503.",
+)
 AUTO_ENCRYPTION = Setting(
     ("MINIO_SSE_AUTO_ENCRYPTION", "MINIO_KMS_AUTO_ENCRYPTION"),
     "--auto-encryption",
@@ -233,6 +345,18 @@ TABLE: tuple[Setting[object], ...] = (
     SECRET_KEY,
     SSE_MASTER_KEY,
     KMS_SECRET_KEY,
+    READ_KEYS,
+    VAULT_ENDPOINT,
+    VAULT_AUTH_TYPE,
+    VAULT_APPROLE_ID,
+    VAULT_APPROLE_SECRET,
+    VAULT_KEY_NAME,
+    VAULT_KEY_VERSION,
+    VAULT_NAMESPACE,
+    VAULT_CAPATH,
+    VAULT_CLIENT_CERT,
+    VAULT_CLIENT_KEY,
+    VAULT_TIMEOUT,
     AUTO_ENCRYPTION,
     ALLOW_INSECURE_SSE_C,
     COMPAT,

@@ -28,6 +28,55 @@ class MasterKey:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """Where a Vault or OpenBao is, how to trust it, and which certificate to show to it.
+
+    ``ca_path`` is a PEM file, or a directory of them; None for the system's authorities. ``timeout`` is in seconds.
+    """
+
+    endpoint: str
+    namespace: str = ""
+    ca_path: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    timeout: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A KMS: a Vault or OpenBao, who we are to it, and which transit key wraps new data keys.
+
+    ``secret_id_file`` is where the secret id was read from: it is read again at each login. ``key_version`` is 0 for
+    the latest.
+    """
+
+    place: VaultPlace
+    role_id: Secret
+    secret_id: Secret
+    secret_id_file: Path | None
+    key_name: str
+    key_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What a command needs that changes a Vault: where it is, a token that may, and the transit key that is named."""
+
+    place: VaultPlace
+    token: Secret
+    key_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Whose master keys there are: at most one of ``master_key`` and ``vault`` wraps; ``read_keys`` only unwrap."""
+
+    master_key: MasterKey | None = None
+    vault: Vault | None = None
+    read_keys: tuple[MasterKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where to listen. ``host`` is "" for all interfaces, ``port`` 0 for any that is free."""
 
@@ -91,4 +140,11 @@ class Settings:
     idle_timeout: int
     home: Path
     dev: bool
+    vault: Vault | None = None
+    read_keys: tuple[MasterKey, ...] = ()
     backend: Backend = Backend()
+
+    @property
+    def keys(self) -> Keys:
+        """Whose master keys there are."""
+        return Keys(self.master_key, self.vault, self.read_keys)

@@ -67,11 +67,18 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class KMSStatus:
-    """What ``status`` found: ``error`` is None where wrapping and unwrapping work."""
+    """What ``status`` found: ``error`` is None where wrapping and unwrapping work.
+
+    ``endpoint`` is "" where there is none; ``token_seconds`` how long the token lives if it is not renewed; ``seconds``
+    what the wrap and the unwrap took together.
+    """
 
     provider: str
     key_id: str
     error: str | None = None
+    endpoint: str = ""
+    token_seconds: float | None = None
+    seconds: float | None = None
 
 
 class KMS(Protocol):

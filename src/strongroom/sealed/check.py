@@ -13,7 +13,7 @@ import binascii
 import hmac
 import json
 
-from strongroom.kms.base import KMS, Context, KMSDenied, KMSError, KMSUnavailable, WrappedKey
+from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
 
 _FORMAT = 1
 _TEXT = b"strongroom v1 check"
@@ -47,12 +47,12 @@ async def make_check(kms: KMS, place: str) -> bytes:
 
 
 async def verify_check(kms: KMS, place: str, document: bytes) -> None:
-    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable and KMSDenied, which say
-    nothing of whose it is.
+    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied and KeyDisabled,
+    which say nothing of whose it is.
     """
     wrapped, expected = _decode(document)
     (opened,) = await kms.unwrap([(wrapped, _context(place))])
-    if isinstance(opened, KMSUnavailable | KMSDenied):
+    if isinstance(opened, KMSUnavailable | KMSDenied | KeyDisabled):
         raise opened
     if isinstance(opened, KMSError) or not hmac.compare_digest(hmac.digest(opened, _TEXT, "sha256"), expected):
         raise ForeignKMS(

@@ -1,0 +1,174 @@
+"""Questions that are asked at the same time go out together. Knows nothing of what is asked, nor of whom.
+
+When a question goes out, and with which others:
+
+- Where nothing is on its way and no company is to be expected, at once: a single client waits for one call.
+- Otherwise it waits for the call that is on its way, and goes out with all that have come meanwhile.
+- Where many have been asking lately, it waits for most of as many as there were, since they come back: a busy server
+  reaches the KMS a request at a time, and would else send many small calls.
+- Never for longer than *patience*, twice what a call usually takes: then it goes out beside the call that is slow. So
+  one slow call holds up nothing but what went out with it.
+
+The expectation of company is what was seen together (a call and those who came while it was on its way); when it
+does not come within the patience, it falls to what did come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_USUAL_AT_FIRST = 0.005
+_LEAST_PATIENCE = 0.002
+_MOST_PATIENCE = 0.250
+_COMPANY = 4
+"""The least expectation for which is waited."""
+
+
+@dataclass(slots=True)
+class _Asked(Generic[Q, A]):
+    questions: Sequence[Q]
+    answers: asyncio.Future[Sequence[A]]
+    since: float
+
+
+class Gatherer(Generic[Q, A]):
+    """Asks by ``send``, which takes many questions and gives an answer for each, in order.
+
+    At most ``most`` questions go out in one call, and at most ``calls`` calls are on their way at once. What ``send``
+    raises, everybody gets whose question was in that call, as an exception of their own made by ``anew``.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
+        anew: Callable[[Exception], Exception],
+        most: int = 128,
+        calls: int = 8,
+    ) -> None:
+        self._send = send
+        self._anew = anew
+        self._most = most
+        self._calls = calls
+        self._waiting: deque[_Asked[Q, A]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._expected = 1
+        self._usual = _USUAL_AT_FIRST
+        self._woken: asyncio.Handle | None = None
+        self._stopped = False
+
+    async def ask(self, questions: Sequence[Q]) -> Sequence[A]:
+        """The answers to these questions, in order. Raises what ``send`` raises."""
+        if not questions:
+            return []
+        if len(questions) > self._most:
+            parts = [questions[start : start + self._most] for start in range(0, len(questions), self._most)]
+            answers = await asyncio.gather(*map(self.ask, parts))
+            return [answer for part in answers for answer in part]
+        loop = asyncio.get_running_loop()
+        asked: _Asked[Q, A] = _Asked(questions, loop.create_future(), loop.time())
+        if self._stopped:
+            raise asyncio.CancelledError
+        self._waiting.append(asked)
+        if len(self._waiting) == 1 or not self._better_wait():
+            self._wake_in(0)
+        return await asked.answers
+
+    async def stop(self) -> None:
+        """Give up all that is asked; whoever asks later is given up at once."""
+        self._stopped = True
+        if self._woken is not None:
+            self._woken.cancel()
+        for asked in self._waiting:
+            asked.answers.cancel()
+        self._waiting.clear()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    @property
+    def _patience(self) -> float:
+        return min(_MOST_PATIENCE, max(_LEAST_PATIENCE, 2 * self._usual))
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._woken is not None:
+            self._woken.cancel()
+        loop = asyncio.get_running_loop()
+        self._woken = loop.call_later(seconds, self._pump) if seconds > 0 else loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Send what should go out now; see to it that the rest is looked at again."""
+        self._woken = None
+        while self._waiting and self._waiting[0].answers.done():
+            self._waiting.popleft()  # whoever asked has gone
+        while self._waiting and len(self._under_way) < self._calls:
+            left = self._waiting[0].since + self._patience - asyncio.get_running_loop().time()
+            if left > 0 and self._better_wait():
+                self._wake_in(left)
+                return
+            if left <= 0:
+                self._expected = len(self._waiting)
+            self._launch()
+
+    def _better_wait(self) -> bool:
+        if self._full():
+            return False
+        if self._expected < _COMPANY:
+            return bool(self._under_way)
+        return len(self._waiting) < self._expected - self._expected // 8
+
+    def _full(self) -> bool:
+        room = self._most
+        for asked in self._waiting:  # each has a question at least: no more than `most` are looked at
+            room -= len(asked.questions)
+            if room <= 0:
+                return True
+        return False
+
+    def _launch(self) -> None:
+        batch: list[_Asked[Q, A]] = []
+        size = 0
+        while self._waiting and size + len(self._waiting[0].questions) <= self._most:
+            asked = self._waiting.popleft()
+            if not asked.answers.done():
+                batch.append(asked)
+                size += len(asked.questions)
+        if batch:
+            task = asyncio.get_running_loop().create_task(self._call(batch))
+            self._under_way.add(task)
+            task.add_done_callback(self._returned)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if self._waiting:
+            self._wake_in(0)
+
+    async def _call(self, batch: Sequence[_Asked[Q, A]]) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            answers = await self._send([question for asked in batch for question in asked.questions])
+        except asyncio.CancelledError:
+            for asked in batch:
+                asked.answers.cancel()
+            raise
+        except Exception as error:
+            for asked in batch:
+                if not asked.answers.done():
+                    asked.answers.set_exception(self._anew(error))
+            return
+        if not all(isinstance(answer, Exception) for answer in answers):
+            self._usual += (loop.time() - begun - self._usual) / 8  # what failed does not say how long a call takes
+        self._expected = max(self._expected, len(batch) + len(self._waiting))
+        start = 0
+        for asked in batch:
+            end = start + len(asked.questions)
+            if not asked.answers.done():
+                asked.answers.set_result(answers[start:end])
+            start = end

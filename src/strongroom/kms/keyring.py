@@ -1,0 +1,60 @@
+"""The keyring: one KMS that wraps new data keys, and others that only open what they once wrapped.
+
+That is how a master key is replaced, and how an installation moves from a static key to Vault. Knows of its members
+only what the KMS protocol says: each answers NoSuchKey for what another wrapped, and then the next is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from strongroom.kms.base import KMS, Context, DataKey, KMSError, KMSStatus, NoSuchKey, WrappedKey
+
+
+class Keyring:
+    """``active`` wraps and unwraps, ``others`` unwrap."""
+
+    def __init__(self, active: KMS, others: Sequence[KMS] = ()) -> None:
+        self._active = active
+        self.members: tuple[KMS, ...] = (active, *others)
+
+    @property
+    def key_id(self) -> str:
+        """The name of the master key that new data keys are wrapped with."""
+        return self._active.key_id
+
+    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        """A new data key for each context, from the active KMS. Raises KMSError."""
+        return await self._active.generate(contexts)
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        """Open wrapped keys, whichever member has the master key."""
+        answers = list(await self._active.unwrap(keys))
+        for member in self.members[1:]:
+            unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoSuchKey)]
+            if not unknown:
+                break
+            tried = await member.unwrap([keys[index] for index in unknown])
+            for index, answer in zip(unknown, tried, strict=True):
+                if not isinstance(answer, NoSuchKey):
+                    answers[index] = answer
+        return answers
+
+    async def status(self) -> KMSStatus:
+        """The status of the active KMS."""
+        return await self._active.status()
+
+    async def statuses(self) -> Sequence[KMSStatus]:
+        """The status of every member, the active one first."""
+        return await asyncio.gather(*(member.status() for member in self.members))
+
+    async def start(self) -> None:
+        """Start all members. Raises KMSError."""
+        for member in self.members:
+            await member.start()
+
+    async def stop(self) -> None:
+        """Stop all members."""
+        for member in self.members:
+            await member.stop()

@@ -1,0 +1,252 @@
+"""The transit KMS: master keys in Vault or OpenBao, which wraps and unwraps data keys; they never leave it.
+
+What is asked at the same time goes out in one call. A new data key is 32 random bytes of ours, wrapped by
+``transit/encrypt``, many in a call; where the policy does not grant that, one that ``transit/datakey/plaintext``
+makes. Which one, is found out by trying, and tried again whenever the KMS says no.
+
+The context of a data key goes along as associated data, which the KMS then enforces. Some Vaults do not take it
+(``datakey`` of Vault; everything before Vault 1.13): before a worker wraps its first key, it tries whether they do.
+Keys that are wrapped without have a provider name of their own, so that the way to unwrap each is never guessed; the
+names of those that MinIO's 2019 release left are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from strongroom.kms import transit_wire as wire
+from strongroom.kms.base import (
+    Context,
+    DataKey,
+    KMSDenied,
+    KMSError,
+    KMSStatus,
+    KMSUnavailable,
+    NoSuchKey,
+    WrappedKey,
+    WrappedKeyInvalid,
+    context_bytes,
+)
+from strongroom.kms.gathering import Gatherer
+from strongroom.kms.transit_wire import Item
+from strongroom.kms.vault_token import VaultSession
+
+PROVIDER = "transit"
+"""The provider of data keys whose context the KMS enforces, as associated data."""
+
+PROVIDER_UNBOUND = "transit-context"
+"""The provider of data keys that were wrapped without associated data: the context matters to derived keys only."""
+
+_T = TypeVar("_T")
+_Make = Callable[[Sequence[Item]], Awaitable[Sequence[tuple[bytes, bytes]]]]
+"""Makes a data key for each item: plaintext and wrapped form."""
+
+_TRIAL = {"strongroom": "trial"}
+_DATAKEYS_AT_ONCE = 16
+
+
+class _Way:
+    """One way to make data keys; it is tried once whether the KMS enforces their context that way."""
+
+    def __init__(self, make: _Make) -> None:
+        self.make = make
+        self._bound: bool | None = None
+        self._trying = asyncio.Lock()
+
+    async def bound(self, attempt: Callable[[_Make], Awaitable[bool]]) -> bool:
+        """Whether it does. Raises KMSError where that cannot be tried now."""
+        if self._bound is None:
+            async with self._trying:
+                if self._bound is None:
+                    self._bound = await attempt(self.make)
+        return self._bound
+
+
+class TransitKMS:
+    """Wraps new data keys with the transit key ``key_id``, in its version ``version`` (0: the latest).
+
+    It unwraps what any version, and any other transit key that the policy grants, has wrapped.
+    """
+
+    def __init__(self, session: VaultSession, key_id: str, version: int = 0) -> None:
+        self._session = session
+        self._key_id = key_id
+        self._version = version
+        self._url = session.client.address.url
+        self._timeout = session.client.address.timeout
+        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew, wire.MOST)
+        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew, wire.MOST)
+        self._datakeys = asyncio.Semaphore(_DATAKEYS_AT_ONCE)
+        self._ways: tuple[_Way, _Way] = (_Way(self._by_encrypt), _Way(self._by_datakey))
+
+    @property
+    def key_id(self) -> str:
+        """The name of the transit key."""
+        return self._key_id
+
+    async def start(self) -> None:
+        """Begin to log in. A KMS that cannot be reached yet is no error."""
+        await self._session.start()
+
+    async def stop(self) -> None:
+        """Close connections; give the token back."""
+        await self._wraps.stop()
+        await self._unwraps.stop()
+        await self._session.stop()
+
+    async def status(self) -> KMSStatus:
+        """Wrap a data key and unwrap it."""
+        begun = asyncio.get_running_loop().time()
+        error: str | None = None
+        try:
+            (made,) = await self.generate([_TRIAL])
+            (opened,) = await self.unwrap([(made.wrapped, _TRIAL)])
+            if isinstance(opened, KMSError):
+                error = str(opened)
+            elif not hmac.compare_digest(opened, made.plaintext):
+                error = "a key that was wrapped unwraps as another"
+        except KMSError as failed:
+            error = str(failed)
+        seconds = asyncio.get_running_loop().time() - begun
+        return KMSStatus(PROVIDER, self._key_id, error, self._url, self._session.life_left, seconds)
+
+    # -- unwrapping ----------------------------------------------------------------------------------------------------
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        """Open wrapped keys; for each the data key, or why it did not open."""
+        found: list[bytes | KMSError | None] = []
+        items = []
+        for wrapped, context in keys:
+            item = self._item(wrapped, context)
+            found.append(item if isinstance(item, KMSError) else None)
+            if isinstance(item, Item):
+                items.append(item)
+        try:
+            answers = iter(await self._in_time(self._unwraps.ask(items)) if items else ())
+        except KMSError as error:
+            answers = iter([type(error)(str(error)) for _ in items])
+        return [next(answers) if known is None else known for known in found]
+
+    def _item(self, wrapped: WrappedKey, context: Context) -> Item | KMSError:
+        if wrapped.provider not in (PROVIDER, PROVIDER_UNBOUND) or not wire.is_key_name(wrapped.key_id):
+            return NoSuchKey(f"no master key {wrapped.key_id!r} of provider {wrapped.provider!r} is configured")
+        if not wire.is_ciphertext(wrapped.ciphertext):
+            return WrappedKeyInvalid(f"a data key wrapped by {wrapped.key_id!r} is damaged")
+        bound = wrapped.provider == PROVIDER
+        return Item(wrapped.key_id, context_bytes(context), bound, wrapped=wrapped.ciphertext)
+
+    async def _decrypt(self, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
+        by_key: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            by_key.setdefault(item.key, []).append(index)
+        found: list[bytes | KMSError] = [NoSuchKey("")] * len(items)
+        groups = list(by_key.values())
+        answers = await asyncio.gather(*(self._batch("decrypt", [items[i] for i in group]) for group in groups))
+        for group, rows in zip(groups, answers, strict=True):
+            for index, row in zip(group, rows, strict=True):
+                found[index] = row
+        return found
+
+    # -- wrapping ------------------------------------------------------------------------------------------------------
+
+    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        """A new data key for each context, wrapped by ``encrypt`` or by ``datakey``, whichever the policy grants."""
+        first, second = self._ways
+        try:
+            return await self._in_time(self._generate(first, contexts))
+        except KMSDenied as denied:
+            try:
+                made = await self._in_time(self._generate(second, contexts))
+            except KMSDenied:
+                raise denied from None
+        self._ways = (second, first)
+        return made
+
+    async def _generate(self, way: _Way, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        bound = await way.bound(self._try)
+        items = [Item(self._key_id, context_bytes(context), bound) for context in contexts]
+        provider = PROVIDER if bound else PROVIDER_UNBOUND
+        return [
+            DataKey(plaintext, WrappedKey(provider, self._key_id, wrapped))
+            for plaintext, wrapped in await way.make(items)
+        ]
+
+    async def _by_encrypt(self, items: Sequence[Item]) -> Sequence[tuple[bytes, bytes]]:
+        secrets = [os.urandom(wire.DATA_KEY) for _ in items]
+        asked = [
+            Item(item.key, item.context, item.bound, secret=secret) for item, secret in zip(items, secrets, strict=True)
+        ]
+        wrapped = await self._wraps.ask(asked)
+        return [(secret, _or_raise(answer)) for secret, answer in zip(secrets, wrapped, strict=True)]
+
+    async def _encrypt(self, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
+        return await self._batch("encrypt", items)
+
+    async def _by_datakey(self, items: Sequence[Item]) -> Sequence[tuple[bytes, bytes]]:
+        return await asyncio.gather(*map(self._datakey, items))
+
+    async def _datakey(self, item: Item) -> tuple[bytes, bytes]:
+        async with self._datakeys:
+            answer = await self._session.post(
+                f"transit/datakey/plaintext/{item.key}", wire.datakey(item, self._version)
+            )
+        if not answer.ok:
+            raise wire.refusal(answer, item.key, self._url)
+        plaintext, wrapped = wire.plaintext_in(answer.data, self._url), wire.ciphertext_in(answer.data, self._url)
+        return _or_raise(plaintext), _or_raise(wrapped)
+
+    async def _try(self, make: _Make) -> bool:
+        """Whether data keys that are made this way are bound to their context by the KMS. Raises KMSError."""
+        right, wrong = context_bytes(_TRIAL), context_bytes({"strongroom": "another"})
+        ((plaintext, wrapped),) = await make([Item(self._key_id, right, bound=True)])
+        trials = [Item(self._key_id, context, bound, wrapped=wrapped) for context, bound in (
+            (right, True), (wrong, True), (right, False),
+        )]  # fmt: skip
+        answers = await self._decrypt(trials)
+        for answer in answers:
+            if isinstance(answer, KMSError) and not isinstance(answer, WrappedKeyInvalid):
+                raise answer
+        opened = tuple(isinstance(a, bytes) and hmac.compare_digest(a, plaintext) for a in answers)
+        if opened == (True, False, False):
+            return True
+        # The last alone: this way of wrapping does not take associated data. All: nothing there does. (Or all but the
+        # second, by a key that derives.)
+        if opened[2]:
+            return False
+        raise KMSUnavailable(f"the KMS at {self._url} is not available: it does not unwrap what it wrapped")
+
+    # -- both ----------------------------------------------------------------------------------------------------------
+
+    async def _batch(self, operation: str, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
+        """One call for data keys of one master key."""
+        version = self._version if operation == "encrypt" else 0
+        try:
+            answer = await self._session.post(f"transit/{operation}/{items[0].key}", wire.batch(items, version))
+            return wire.results(answer, items, self._url)
+        except KMSError as error:
+            return [type(error)(str(error)) for _ in items]
+
+    async def _in_time(self, answer: Awaitable[_T]) -> _T:
+        """What is asked, or KMSUnavailable when it takes too long, waiting for its turn included."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await answer
+        except TimeoutError:
+            raise KMSUnavailable(
+                f"the KMS at {self._url} is not available: no answer within {self._timeout:g} s"
+            ) from None
+
+
+def _anew(error: Exception) -> Exception:
+    """The same error for another that waits for the same call: each has a traceback of its own."""
+    return type(error)(str(error)) if isinstance(error, KMSError) else error
+
+
+def _or_raise(answer: bytes | KMSError) -> bytes:
+    if isinstance(answer, KMSError):
+        raise answer
+    return answer

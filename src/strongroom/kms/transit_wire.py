@@ -1,0 +1,153 @@
+"""Transit's words: what is sent to Vault's transit engine and what its answers mean. Pure functions.
+
+Source: the API reference of the transit secrets engine; the texts of refusals are those that OpenBao 2.7 was seen to
+give, and Vault's sources have the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from strongroom.kms.base import (
+    KeyDisabled,
+    KMSDenied,
+    KMSError,
+    KMSUnavailable,
+    NoSuchKey,
+    WrappedKeyInvalid,
+)
+from strongroom.kms.vault_client import Answer
+
+DATA_KEY = 32
+"""Bytes of a data key."""
+
+MOST = 128
+"""Data keys in one call. OpenBao takes a request with 1,000 strings; an item has up to 7, names included."""
+
+_MAX_CIPHERTEXT = 65_535
+_CIPHERTEXT = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
+_KEY_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+# The first that stands in a refusal says which it is.
+_REFUSALS: tuple[tuple[str, type[KMSError], str], ...] = (
+    ("soft-deleted", KeyDisabled, "is disabled (soft-deleted)"),
+    ("disallowed by policy", KeyDisabled, "is disabled for this version (min_decryption_version)"),
+    ("less than the minimum encryption key version", KeyDisabled, "is disabled for this version"),
+    ("no such key version", KeyDisabled, "does not have this version, or it is disabled"),
+    ("key not found", NoSuchKey, "does not exist"),
+    ("message authentication failed", WrappedKeyInvalid, "did not wrap this data key, or not for this object"),
+    ("invalid ciphertext", WrappedKeyInvalid, "did not wrap this data key"),
+    ("unsupported path", NoSuchKey, "does not exist: there is no transit engine"),
+    ("no handler for route", NoSuchKey, "does not exist: there is no transit engine"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One data key of a batch. ``secret`` is what to wrap (32 bytes), ``wrapped`` what to unwrap; one of them is empty.
+
+    ``bound``: whether the KMS checks ``context`` as associated data; else only a key that derives looks at it.
+    """
+
+    key: str
+    context: bytes
+    bound: bool
+    secret: bytes = field(default=b"", repr=False)
+    wrapped: bytes = b""
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a transit key can have this name: letters, digits, ``_``, and within it ``.`` and ``-``."""
+    return len(name) <= 255 and _KEY_NAME.fullmatch(name) is not None
+
+
+def is_ciphertext(wrapped: bytes) -> bool:
+    """Whether it looks like what transit gives: anything else would spoil the batch that it goes out with."""
+    return len(wrapped) <= _MAX_CIPHERTEXT and _CIPHERTEXT.fullmatch(wrapped) is not None
+
+
+def batch(items: Sequence[Item], version: int = 0) -> Mapping[str, object]:
+    """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` 0 for the key's latest."""
+    return {"batch_input": [_input(item, version) for item in items]}
+
+
+def datakey(item: Item, version: int = 0) -> Mapping[str, object]:
+    """The body of a call to ``transit/datakey/plaintext``."""
+    return {"bits": 8 * DATA_KEY, **_binding(item), **_versioned(version)}
+
+
+def _input(item: Item, version: int) -> Mapping[str, object]:
+    if item.wrapped:
+        return {"ciphertext": item.wrapped.decode("ascii"), **_binding(item)}
+    return {"plaintext": base64.b64encode(item.secret).decode(), **_binding(item), **_versioned(version)}
+
+
+def _binding(item: Item) -> Mapping[str, object]:
+    context = base64.b64encode(item.context).decode()
+    # The context goes along twice: as what a derived key is derived from (the others ignore it; a batch has it in all
+    # its items or in none), and as what the cipher authenticates.
+    return {"context": context, "associated_data": context} if item.bound else {"context": context}
+
+
+def _versioned(version: int) -> Mapping[str, object]:
+    return {"key_version": version} if version else {}
+
+
+def results(answer: Answer, items: Sequence[Item], where: str) -> Sequence[bytes | KMSError]:
+    """What a batch came to: for each item its plaintext or ciphertext, or why not. Raises KMSError for all of them."""
+    rows = answer.data.get("batch_results")
+    if rows is None:
+        raise refusal(answer, items[0].key if items else "", where)
+    if not isinstance(rows, list) or len(rows) != len(items):
+        raise nonsense(where)
+    return [_result(row, item, where) for row, item in zip(rows, items, strict=True)]
+
+
+def _result(row: object, item: Item, where: str) -> bytes | KMSError:
+    if not isinstance(row, dict):
+        return nonsense(where)
+    if row.get("error"):
+        return _meant(str(row["error"]), item.key, where) or nonsense(where)
+    return plaintext_in(row, where) if item.wrapped else ciphertext_in(row, where)
+
+
+def plaintext_in(fields: Mapping[str, object], where: str) -> bytes | KMSError:
+    """The data key in an answer."""
+    value = fields.get("plaintext")
+    try:
+        plaintext = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except (ValueError, binascii.Error):
+        plaintext = b""
+    return plaintext if len(plaintext) == DATA_KEY else nonsense(where)
+
+
+def ciphertext_in(fields: Mapping[str, object], where: str) -> bytes | KMSError:
+    """The wrapped data key in an answer."""
+    value = fields.get("ciphertext")
+    wrapped = value.encode("utf-8", "replace") if isinstance(value, str) else b""
+    return wrapped if is_ciphertext(wrapped) else nonsense(where)
+
+
+def refusal(answer: Answer, key: str, where: str) -> KMSError:
+    """What an answer that is no result means."""
+    if answer.status == 403:
+        return KMSDenied(f"the KMS at {where} denies the use of the master key {key!r}: {answer.reason}")
+    return _meant(answer.reason, key, where) or KMSUnavailable(
+        f"the KMS at {where} cannot use the master key {key!r}: {answer.reason}"
+    )
+
+
+def _meant(reason: str, key: str, where: str) -> KMSError | None:
+    for text, kind, says in _REFUSALS:
+        if text in reason:
+            return kind(f"the master key {key!r} of the KMS at {where} {says}: {' '.join(reason.split())[:200]}")
+    return None
+
+
+def nonsense(where: str) -> KMSUnavailable:
+    """The error for an answer that makes no sense."""
+    return KMSUnavailable(f"the KMS at {where} is not available: its answer makes no sense")

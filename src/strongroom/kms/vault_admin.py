@@ -1,0 +1,216 @@
+"""What an administrator does to a Vault for Strongroom: sets it up, makes, rotates, disables and enables keys.
+
+Needs a token that may do it. Knows nothing of settings, or of how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from strongroom.kms.base import KMSDenied, KMSError, NoSuchKey
+from strongroom.kms.transit_wire import is_key_name
+from strongroom.kms.vault_client import Answer, VaultClient
+from strongroom.secret import Secret
+
+_POLICY = """\
+# What Strongroom needs for the key {key}, and no more.
+path "transit/datakey/plaintext/{key}" {{ capabilities = ["read", "update"] }}
+path "transit/encrypt/{key}"           {{ capabilities = ["read", "update"] }}
+path "transit/decrypt/{key}"           {{ capabilities = ["read", "update"] }}
+"""
+_NOT_THERE = (404, 405)
+
+
+class AdminRefused(KMSError):
+    """The Vault will not do it; the message says what, and why in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to set up: the transit key, and an AppRole whose tokens live ``period`` and are renewed ("5m", say)."""
+
+    key: str
+    role: str
+    period: str = "5m"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the set-up; ``needed`` is False where it had been done before."""
+
+    what: str
+    needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCredentials:
+    """What a server logs in with."""
+
+    role_id: Secret
+    secret_id: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A transit key: its latest version, the least that may unwrap, whether it is disabled as a whole, its type."""
+
+    name: str
+    latest: int
+    least: int
+    disabled: bool
+    kind: str
+
+
+class VaultAdmin:
+    """Changes one Vault, with a token. Methods raise AdminRefused, NoSuchKey and KMSUnavailable."""
+
+    def __init__(self, client: VaultClient, token: Secret) -> None:
+        self._client = client
+        self._token = token
+
+    # -- setting up ----------------------------------------------------------------------------------------------------
+
+    async def steps(self, plan: Plan) -> list[Step]:
+        """What :meth:`carry_out` would do. What is there already is left as it is."""
+        if not is_key_name(plan.role):
+            raise AdminRefused(f"{plan.role[:60]!r} cannot be the name of a role: letters, digits, and within it . _ -")
+        mounts = (await self._do("GET", "sys/mounts", "list the secrets engines")).data
+        methods = (await self._do("GET", "sys/auth", "list the auth methods")).data
+        engine = "transit/" in mounts
+        key = engine and (await self._get(f"transit/keys/{plan.key}")) is not None
+        role = "approle/" in methods and (await self._get(f"auth/approle/role/{plan.role}")) is not None
+        policy = await self._get(f"sys/policies/acl/{plan.role}")
+        if policy is not None and f'"transit/decrypt/{plan.key}"' not in str(policy.data.get("policy")):
+            # To write it anew would take from others what they have.
+            raise AdminRefused(
+                f"there is a policy {plan.role!r} that says nothing of the key {plan.key!r}: add to it, or choose"
+                " another name with --role"
+            )
+        return [
+            Step("enable the transit engine at transit/", not engine),
+            Step(f"make the transit key {plan.key!r} (aes256-gcm96)", not key),
+            Step("enable AppRole at approle/", "approle/" not in methods),
+            Step(f"write the policy {plan.role!r}", policy is None),
+            Step(f"make the role {plan.role!r} (policy {plan.role!r}, period {plan.period})", not role),
+            Step(f"make a secret id for the role {plan.role!r}", True),
+        ]
+
+    async def carry_out(self, plan: Plan) -> tuple[list[Step], RoleCredentials]:
+        """Set up what is not there yet; the role's id and a new secret id."""
+        steps = await self.steps(plan)
+        engine, key, method, policy, role, _ = (step.needed for step in steps)
+        if engine:
+            await self._do("POST", "sys/mounts/transit", "enable the transit engine", {"type": "transit"})
+            # Else whoever may encrypt with a key that is not there makes one, with a slip in the name, say. An engine
+            # that others have set up is left as they have it.
+            await self._do("POST", "transit/config/keys", "configure the transit engine", {"disable_upsert": True})
+        if key:
+            await self._do("POST", f"transit/keys/{plan.key}", "make the key", {"type": "aes256-gcm96"})
+        if method:
+            await self._do("POST", "sys/auth/approle", "enable AppRole", {"type": "approle"})
+            # A secret id cannot be guessed; to lock the role out after a few failures only lets strangers do so.
+            unlocked = {"user_lockout_config": {"lockout_disable": True}}
+            await self._do("POST", "sys/auth/approle/tune", "configure AppRole", unlocked)
+        if policy:
+            text = {"policy": _POLICY.format(key=plan.key)}
+            await self._do("POST", f"sys/policies/acl/{plan.role}", "write the policy", text)
+        if role:
+            settings = {"token_policies": plan.role, "token_period": plan.period, "secret_id_num_uses": 0}
+            await self._do("POST", f"auth/approle/role/{plan.role}", "make the role", settings)
+        found = await self._do("GET", f"auth/approle/role/{plan.role}/role-id", "read the role's id")
+        made = await self._do("POST", f"auth/approle/role/{plan.role}/secret-id", "make a secret id", {})
+        return steps, RoleCredentials(_secret(found, "role_id"), _secret(made, "secret_id"))
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+
+    async def keys(self) -> list[KeyState]:
+        """All transit keys."""
+        listed = await self._client.call("LIST", "transit/keys", None, self._token)
+        if listed.status == 404:
+            return []
+        names = self._checked(listed, "list the keys").data.get("keys")
+        return [await self.key(str(name)) for name in names] if isinstance(names, list) else []
+
+    async def key(self, name: str) -> KeyState:
+        """One transit key. Raises NoSuchKey."""
+        _check_name(name)
+        found = await self._get(f"transit/keys/{name}")
+        if found is None:
+            raise NoSuchKey(f"there is no transit key {name!r} at {self._client.address.url}")
+        data = found.data
+        return KeyState(
+            name,
+            _number(data.get("latest_version")),
+            _number(data.get("min_decryption_version")),
+            data.get("soft_deleted") is True,
+            str(data.get("type")),
+        )
+
+    async def create(self, name: str) -> KeyState:
+        """Make a key; one that is there stays as it is."""
+        _check_name(name)
+        await self._do("POST", f"transit/keys/{name}", f"make the key {name!r}", {"type": "aes256-gcm96"})
+        return await self.key(name)
+
+    async def rotate(self, name: str) -> KeyState:
+        """Give a key a new version, which wraps new data keys. Raises NoSuchKey."""
+        await self.key(name)
+        await self._do("POST", f"transit/keys/{name}/rotate", f"rotate the key {name!r}", {})
+        return await self.key(name)
+
+    async def disable(self, name: str) -> KeyState:
+        """Let nobody use a key until it is enabled. Raises NoSuchKey.
+
+        OpenBao soft-deletes it, which denies everything. Vault knows no such thing: there the key gets a new version,
+        and all former ones are denied; what is wrapped from then on is under the new one.
+        """
+        state = await self.key(name)
+        deleted = await self._client.call("DELETE", f"transit/keys/{name}/soft-delete", None, self._token)
+        if deleted.status in _NOT_THERE:
+            latest = (await self.rotate(name)).latest
+            await self._least(name, latest)
+        elif not state.disabled:
+            self._checked(deleted, f"disable the key {name!r}")
+        return await self.key(name)
+
+    async def enable(self, name: str) -> KeyState:
+        """Let a key be used again, in all its versions. Raises NoSuchKey."""
+        state = await self.key(name)
+        if state.disabled:
+            await self._do("POST", f"transit/keys/{name}/soft-delete-restore", f"enable the key {name!r}", {})
+        if state.least > 1:
+            await self._least(name, 1)
+        return await self.key(name)
+
+    async def _least(self, name: str, version: int) -> None:
+        body = {"min_decryption_version": version}
+        await self._do("POST", f"transit/keys/{name}/config", f"configure the key {name!r}", body)
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    async def _get(self, path: str) -> Answer | None:
+        answer = await self._client.call("GET", path, None, self._token)
+        return None if answer.status == 404 else self._checked(answer, f"read {path}")
+
+    async def _do(self, method: str, path: str, what: str, body: Mapping[str, object] | None = None) -> Answer:
+        return self._checked(await self._client.call(method, path, body, self._token, repeatable=method == "GET"), what)
+
+    def _checked(self, answer: Answer, what: str) -> Answer:
+        if answer.ok:
+            return answer
+        kind = KMSDenied if answer.status == 403 else AdminRefused
+        raise kind(f"the KMS at {self._client.address.url} refuses to {what}: {answer.reason}")
+
+
+def _check_name(name: str) -> None:
+    if not is_key_name(name):
+        raise AdminRefused(f"{name[:60]!r} is not the name of a transit key (letters, digits, and within it . _ -)")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _secret(answer: Answer, name: str) -> Secret:
+    return Secret(str(answer.data.get(name, "")))

@@ -1,0 +1,182 @@
+"""One HTTP call to Vault or OpenBao and its answer. Knows nothing of tokens' lives, of transit or of data keys.
+
+Whatever is not an answer of a Vault in due time (no connection, a time-out, something that is not its JSON, more
+than it would ever say) is KMSUnavailable. What a Vault refuses is an answer, with a status.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from strongroom import __version__
+from strongroom.kms.base import KMSUnavailable
+from strongroom.kms.vault_tls import trusting
+from strongroom.secret import Secret
+
+MAX_ANSWER = 4 * 1024**2
+"""Bytes of the longest answer that is read."""
+
+_MAX_REASON = 300
+_CONNECT_SHARE = 0.5
+_CONNECTIONS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAddress:
+    """Where a Vault is, how to trust it, and who we are to it.
+
+    ``url`` is ``https://HOST:PORT``, with a path where a proxy in front demands one; ``namespace`` "" for none;
+    ``ca_path``, ``client_certificate``, ``client_key`` as :func:`strongroom.kms.vault_tls.trusting` has them;
+    ``timeout`` is the longest that one call may take, in seconds.
+    """
+
+    url: str
+    namespace: str = ""
+    ca_path: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a Vault answered: the HTTP status and the parts of its JSON document; secrets may be among them."""
+
+    status: int
+    document: Mapping[str, object] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what it was asked for."""
+        return 200 <= self.status < 300
+
+    @property
+    def data(self) -> Mapping[str, object]:
+        """What it was asked for, {} where there is nothing."""
+        return _mapping(self.document.get("data"))
+
+    @property
+    def auth(self) -> Mapping[str, object]:
+        """What it says of a token that it gave or renewed, {} where it did not."""
+        return _mapping(self.document.get("auth"))
+
+    @property
+    def reason(self) -> str:
+        """Why it refused, in its own words on one line, or the status where it gives none."""
+        errors = self.document.get("errors")
+        words = " ".join(str(error) for error in errors) if isinstance(errors, list) else ""
+        return " ".join(words.split())[:_MAX_REASON] or f"status {self.status}"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+class VaultClient:
+    """Calls one Vault, over connections that it keeps. To be used within the event loop that called :meth:`start`."""
+
+    def __init__(self, address: VaultAddress) -> None:
+        """Raises BadTLSFile."""
+        self.address = address
+        self._url = address.url.rstrip("/") + "/v1/"
+        self._tls: ssl.SSLContext | None = None
+        if address.url.startswith("https:"):
+            self._tls = trusting(address.ca_path, address.client_certificate, address.client_key)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Begin; no connection is made yet."""
+        headers = {"X-Vault-Request": "true", "User-Agent": f"strongroom/{__version__}", "Accept-Encoding": "identity"}
+        if self.address.namespace:
+            headers["X-Vault-Namespace"] = self.address.namespace
+        connector = aiohttp.TCPConnector(ssl=self._tls if self._tls else True, limit=_CONNECTIONS)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=self.address.timeout, sock_connect=self.address.timeout * _CONNECT_SHARE
+            ),
+        )
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        token: Secret | None = None,
+        repeatable: bool = True,
+    ) -> Answer:
+        """One call; ``path`` is what follows ``/v1/``. Raises KMSUnavailable.
+
+        A ``repeatable`` call is made a second time where a connection that was kept turns out to be gone.
+        """
+        assert self._session is not None, "start() comes first"
+        headers = {"X-Vault-Token": token.reveal().decode("ascii", "replace")} if token else {}
+        content = None if body is None else json.dumps(body).encode()
+        for last in (False, True) if repeatable else (True,):
+            try:
+                return await self._exchange(self._session, method, path, content, headers)
+            except TimeoutError:
+                raise self._unavailable(f"no answer within {self.address.timeout:g} s") from None
+            except aiohttp.ClientConnectorError as error:
+                raise self._unavailable(_said(error)) from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+                if last:
+                    raise self._unavailable("it closed the connection") from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise self._unavailable(_said(error)) from error
+        raise AssertionError("not reached")
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, method: str, path: str, content: bytes | None, headers: dict[str, str]
+    ) -> Answer:
+        async with session.request(
+            method, self._url + path, data=content, headers=headers, allow_redirects=False
+        ) as response:
+            if 300 <= response.status < 400:
+                raise self._unavailable("it redirects elsewhere; give the address of the active node")
+            pieces, size = [], 0
+            async for piece in response.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_ANSWER:
+                    raise self._unavailable(f"its answer is longer than {MAX_ANSWER:,} bytes")
+            answer = Answer(response.status, self._parsed(b"".join(pieces), response.status))
+        if answer.status == 429 or answer.status >= 500:
+            raise self._unavailable(answer.reason)
+        return answer
+
+    def _parsed(self, content: bytes, status: int) -> Mapping[str, object]:
+        if not content and status != 200:
+            return {}
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise self._unavailable(f"what answers there (status {status}) is no Vault")
+        return document
+
+    def _unavailable(self, reason: str) -> KMSUnavailable:
+        return KMSUnavailable(f"the KMS at {self.address.url} is not available: {reason}")
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted ({error.certificate_error})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__

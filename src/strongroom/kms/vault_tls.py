@@ -1,0 +1,72 @@
+"""How to trust a Vault, and how to show who we are: certificates from files to an SSL context. Makes no connection."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+
+class BadTLSFile(Exception):
+    """A file of certificates or of a key cannot be used. The message names it and says why; never what is in it."""
+
+
+def trusting(
+    ca_path: Path | None, client_certificate: Path | None = None, client_key: Path | None = None
+) -> ssl.SSLContext:
+    """A context for connections to a Vault. Raises BadTLSFile.
+
+    ``ca_path``: a PEM file, or a directory in which every PEM file counts, whatever its name; None for the system's own
+    authorities. ``client_certificate`` and ``client_key``: PEM files, where the Vault asks for them (``client_key``
+    None: both are in one file).
+    """
+    if ca_path is None:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.create_default_context(cadata=_authorities(ca_path))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if client_certificate is not None:
+        _present(context, client_certificate, client_key)
+    return context
+
+
+def _authorities(ca_path: Path) -> str:
+    try:
+        files = sorted(file for file in ca_path.iterdir() if file.is_file()) if ca_path.is_dir() else [ca_path]
+        found = [(file, file.read_bytes()) for file in files]
+    except OSError as error:
+        raise BadTLSFile(f"cannot read {str(error.filename or ca_path)!r}: {error.strerror}") from None
+    certificates = [(file, content) for file, content in found if b"-----BEGIN CERTIFICATE-----" in content]
+    if not certificates:
+        raise BadTLSFile(f"there is no certificate in PEM in {str(ca_path)!r}")
+    for file, content in certificates:
+        try:
+            ssl.create_default_context(cadata=content.decode("ascii", "replace"))
+        except ssl.SSLError:
+            raise BadTLSFile(f"{str(file)!r} holds a certificate that is damaged") from None
+    return "\n".join(content.decode("ascii", "replace") for _, content in certificates)
+
+
+def _present(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    for file in (certificate, key):
+        if file is None:
+            continue
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise BadTLSFile(f"cannot read {str(file)!r}: {error.strerror}") from None
+    try:
+        # A password is never asked for: nobody sits at the terminal of a server.
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except _Encrypted:
+        raise BadTLSFile(f"the key in {str(key or certificate)!r} has a password; give one without") from None
+    except (OSError, ssl.SSLError):
+        where = repr(str(certificate)) + (f" and {str(key)!r}" if key else "")
+        raise BadTLSFile(f"{where} are not a certificate and its key in PEM") from None
+
+
+class _Encrypted(Exception):
+    pass
+
+
+def _no_password() -> str:
+    raise _Encrypted

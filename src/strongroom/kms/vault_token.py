@@ -1,0 +1,234 @@
+"""The token of an AppRole: logs in, renews at half its life, logs in again where the token is no more.
+
+Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
+looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
+that is alive and refused is a policy that says no, and that is the answer. A secret id that is refused is not tried
+over and over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable
+from strongroom.kms.vault_client import Answer, VaultClient
+from strongroom.secret import Secret
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 15.0
+_FORBIDDEN = 403
+_FIRST_REST = 5.0
+_LONGEST_REST = 300.0
+_FAREWELL = 2.0
+
+_log = logging.getLogger("strongroom.kms")
+
+
+@dataclass(frozen=True, slots=True)
+class AppRole:
+    """Who we are to a Vault. ``secret_id`` is called at each login, so that one that was replaced is picked up.
+
+    It raises OSError or ValueError where there is none.
+    """
+
+    role_id: Secret
+    secret_id: Callable[[], Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: Secret
+    life: float
+    """Seconds from ``since`` on; 0 for one that does not end."""
+    since: float
+    first_life: float
+    renewable: bool
+
+    @property
+    def half(self) -> float:
+        """When to renew it."""
+        return self.since + self.life / 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A login that was refused. The same secret id rests ``rest`` seconds: a Vault locks a role out after a few."""
+
+    secret_id: Secret
+    reason: str
+    since: float
+    rest: float
+
+
+class VaultSession:
+    """A :class:`VaultClient` with a token that is always there when it is needed."""
+
+    def __init__(self, client: VaultClient, role: AppRole) -> None:
+        self.client = client
+        self._role = role
+        self._token: _Token | None = None
+        self._login: asyncio.Task[_Token] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._failing = False
+        self._refusal: _Refusal | None = None
+
+    async def start(self) -> None:
+        """Begin. A Vault that cannot be reached now is no error: it may come later."""
+        await self.client.start()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Give the token back, and close."""
+        tasks = [task for task in (self._keeper, self._login) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._token is not None:
+            try:
+                async with asyncio.timeout(_FAREWELL):
+                    await self.client.call("POST", "auth/token/revoke-self", {}, self._token.value)
+            except (KMSError, TimeoutError):
+                _log.debug("the token was not given back; it ends by itself")
+            self._token = None
+        await self.client.stop()
+
+    @property
+    def life_left(self) -> float | None:
+        """How many seconds the token lives from now, if nobody renewed it; None without one, or if it is endless."""
+        token = self._token
+        if token is None or not token.life:
+            return None
+        return max(0.0, token.since + token.life - asyncio.get_running_loop().time())
+
+    async def post(self, path: str, body: Mapping[str, object]) -> Answer:
+        """A call with the token. An answer with status 403 means that the policy says no.
+
+        Raises KMSUnavailable; KMSDenied where the Vault refuses the AppRole.
+        """
+        token = self._token or await self._log_in(None)
+        answer = await self.client.call("POST", path, body, token.value)
+        if answer.status != _FORBIDDEN or await self._alive(token):
+            return answer
+        fresh = await self._log_in(token)
+        return await self.client.call("POST", path, body, fresh.value)
+
+    async def _alive(self, token: _Token) -> bool:
+        if not self._has(token):
+            return False  # replaced meanwhile
+        looked_up = await self.client.call("GET", "auth/token/lookup-self", None, token.value)
+        return looked_up.ok
+
+    async def _log_in(self, spent: _Token | None) -> _Token:
+        """A token other than ``spent``: by one login, however many ask for it at the same time."""
+        if self._token is not None and not (spent and self._has(spent)):
+            return self._token
+        if self._login is None or self._login.done():
+            self._login = asyncio.create_task(self._new_token())
+            self._login.add_done_callback(_seen)
+        try:
+            return await asyncio.shield(self._login)
+        except KMSError as error:
+            raise type(error)(str(error)) from error  # one for each that waits
+
+    def _has(self, token: _Token) -> bool:
+        """Whether this is the token that there is, renewed or not."""
+        return self._token is not None and self._token.value == token.value
+
+    async def _new_token(self) -> _Token:
+        url = self.client.address.url
+        try:
+            secret_id = await asyncio.to_thread(self._role.secret_id)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise KMSDenied(f"cannot log in to the KMS at {url}: the secret id cannot be read: {reason}") from error
+        now, former = asyncio.get_running_loop().time(), self._refusal
+        if former is not None and former.secret_id != secret_id:
+            former = None
+        if former is not None and now < former.since + former.rest:
+            raise KMSDenied(former.reason)
+        body = {"role_id": _text(self._role.role_id), "secret_id": _text(secret_id)}
+        answer = await self.client.call("POST", "auth/approle/login", body)
+        if not answer.ok:
+            reason = f"the KMS at {url} refuses the AppRole: {answer.reason}"
+            rest = min(2 * former.rest, _LONGEST_REST) if former is not None else _FIRST_REST
+            self._refusal = _Refusal(secret_id, reason, now, rest)
+            raise KMSDenied(reason)
+        self._refusal = None
+        self._keep_token(_token_of(answer, None) or self._nonsense())
+        assert self._token is not None
+        return self._token
+
+    def _nonsense(self) -> _Token:
+        raise KMSUnavailable(f"the KMS at {self.client.address.url} is not available: its login gives no token")
+
+    def _keep_token(self, token: _Token) -> None:
+        if self._failing:
+            _log.info("the KMS at %s has given a token", self.client.address.url)
+        self._failing = False
+        self._token = token
+        self._changed.set()
+
+    # -- renewing ------------------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._until_half()
+                await self._renew()
+            except KMSError as error:
+                if not self._failing:
+                    _log.warning("no token of the KMS, or none that can be renewed; trying on: %s", error)
+                self._failing = True
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+
+    async def _until_half(self) -> None:
+        """Wait until the token, whichever it is by then, has lived half its life; not at all where there is none."""
+        while (token := self._token) is not None:
+            self._changed.clear()
+            left = token.half - asyncio.get_running_loop().time() if token.life else None
+            if left is not None and left <= 0:
+                return
+            try:
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+    async def _renew(self) -> None:
+        token = self._token
+        if token is not None and token.renewable:
+            answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
+            renewed = _token_of(answer, token) if answer.ok else None
+            # A life that has become short nears the longest that the token may have.
+            if renewed is not None and renewed.life >= token.first_life / 2:
+                if self._token is token:
+                    self._keep_token(renewed)
+                return
+        await self._log_in(token)
+
+
+def _token_of(answer: Answer, former: _Token | None) -> _Token | None:
+    value, life, renewable = (answer.auth.get(name) for name in ("client_token", "lease_duration", "renewable"))
+    if not isinstance(value, str) or not value or not value.isprintable() or not isinstance(life, int) or life < 0:
+        return None
+    now = asyncio.get_running_loop().time()
+    first = former.first_life if former else float(life)
+    return _Token(Secret(value), float(life), now, first, renewable is True)
+
+
+def _seen(task: asyncio.Task[_Token]) -> None:
+    """Whoever waited may have gone: a failure that nobody hears is no news to the event loop."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _text(secret: Secret) -> str:
+    return secret.reveal().decode("utf-8", "replace")

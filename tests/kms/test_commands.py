@@ -1,0 +1,185 @@
+"""``strongroom kms``, as an administrator runs it against a real OpenBao."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.openbao import OpenBao
+from tests.server import MASTER_KEY
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def place(bao: OpenBao) -> dict[str, str]:
+    """The settings and the token of whoever administers this OpenBao over TLS."""
+    assert bao.certs is not None
+    return {
+        "MINIO_SSE_VAULT_ENDPOINT": bao.endpoint,
+        "MINIO_SSE_VAULT_CAPATH": str(bao.certs / "ca.crt"),
+        "BAO_TOKEN": bao.root,
+    }
+
+
+def as_json(command: Command, *arguments: str, **environment: str) -> Any:
+    done = command.run("kms", *arguments, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def settings_of(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in shlex.split(text))
+
+
+def test_setup_makes_everything_and_what_it_prints_are_the_settings(
+    command: Command, tmp_path: Path, certificates: Path
+) -> None:
+    with OpenBao(tmp_path / "bao", certificates) as bao:
+        arguments = ["kms", "setup", "--sse-vault-key-name", "my-key"]
+        would = command.run(*arguments, "--dry-run", **place(bao))
+        assert would.stdout.count("would ") == 6, would
+        assert "transit/" not in bao.api("GET", "sys/mounts")["data"], "nothing was done"
+        done = command.run(*arguments, **place(bao))
+        assert done.returncode == 0 and done.stderr.count("done: ") == 6
+        settings = settings_of(done.stdout)
+        (status,) = as_json(command, "status", **settings)
+        assert (status["ok"], status["provider"], status["key_id"]) == (True, "transit", "my-key")
+        assert 0 < status["token_seconds"] <= 300
+        again = command.run(*arguments, **place(bao))
+        assert again.stderr.count("there already: ") == 5, "the secret id is new each time"
+        other = command.run(*arguments[:-1], "other-key", **place(bao))
+        assert other.returncode == 1 and "choose another name with --role" in other.stderr
+
+
+def test_setup_works_in_a_namespace_and_keeps_the_secret_id_to_a_file(
+    command: Command, tls_bao: OpenBao, tmp_path: Path, key: str
+) -> None:
+    tls_bao.api("POST", f"sys/namespaces/{key}", {})
+    file = tmp_path / "secret-id"
+    (tmp_path / "token").write_text(tls_bao.root + "\n")
+    environment = place(tls_bao) | {"BAO_TOKEN": "", "MINIO_SSE_VAULT_NAMESPACE": key}
+    arguments = ["--sse-vault-key-name", "k", "--secret-id-file", str(file), "--token-file", str(tmp_path / "token")]
+    settings = as_json(command, "setup", *arguments, **environment)["settings"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert settings["MINIO_SSE_VAULT_APPROLE_SECRET_FILE"] == str(file)
+    assert settings["MINIO_SSE_VAULT_NAMESPACE"] == key and file.read_text().strip() not in settings.values()
+    assert as_json(command, "status", **settings)[0]["ok"]
+    again = command.run("kms", "setup", *arguments, **environment)
+    assert again.returncode == 2 and "--secret-id-file: cannot make" in again.stderr
+
+
+def test_keys_are_made_listed_rotated_disabled_and_enabled(command: Command, tls_bao: OpenBao, key: str) -> None:
+    environment = place(tls_bao)
+    (made,) = as_json(command, "key", "create", key, **environment)
+    assert made == {"name": key, "latest": 1, "least": 1, "disabled": False, "kind": "aes256-gcm96"}
+    assert as_json(command, "key", "create", key, **environment) == [made], "made once"
+    assert made in as_json(command, "key", "list", **environment)
+    assert as_json(command, "key", "rotate", key, **environment)[0]["latest"] == 2
+    assert as_json(command, "key", "disable", key, **environment)[0]["disabled"]
+    assert as_json(command, "key", "disable", key, **environment)[0]["disabled"], "once more does no harm"
+    shown = command.run("kms", "key", "list", **environment).stdout
+    assert any(key in line and "disabled" in line for line in shown.splitlines())
+    (enabled,) = as_json(command, "key", "enable", key, **environment)
+    assert not enabled["disabled"] and enabled["least"] == 1
+
+
+def test_enabling_also_grants_versions_that_were_denied(command: Command, tls_bao: OpenBao, key: str) -> None:
+    as_json(command, "key", "create", key, **place(tls_bao))
+    as_json(command, "key", "rotate", key, **place(tls_bao))
+    tls_bao.api("POST", f"transit/keys/{key}/config", {"min_decryption_version": 2})
+    assert as_json(command, "key", "enable", key, **place(tls_bao))[0]["least"] == 1
+
+
+def test_status_shows_every_provider_and_why_one_does_not_work(command: Command, tls_bao: OpenBao, key: str) -> None:
+    role = tls_bao.role(key, key)
+    settings = {name: value for name, value in role.settings(STRONGROOM_READ_KEYS=MASTER_KEY).items() if value}
+    works = command.run("kms", "status", **settings)
+    assert works.returncode == 0
+    rows = [line for line in works.stdout.splitlines() if "yes" in line]
+    assert len(rows) == 2 and key in rows[0] and tls_bao.endpoint in rows[0] and "my-minio-key" in rows[1]
+    tls_bao.api("DELETE", f"transit/keys/{key}/soft-delete")
+    broken = command.run("kms", "status", **settings)
+    assert broken.returncode == 1
+    assert f"transit, {key}: the master key '{key}'" in broken.stdout and "is disabled" in broken.stdout
+    gone = command.run("kms", "status", **settings | {"MINIO_SSE_VAULT_ENDPOINT": "https://127.0.0.1:1"})
+    assert (gone.returncode == 1 and "Connection refused" in gone.stdout) or "Connect call failed" in gone.stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"MINIO_SSE_VAULT_CAPATH": "absent"}, "MINIO_SSE_VAULT_CAPATH: cannot read"),
+        ({"MINIO_SSE_VAULT_CAPATH": "empty"}, "MINIO_SSE_VAULT_CAPATH: there is no certificate in PEM"),
+        ({"STRONGROOM_VAULT_CLIENT_CERT": "empty"}, "STRONGROOM_VAULT_CLIENT_CERT: "),
+    ],
+)
+def test_files_that_say_how_to_trust_a_kms_are_tried_before_the_server_starts(
+    command: Command, tmp_path: Path, files: dict[str, str], says: str
+) -> None:
+    (tmp_path / "empty").write_text("")
+    settings = {
+        "MINIO_ROOT_USER": "admin",
+        "MINIO_ROOT_PASSWORD": "correct horse",
+        "MINIO_SSE_VAULT_ENDPOINT": "https://127.0.0.1:1",
+        "MINIO_SSE_VAULT_APPROLE_ID": "role",
+        "MINIO_SSE_VAULT_APPROLE_SECRET": "secret",
+        "MINIO_SSE_VAULT_KEY_NAME": "key",
+        **{name: str(tmp_path / file) for name, file in files.items()},
+    }
+    done = command.run("server", str(tmp_path / "data"), **settings)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "says"),
+    [
+        (["status"], {}, 2, "MINIO_SSE_VAULT_ENDPOINT: it is not set"),
+        (["key", "list"], {}, 2, "MINIO_SSE_VAULT_ENDPOINT: it is not set"),
+        (
+            ["key", "list"],
+            {"MINIO_SSE_VAULT_ENDPOINT": "http://127.0.0.1:1"},
+            2,
+            "BAO_TOKEN or VAULT_TOKEN: there is no token",
+        ),
+        (
+            ["key", "list"],
+            {"MINIO_SSE_VAULT_ENDPOINT": "http://127.0.0.1:1", "VAULT_TOKEN": "hunter2"},
+            1,
+            "the KMS at http://127.0.0.1:1 is not available",
+        ),
+        (
+            ["key", "rotate", "../../sys/seal"],
+            {"MINIO_SSE_VAULT_ENDPOINT": "http://127.0.0.1:1", "VAULT_TOKEN": "hunter2"},
+            1,
+            "is not the name of a transit key",
+        ),
+    ],
+)
+def test_what_is_missing_is_one_line(
+    command: Command, arguments: list[str], environment: dict[str, str], code: int, says: str
+) -> None:
+    done = command.run("kms", *arguments, **environment)
+    assert done.returncode == code and done.stdout == ""
+    assert done.stderr.startswith("strongroom: ") and done.stderr.count("\n") == 1
+    assert says in done.stderr and "hunter2" not in done.stderr
+
+
+def test_a_key_that_is_not_there_and_a_token_that_may_not_are_told_apart(
+    command: Command, tls_bao: OpenBao, key: str
+) -> None:
+    absent = command.run("kms", "key", "disable", key, **place(tls_bao))
+    assert absent.returncode == 1 and f"there is no transit key '{key}'" in absent.stderr
+    powerless = tls_bao.api("POST", "auth/token/create", {"policies": ["default"]})["auth"]["client_token"]
+    denied = command.run("kms", "key", "list", **place(tls_bao) | {"BAO_TOKEN": powerless})
+    assert denied.returncode == 1 and "permission denied" in denied.stderr
+    assert powerless not in denied.stderr

@@ -1,0 +1,253 @@
+"""A KMS that is away, hangs, lies or is not who it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
+from strongroom.kms.transit import PROVIDER
+from strongroom.kms.vault_tls import BadTLSFile
+from tests.certificates import make_certificates
+from tests.kms.opened import CONTEXT, made, opened, unwrapped
+from tests.openbao import OpenBao
+from tests.proxy import Proxy
+
+WRAPPED = WrappedKey(PROVIDER, "key", b"vault:v1:" + b"A" * 80)
+SETTINGS: dict[str, str | None] = {
+    "MINIO_SSE_VAULT_APPROLE_ID": "role",
+    "MINIO_SSE_VAULT_APPROLE_SECRET": "secret",
+    "MINIO_SSE_VAULT_KEY_NAME": "key",
+}
+
+
+class Liar:
+    """Answers the login as Vault does, and everything else with ``status`` and ``body``."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, b""
+        liar = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                status, body = liar.status, liar.body
+                if self.path == "/v1/auth/approle/login":
+                    auth = {"client_token": "t", "lease_duration": 300, "renewable": True}
+                    status, body = 200, json.dumps({"auth": auth}).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.send_header("location", "http://127.0.0.1:1/")
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST  # noqa: N815
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.settings = {**SETTINGS, "MINIO_SSE_VAULT_ENDPOINT": f"http://127.0.0.1:{self.server.server_port}"}
+
+
+@pytest.fixture
+def liar() -> Iterator[Liar]:
+    liar = Liar()
+    thread = threading.Thread(target=liar.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield liar
+    liar.server.shutdown()
+    thread.join()
+    liar.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (200, b"<html>hello</html>"),
+        (200, b"[]"),
+        (200, b'{"data": 5}'),
+        (200, b'{"data": {"batch_results": []}}'),
+        (200, b'{"data": {"batch_results": [5]}}'),
+        (200, b'{"data": {"batch_results": [{}]}}'),
+        (200, b'{"data": {"batch_results": [{"plaintext": "AAAA", "ciphertext": "no"}]}}'),
+        (200, b'{"data": {"batch_results": [{"plaintext": "!", "ciphertext": 5}]}}'),
+        (200, b"[" * 100_000),
+        (200, b'{"data": "' + b"x" * 5_000_000 + b'"}'),
+        (400, b'{"errors": ["something new"]}'),
+        (400, b'{"data": {"batch_results": [{"error": "something new"}]}}'),
+        (307, b""),
+        (429, b'{"errors": ["request path rate limited"]}'),
+        (500, b'{"errors": ["internal error"]}'),
+        (502, b"<html>bad gateway</html>"),
+        (503, b'{"errors": ["Vault is sealed"]}'),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_no_answer(liar: Liar, status: int, body: bytes) -> None:
+    liar.status, liar.body = status, body
+
+    async def main() -> None:
+        async with opened(liar.settings) as kms:
+            with pytest.raises(KMSUnavailable, match="http://127"):
+                await unwrapped(kms, WRAPPED)
+            with pytest.raises(KMSUnavailable, match="http://127"):
+                await made(kms)
+
+    asyncio.run(main())
+
+
+def test_a_kms_that_hangs_is_given_up_and_then_used_again(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        with Proxy(bao.port) as proxy:
+            settings = bao.role(key, key).settings(proxy.endpoint, STRONGROOM_VAULT_TIMEOUT="1")
+            async with opened(settings) as kms:
+                wrapped = await made(kms)
+                proxy.hold()
+                answers = await asyncio.gather(*(kms.unwrap([(wrapped.wrapped, CONTEXT)]) for _ in range(50)))
+                assert all(isinstance(answer[0], KMSUnavailable) for answer in answers)
+                proxy.release()
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+
+    asyncio.run(main())
+
+
+def test_one_request_that_hangs_holds_up_no_other(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        with Proxy(bao.port) as proxy:
+            async with opened(bao.role(key, key).settings(proxy.endpoint, STRONGROOM_VAULT_TIMEOUT="60")) as kms:
+                wrapped = await made(kms)
+                proxy.hold_one_request()
+                stuck = asyncio.create_task(unwrapped(kms, wrapped.wrapped))
+                await asyncio.to_thread(proxy.stuck.wait)
+                async with asyncio.timeout(30):
+                    for _ in range(100):
+                        assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+                assert not stuck.done()
+                stuck.cancel()
+                await asyncio.gather(stuck, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_kms_that_is_restarted_sealed_is_unavailable_until_it_is_unsealed(tmp_path: Path) -> None:
+    async def main() -> None:
+        with OpenBao(tmp_path) as bao:
+            bao.prepare()
+            async with opened(bao.role("key", "key").settings()) as kms:
+                wrapped = await made(kms)
+                bao.stop()
+                with pytest.raises(KMSUnavailable, match=bao.endpoint):
+                    await unwrapped(kms, wrapped.wrapped)
+                bao.start()
+                with pytest.raises(KMSUnavailable, match="sealed"):
+                    await unwrapped(kms, wrapped.wrapped)
+                with pytest.raises(KMSUnavailable, match="sealed"):
+                    await made(kms)
+                bao.unseal()
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+
+    asyncio.run(main())
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_of_authorities_is_taken_as_it_is(tls_bao: OpenBao, key: str, tmp_path: Path) -> None:
+    assert tls_bao.certs is not None
+    authorities = tmp_path / "authorities"
+    authorities.mkdir()
+    (authorities / "ours.pem").write_bytes((tls_bao.certs / "ca.crt").read_bytes())
+    (authorities / "another").write_bytes((make_certificates(tmp_path / "other") / "ca.crt").read_bytes())
+    (authorities / "README").write_text("no certificate")
+
+    async def main() -> None:
+        role = tls_bao.role(key, key)
+        for path in (authorities, authorities / "ours.pem"):
+            async with opened(role.settings(MINIO_SSE_VAULT_CAPATH=str(path))) as kms:
+                wrapped = await made(kms)
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stranger", ["another authority", "the system's authorities"])
+def test_a_kms_that_is_not_trusted_gets_nothing(tls_bao: OpenBao, key: str, tmp_path: Path, stranger: str) -> None:
+    other = str(make_certificates(tmp_path) / "ca.crt") if stranger == "another authority" else None
+
+    async def main() -> None:
+        async with opened(tls_bao.role(key, key).settings(MINIO_SSE_VAULT_CAPATH=other)) as kms:
+            with pytest.raises(KMSUnavailable, match="its certificate is not trusted"):
+                await made(kms)
+
+    asyncio.run(main())
+
+
+def test_a_client_certificate_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    certs = make_certificates(tmp_path / "certs")
+    (certs / "client.crt").write_bytes((certs / "public.crt").read_bytes())
+    (certs / "client.key").write_bytes((certs / "private.key").read_bytes())
+
+    async def main() -> None:
+        with OpenBao(tmp_path / "bao", certs, client_ca=certs / "ca.crt") as bao:
+            bao.prepare()
+            role = bao.role("key", "key")
+            async with opened(role.settings()) as kms:
+                with pytest.raises(KMSError):
+                    await made(kms)
+            shown = {
+                "STRONGROOM_VAULT_CLIENT_CERT": str(certs / "client.crt"),
+                "STRONGROOM_VAULT_CLIENT_KEY": str(certs / "client.key"),
+            }
+            async with opened(role.settings(**shown)) as kms:
+                wrapped = await made(kms)
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot read"),
+        (b"", "there is no certificate in PEM"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is damaged"),
+    ],
+)
+def test_authorities_that_are_none_are_named(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+
+    async def main() -> None:
+        settings = {**SETTINGS, "MINIO_SSE_VAULT_ENDPOINT": "https://127.0.0.1:1", "MINIO_SSE_VAULT_CAPATH": str(file)}
+        with pytest.raises(BadTLSFile, match=says):
+            async with opened(settings):
+                pass
+
+    asyncio.run(main())
+
+
+# -- namespaces ----------------------------------------------------------------------------------------------------
+
+
+def test_a_namespace_is_asked(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        bao.prepare("storage")
+        role = bao.role(key, key, namespace="storage")
+        async with opened(role.settings()) as kms:
+            wrapped = await made(kms)
+            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+        async with opened(role.settings(MINIO_SSE_VAULT_NAMESPACE=None)) as kms:
+            with pytest.raises(KMSError):
+                await made(kms)
+
+    asyncio.run(main())
