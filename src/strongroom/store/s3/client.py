@@ -41,7 +41,7 @@ _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
 _CONNECT_SECONDS = 10.0
 _CONNECTIONS = 512
-_IDLE_SECONDS = 30.0
+_IDLE_SECONDS = 15.0
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
 _READ_BUFFER = 512 * 1024
@@ -179,6 +179,8 @@ class Client:
             skip_auto_headers=_NOT_ADDED,
             read_bufsize=_READ_BUFFER,
         )
+        # aiohttp would repeat a request with a body that was half consumed; what is repeated is decided in _send.
+        self._session._retry_connection = False
 
     async def stop(self) -> None:
         """Close all connections."""
