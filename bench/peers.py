@@ -121,12 +121,27 @@ def versitygw(home: Path) -> Peer:
     return Peer("versitygw", "not synced", f"http://{endpoint}", running)
 
 
+def gateway_s3(home: Path) -> Peer:
+    """Strongroom's gateway before a MinIO, which encrypts nothing itself."""
+    (home / "backend").mkdir()
+    backend = minio("backend", encrypt=False)(home / "backend")
+    endpoint = f"127.0.0.1:{free_port()}"
+    settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "AWS_EC2_METADATA_DISABLED": "true"}
+    settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+    settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
+    command = [sys.executable, "-m", "strongroom", "gateway", "s3", "--address", endpoint, backend.endpoint]
+    running = Running(command, _environment(home, **settings), home / "log")
+    running.wait_for(f"http://{endpoint}/minio/health/ready")
+    return Peer("strongroom gateway s3", "as its backend, MinIO", f"http://{endpoint}", running, [backend.running])
+
+
 PEERS: dict[str, Start] = {
     "strongroom": strongroom("strongroom"),
     "strongroom --no-compat": strongroom("strongroom --no-compat", "--no-compat"),
     "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
     "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
     "strongroom, OpenBao": strongroom_with_openbao,
+    "strongroom gateway s3": gateway_s3,
     "minio": minio("minio"),
     "minio, plain": minio("minio, plain", encrypt=False),
     "versitygw": versitygw,

@@ -39,6 +39,7 @@ class Backend:
     home: Path
     certs: Path | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -84,8 +85,8 @@ class Backend:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=self.keys[0],
+            aws_secret_access_key=self.keys[1],
             region_name="us-east-1",
             verify=str(self.certs / "ca.crt") if self.certs else None,
             config=Config(s3={"addressing_style": "path"}, **options),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -54,14 +55,27 @@ def command(served: str) -> tuple[str, ...]:
     return NAS if served == "nas" else SERVER
 
 
-@pytest.fixture(scope="session")
-def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
-    """The S3 that a gateway stands before; None for those that need none."""
+@contextlib.contextmanager
+def _backend(served: str, home: Path) -> Iterator[Backend | None]:
     if served in ("server", "nas"):
         yield None
         return
     kind = {"s3": "minio", "s3-versitygw": "versitygw"}[served]
-    with Backend(kind, tmp_path_factory.mktemp(kind)) as running:
+    with Backend(kind, home) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The S3 that gateways stand before which encrypt everything; None for a server, which needs none."""
+    with _backend(served, tmp_path_factory.mktemp("backend")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend | None]:
+    """The same for those that store in plaintext too."""
+    with _backend(served, tmp_path_factory.mktemp("plain-backend")) as running:
         yield running
 
 
@@ -77,7 +91,7 @@ def server(
 
 @pytest.fixture(scope="session")
 def plain_server(
-    backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    plain_backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
@@ -85,7 +99,7 @@ def plain_server(
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with served_by(backend, tmp_path_factory.mktemp("plain"), settings, command=command) as running:
+    with served_by(plain_backend, tmp_path_factory.mktemp("plain"), settings, command=command) as running:
         yield running
 
 

@@ -255,7 +255,7 @@ def test_without_credentials_there_is_no_server() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["MINIO_SSE_VAULT_TOKEN", "MINIO_GATEWAY_SSE", "MINIO_KMS_KES_ENDPOINT"],
+    ["MINIO_SSE_VAULT_TOKEN", "MINIO_KMS_KES_ENDPOINT"],
 )
 def test_encryption_that_is_not_served_is_refused_and_not_ignored(name: str) -> None:
     assert refused({name: "x"}) == f"{name}: this release does not serve it; unset it"

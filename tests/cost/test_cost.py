@@ -132,7 +132,7 @@ def test_a_head_is_one_statement_and_one_call_to_the_kms(counts: Counter[str], t
 
 def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_path: Path) -> None:
     assert cost(counts, tmp_path, lambda store: put(store, "o", 4096)) == {
-        "statements": 6,
+        "statements": 5,
         "transactions": 1,
         "KMS calls": 1,
         "sealed bytes": 4096,

@@ -44,6 +44,10 @@ def fill(server: Server, bucket: str, **encryption: Any) -> None:
     )
     source = {f"CopySource{name}": value for name, value in key_only.items()}
     client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/small", **source, **encryption)
+    tags = [{"Key": "tag", "Value": META}]
+    if not key_only:
+        client.put_object_tagging(Bucket=bucket, Key="small", Tagging={"TagSet": tags})
+        assert client.get_object_tagging(Bucket=bucket, Key="small")["TagSet"] == tags
     for key, body in CONTENTS.items():
         got = client.get_object(Bucket=bucket, Key=key, **key_only)
         assert got["Body"].read() == body, key

@@ -14,8 +14,6 @@ import pytest
 from tests.http.raw import error_of, request
 from tests.server import Server
 
-pytestmark = pytest.mark.every_backend
-
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 PREFIX = "x-amz-server-side-encryption-customer-"
 

@@ -11,8 +11,6 @@ import pytest
 from tests.http.raw import error_of, request
 from tests.server import Server
 
-pytestmark = pytest.mark.every_backend
-
 NAMES = sorted(
     [f"dir/{letter}/{number:03}" for letter in "abc" for number in range(400)]
     + [f"plain-{number:02}" for number in range(30)]

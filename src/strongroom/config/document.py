@@ -9,7 +9,7 @@ _HEAD = """\
 
 <!-- Written by `python -m strongroom.config.document`; a test compares. Change the table in the code instead. -->
 
-Settings come from the environment or from flags of `strongroom server`; a flag stands above its variable. Where one
+Settings come from the environment or from flags of the commands that serve; a flag stands above its variable. Where one
 setting has several names, they mean the same, and two that contradict each other stop the start. So does every value
 that is wrong, with one line that says which and what a right one looks like.
 
@@ -23,9 +23,10 @@ There is one KMS that wraps new data keys: a static master key, or a Vault (all 
 
 `on` and `off` may also be written `true`/`false` or `1`/`0`.
 
-Settings of MinIO that name a KMS or encryption which this release does not serve (`MINIO_KMS_KES_…`,
-`MINIO_GATEWAY_SSE` and the like) stop the start: ignoring them would store in plaintext what was meant to be
-encrypted. Unknown `STRONGROOM_…` variables stop it too. Other `MINIO_…` variables are ignored.
+Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_KMS_KES_…` and
+the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
+plaintext what was meant to be encrypted. Unknown `STRONGROOM_…` variables stop it too. Other `MINIO_…` variables are
+ignored.
 """
 
 
@@ -47,6 +48,7 @@ def _section(setting: Setting[object]) -> str:
             f"- Flag: {flag}",
             f"- Default: {setting.default}",
             f"- Example: `{setting.example}`",
+            *(["- For: `strongroom gateway s3`"] if setting.backend else []),
             "",
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
@@ -34,6 +35,7 @@ from strongroom.s3.shapes import (
     GetObjectAttributesRequest,
     GetObjectRequest,
     HeadObjectRequest,
+    ObjectIdentifier,
     ObjectPart,
     PutObjectRequest,
 )
@@ -52,6 +54,7 @@ MAX_PUT = 5 * 1024**3
 
 MAX_PARTS_PAGE = 1000
 _READ_ATTEMPTS = 4
+_DELETES_AT_ONCE = 32
 MAX_DELETE = 1000
 
 
@@ -139,23 +142,33 @@ class ObjectHandlers:
         await self._objects.bucket(call.bucket)
         if not 1 <= len(request.delete.objects) <= MAX_DELETE:
             raise S3Error("MalformedXML")
+        room = asyncio.Semaphore(_DELETES_AT_ONCE)
+
+        async def delete(item: ObjectIdentifier) -> DeletedObject | Error:
+            async with room:
+                return await self._delete_listed(call, item)
+
         output = DeleteObjectsOutput()
-        for item in request.delete.objects:
-            try:
-                check_key(item.key)
-                check_version(item.version_id)
-                await self._objects.delete(call.bucket, item.key, Precondition(if_match=_unquoted(item.etag)))
-            except NoSuchObject:
-                output.errors.append(Error(key=item.key, code="NoSuchKey", message="The specified key does not exist."))
-            except Exception as error:
-                fault = translate(error)
-                if fault is None:
-                    raise
-                output.errors.append(Error(key=item.key, code=fault.code, message=fault.message))
-            else:
-                if not request.delete.quiet:
-                    output.deleted.append(DeletedObject(key=item.key, version_id=item.version_id))
+        for result in await asyncio.gather(*map(delete, request.delete.objects)):
+            if isinstance(result, Error):
+                output.errors.append(result)
+            elif not request.delete.quiet:
+                output.deleted.append(result)
         return Answer(output)
+
+    async def _delete_listed(self, call: Call, item: ObjectIdentifier) -> DeletedObject | Error:
+        try:
+            check_key(item.key)
+            check_version(item.version_id)
+            await self._objects.delete(call.bucket, item.key, Precondition(if_match=_unquoted(item.etag)))
+        except NoSuchObject:
+            return Error(key=item.key, code="NoSuchKey", message="The specified key does not exist.")
+        except Exception as error:
+            fault = translate(error)
+            if fault is None:
+                raise
+            return Error(key=item.key, code=fault.code, message=fault.message)
+        return DeletedObject(key=item.key, version_id=item.version_id)
 
     async def get_object_attributes(self, call: Call, request: GetObjectAttributesRequest) -> Answer:
         """Those of an object's attributes that are asked for."""

@@ -41,7 +41,7 @@ _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
 _CONNECT_SECONDS = 10.0
 _CONNECTIONS = 512
-_IDLE_SECONDS = 30.0
+_IDLE_SECONDS = 15.0
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
 _READ_BUFFER = 512 * 1024
@@ -179,6 +179,8 @@ class Client:
             skip_auto_headers=_NOT_ADDED,
             read_bufsize=_READ_BUFFER,
         )
+        # aiohttp would repeat a request with a body that was half consumed; what is repeated is decided in _send.
+        self._session._retry_connection = False
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -282,7 +284,15 @@ class Client:
                     watch.reschedule(None)  # what comes next is waited for elsewhere: at the client
                 watch.reschedule(loop.time() + self._timeout + _CONNECT_SECONDS)
 
-            return await self._session.request(method, url, headers=headers, data=watched(), allow_redirects=False)
+            return await self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=watched(),
+                allow_redirects=False,
+                # A body that cannot be sent twice is not begun before the backend says that it wants it.
+                expect100=isinstance(body, StreamedBody),
+            )
 
     async def _credential(self) -> SigningCredential:
         from botocore.exceptions import BotoCoreError

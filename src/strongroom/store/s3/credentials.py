@@ -70,4 +70,5 @@ async def find_credentials(own: SigningCredential) -> CredentialSource:
 def _chain() -> Any:
     from botocore.session import Session  # 100 ms, and only the S3 gateway needs it
 
+    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)  # what it tells below that, this module says
     return Session().get_credentials()

@@ -57,6 +57,11 @@ class S3Reader:
         """All stored bytes, where the object is small."""
         return self._inline
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the whole object can be read without asking the backend again."""
+        return self._inline is not None or self._download is not None
+
     async def annex(self) -> bytes:
         """The annex of the object."""
         return self._hidden.annex if self._hidden else b""

@@ -179,7 +179,23 @@ class S3Store(Store):
         assert isinstance(source, S3Reader)
         names.check_writable(key)
         hidden = HiddenRecord(key, now_in_milliseconds(time.time_ns()), record, annex)
-        return await self._copier.copy(source, bucket, hidden, self._encryption, when)
+        try:
+            return await self._copier.copy(source, bucket, hidden, self._encryption, when)
+        except ObjectChanged:
+            if not source.at_hand:
+                raise
+        return await self._copy_bytes(source, bucket, hidden, when)
+
+    async def _copy_bytes(self, source: S3Reader, bucket: str, hidden: HiddenRecord, when: Condition) -> Stored:
+        """The backend no longer has the source, but its bytes are here or on their way."""
+        writer = await self.writer(bucket, hidden.key, source.stored.size)
+        try:
+            async for chunk in source.stream(0, source.stored.size):
+                await writer.write(chunk)
+            return await writer.commit(hidden.record, hidden.annex, when)
+        except BaseException:
+            await writer.abort()
+            raise
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
         """Replace the record of an object: the backend copies it onto itself. A new id goes with the new record."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from strongroom.store.base import (
@@ -118,16 +118,17 @@ async def put_object(
         return etag_in(await client.send(request), str(request))
     except (ConditionFailed, NoSuchObject) as error:
         # Perhaps the answer to the first attempt was lost, and the second met what it had made.
-        etag = await _made_by(client, bucket, hidden.key, object_id) if when.absent else None
+        etag = await _made_by(client, bucket, hidden.key, object_id, encryption) if when.absent else None
         if etag is None:
             raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
         return etag
 
 
-async def _made_by(client: Client, bucket: str, key: str, object_id: str) -> str | None:
-    """The ETag of the object of this name where it has this id."""
+async def _made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
+    """The ETag of the object of this name where it has this id; ``headers`` are those that it was written with."""
+    keys = {name: value for name, value in headers.items() if "-customer-" in name}
     with contextlib.suppress(StoreError):
-        answer = await client.send(Request("HEAD", bucket, key))
+        answer = await client.send(Request("HEAD", bucket, key, headers=keys))
         if answer.headers.get(ID) == object_id:
             return unquoted(answer.headers.get("etag", ""))
     return None
@@ -189,7 +190,7 @@ async def complete_backend_upload(
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
     except (NoSuchUpload, ConditionFailed, Unavailable):
-        etag = await _made_by(client, bucket, key, object_id)
+        etag = await _made_by(client, bucket, key, object_id, headers)
         if etag is None:
             raise
         return etag

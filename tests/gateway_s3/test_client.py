@@ -1,0 +1,157 @@
+"""The client of the backend, with answers that no real one can be made to give: redirects, documents to distrust."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
+from strongroom.store.base import Unavailable
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3.client import Request
+from strongroom.store.s3.listing import list_names
+from strongroom.store.s3.streaming import StreamedBody
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+class Fake:
+    """A backend that answers what ``reply`` says, given the region that a request was signed for."""
+
+    def __init__(self) -> None:
+        self.reply: Callable[[str], Reply] = lambda region: (200, {}, b"")
+        self.regions: list[str] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/s3/", self.headers["authorization"])
+                assert scope
+                fake.regions.append(scope[1])
+                self.close_connection = True
+                status, headers, body = fake.reply(scope[1])
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_HEAD = do_PUT = handle_any  # noqa: N815
+
+            def handle_expect_100(self) -> bool:
+                self.handle_any()
+                return False
+
+            def log_message(self, *arguments: Any) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def run(self, use: Callable[[Client], Awaitable[Any]]) -> Any:
+        """What ``use`` comes to with a client of this backend."""
+
+        async def started() -> Any:
+            own = SigningCredential("access", Secret("secret"))
+            client = Client(parse_endpoint(self.endpoint), "us-east-1", own, chain=False, timeout=5)
+            await client.start()
+            try:
+                return await use(client)
+            finally:
+                await client.stop()
+
+        return asyncio.run(started())
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    backend = Fake()
+    yield backend
+    backend.close()
+
+
+MALFORMED = (
+    b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong</Message>"
+    b"<Region>eu-central-1</Region></Error>"
+)
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        (301, {"x-amz-bucket-region": "eu-central-1"}, b"<Error><Code>PermanentRedirect</Code></Error>"),
+        (400, {}, MALFORMED),
+    ],
+)
+def test_the_region_of_a_bucket_is_learnt_once(fake: Fake, redirect: Reply) -> None:
+    fake.reply = lambda region: redirect if region == "us-east-1" else (200, {}, b"")
+
+    async def use(client: Client) -> None:
+        await client.send(Request("GET", "bucket", "a"))
+        await client.send(Request("GET", "bucket", "b"))
+        await client.send(Request("PUT", "other"))
+
+    fake.run(use)
+    assert fake.regions == ["us-east-1", "eu-central-1", "eu-central-1", "us-east-1", "eu-central-1"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"no XML",
+        b"<Other/>",
+        b"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        b'<!DOCTYPE x [<!ENTITY a "b">]><ListBucketResult><Prefix>&a;</Prefix></ListBucketResult>',
+        b"<ListBucketResult>" + b"<a/>" * 5_000_000,
+    ],
+    ids=["empty", "text", "other", "unfinished", "no token", "entity", "endless"],
+)
+def test_a_document_that_cannot_be_meant_is_no_answer(fake: Fake, document: bytes) -> None:
+    fake.reply = lambda region: (200, {}, document)
+    with pytest.raises(Unavailable):
+        fake.run(lambda client: list_names(client, "bucket", "", "", "", 10))
+
+
+def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:
+    fake.reply = lambda region: (200, {}, b"content")
+    with pytest.raises(Unavailable):
+        fake.run(lambda client: S3Store(client).open("bucket", "o"))
+
+
+def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake: Fake) -> None:
+    fake.reply = lambda region: (503, {}, b"<Error><Code>SlowDown</Code></Error>")
+
+    async def use(client: Client) -> list[int]:
+        body = StreamedBody(10_000_000)
+        sent = 0
+
+        async def feed() -> None:
+            nonlocal sent
+            for _ in range(100):
+                await body.put(bytes(100_000))
+                sent += 100_000
+
+        feeding = asyncio.create_task(feed())
+        with pytest.raises(Exception, match="SlowDown"):
+            await client.send(Request("PUT", "bucket", "o", body=body))
+        feeding.cancel()
+        return [sent]
+
+    assert fake.run(use)[0] < 1_000_000
+    assert len(fake.regions) == 1
