@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.server import Server, free_port
+from tests.server import SERVER, Server, free_port
 
 TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 ACCESS_KEY, SECRET_KEY = "backend-access", "backend-secret-key"
@@ -120,11 +120,15 @@ class Backend:
 
 
 def served_by(
-    backend: Backend | None, home: Path, settings: dict[str, str | None], certs: Path | None = None
+    backend: Backend | None,
+    home: Path,
+    settings: dict[str, str | None],
+    certs: Path | None = None,
+    command: tuple[str, ...] = SERVER,
 ) -> Server:
     """A gateway before a backend; a server where there is none."""
     if backend is None:
-        return Server(home, settings, certs=certs)
+        return Server(home, settings, certs=certs, command=command)
     credentials: dict[str, str | None] = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.backends import Backend, served_by
 from tests.certificates import make_certificates
-from tests.server import Server
+from tests.server import NAS, SERVER, Server
 
 _numbers = itertools.count(1)
 
@@ -23,8 +23,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-KINDS = ["server", "s3"]
-"""What the common suites run over: `strongroom server`, and `strongroom gateway s3` before a real MinIO."""
+KINDS = ["server", "nas", "s3"]
+"""What the common suites run over: `strongroom server`, `strongroom gateway nas`, and `strongroom gateway s3` before a
+real MinIO.
+"""
 
 MORE_KINDS = ["s3-versitygw"]
 """What those marked ``every_backend`` run over too: the gateway before a real versitygw."""
@@ -47,9 +49,15 @@ def served(request: pytest.FixtureRequest) -> str:
     return kind
 
 
+@pytest.fixture(scope="session")
+def command(served: str) -> tuple[str, ...]:
+    """The command that serves it."""
+    return NAS if served == "nas" else SERVER
+
+
 @contextlib.contextmanager
 def _backend(served: str, home: Path) -> Iterator[Backend | None]:
-    if served == "server":
+    if served in ("server", "nas"):
         yield None
         return
     kind = {"s3": "minio", "s3-versitygw": "versitygw"}[served]
@@ -72,31 +80,35 @@ def plain_backend(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def server(backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server that encrypts everything, and takes clients' keys without TLS."""
     settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    with served_by(backend, tmp_path_factory.mktemp("server"), settings) as running:
+    with served_by(backend, tmp_path_factory.mktemp("server"), settings, command=command) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def plain_server(plain_backend: Backend | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def plain_server(
+    plain_backend: Backend | None, command: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server with a master key that encrypts what asks for it."""
     settings: dict[str, str | None] = {
         "MINIO_SSE_AUTO_ENCRYPTION": None,
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_DOMAIN": "s3.test",
     }
-    with served_by(plain_backend, tmp_path_factory.mktemp("plain"), settings) as running:
+    with served_by(plain_backend, tmp_path_factory.mktemp("plain"), settings, command=command) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def tls_server(
-    backend: Backend | None, tmp_path_factory: pytest.TempPathFactory, certificates: Path
+    backend: Backend | None, tmp_path_factory: pytest.TempPathFactory, certificates: Path, command: tuple[str, ...]
 ) -> Iterator[Server]:
     """A server that encrypts everything, over TLS."""
-    with served_by(backend, tmp_path_factory.mktemp("tls"), {}, certs=certificates) as running:
+    with served_by(backend, tmp_path_factory.mktemp("tls"), {}, certs=certificates, command=command) as running:
         yield running
 
 

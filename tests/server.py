@@ -22,14 +22,17 @@ from botocore.config import Config
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 MASTER_KEY = "my-minio-key:6368616e676520746869732070617373776f726420746f206120736563726574"
 
+SERVER, NAS = ("server",), ("gateway", "nas")
+
 
 @dataclass
 class Server:
-    """A running ``strongroom server``; a context manager that ends it and sees that it ended well.
+    """A running ``strongroom server``, or another ``command``; a context manager that ends it and sees that it ended
+    well.
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
-    ``public.crt`` and ``private.key`` (TLS then). With a ``backend`` (a URL) it is ``strongroom gateway s3``, and
-    what it stores lies in ``data``.
+    ``public.crt`` and ``private.key`` (TLS then). ``data`` is the directory that is served, by default one in ``home``.
+    With a ``backend`` (a URL) it is ``strongroom gateway s3``, and what it stores lies in ``data``.
     """
 
     home: Path
@@ -38,13 +41,16 @@ class Server:
     certs: Path | None = None
     flags: tuple[str, ...] = ()
     port: int = 0
+    command: tuple[str, ...] = SERVER
+    data: Path | None = None
     backend: str | None = None
     directory: Path = Path()
-    data: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.directory = self.data or self.home / "data"
+        if self.command == NAS:
+            self.directory.mkdir(parents=True, exist_ok=True)  # which the gateway leaves to whoever mounts it
         self.port = self.port or free_port()
         self.start()
         return self
@@ -62,7 +68,7 @@ class Server:
     @property
     def keys_like_files(self) -> bool:
         """Whether keys are bound as names of files are: none below another, no ``..``. The tests' backends are so."""
-        return self.backend is not None
+        return self.command == NAS or self.backend is not None
 
     @property
     def endpoint(self) -> str:
@@ -89,7 +95,7 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        command = ["gateway", "s3"] if self.backend else ["server"]
+        command = ["gateway", "s3"] if self.backend else self.command
         arguments = [*command, "--address", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.flags]
         if self.certs:
             arguments += ["--certs-dir", str(self.certs)]
@@ -133,7 +139,8 @@ class Server:
 
     def unfinished_files(self) -> list[Path]:
         """What lies in the store for uploads that are under way."""
-        return [file for file in (self.directory / ".strongroom" / "sessions").rglob("*") if file.is_file()]
+        place = ".strongroom.sys/tmp" if self.command == NAS else ".strongroom/sessions"
+        return [file for file in (self.directory / place).rglob("*") if file.is_file()]
 
     def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""

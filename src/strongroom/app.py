@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
-from strongroom.config import Keys, LocalDirectory, Settings, Vault, VaultPlace
+from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault, VaultPlace
 from strongroom.config.parse import approle_id
+from strongroom.config.table import SSE_MASTER_KEY, VAULT_KEY_NAME
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.keyring import Keyring
 from strongroom.kms.static import StaticKMS
@@ -16,6 +18,8 @@ from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
+from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.outer import Outer
@@ -23,10 +27,14 @@ from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store, StoreError
+from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
+from strongroom.store.nas import NasStore
 from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
 _log = logging.getLogger("strongroom")
+
+_OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_READ_KEYS), or serve another place"
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -35,9 +43,10 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Application:
     """The S3 application together with what it stands on, opened and closed with the server (ASGI's lifespan)."""
 
-    def __init__(self, objects: SealedStore, s3: S3App) -> None:
+    def __init__(self, objects: SealedStore, s3: S3App, key_setting: str) -> None:
         self._objects = objects
         self._s3 = s3
+        self._key_setting = key_setting  # that names the master key
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Answer a request, or live through the server's life."""
@@ -53,6 +62,12 @@ class Application:
         except (StoreError, KMSError, OSError) as error:
             await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
             return
+        except ForeignKMS as error:
+            await send({"type": "lifespan.startup.failed", "message": f"{self._key_setting}: {error}; {_OTHER_KEY}"})
+            return
+        except CheckDamaged as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         try:
@@ -64,19 +79,63 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def build(settings: Settings) -> Application:
-    """The application that these settings ask for; nothing is opened before the server starts."""
-    kms = build_kms(settings.keys)
-    store, outer, guard = _store(settings, kms)
-    objects = SealedStore(
-        store,
-        kms,
+_DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where objects are kept: the store, the KMS as it is used there, what is encrypted once more behind it, who else
+    must not write there, and what passes requests through where there is no KMS.
+    """
+
+    store: Store
+    kms: KMS | None
+    outer: Outer | None = None
+    guard: WriteGuard | None = None
+    relay: BackendRelay | None = None
+
+
+def _place(settings: Settings, kms: KMS | None) -> _Place:
+    target = settings.target
+    if isinstance(target, LocalDirectory):
+        return _Place(LocalStore(target.path), kms)
+    if isinstance(target, SharedFolder):
+        shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age)
+        return _Place(shared, CheckedKMS(kms, shared) if kms is not None else None)
+    backend = settings.backend
+    own = SigningCredential(settings.access_key, settings.secret_key)
+    endpoint = parse_endpoint(target.url, backend.style)
+    remote = S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    store = LeftStore(remote)
+    # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
+    encrypting = store if endpoint.secure or backend.sse else None
+    outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
+    if kms is None:
+        return _Place(store, None, outer, relay=BackendRelay(remote.client))
+    return _Place(store, kms, outer, WriteGuard(kms, remote))
+
+
+def build_objects(settings: Settings) -> SealedStore:
+    """The sealed store that these settings ask for; nothing is opened yet."""
+    return _objects(settings, _place(settings, build_kms(settings.keys)))
+
+
+def _objects(settings: Settings, place: _Place) -> SealedStore:
+    return SealedStore(
+        place.store,
+        place.kms,
         auto_encrypt=settings.auto_encryption,
         compat=settings.compat,
         upload_secret=settings.secret_key,
-        outer=outer,
-        guard=guard,
+        outer=place.outer,
+        guard=place.guard,
     )
+
+
+def build(settings: Settings) -> Application:
+    """The application that these settings ask for; nothing is opened before the server starts."""
+    place = _place(settings, build_kms(settings.keys))
+    objects = _objects(settings, place)
     s3 = S3App(
         objects,
         {settings.access_key: settings.secret_key},
@@ -84,27 +143,9 @@ def build(settings: Settings) -> Application:
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
-        relay=BackendRelay(store.client) if isinstance(store, S3Store) and kms is None else None,
+        relay=place.relay,
     )
-    return Application(objects, s3)
-
-
-_DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}
-
-
-def _store(settings: Settings, kms: KMS | None) -> tuple[Store, Outer | None, WriteGuard | None]:
-    """The store, what is encrypted once more behind it, and who else must not write there."""
-    target = settings.target
-    if isinstance(target, LocalDirectory):
-        return LocalStore(target.path), None, None
-    backend = settings.backend
-    own = SigningCredential(settings.access_key, settings.secret_key)
-    endpoint = parse_endpoint(target.url, backend.style)
-    store = S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
-    # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
-    encrypting = store if endpoint.secure or backend.sse else None
-    outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
-    return store, outer, WriteGuard(kms, store) if kms else None
+    return Application(objects, s3, (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0])
 
 
 def build_kms(keys: Keys) -> Keyring | None:

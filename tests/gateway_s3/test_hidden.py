@@ -26,7 +26,7 @@ def test_hidden_names_cannot_be_listed_read_or_written(
     client.create_multipart_upload(Bucket=bucket_name, Key="open")
     raw = backend.client()
     hidden = [i["Key"] for i in raw.list_objects_v2(Bucket=bucket_name, Prefix=".strongroom.sys/")["Contents"]]
-    assert len(hidden) == 5  # three records, an upload, the check value
+    assert len(hidden) == 6  # three records, an upload, the check value, the settings
 
     def listed(**options: Any) -> list[str]:
         page = client.list_objects_v2(Bucket=bucket_name, **options)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.http.raw import begun
 from tests.http.test_browser_uploads import post
-from tests.server import Server
+from tests.server import SERVER, Server
 from tests.storage import blobs, files_with, stored_bytes
 
 pytestmark = pytest.mark.local
@@ -32,8 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tmp_path_factory.mktemp("searched")
 
 
-def own(home: Any) -> Server:
-    return Server(home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"})
+def own(home: Any, command: tuple[str, ...] = SERVER) -> Server:
+    return Server(home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}, command=command)
 
 
 def upload_parts(client: Any, key: str, parts: list[bytes], **options: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -48,8 +48,8 @@ def upload_parts(client: Any, key: str, parts: list[bytes], **options: Any) -> t
     return upload["UploadId"], done
 
 
-def test_uploads_of_every_kind_leave_only_ciphertext(home: Any) -> None:
-    with own(home) as server:
+def test_uploads_of_every_kind_leave_only_ciphertext(home: Any, command: tuple[str, ...]) -> None:
+    with own(home, command) as server:
         client = server.client()
         client.create_bucket(Bucket="bucket")
         ways: dict[str, Any] = {"auto": {}, "s3": {"ServerSideEncryption": "AES256"}, "c": SSE_C}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from strongroom import __version__
+from strongroom.cli import transfer
 from strongroom.cli.kms import add_kms_commands
 from strongroom.cli.options import option as _option
 from strongroom.cli.options import parameter as _parameter
 from strongroom.cli.server import serve_target
 from strongroom.cli.sweep import run_sweep
-from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, Target
+from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 from strongroom.store.base import StoreError
@@ -132,6 +134,22 @@ _gateway = typer.Typer(help="Serve S3 from storage that others use too.", no_arg
 _app.add_typer(_gateway, name="gateway")
 
 
+def nas(folder: Path, dev: bool, **flags: str | bool | None) -> None:
+    """Serve S3 from a folder that others use too, on a NAS say: its folders are the buckets, their files the objects.
+
+    Any number of gateways can serve one folder. Every option of a setting can also be given by the variable named
+    with it; an option stands above its variable.
+    """
+    mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
+    _serve(SharedFolder(folder.absolute(), mask), dev, flags)
+
+
+_FOLDER = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)
+]
+_serving(_gateway, nas, [setting for setting in TABLE if not setting.backend], folder=_FOLDER)
+
+
 def s3(url: str | None, dev: bool, **flags: str | bool | None) -> None:
     """Serve S3 from another S3, which gets ciphertext to keep. Keeps no state: any number can share a backend.
 
@@ -177,6 +195,8 @@ _command(
     _argument("bucket", _BUCKET),
     inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
 )
+
+transfer.register(_app)
 
 _kms = typer.Typer(help="Look at and set up the KMS.", no_args_is_help=True, rich_markup_mode=None)
 _app.add_typer(_kms, name="kms")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
+from strongroom.cli.layout import recognised
 from strongroom.config import (
     DEV_CREDENTIAL,
     Backend,
@@ -22,6 +23,7 @@ from strongroom.config import (
     RemoteS3,
     SettingError,
     Settings,
+    SharedFolder,
     Target,
     VaultPlace,
     from_process,
@@ -34,7 +36,8 @@ from strongroom.serving import serve
 from strongroom.serving.hardening import harden
 from strongroom.serving.worker import App
 
-_log = logging.getLogger("strongroom.kms")
+_log = logging.getLogger("strongroom")
+_kms_log = logging.getLogger("strongroom.kms")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -43,19 +46,23 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
     """
     harden()  # before the keys are read
+    target, notes = recognised(target)
     settings = from_process(flags, target, dev)
     logs.configure(settings.log_format)
     made = dev and settings.master_key is None and settings.vault is None
     if made:
-        data = target.path if isinstance(target, LocalDirectory) else None
+        data = None if isinstance(target, RemoteS3) else target.path
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))
     if settings.vault is not None:
         check_vault(settings.vault.place)
+    warnings = [*notes, *(_warnings(target) if isinstance(target, SharedFolder) else [])]
     if isinstance(target, LocalDirectory):
         _make_directory(target.path)
-    else:
+    elif isinstance(target, RemoteS3):
         check_backend(target, settings.backend)
-    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made))
+    for warning in warnings:
+        _log.warning("%s", warning)
+    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made, warnings))
 
 
 def _build(settings: Settings) -> App:
@@ -63,6 +70,20 @@ def _build(settings: Settings) -> App:
     from strongroom.app import build
 
     return build(settings)
+
+
+def _warnings(target: SharedFolder) -> Sequence[str]:
+    """What to know of the file system of a shared folder. Raises SettingError where it cannot serve."""
+    from strongroom.store.base import StoreError
+    from strongroom.store.nas import file_system_warnings
+
+    if not target.path.is_dir():
+        # Not made here: where a mount is missing, objects would go to the disk below it.
+        raise SettingError("DIR", f"there is no folder {str(target.path)!r}; is it mounted?")
+    try:
+        return file_system_warnings(target.path)
+    except StoreError as error:
+        raise SettingError("DIR", str(error)) from None
 
 
 def check_vault(place: VaultPlace) -> None:
@@ -77,7 +98,7 @@ def check_vault(place: VaultPlace) -> None:
             except BadTLSFile as error:
                 raise SettingError(setting.variables[0], str(error)) from None
     elif urlsplit(place.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
-        _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
+        _kms_log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
 
 
 def _make_directory(directory: Path) -> None:
@@ -106,7 +127,9 @@ def check_backend(target: RemoteS3, backend: Backend) -> None:
         raise SettingError(name, f"{str(backend.ca)!r} holds no certificates: {error.strerror}") from None
 
 
-def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool) -> None:
+def _announce(
+    settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool, warnings: Sequence[str]
+) -> None:
     """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
     endpoints = _endpoints(places, secure)
     lines = [
@@ -117,6 +140,7 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),
         ("TLS", "on" if secure else "off"),
         ("Workers", str(settings.workers)),
+        *(("Note", warning) for warning in warnings),
     ]
     console = Console(highlight=False)
     console.print(f"[bold]Strongroom {__version__}[/bold]", soft_wrap=True)
@@ -125,13 +149,6 @@ def _announce(settings: Settings, places: Sequence[tuple[str, int]], secure: boo
     if settings.dev:
         _announce_dev(console, settings, endpoints[0], made)
     console.file.flush()
-
-
-def _where(settings: Settings) -> tuple[str, str]:
-    target = settings.target
-    if isinstance(target, LocalDirectory):
-        return "Data", str(target.path)
-    return "Backend", target.url or f"AWS, {settings.backend.region}"
 
 
 def _key_lines(settings: Settings) -> list[tuple[str, str]]:
@@ -145,6 +162,13 @@ def _key_lines(settings: Settings) -> list[tuple[str, str]]:
     if settings.read_keys:
         lines.append(("Read keys", ", ".join(read.name for read in settings.read_keys)))
     return lines
+
+
+def _where(settings: Settings) -> tuple[str, str]:
+    target = settings.target
+    if not isinstance(target, RemoteS3):
+        return "Data", str(target.path)
+    return "Backend", target.url or f"AWS, {settings.backend.region}"
 
 
 def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:

@@ -13,6 +13,8 @@ from strongroom.config.load import (
     load,
     load_keys,
     secret_variables,
+    transfer_keys,
+    transfer_keys_from_process,
 )
 from strongroom.config.table import TABLE, Setting
 from strongroom.config.values import (
@@ -25,6 +27,7 @@ from strongroom.config.values import (
     MasterKey,
     RemoteS3,
     Settings,
+    SharedFolder,
     Target,
     Vault,
     VaultPlace,
@@ -44,6 +47,7 @@ __all__ = [
     "Setting",
     "SettingError",
     "Settings",
+    "SharedFolder",
     "Target",
     "Vault",
     "VaultPlace",
@@ -53,4 +57,6 @@ __all__ = [
     "load",
     "load_keys",
     "secret_variables",
+    "transfer_keys",
+    "transfer_keys_from_process",
 ]

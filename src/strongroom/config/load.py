@@ -153,12 +153,34 @@ def load(
         certs_dir=given.value(table.CERTS_DIR, home / "certs").absolute(),
         log_format=given.value(table.LOG_FORMAT, "text"),
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
+        sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
         home=home,
         dev=dev,
         vault=keys.vault,
         read_keys=keys.read_keys,
         backend=_backend(given, target, keys.master_key is not None or keys.vault is not None or dev),
     )
+
+
+def transfer_keys(role: str, environment: Mapping[str, str], read_file: ReadFile) -> tuple[str, Secret] | None:
+    """The keys for the ``role`` ("source", "target") of an import or export, None where none are set.
+
+    Raises SettingError.
+    """
+    access_setting, secret_setting = table.TRANSFER[role]
+    given = _Given(environment, {}, read_file)
+    access_key, secret_key = given.named(access_setting), given.named(secret_setting)
+    if access_key is None and secret_key is None:
+        return None
+    if access_key is None or secret_key is None:
+        missing = access_setting if access_key is None else secret_setting
+        raise SettingError(missing.variables[0], "it is not set, but the other one of the pair is", missing.example)
+    return access_key[1], secret_key[1]
+
+
+def transfer_keys_from_process(role: str) -> tuple[str, Secret] | None:
+    """As :func:`transfer_keys`, from this process's environment and files."""
+    return transfer_keys(role, os.environ, _read_file)
 
 
 class _Given:
@@ -260,26 +282,6 @@ def _master_key(given: _Given) -> MasterKey | None:
     return hexadecimal[1]
 
 
-def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
-    sse = given.named(table.GATEWAY_SSE)
-    if sse is not None:
-        name, kinds = sse
-        if not isinstance(target, RemoteS3):
-            raise SettingError(name, "only `strongroom gateway s3` serves it; unset it")
-        if not has_kms:
-            raise SettingError(name, "it is set, but there is no master key", table.SSE_MASTER_KEY.example)
-        if "c" in kinds and (target.url or "https:").lower().startswith("http:"):
-            raise SettingError(name, "c needs a backend with https: clients' keys do not go over plain HTTP")
-    ca = given.value(table.BACKEND_CA, None)
-    return Backend(
-        region=given.value(table.BACKEND_REGION, "us-east-1"),
-        style=given.value(table.BACKEND_STYLE, "auto"),
-        ca=ca.absolute() if ca else None,
-        timeout=given.value(table.BACKEND_TIMEOUT, 60),
-        sse=sse[1] if sse else frozenset(),
-    )
-
-
 def _keys(given: _Given) -> Keys:
     static = given.named(table.SSE_MASTER_KEY) or given.named(table.KMS_SECRET_KEY)
     master_key = _master_key(given)
@@ -358,10 +360,31 @@ def _required(given: _Given, setting: Setting[T], because: str) -> T:
     return found[1]
 
 
+def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
+    sse = given.named(table.GATEWAY_SSE)
+    if sse is not None:
+        name, kinds = sse
+        if not isinstance(target, RemoteS3):
+            raise SettingError(name, "only `strongroom gateway s3` serves it; unset it")
+        if not has_kms:
+            raise SettingError(name, "it is set, but there is no master key", table.SSE_MASTER_KEY.example)
+        if "c" in kinds and (target.url or "https:").lower().startswith("http:"):
+            raise SettingError(name, "c needs a backend with https: clients' keys do not go over plain HTTP")
+    ca = given.value(table.BACKEND_CA, None)
+    return Backend(
+        region=given.value(table.BACKEND_REGION, "us-east-1"),
+        style=given.value(table.BACKEND_STYLE, "auto"),
+        ca=ca.absolute() if ca else None,
+        timeout=given.value(table.BACKEND_TIMEOUT, 60),
+        sse=sse[1] if sse else frozenset(),
+    )
+
+
 def _refuse_unserved(environment: Mapping[str, str]) -> None:
     known = {name for setting in table.TABLE for name in setting.sources}
+    elsewhere = {name for pair in table.TRANSFER.values() for setting in pair for name in setting.sources}
     for name in sorted(environment):
-        if name in known:
+        if name in known or name in elsewhere:
             continue
         if name.startswith(_KMS) and environment[name]:
             raise SettingError(name, "this release does not serve it" + _meant(name, known) + "; unset it")

@@ -207,6 +207,11 @@ def seconds(text: str) -> int:
     return _whole(text, 1, 86_400)
 
 
+def hours(text: str) -> int:
+    """A time of whole hours, up to a year, in seconds."""
+    return 3600 * _whole(text, 1, 8_784)
+
+
 def _whole(text: str, least: int, most: int) -> int:
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9 and least <= int(digits) <= most):

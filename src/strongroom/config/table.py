@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from strongroom.config import parse
+from strongroom.secret import Secret
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -81,7 +82,7 @@ DOMAINS = Setting(
     "Domains under which a bucket is addressed as BUCKET.DOMAIN; without one, only as a path.",
 )
 SSE_MASTER_KEY = Setting(
-    ("MINIO_SSE_MASTER_KEY",),
+    ("MINIO_SSE_MASTER_KEY", "MINIO_KMS_MASTER_KEY"),
     "--sse-master-key-file",
     parse.hex_master_key,
     "NAME:HEX",
@@ -112,7 +113,7 @@ READ_KEYS = Setting(
     secret=True,
 )
 VAULT_ENDPOINT = Setting(
-    ("MINIO_SSE_VAULT_ENDPOINT",),
+    ("MINIO_SSE_VAULT_ENDPOINT", "MINIO_KMS_VAULT_ENDPOINT"),
     "--sse-vault-endpoint",
     parse.url,
     "URL",
@@ -121,7 +122,7 @@ VAULT_ENDPOINT = Setting(
     "The Vault or OpenBao whose transit engine holds the master key; see docs/kms.md.",
 )
 VAULT_AUTH_TYPE = Setting(
-    ("MINIO_SSE_VAULT_AUTH_TYPE",),
+    ("MINIO_SSE_VAULT_AUTH_TYPE", "MINIO_KMS_VAULT_AUTH_TYPE"),
     "--sse-vault-auth-type",
     parse.auth_type,
     "approle",
@@ -130,7 +131,7 @@ VAULT_AUTH_TYPE = Setting(
     "How to log in to it. AppRole is the only way.",
 )
 VAULT_APPROLE_ID = Setting(
-    ("MINIO_SSE_VAULT_APPROLE_ID",),
+    ("MINIO_SSE_VAULT_APPROLE_ID", "MINIO_KMS_VAULT_APPROLE_ID"),
     "--sse-vault-approle-id-file",
     parse.approle_id,
     "ID",
@@ -140,7 +141,7 @@ VAULT_APPROLE_ID = Setting(
     secret=True,
 )
 VAULT_APPROLE_SECRET = Setting(
-    ("MINIO_SSE_VAULT_APPROLE_SECRET",),
+    ("MINIO_SSE_VAULT_APPROLE_SECRET", "MINIO_KMS_VAULT_APPROLE_SECRET"),
     "--sse-vault-approle-secret-file",
     parse.approle_id,
     "ID",
@@ -150,7 +151,7 @@ VAULT_APPROLE_SECRET = Setting(
     secret=True,
 )
 VAULT_KEY_NAME = Setting(
-    ("MINIO_SSE_VAULT_KEY_NAME",),
+    ("MINIO_SSE_VAULT_KEY_NAME", "MINIO_KMS_VAULT_KEY_NAME"),
     "--sse-vault-key-name",
     parse.transit_key,
     "NAME",
@@ -159,7 +160,7 @@ VAULT_KEY_NAME = Setting(
     "The transit key that wraps new data keys.",
 )
 VAULT_KEY_VERSION = Setting(
-    ("MINIO_SSE_VAULT_KEY_VERSION",),
+    ("MINIO_SSE_VAULT_KEY_VERSION", "MINIO_KMS_VAULT_KEY_VERSION"),
     "--sse-vault-key-version",
     parse.key_version,
     "N",
@@ -168,7 +169,7 @@ VAULT_KEY_VERSION = Setting(
     "The version of the transit key that wraps new data keys; 0 for the latest. All versions unwrap.",
 )
 VAULT_NAMESPACE = Setting(
-    ("MINIO_SSE_VAULT_NAMESPACE",),
+    ("MINIO_SSE_VAULT_NAMESPACE", "MINIO_KMS_VAULT_NAMESPACE"),
     "--sse-vault-namespace",
     parse.namespace,
     "PATH",
@@ -177,7 +178,7 @@ VAULT_NAMESPACE = Setting(
     "The namespace that the AppRole and the transit engine are in.",
 )
 VAULT_CAPATH = Setting(
-    ("MINIO_SSE_VAULT_CAPATH",),
+    ("MINIO_SSE_VAULT_CAPATH", "MINIO_KMS_VAULT_CAPATH"),
     "--sse-vault-capath",
     parse.path,
     "PATH",
@@ -278,6 +279,15 @@ IDLE_TIMEOUT = Setting(
     "STRONGROOM_IDLE_TIMEOUT=60",
     "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
 )
+SWEEP_AGE = Setting(
+    ("STRONGROOM_SWEEP_AGE",),
+    "--sweep-age",
+    parse.hours,
+    "HOURS",
+    "24",
+    "STRONGROOM_SWEEP_AGE=168",
+    "Gateways: for how long nobody must have touched an unfinished upload or a temporary file before it is removed.",
+)
 LOG_FORMAT = Setting(
     ("STRONGROOM_LOG_FORMAT",),
     "--log-format",
@@ -366,6 +376,7 @@ TABLE: tuple[Setting[object], ...] = (
     WORKERS,
     CERTS_DIR,
     IDLE_TIMEOUT,
+    SWEEP_AGE,
     LOG_FORMAT,
     GATEWAY_SSE,
     BACKEND_REGION,
@@ -373,3 +384,20 @@ TABLE: tuple[Setting[object], ...] = (
     BACKEND_CA,
     BACKEND_TIMEOUT,
 )
+
+
+def _transfer(role: str) -> tuple[Setting[str], Setting[Secret]]:
+    name = f"STRONGROOM_{role.upper()}"
+    access_key = Setting(
+        (f"{name}_ACCESS_KEY",), "", parse.access_key, "NAME", "those of AWS's tools", f"{name}_ACCESS_KEY=admin",
+        f"The access key for the {role} of an import or export.", secret=True,
+    )  # fmt: skip
+    secret_key = Setting(
+        (f"{name}_SECRET_KEY",), "", parse.secret_key, "SECRET", "those of AWS's tools", f"{name}_SECRET_KEY=…",
+        f"The secret key for the {role} of an import or export.", secret=True,
+    )  # fmt: skip
+    return access_key, secret_key
+
+
+TRANSFER = {role: _transfer(role) for role in ("source", "target")}
+"""Settings of the commands that copy objects. They are no settings of a server, and have no flags."""

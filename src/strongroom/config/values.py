@@ -95,6 +95,14 @@ class LocalDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedFolder:
+    """``strongroom gateway nas``: objects are files in a folder that others use too. ``mask`` is the umask for them."""
+
+    path: Path
+    mask: int = 0o022
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteS3:
     """``strongroom gateway s3``: objects are kept on another S3. ``url`` is None for AWS."""
 
@@ -112,7 +120,7 @@ class Backend:
     sse: GatewaySSE = frozenset()
 
 
-Target = LocalDirectory | RemoteS3
+Target = LocalDirectory | SharedFolder | RemoteS3
 """What is served: each command that serves has a type of its own for it."""
 
 
@@ -121,7 +129,7 @@ class Settings:
     """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
 
     ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
-    (certificates, the key of ``--dev``).
+    (certificates, the key of ``--dev``). ``sweep_age`` is in seconds.
     """
 
     target: Target
@@ -138,6 +146,7 @@ class Settings:
     certs_dir: Path
     log_format: LogFormat
     idle_timeout: int
+    sweep_age: int
     home: Path
     dev: bool
     vault: Vault | None = None

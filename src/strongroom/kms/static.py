@@ -24,11 +24,17 @@ from strongroom.kms.base import (
     WrappedKeyInvalid,
     context_bytes,
 )
+from strongroom.legacy import datakey as legacy
+from strongroom.legacy.context import context_forms
+from strongroom.legacy.errors import LegacyDamaged
 from strongroom.secret import Secret
 
 PROVIDER = "static"
 _NONCE = 12
 _WRAPPED = _NONCE + 32 + 16
+_OTHER_KEY = (
+    "a data key does not open with the master key {!r}: it is damaged, or another key of the same name wrapped it"
+)
 
 
 class StaticKMS:
@@ -79,7 +85,19 @@ class StaticKMS:
         ciphertext = self._wrapping_key(context).encrypt(nonce, plaintext, None)
         return DataKey(plaintext, WrappedKey(PROVIDER, self._key_id, nonce + ciphertext))
 
+    def _unwrap_legacy(self, wrapped: WrappedKey, context: Context) -> bytes | KMSError:
+        """A data key that MinIO wrapped with the same master key."""
+        try:
+            forms = context_forms(context)
+            return legacy.open_data_key(self._key.reveal(), self._key_id, wrapped.ciphertext, forms)
+        except legacy.DataKeyRefused:
+            return WrappedKeyInvalid(_OTHER_KEY.format(wrapped.key_id))
+        except LegacyDamaged as error:
+            return WrappedKeyInvalid(str(error))
+
     def _unwrap(self, wrapped: WrappedKey, context: Context) -> bytes | KMSError:
+        if wrapped.provider == legacy.PROVIDER and wrapped.key_id == self._key_id:
+            return self._unwrap_legacy(wrapped, context)
         if wrapped.provider != PROVIDER or wrapped.key_id != self._key_id:
             return NoSuchKey(f"no master key {wrapped.key_id!r} of provider {wrapped.provider!r} is configured")
         sealed = wrapped.ciphertext
@@ -88,7 +106,4 @@ class StaticKMS:
         try:
             return self._wrapping_key(context).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
         except InvalidTag:
-            return WrappedKeyInvalid(
-                f"a data key does not open with the master key {wrapped.key_id!r}:"
-                " it is damaged, or another key of the same name wrapped it"
-            )
+            return WrappedKeyInvalid(_OTHER_KEY.format(wrapped.key_id))

@@ -95,7 +95,11 @@ ERRORS: dict[str, tuple[int, str]] = {
     "UnexpectedContent": (400, "This request contains unsupported content."),
     "UserKeyMustBeSpecified": (400, "The bucket POST request must contain the specified field name."),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
-    "XMinioStorageFull": (507, "The storage has reached its limit. Delete a few objects to proceed."),  # MinIO's
+    # MinIO's, for what only stores on file systems have to say
+    "XMinioInvalidObjectName": (400, "Object name contains unsupported characters."),
+    "XMinioObjectExistsAsDirectory": (409, "Object name already exists as a directory."),
+    "XMinioParentIsObject": (400, "Object-prefix is already an object, please choose a different object-prefix name."),
+    "XMinioStorageFull": (507, "The storage has reached its limit. Delete a few objects to proceed."),
 }
 
 

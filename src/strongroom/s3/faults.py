@@ -24,6 +24,10 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.PartChanged, "InvalidPart", None, False),
     (below.PreconditionFailed, "PreconditionFailed", None, False),
     (below.ConditionFailed, "PreconditionFailed", None, False),
+    (below.NameTooLong, "KeyTooLongError", None, False),
+    (below.ParentIsObject, "XMinioParentIsObject", None, False),
+    (below.ObjectIsFolder, "XMinioObjectExistsAsDirectory", None, False),
+    (below.Forbidden, "AccessDenied", None, True),
     (below.StoreFull, "XMinioStorageFull", None, True),
     (below.Damaged, "InternalError", "The stored object is damaged.", True),
     (below.NoKMS, "NotImplemented", "Server side encryption specified but KMS is not configured.", False),
@@ -51,10 +55,12 @@ def translate(error: Exception) -> S3Error | None:
     """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours)."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, below.LegacyNotCovered):
+        return S3Error("NotImplemented", str(error))
+    if isinstance(error, below.MetadataRefused):
+        return S3Error("InvalidArgument", str(error))
     if isinstance(error, below.NameReserved):
         return S3Error("AccessDenied", str(error))
-    if isinstance(error, below.NameRefused):
-        return S3Error("InvalidArgument", str(error))
     if isinstance(error, below.Refused):
         log.warning("%s: %s", error.code, error)
         return S3Error.relayed(error.status, error.code, error.message)
@@ -63,4 +69,6 @@ def translate(error: Exception) -> S3Error | None:
             if report:
                 log.warning("%s: %s", code, error)
             return S3Error(code, message)
+    if isinstance(error, below.NameRefused):
+        return S3Error("XMinioInvalidObjectName", str(error))
     return None

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hmac
 import json
+from typing import Protocol
 
 from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
 
@@ -27,6 +28,34 @@ class ForeignKMS(Exception):
 
 class CheckDamaged(Exception):
     """What lies in the check value's place is none."""
+
+
+class CheckPlace(Protocol):
+    """A place that keeps a check value: a shared folder, say."""
+
+    @property
+    def place(self) -> str:
+        """Its name, steady, and the same for all that share it."""
+        ...
+
+    async def read_check(self) -> bytes | None:
+        """The check value that lies there, None where there is none."""
+        ...
+
+    async def leave_check(self, document: bytes) -> bytes:
+        """Leave a check value, durably, unless one lies there; the one that lies there now."""
+        ...
+
+
+async def claim(kms: KMS, place: CheckPlace) -> None:
+    """See that the objects at a place are sealed under keys of this KMS; whoever is first there makes it so.
+
+    Raises ForeignKMS, CheckDamaged, KMSError (which says nothing of whose it is).
+    """
+    document = await place.read_check()
+    if document is None:
+        document = await place.leave_check(await make_check(kms, place.place))
+    await verify_check(kms, place.place, document)
 
 
 def _context(place: str) -> Context:

@@ -37,6 +37,7 @@ NONCE = 12
 MAX_PLAINTEXT = PAYLOAD * 2**32  # the package number has 32 bits
 
 _FINAL = 0x80
+_DARE_1 = 0x10
 _ASSOCIATED = struct.Struct("<BBH")
 _COUNTER = struct.Struct("<I")
 
@@ -75,6 +76,11 @@ def new_nonce() -> bytes:
     """A nonce for a new stream: 12 random bytes, top bit 0."""
     nonce = os.urandom(NONCE)
     return bytes([nonce[0] & ~_FINAL]) + nonce[1:]
+
+
+def stream_nonce(package: Buffer) -> bytes:
+    """The nonce of the stream that begins with this package, top bit 0."""
+    return bytes([package[4] & ~_FINAL]) + bytes(package[5:HEADER])
 
 
 class Sealer:
@@ -171,11 +177,13 @@ class Opener:
 
     def _open_package(self, package: memoryview, target: memoryview) -> None:
         version, cipher, length = _ASSOCIATED.unpack_from(package)
+        if version == _DARE_1:
+            raise StreamInvalid("it is a DARE 1.0 stream, as MinIO wrote until mid-2018, which is not read here")
         if version != VERSION or length + 1 + OVERHEAD != len(package):
             raise StreamInvalid(f"package {self._sequence} has a damaged header")
         shown = bytes(package[4:HEADER])
         if self._nonces is None:
-            self._nonces = _Nonces(bytes([shown[0] & ~_FINAL]) + shown[1:])
+            self._nonces = _Nonces(stream_nonce(package))
         expected, used = self._nonces.at(self._sequence, self._sequence == self._last)
         if shown != expected:
             raise StreamInvalid(f"package {self._sequence} is out of place or of another stream")

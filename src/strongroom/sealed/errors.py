@@ -7,6 +7,10 @@ class SealedError(Exception):
     """Base of the refusals of the sealed store. Messages name objects and keys, never secrets."""
 
 
+class LegacyNotCovered(SealedError):
+    """MinIO left the object in a form that is not read here; the message says which, and what to do."""
+
+
 class NoKMS(SealedError):
     """Encryption with a server-side key was asked for, and no KMS is configured."""
 

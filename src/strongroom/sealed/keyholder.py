@@ -20,6 +20,7 @@ from strongroom.sealed.keys import (
     open_object_key,
     seal_object_key,
 )
+from strongroom.sealed.legacy import LegacyHeader
 from strongroom.sealed.policy import Protection
 from strongroom.secret import Secret
 
@@ -32,6 +33,10 @@ def object_name(bucket: str, key: str) -> str:
 def kms_context(bucket: str, key: str) -> Context:
     """The context that the KMS binds a data key to (the form of MinIO's 2019 release)."""
     return {bucket: f"{bucket}/{key}"}
+
+
+AnyHeader = Header | LegacyHeader
+"""What says how an object's key is sealed: in our own format, or as MinIO did."""
 
 
 class Keyholder:
@@ -69,7 +74,7 @@ class Keyholder:
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
         return Header(protection.kind, size, iv, sealed, wrapped, multipart=multipart), object_key
 
-    async def open(self, bucket: str, key: str, header: Header, customer_key: Secret | None) -> ObjectKey:
+    async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:
         """The object key behind a header.
 
         Raises KMSError, NoKMS; CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong; EnvelopeInvalid where
@@ -87,22 +92,22 @@ class Keyholder:
         return opened
 
     async def open_many(
-        self, bucket: str, headers: Sequence[tuple[str, Header]]
+        self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
         """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
         asked = []
         for key, header in headers:
             if header.wrapped is None:
                 raise EnvelopeInvalid(f"the record of {object_name(bucket, key)!r} names no data key")
-            asked.append((header.wrapped, kms_context(bucket, key)))
+            asked.append((header.wrapped, _context(bucket, key, header)))
         answers = await self._require_kms().unwrap(asked)
         return [
-            answer if isinstance(answer, KMSError) else _open(ExternalKey(answer), header, object_name(bucket, key))
+            answer if isinstance(answer, KMSError) else _open(ExternalKey(answer), header, bucket, key)
             for (key, header), answer in zip(headers, answers, strict=True)
         ]
 
-    def _open_with_customer_key(self, bucket: str, key: str, header: Header, customer_key: Secret) -> ObjectKey:
-        opened = _open(ExternalKey(customer_key.reveal()), header, object_name(bucket, key))
+    def _open_with_customer_key(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret) -> ObjectKey:
+        opened = _open(ExternalKey(customer_key.reveal()), header, bucket, key)
         if isinstance(opened, EnvelopeInvalid):
             # A wrong key and a damaged seal look alike: nothing of the client's key is kept to tell them apart.
             raise CustomerKeyWrong(f"the key of the request does not open {object_name(bucket, key)!r}")
@@ -114,8 +119,16 @@ class Keyholder:
         return self._kms
 
 
-def _open(external: ExternalKey, header: Header, name: str) -> ObjectKey | EnvelopeInvalid:
+def _context(bucket: str, key: str, header: AnyHeader) -> Context:
+    return header.context(bucket, key) if isinstance(header, LegacyHeader) else kms_context(bucket, key)
+
+
+def _open(external: ExternalKey, header: AnyHeader, bucket: str, key: str) -> ObjectKey | EnvelopeInvalid:
     try:
-        return open_object_key(external, header.sealed_key, header.kind, header.iv, name)
+        if isinstance(header, LegacyHeader):
+            return header.open(external, bucket, key)
+        return open_object_key(external, header.sealed_key, header.kind, header.iv, object_name(bucket, key))
+    except EnvelopeInvalid as error:
+        return error
     except KeyRefused as error:
         return EnvelopeInvalid(str(error))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strongroom.sealed.keys import Kind
-from strongroom.sealed.metadata import ObjectChecksum
+from strongroom.sealed.metadata import Metadata, ObjectChecksum
+
+_TYPES = mimetypes.MimeTypes()  # Python's own table, the same on every machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,13 @@ def opaque_etag(kind: Kind, parts: int = 0) -> str:
 def stand_in_etag(identity: str) -> str:
     """An ETag for an object whose own cannot be read now: steady, opaque, never taken for an MD5."""
     return hashlib.sha256(identity.encode()).hexdigest()[:32] + "-1"
+
+
+def guessed(key: str, identity: str) -> Metadata:
+    """What is said of an object that others put into the store: a type after its name, an ETag after its identity."""
+    kind, encoding = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
+    headers = {"content-type": kind} if kind and not encoding else {}
+    return Metadata(headers, stand_in_etag(identity))
 
 
 def multipart_etag(digests: Sequence[bytes]) -> str:

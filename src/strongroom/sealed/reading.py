@@ -31,7 +31,7 @@ def extents_of(object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | No
         return [Extent(0, size, object_key, None)]
     extents, offset = [], 0
     for part in parts:
-        extents.append(Extent(offset, part.size, part_key(object_key, part.number), part.nonce))
+        extents.append(Extent(offset, part.size, part_key(object_key, part.number), part.nonce or None))
         offset += sealed_size(part.size)
     return extents
 

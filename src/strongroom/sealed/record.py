@@ -14,10 +14,11 @@ from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, o
 from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, decode_parts, encode_parts
+from strongroom.store.base import ENCRYPTED
 
 Record = Mapping[str, bytes]
 
-SSE = ":sse"
+SSE = ENCRYPTED
 SEALED = ":sealed"
 TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table

@@ -8,17 +8,18 @@ rule that nothing which was to be encrypted reaches the store in plaintext. Mult
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from strongroom.kms.base import KMS, KMSError
+from strongroom.kms.base import KMS
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
-from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
+from strongroom.sealed.errors import CustomerKeyNotApplicable, LegacyNotCovered, PreconditionFailed
+from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, object_name
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited, legacy_tags, with_nonces
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
@@ -27,7 +28,6 @@ from strongroom.sealed.objects import (
     Precondition,
     Summary,
     opaque_etag,
-    stand_in_etag,
 )
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
@@ -41,11 +41,10 @@ from strongroom.sealed.record import (
     open_record,
     plain_record,
     read_parts,
-    read_plain,
     seal_parts,
     sealed_record,
 )
-from strongroom.sealed.tags import open_tags, seal_tags, tag_count, without_tags
+from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, without_tags
 from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import (
@@ -60,7 +59,6 @@ from strongroom.store.base import (
 )
 
 _ENCRYPTION = "encryption"
-_REMEMBERED_ETAGS = 100_000
 
 
 class OpenObject:
@@ -72,7 +70,7 @@ class OpenObject:
         bucket: str,
         reader: Reader,
         info: ObjectInfo,
-        sealing: tuple[Header, ObjectKey] | None,
+        sealing: tuple[Header | LegacyHeader, ObjectKey] | None,
     ) -> None:
         self._pool = pool
         self._bucket = bucket
@@ -105,13 +103,16 @@ class OpenObject:
         """Let go of it."""
         await self.reader.close()
 
-    async def _read_parts(self) -> list[PartEntry]:
+    async def _read_parts(self) -> Sequence[PartEntry]:
+        if self.sealing is not None and isinstance(self.sealing[0], LegacyHeader):
+            return self.sealing[0].parts or ()
         annex = await self.reader.annex()
         try:
             if self.sealing is None:
                 parts = read_parts(annex)
             else:
                 header, object_key = self.sealing
+                assert isinstance(header, Header)
                 parts = open_parts(header, record_key(object_key), annex)
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
@@ -149,7 +150,7 @@ class SealedStore:
         self._compat = compat
         self.outer = outer or Outer(store)
         self._guard = guard
-        self._etags: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+        self._etags = ETags(self.keyholder)
 
     async def start(self) -> None:
         """Begin, in the process and event loop that will use it."""
@@ -231,7 +232,8 @@ class SealedStore:
             sealer = Sealer(sealing[1], new_nonce())
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
-        writer = await self.outer.writing(bucket, key, protection).writer(bucket, key, size)
+        store = self.outer.writing(bucket, key, protection)
+        writer = await store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
 
         async def resolve(precondition: Precondition) -> Condition:
@@ -246,7 +248,7 @@ class SealedStore:
         if precondition.if_match is None:
             return ALWAYS
         stored = await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
-        if precondition.if_match not in ("*", await self._etag(bucket, stored)):
+        if precondition.if_match not in ("*", await self._etags.of(bucket, stored)):
             raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
         return Condition(identity=stored.identity)
 
@@ -272,7 +274,7 @@ class SealedStore:
 
         Raises as :meth:`begin` and ObjectWriter.commit do.
         """
-        parts = list(await source.parts())
+        parts = await self.parts_with_nonces(source)
         opaque = self.opaque(protection.kind)
         etag = opaque_etag(protection.kind, len(parts)) if opaque else source.info.etag
         metadata = Metadata(description.headers, etag, description.checksum)
@@ -292,6 +294,13 @@ class SealedStore:
         store = self.outer.writing(bucket, key, protection)
         stored = await store.copy(source.reader, bucket, key, record, annex, when)
         return info_of(stored, source.info.size, metadata, protection.kind, key_id, bool(parts))
+
+    async def parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
+        """The part table of an object, to be sealed anew. That of a legacy object lacks the nonces of the streams."""
+        parts = list(await source.parts())
+        if source.sealing is None or not isinstance(source.sealing[0], LegacyHeader):
+            return parts
+        return [part async for part in with_nonces(source.reader, parts)]
 
     async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
         """Remove an object; True if there was one. Raises as :meth:`condition` does, ConditionFailed."""
@@ -320,90 +329,34 @@ class SealedStore:
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
         """One page of a listing, as Store.list has it. Where the KMS says no, ETags are stand-ins."""
         page = await self.store.list(bucket, prefix, delimiter, after, limit)
-        etags = await self._etags_of(bucket, page.objects)
+        etags = await self._etags.page(bucket, page.objects)
         summaries = [
-            Summary(stored.key, _plaintext_size(stored), stored.modified, etag)
+            Summary(stored.key, _plaintext_size(bucket, stored), stored.modified, etag)
             for stored, etag in zip(page.objects, etags, strict=True)
         ]
         return Listing(summaries, page.prefixes, page.next)
 
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
-    ) -> tuple[ObjectInfo, tuple[Header, ObjectKey] | None]:
+    ) -> tuple[ObjectInfo, tuple[Header | LegacyHeader, ObjectKey] | None]:
         name = object_name(bucket, stored.key)
+        legacy = inherited(bucket, stored)
         try:
-            tags = tag_count(stored.record)
-            header = header_of(stored.record)
+            tags = tag_count(stored.record, legacy_tags(legacy))
+            header = legacy.header if legacy else header_of(stored.record)
             if header is None:
                 if customer_key is not None:
                     raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
-                metadata, multipart = read_plain(stored.record), MULTIPART in stored.record
+                metadata = legacy.metadata(None) if legacy else plain_metadata(stored)
+                multipart = MULTIPART in stored.record
                 return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
-            metadata = open_record(stored.record, record_key(object_key))
+            metadata = legacy.metadata(object_key) if legacy else open_record(stored.record, record_key(object_key))
         except EnvelopeInvalid as error:
             raise Damaged(f"{name!r}: {error}") from error
         key_id = header.wrapped.key_id if header.wrapped else ""
         info = info_of(stored, header.size, metadata, header.kind, key_id, header.multipart, tags)
         return info, (header, object_key)
-
-    # -- ETags -----------------------------------------------------------------------------------------------------
-
-    async def _etag(self, bucket: str, stored: Stored) -> str:
-        (etag,) = await self._etags_of(bucket, [stored], strict=True)
-        return etag
-
-    async def _etags_of(self, bucket: str, objects: Sequence[Stored], strict: bool = False) -> Sequence[str]:
-        """The ETags of objects, with one call to the KMS for all that are sealed and not remembered.
-
-        An ETag that cannot be read is a stand-in, or raises if ``strict``.
-        """
-        etags: list[str] = []
-        sealed: list[tuple[int, Header]] = []
-        for index, stored in enumerate(objects):
-            known = self._known_etag(bucket, stored)
-            if isinstance(known, Header):
-                sealed.append((index, known))
-            etags.append(stand_in_etag(stored.identity) if isinstance(known, Header) else known)
-        if not sealed:
-            return etags
-        try:
-            keys = await self.keyholder.open_many(bucket, [(objects[i].key, header) for i, header in sealed])
-        except (KMSError, EnvelopeInvalid):
-            if strict:
-                raise
-            return etags
-        for (index, _), object_key in zip(sealed, keys, strict=True):
-            etag = self._open_etag(bucket, objects[index], object_key, strict)
-            etags[index] = etag or etags[index]
-        return etags
-
-    def _known_etag(self, bucket: str, stored: Stored) -> str | Header:
-        """An ETag that stands in the clear or is remembered; else the header of the envelope that holds it."""
-        remembered = self._etags.get((bucket, stored.key, stored.identity))
-        if remembered is not None:
-            return remembered
-        try:
-            header = header_of(stored.record)
-            if header is None:
-                return read_plain(stored.record).etag
-        except EnvelopeInvalid:
-            return stand_in_etag(stored.identity)
-        return header.etag or header
-
-    def _open_etag(self, bucket: str, stored: Stored, object_key: ObjectKey | Exception, strict: bool) -> str | None:
-        try:
-            if isinstance(object_key, Exception):
-                raise object_key
-            etag = open_record(stored.record, record_key(object_key)).etag
-        except (KMSError, EnvelopeInvalid):
-            if strict:
-                raise
-            return None
-        self._etags[bucket, stored.key, stored.identity] = etag
-        if len(self._etags) > _REMEMBERED_ETAGS:
-            self._etags.popitem(last=False)
-        return etag
 
     # -- tags ------------------------------------------------------------------------------------------------------
 
@@ -419,7 +372,8 @@ class SealedStore:
     async def tags_of(self, bucket: str, stored: Stored) -> str:
         """As :meth:`tags`, of an object at hand."""
         try:
-            return await open_tags(self.keyholder, bucket, stored.key, stored.record)
+            legacy = legacy_tags(inherited(bucket, stored))
+            return await open_tags(self.keyholder, bucket, stored.key, stored.record, legacy)
         except EnvelopeInvalid as error:
             raise Damaged(f"the tags of {object_name(bucket, stored.key)!r}: {error}") from error
 
@@ -427,9 +381,10 @@ class SealedStore:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
         while True:
             stored = await self.store.head(bucket, key)
-            kind = _kind_of(bucket, stored)
+            legacy = inherited(bucket, stored)
+            kind = _kind_of(bucket, stored, legacy)
             sealed = await self.seal_tags(bucket, key, kind, tags, count)
-            record = {**without_tags(stored.record), **sealed}
+            record = {**without_tags(stored.record), **(NO_TAGS if legacy else {}), **sealed}
             try:
                 store = self.outer.writing(bucket, key, Protection(kind))
                 await store.rewrite(bucket, key, record, None, Condition(identity=stored.identity))
@@ -438,11 +393,13 @@ class SealedStore:
             return
 
 
-def _kind_of(bucket: str, stored: Stored) -> Kind:
+def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
+    if legacy is not None:
+        return legacy.header.kind if legacy.header else Kind.PLAIN
     try:
         header = header_of(stored.record)
         if header is None:
-            read_plain(stored.record)
+            plain_metadata(stored)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
     return header.kind if header else Kind.PLAIN
@@ -453,9 +410,10 @@ def _default_of(bucket: Bucket) -> Kind | None:
     return Kind[name.decode()] if name else None
 
 
-def _plaintext_size(stored: Stored) -> int:
+def _plaintext_size(bucket: str, stored: Stored) -> int:
     try:
-        header = header_of(stored.record)
-    except EnvelopeInvalid:
+        legacy = inherited(bucket, stored)
+        header = legacy.header if legacy else header_of(stored.record)
+    except (EnvelopeInvalid, Damaged, LegacyNotCovered):
         return stored.size
     return header.size if header else stored.size

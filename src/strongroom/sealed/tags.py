@@ -19,6 +19,8 @@ TAGS_COUNT = ":tags-count"
 
 _NAMES = (TAGS, TAGS_SSE, TAGS_COUNT)
 _PURPOSE = b"tags"
+NO_TAGS = {TAGS: b"", TAGS_COUNT: b"0"}
+"""The entries that say of a legacy object that the tags MinIO recorded were removed."""
 
 
 async def seal_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, tags: str, count: int) -> dict[str, bytes]:
@@ -37,9 +39,11 @@ async def seal_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, tag
     }
 
 
-async def open_tags(keyholder: Keyholder, bucket: str, key: str, record: Record) -> str:
-    """The tags in a record, "" where there are none. Raises KMSError, EnvelopeInvalid."""
-    content = record.get(TAGS, b"")
+async def open_tags(keyholder: Keyholder, bucket: str, key: str, record: Record, legacy: str = "") -> str:
+    """The tags in a record, else ``legacy``, those that MinIO recorded. Raises KMSError, EnvelopeInvalid."""
+    if TAGS not in record:
+        return legacy
+    content = record[TAGS]
     encoded = record.get(TAGS_SSE)
     if encoded is not None:
         tags_key = await keyholder.open(bucket, key, decode_header(encoded), None)
@@ -60,9 +64,14 @@ def without_tags(record: Record) -> dict[str, bytes]:
     return {name: value for name, value in record.items() if name not in _NAMES}
 
 
-def tag_count(record: Record) -> int:
-    """How many tags a record keeps. Raises EnvelopeInvalid."""
-    count = record.get(TAGS_COUNT, b"0")
+def tag_count(record: Record, legacy: str = "") -> int:
+    """How many tags a record keeps; of those that MinIO recorded (``legacy``) where it keeps none of its own.
+
+    Raises EnvelopeInvalid.
+    """
+    count = record.get(TAGS_COUNT)
+    if count is None:
+        return len(legacy.split("&")) if legacy else 0
     if not count.isdigit() or len(count) > 2:
         raise EnvelopeInvalid("the number of tags is damaged")
     return int(count)

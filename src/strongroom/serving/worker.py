@@ -47,6 +47,9 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _log = logging.getLogger("strongroom.serving")
 
+_GOODBYE = 2.0
+"""Seconds for which a client may take to end its TLS session, when the server has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -153,6 +156,8 @@ class _Server(uvicorn.Server):
             connection,
             ssl=self._tls,
             ssl_handshake_timeout=self.config.timeout_keep_alive if self._tls else None,
+            # An idle client does not answer the end of its session, and must not hold up that of the server.
+            ssl_shutdown_timeout=_GOODBYE if self._tls else None,
         )
         if self.should_exit:  # it came too late to be told with the others
             protocol.shutdown()

@@ -30,6 +30,19 @@ Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
 
 
+ENCRYPTED = ":sse"
+"""The entry that the record of every encrypted object has: all that a store may know of what its bytes mean. A store
+that keeps objects as files which others read keeps those without it as they are."""
+
+FOUND = ":found"
+"""The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
+"""
+
+LEFT = ":minio"
+"""The entry that the record of an object has which MinIO left: the document beside it (``fs.json``, ``dare.meta``), as
+it is. A record with it, given to the store, keeps what MinIO left; one without it ends it.
+"""
+
 DAMAGED_RECORD: Record = {":damaged": b""}
 """What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
 layer above takes it for no record of any object.
@@ -74,6 +87,26 @@ class NameRefused(StoreError):
 
 class NameReserved(NameRefused):
     """The name is one that the store keeps for itself."""
+
+
+class NameTooLong(NameRefused):
+    """A part of the name is longer than this store can hold."""
+
+
+class ParentIsObject(NameRefused):
+    """A name above this one is that of an object, and this store cannot hold objects below objects."""
+
+
+class ObjectIsFolder(NameRefused):
+    """Objects lie below this name, and this store cannot hold an object above objects."""
+
+
+class MetadataRefused(StoreError):
+    """This store cannot keep metadata of this name; the message says why."""
+
+
+class Forbidden(StoreError):
+    """The system does not let us at what was asked for: it belongs to others, say; the message names it."""
 
 
 class StoreFull(StoreError):
@@ -295,8 +328,11 @@ class Store(Protocol):
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    async def writer(self, bucket: str, key: str, size: int | None) -> Writer:
-        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check."""
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
+        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check.
+
+        ``encrypted`` says whether the record will have the entry :data:`ENCRYPTED`. Raises NameRefused.
+        """
         ...
 
     async def head(self, bucket: str, key: str) -> Stored:

@@ -105,7 +105,7 @@ class LocalStore(Store):
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    async def writer(self, bucket: str, key: str, size: int | None) -> LocalWriter:
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> LocalWriter:
         """Begin an object."""
         index.find_bucket(self._read, bucket)
         return LocalWriter(self._committer, BlobWriter(self._blobs, self._pool), bucket, key)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from strongroom.store.base import Damaged, NameRefused, Record, Stored, Unavailable
+from strongroom.store.base import Damaged, MetadataRefused, Record, Stored, Unavailable
 
 META = "x-amz-meta-"
 OURS = META + "strongroom-"
@@ -72,7 +72,7 @@ def encode_record(record: Record) -> bytes:
     for name, value in record.items():
         encoded = name.encode()
         if len(encoded) > 255:
-            raise NameRefused(f"the name of the metadata entry {name[:40]!r}… is too long for this backend")
+            raise MetadataRefused(f"the name of the metadata entry {name[:40]!r}… is too long for this backend")
         pieces.append(_ENTRY.pack(len(encoded), len(value)) + encoded + value)
     return b"".join(pieces)
 
@@ -114,7 +114,7 @@ def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
     rest: dict[str, bytes] = {}
     for name, value in record.items():
         if name.startswith(OURS):
-            raise NameRefused(f"user metadata whose names begin with {OURS} are the gateway's own")
+            raise MetadataRefused(f"user metadata whose names begin with {OURS} are the gateway's own")
         text = value.decode("latin-1")
         plain = text.isascii() and text.isprintable() and text == text.strip() and "  " not in text and text != ""
         if (name in _NATIVE or name.startswith(META)) and plain:

@@ -1,0 +1,134 @@
+"""The commands that copy objects, run: progress goes to the terminal, the report to standard output."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from strongroom.cli.progress import TransferBar
+from strongroom.config import SettingError, transfer_keys_from_process
+from strongroom.secret import Secret
+from strongroom.transfer.copying import Wishes
+from strongroom.transfer.exporting import Export
+from strongroom.transfer.folder import Folder, FolderRefused
+from strongroom.transfer.importing import Import
+from strongroom.transfer.place import Access, Place, parse_place
+from strongroom.transfer.report import Report
+from strongroom.transfer.s3 import S3, S3Failed
+from strongroom.transfer.state import State
+
+FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
+"""Exit codes: a place that cannot be reached; a wrong argument; objects that failed; stopped by a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a copy, as the command line has it; ``role`` is "source" or "target"."""
+
+    role: str
+    url: str
+    profile: str | None
+    region: str | None
+    ca: Path | None
+
+    def place(self) -> Place:
+        """Where it is. Raises typer.Exit."""
+        try:
+            return parse_place(self.url)
+        except ValueError as error:
+            raise stop_with(f"{self.role.upper()}: {error}", WRONG) from None
+
+    def client(self, threads: int) -> S3:
+        """A client of it. Raises typer.Exit, S3Failed."""
+        try:
+            keys = None if self.profile else transfer_keys_from_process(self.role)
+        except SettingError as error:
+            raise stop_with(error, WRONG) from None
+        access_key, secret_key = keys or (None, None)
+        access = Access(access_key, secret_key, self.profile, self.region, str(self.ca) if self.ca else None)
+        return S3(self.place().endpoint, access, connections=threads)
+
+
+def run_import(
+    source: End, target: End, wishes: Wishes, threads: int, state_file: Path | None, dry_run: bool, as_json: bool
+) -> int:
+    """Import; the exit code. Raises typer.Exit."""
+    place, aim = source.place(), target.place()
+    if aim.prefix:
+        raise stop_with("TARGET: objects keep their keys; name a bucket at most", WRONG)
+    if aim.bucket and not place.bucket:
+        raise stop_with("TARGET: it names a bucket, so SOURCE must name one, too", WRONG)
+    report = Report(str(place), str(aim), datetime.now(UTC), dry_run=dry_run)
+    name = hashlib.sha256(f"{place}\n{aim}".encode()).hexdigest()[:16]
+    path = state_file or Path.home() / ".strongroom" / "imports" / f"{name}.db"
+    stop = stop_on_signals()
+    try:
+        with State(path) as state, TransferBar(Console(stderr=True)) as bar:
+            job = Import(source.client(threads), place, target.client(threads), aim, state, wishes, threads)
+            job.run(report, stop, bar.watcher)
+    except S3Failed as error:
+        raise stop_with(error, FAILED) from None
+    except (OSError, sqlite3.Error) as error:
+        raise stop_with(f"{path}: {error}", FAILED) from None
+    return finish(report, as_json)
+
+
+def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
+    """Export; the exit code. Raises typer.Exit."""
+    place = source.place()
+    report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
+    stop = stop_on_signals()
+    try:
+        with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:
+            Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
+    except (S3Failed, FolderRefused) as error:
+        raise stop_with(error, FAILED) from None
+    except OSError as error:
+        raise stop_with(f"{directory}: {error}", FAILED) from None
+    return finish(report, as_json)
+
+
+def finish(report: Report, as_json: bool) -> int:
+    """Print a report; the exit code."""
+    now = datetime.now(UTC)
+    print(report.as_json(now) if as_json else "\n".join(report.lines(now)))
+    if not report.finished:
+        return STOPPED
+    return INCOMPLETE if report.failures else 0
+
+
+def customer_key(path: Path | None) -> Secret | None:
+    """The client's key for SSE-C objects, from a file. Raises typer.Exit."""
+    if path is None:
+        return None
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
+    if len(key) != 32:
+        raise stop_with(f"--sse-c-key-file: {path} has {len(key)} bytes, and a key has 32", WRONG)
+    return Secret(key)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that the signals which end a process set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def stop_with(reason: object, code: int) -> typer.Exit:
+    """Print why; what to raise."""
+    print(f"strongroom: {' '.join(str(reason).split())}", file=sys.stderr)
+    return typer.Exit(code)

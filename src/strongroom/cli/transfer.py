@@ -1,0 +1,120 @@
+"""The commands that bring objects in and out, and their options. What they do is loaded when they are used."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_EXIT_CODES = (
+    "Exit codes: 0 all is copied, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped."
+)
+
+_Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Objects that are copied at the same time.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+_SourceProfile = Annotated[str | None, typer.Option(help="A profile of AWS's configuration files, for the source.")]
+_SourceCA = Annotated[Path | None, typer.Option(help="A file with the CA that the source's certificate is from.")]
+_SourceRegion = Annotated[str | None, typer.Option(help="The source's region.")]
+_CustomerKey = Annotated[
+    Path | None, typer.Option("--sse-c-key-file", help="A file with the key (32 bytes) of SSE-C objects.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
+    app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
+    app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
+
+
+def import_(
+    source: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)],
+    target: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET]", show_default=False)],
+    threads: _Threads = 8,
+    source_profile: _SourceProfile = None,
+    target_profile: Annotated[str | None, typer.Option(help="A profile, for the target.")] = None,
+    source_ca: _SourceCA = None,
+    target_ca: Annotated[Path | None, typer.Option(help="The same, for the target.")] = None,
+    source_region: _SourceRegion = None,
+    target_region: Annotated[str | None, typer.Option(help="The target's region.")] = None,
+    sse_c_key_file: _CustomerKey = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Ask for SSE-S3 for objects that are not encrypted.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace objects that are at the target.")] = False,
+    state_file: Annotated[
+        Path | None, typer.Option(help="Where it is noted what was copied. [default: in ~/.strongroom/imports]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be copied.")] = False,
+    json_: _Json = False,
+) -> None:
+    """Copy objects from any S3 (a MinIO that still runs, of any layout) into a Strongroom server or gateway.
+
+    Each object comes with its metadata and tags, and is read back. Credentials: STRONGROOM_SOURCE_ACCESS_KEY and
+    STRONGROOM_SOURCE_SECRET_KEY, STRONGROOM_TARGET_ACCESS_KEY and STRONGROOM_TARGET_SECRET_KEY (each also with _FILE),
+    else as AWS's tools find them. One that was stopped goes on where it was when it is started again.
+    """
+    from strongroom.cli import copying
+    from strongroom.transfer.copying import Wishes
+
+    code = copying.run_import(
+        copying.End("source", source, source_profile, source_region, source_ca),
+        copying.End("target", target, target_profile, target_region, target_ca),
+        Wishes(copying.customer_key(sse_c_key_file), encrypt, overwrite),
+        threads,
+        state_file,
+        dry_run,
+        json_,
+    )
+    raise typer.Exit(code)
+
+
+def export(
+    source: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    threads: _Threads = 8,
+    source_profile: _SourceProfile = None,
+    source_ca: _SourceCA = None,
+    source_region: _SourceRegion = None,
+    sse_c_key_file: _CustomerKey = None,
+    json_: _Json = False,
+) -> None:
+    """Write the plaintext of objects into a folder, as files, with a manifest: the way back.
+
+    The files are not encrypted. manifest.jsonl says of each object where it lies, its SHA-256, metadata and tags; keys
+    that cannot be paths lie in .strongroom-export/other. Credentials: STRONGROOM_SOURCE_ACCESS_KEY and
+    STRONGROOM_SOURCE_SECRET_KEY (each also with _FILE), else as AWS's tools find them.
+    """
+    from strongroom.cli import copying
+
+    end = copying.End("source", source, source_profile, source_region, source_ca)
+    raise typer.Exit(copying.run_export(end, directory, copying.customer_key(sse_c_key_file), threads, json_))
+
+
+def adopt(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE",
+            help="The folder that MinIO served; the URL of its S3 gateway's backend.",
+            show_default=False,
+        ),
+    ],
+    bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
+    tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are adopted at the same time.")] = 4,
+    sse_c_key_file: _CustomerKey = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be adopted.")] = False,
+    json_: _Json = False,
+) -> None:
+    """Rewrite objects that MinIO left into Strongroom's format, where they lie, one at a time whole or untouched.
+
+    Gateways may serve the place meanwhile. Every byte is read and authenticated before. The settings are those of the
+    server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
+    cannot read the objects any more.
+    """
+    from strongroom.cli import adopting, copying
+
+    wanted = adopting.Wanted(bucket or [], copying.customer_key(sse_c_key_file), tasks, dry_run)
+    raise typer.Exit(adopting.run_adopt(place, wanted, json_))

@@ -1,0 +1,200 @@
+"""The document beside a legacy object, ``fs.json`` or ``dare.meta``: read, checked, and told apart. Pure.
+
+Nothing in it is authenticated, so everything is checked that could do harm further on: sizes, names and values of
+headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from strongroom.legacy.errors import COPY_OVER_S3, LegacyDamaged, NotCovered
+
+MAX_DOCUMENT = 4 * 1024 * 1024
+"""Bytes of the longest document that is read: 10,000 parts come to 1.3 MB."""
+
+SSE_S3, SSE_C, SSE_KMS = "SSE-S3", "SSE-C", "SSE-KMS"
+SEAL_ALGORITHM = "DAREv2-HMAC-SHA256"
+DEFAULT_ETAG = "00000000000000000000000000000000-1"
+"""What MinIO showed for files that were not written through it."""
+
+_VERSIONS = ("1.0.0", "1.0.1", "1.0.2")
+_INTERNAL = "x-minio-internal-"
+_SSE = _INTERNAL + "server-side-encryption-"
+_SEALED_KEYS = {SSE_S3: _SSE + "s3-sealed-key", SSE_C: _SSE + "sealed-key", SSE_KMS: _SSE + "kms-sealed-key"}
+_CONTENT_HEADERS = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+_USER_METADATA = "x-amz-meta-"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_DARE_1 = b"\x10"
+_IV, _MAX_KEY_ID = 32, 255
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How the object key is sealed. ``domain``: SSE-S3, SSE-C or SSE-KMS.
+
+    ``key_id`` and ``wrapped`` (the data key as the KMS gave it) are empty for SSE-C, ``context`` for all but SSE-KMS.
+    """
+
+    domain: str
+    iv: bytes
+    sealed_key: bytes
+    key_id: str = ""
+    wrapped: bytes = b""
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyPart:
+    """A part of a multipart object: its number, and the bytes of its stream."""
+
+    number: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyObject:
+    """What the document says of an object.
+
+    ``etag`` as recorded, without quotes. ``headers``: content headers and user metadata, names in lower case.
+    ``tags``: a query string. ``sealing`` is None where the object is not encrypted, ``parts`` where it was not sealed
+    in parts. ``stored``: bytes of the data, and ``modified``: nanoseconds since the epoch, where the document has them
+    (``dare.meta``).
+    """
+
+    etag: str
+    headers: Mapping[str, str]
+    tags: str = ""
+    sealing: Sealing | None = None
+    parts: tuple[LegacyPart, ...] | None = None
+    stored: int | None = None
+    modified: int | None = None
+
+
+def read_document(data: bytes) -> LegacyObject:
+    """Read ``fs.json`` or ``dare.meta``. Raises LegacyDamaged, NotCovered."""
+    if not data:
+        raise LegacyDamaged("its metadata are missing")
+    try:
+        if len(data) > MAX_DOCUMENT:
+            raise LegacyDamaged(f"its metadata are longer than {MAX_DOCUMENT:,} bytes")
+        fields = json.loads(data)
+        if fields["version"] not in _VERSIONS:
+            raise NotCovered(f"its metadata have the version {str(fields['version'])[:20]!r}; {COPY_OVER_S3}")
+        meta = {str(name).lower(): _text(value) for name, value in (fields.get("meta") or {}).items()}
+        gateway = fields.get("format") == "gw"
+        stat = fields["stat"] if gateway else {}
+        return LegacyObject(
+            etag=_text((fields if gateway else meta).get("etag") or DEFAULT_ETAG).strip('"'),
+            headers=_headers(meta),
+            tags=_utf8(meta.get("x-amz-tagging", "")),
+            sealing=_sealing(meta),
+            parts=_parts(fields.get("parts") or [], meta),
+            stored=_count(stat["size"]) if gateway else None,
+            modified=_moment(stat["modTime"]) if gateway else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise LegacyDamaged("its metadata are damaged") from error
+
+
+def _text(value: object) -> str:
+    """A text as headers carry it: its UTF-8 bytes, each as one character, none of them a control character."""
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    text = value.encode().decode("latin-1")
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("a control character")
+    return text
+
+
+def _utf8(text: str) -> str:
+    """The text that :func:`_text` was given."""
+    return text.encode("latin-1").decode()
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError("not a count")
+    return value
+
+
+def _moment(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _headers(meta: Mapping[str, str]) -> dict[str, str]:
+    kept = {}
+    for name, value in meta.items():
+        if name.startswith(_USER_METADATA) or name in _CONTENT_HEADERS:
+            if not _NAME.fullmatch(name):
+                raise ValueError("not a header's name")
+            if value:
+                kept[name] = value
+    return kept
+
+
+def _parts(rows: list[Mapping[str, object]], meta: Mapping[str, str]) -> tuple[LegacyPart, ...] | None:
+    parts = tuple(LegacyPart(_count(row["number"]), _count(row["size"])) for row in rows)
+    if len(parts) > 10_000 or any(not 1 <= part.number <= 10_000 for part in parts):
+        raise ValueError("not the parts of an object")
+    if _INTERNAL + "encrypted-multipart" not in meta:
+        return None  # a stream, or plain bytes, in one piece; whatever parts it came in
+    return parts
+
+
+def _sealing(meta: Mapping[str, str]) -> Sealing | None:
+    compression = meta.get(_INTERNAL + "compression")
+    if compression is not None:
+        raise NotCovered(f"it is stored compressed ({compression!r}); {COPY_OVER_S3}")
+    domains = [domain for domain, name in _SEALED_KEYS.items() if name in meta]
+    if not domains:
+        if any(name.startswith(_SSE) for name in meta):
+            raise LegacyDamaged("its metadata have lost the sealed key")
+        return None
+    if len(domains) > 1:
+        raise LegacyDamaged("its metadata hold sealed keys of more than one kind")
+    (domain,) = domains
+    iv = _base64(meta[_SSE + "iv"])
+    if len(iv) != _IV:
+        raise ValueError("an IV of another length")
+    key_id, wrapped, context = "", b"", {}
+    if domain != SSE_C:
+        if _SSE + "s3-kms-sealed-key" not in meta:
+            raise NotCovered(f"its key was sealed without a KMS; {COPY_OVER_S3}")
+        key_id, wrapped = _utf8(meta[_SSE + "s3-kms-key-id"]), _base64(meta[_SSE + "s3-kms-sealed-key"])
+        if len(key_id.encode()) > _MAX_KEY_ID or len(wrapped) > 0xFFFF:
+            raise ValueError("too long")
+    if domain == SSE_KMS:
+        context = json.loads(_base64(meta.get(_SSE + "context", "")) or b"{}")
+        if not all(isinstance(text, str) for pair in context.items() for text in pair):
+            raise ValueError("not a context")
+    sealed_key = _base64(meta[_SEALED_KEYS[domain]])
+    algorithm = meta.get(_SSE + "seal-algorithm", "")
+    if algorithm != SEAL_ALGORITHM or sealed_key[:1] == _DARE_1:
+        raise NotCovered(f"it is sealed as MinIO did until mid-2018 (DARE 1.0, {algorithm!r}); {COPY_OVER_S3}")
+    return Sealing(domain, iv, sealed_key, key_id, wrapped, context)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error

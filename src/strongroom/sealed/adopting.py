@@ -1,0 +1,75 @@
+"""Adopting objects that MinIO left: sealing them anew in our own format, in place. Their bytes stay as they are.
+
+The streams and part keys of both formats are the same, so only what is recorded changes: the object key is sealed
+anew, the metadata and the sizes of the parts are authenticated from then on. Before that, every byte is read and
+authenticated, so that nothing is given our seal which does not bear MinIO's.
+"""
+
+from __future__ import annotations
+
+from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.legacy import LegacyHeader, inherited
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.policy import Protection
+from strongroom.sealed.record import plain_record, seal_parts, sealed_record
+from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.tags import tag_entries
+from strongroom.secret import Secret
+from strongroom.store.base import Condition, Stored
+
+
+def is_legacy(bucket: str, stored: Stored) -> bool:
+    """Whether MinIO left the object. Raises Damaged, LegacyNotCovered where it did, and it cannot be read."""
+    return inherited(bucket, stored) is not None
+
+
+async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secret | None = None) -> bool:
+    """Seal an object anew in our format; False if it is in our format already. It is whole at any moment.
+
+    ``customer_key`` is for an SSE-C object; others do without.
+    Raises NoSuchObject, ConditionFailed where it is written at this very moment; Damaged, KMSError, SealedError.
+    """
+    legacy = inherited(bucket, await objects.store.head(bucket, key))
+    if legacy is None:
+        return False
+    is_sse_c = legacy.header is not None and legacy.header.kind is Kind.SSE_C
+    source = await objects.open(bucket, key, customer_key if is_sse_c else None)
+    try:
+        stored = source.reader.stored
+        if not is_legacy(bucket, stored):
+            return False
+        async for _ in source.stream(0, source.info.size):
+            pass  # Damaged, if a byte of it is not as MinIO sealed it
+        protection = Protection(source.info.kind, customer_key if is_sse_c else None)
+        record, annex = await _sealed_anew(objects, bucket, source, protection)
+        record.update(await _tags(objects, bucket, source))
+    finally:
+        await source.close()
+    store = objects.outer.writing(bucket, key, protection)
+    await store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
+    return True
+
+
+async def _sealed_anew(
+    objects: SealedStore, bucket: str, source: OpenObject, protection: Protection
+) -> tuple[dict[str, bytes], bytes]:
+    """The record and annex of the object in our format. Its ETag stays what MinIO showed."""
+    info, metadata = source.info, Metadata(source.info.headers, source.info.etag)
+    if source.sealing is None:
+        return plain_record(metadata), b""
+    old, object_key = source.sealing
+    assert isinstance(old, LegacyHeader)
+    header, _ = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
+    header = header.resized(info.size, info.etag if objects.opaque(info.kind) else "")
+    parts = await objects.parts_with_nonces(source)
+    annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
+    return sealed_record(header, record_key(object_key), metadata), annex
+
+
+async def _tags(objects: SealedStore, bucket: str, source: OpenObject) -> dict[str, bytes]:
+    entries = tag_entries(source.reader.stored.record)
+    if entries:
+        return entries  # set through us already, and bound to the name, not to the object's seal
+    tags = await objects.tags_of(bucket, source.reader.stored)
+    count = len(tags.split("&")) if tags else 0
+    return dict(await objects.seal_tags(bucket, source.info.key, source.info.kind, tags, count))

@@ -1,0 +1,66 @@
+"""A KMS that wraps no key for a shared place before it is known to be the one that the place belongs to.
+
+Where the KMS cannot be asked when the gateway starts, the question stays open, and is asked again with the first key
+that is wanted: nothing is written under keys that the other gateways may not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
+from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim
+
+_log = logging.getLogger("strongroom.kms")
+
+
+class CheckedKMS:
+    """The KMS protocol, in front of another KMS, for a place that has a check value."""
+
+    def __init__(self, kms: KMS, place: CheckPlace) -> None:
+        self._kms = kms
+        self._place = place
+        self._claimed = False
+        self._claiming = asyncio.Lock()
+
+    @property
+    def key_id(self) -> str:
+        """The name of the master key for new data keys."""
+        return self._kms.key_id
+
+    async def start(self) -> None:
+        """Begin, and look at the check value, once the place is open. Raises ForeignKMS, CheckDamaged."""
+        await self._kms.start()
+        try:
+            await self._claim()
+        except KMSError as error:
+            _log.warning("the KMS cannot say now whether the objects here are sealed under its keys: %s", error)
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        await self._kms.stop()
+
+    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+        """New data keys. Raises KMSError, KMSDenied where the place belongs to another KMS."""
+        if not self._claimed:
+            try:
+                await self._claim()
+            except (ForeignKMS, CheckDamaged) as error:
+                raise KMSDenied(str(error)) from error
+        return await self._kms.generate(contexts)
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        """Open wrapped keys."""
+        return await self._kms.unwrap(keys)
+
+    async def status(self) -> KMSStatus:
+        """Whether it works."""
+        return await self._kms.status()
+
+    async def _claim(self) -> None:
+        async with self._claiming:
+            if not self._claimed:
+                await claim(self._kms, self._place)
+                self._claimed = True

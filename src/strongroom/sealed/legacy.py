@@ -1,0 +1,134 @@
+"""Objects that MinIO left behind, as the sealed store sees them: what a store's record says of one, and how it opens.
+
+A store that finds such an object gives its document (``fs.json``, ``dare.meta``) in the record, as :data:`LEFT`.
+The streams and part keys are those of our own format; envelope and metadata are not, and nothing authenticates the
+latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from strongroom.kms.base import Context, WrappedKey
+from strongroom.kms.transit import PROVIDER_UNBOUND
+from strongroom.legacy.context import bound_name
+from strongroom.legacy.datakey import PROVIDER, wrapped_by_vault
+from strongroom.legacy.document import SSE_C, LegacyObject, Sealing, read_document
+from strongroom.legacy.errors import LegacyDamaged, NotCovered
+from strongroom.legacy.package import PackageRefused
+from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
+from strongroom.sealed.dare import HEADER, NONCE, StreamInvalid, plaintext_size, sealed_size, stream_nonce
+from strongroom.sealed.envelope import EnvelopeInvalid
+from strongroom.sealed.errors import LegacyNotCovered
+from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.parts import PartEntry
+from strongroom.store.base import LEFT, Damaged, Reader, Stored
+
+_UNKNOWN_NONCE = b""
+_UNKNOWN_MD5 = bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyHeader:
+    """What :class:`~strongroom.sealed.envelope.Header` is for our own objects.
+
+    ``etag`` is "" where it is sealed, else as MinIO showed it.
+    """
+
+    kind: Kind
+    size: int
+    sealing: Sealing
+    etag: str
+    parts: tuple[PartEntry, ...] | None
+
+    @property
+    def wrapped(self) -> WrappedKey | None:
+        """The data key as MinIO's KMS wrapped it; None for SSE-C."""
+        if self.kind is Kind.SSE_C:
+            return None
+        # What MinIO had Vault wrap is what our own transit KMS wraps without associated data.
+        provider = PROVIDER_UNBOUND if wrapped_by_vault(self.sealing.wrapped) else PROVIDER
+        return WrappedKey(provider, self.sealing.key_id, self.sealing.wrapped)
+
+    @property
+    def multipart(self) -> bool:
+        """Whether each part is a stream of its own."""
+        return self.parts is not None
+
+    def context(self, bucket: str, key: str) -> Context:
+        """The context that the data key was wrapped with."""
+        return {bucket: bound_name(bucket, key), **self.sealing.context}
+
+    def open(self, external: ExternalKey, bucket: str, key: str) -> ObjectKey:
+        """The object key. Raises EnvelopeInvalid."""
+        try:
+            return ObjectKey(open_object_key(external, self.sealing, bound_name(bucket, key)))
+        except PackageRefused:
+            raise EnvelopeInvalid(f"the sealed object key of {f'{bucket}/{key}'!r} does not open") from None
+        except LegacyDamaged as error:
+            raise EnvelopeInvalid(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A legacy object: its document, its plaintext's bytes, and what opens it (None where it is plain)."""
+
+    document: LegacyObject
+    size: int
+    header: LegacyHeader | None
+
+    def metadata(self, object_key: ObjectKey | None) -> Metadata:
+        """What MinIO recorded of the object. Raises EnvelopeInvalid."""
+        try:
+            etag = etag_with_key(self.document, object_key) if object_key else self.document.etag
+        except LegacyDamaged as error:
+            raise EnvelopeInvalid(str(error)) from error
+        return Metadata(self.document.headers, etag)
+
+
+def inherited(bucket: str, stored: Stored) -> Inherited | None:
+    """The legacy object that a store's record describes, None for one of our own. Raises Damaged, LegacyNotCovered."""
+    document = stored.record.get(LEFT)
+    if document is None:
+        return None
+    name = f"{bucket}/{stored.key}"
+    try:
+        legacy = read_document(document)
+        if legacy.sealing is None:
+            return Inherited(legacy, stored.size, None)
+        parts = _parts_of(legacy)
+        size = sum(part.size for part in parts) if parts is not None else plaintext_size(stored.size)
+        kind = Kind.SSE_C if legacy.sealing.domain == SSE_C else Kind.SSE_S3
+        header = LegacyHeader(kind, size, legacy.sealing, etag_without_key(legacy) or "", parts)
+        return Inherited(legacy, size, header)
+    except (LegacyDamaged, StreamInvalid) as error:
+        raise Damaged(f"{name!r}, left by MinIO: {error}") from error
+    except NotCovered as error:
+        raise LegacyNotCovered(f"{name!r}, left by MinIO, is not readable here: {error}") from error
+
+
+def legacy_tags(legacy: Inherited | None) -> str:
+    """The tags that MinIO recorded of an object, as a query string."""
+    return legacy.document.tags if legacy else ""
+
+
+async def with_nonces(reader: Reader, parts: Sequence[PartEntry]) -> AsyncIterator[PartEntry]:
+    """The parts with the nonces that their streams show, which MinIO's document does not have."""
+    offset = 0
+    for part in parts:
+        nonce = bytes(NONCE)
+        if part.size:
+            head = b"".join([chunk async for chunk in reader.stream(offset, HEADER)])
+            nonce = stream_nonce(head)
+        yield replace(part, nonce=nonce)
+        offset += sealed_size(part.size)
+
+
+def _parts_of(legacy: LegacyObject) -> tuple[PartEntry, ...] | None:
+    if legacy.parts is None:
+        return None
+    return tuple(
+        PartEntry(part.number, plaintext_size(part.stored), _UNKNOWN_NONCE, _UNKNOWN_MD5) for part in legacy.parts
+    )

@@ -1,0 +1,37 @@
+"""The Reader of an object that MinIO's S3 gateway left: the bytes are those of another object of the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from strongroom.store.base import Reader, Stored
+
+
+class LeftReader:
+    """The Reader of the protocol. ``data`` is the open object with the streams."""
+
+    def __init__(self, stored: Stored, data: Reader) -> None:
+        self._stored = stored
+        self.data = data
+
+    @property
+    def stored(self) -> Stored:
+        """What was opened."""
+        return self._stored
+
+    @property
+    def inline(self) -> bytes | None:
+        """All stored bytes, where the store had them at hand."""
+        return self.data.inline
+
+    async def annex(self) -> bytes:
+        """Nothing: what an annex is for stands in the document."""
+        return b""
+
+    def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Stored bytes from ``start``. Raises Damaged."""
+        return self.data.stream(start, length)
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await self.data.close()

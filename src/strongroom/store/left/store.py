@@ -1,0 +1,350 @@
+"""LeftStore: the store protocol over another store that holds what MinIO's S3 gateway left."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
+
+from strongroom.legacy.document import MAX_DOCUMENT, read_document
+from strongroom.legacy.errors import LegacyDamaged, NotCovered
+from strongroom.legacy.package import looks_sealed
+from strongroom.secret import Secret
+from strongroom.store.base import (
+    ALWAYS,
+    LEFT,
+    Bucket,
+    Buffer,
+    Condition,
+    ConditionFailed,
+    EncryptingStore,
+    NameRefused,
+    NoSuchObject,
+    Page,
+    Part,
+    PartPage,
+    PartWriter,
+    Reader,
+    Record,
+    Store,
+    Stored,
+    Upload,
+    UploadPage,
+    Writer,
+)
+from strongroom.store.left.listing import Merge, Wanted
+from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished
+from strongroom.store.left.reading import LeftReader
+
+CLEAN = "left"
+"""The setting of a bucket that says, with :data:`NONE`, that MinIO left nothing there."""
+
+NONE = b"none"
+_LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is clean
+_IDENTITY = "left "
+_PAGE = 1000
+_START = 16  # bytes of a stream that tell it from other data
+_REMEMBERED = 20_000
+_SMALL = 4096  # bytes of a document that is worth remembering
+
+
+class LeftStore(Store):
+    """The objects of ``inner``, and what MinIO's S3 gateway left among them."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self._documents = inner  # MinIO did not have the storage encrypt them
+        self._clean: dict[str, tuple[bool, float]] = {}
+        self._remembered: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+
+    def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> LeftStore:
+        """The same store, which has the storage of the one below encrypt what is written (and decrypt what is read) so.
+
+        Only where the one below is an EncryptingStore.
+        """
+        other = object.__new__(LeftStore)
+        inner = cast(EncryptingStore, self.inner).encrypted(sse_s3=sse_s3, customer_key=customer_key)
+        other.__dict__.update(self.__dict__, inner=inner)
+        return other
+
+    async def start(self) -> None:
+        """Start the store below."""
+        await self.inner.start()
+
+    async def stop(self) -> None:
+        """Stop it."""
+        await self.inner.stop()
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket, which is clean."""
+        made = await self.inner.create_bucket(name)
+        await self.inner.set_bucket(name, CLEAN, NONE)
+        return made
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name."""
+        return await self.inner.bucket(name)
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets."""
+        return await self.inner.buckets()
+
+    async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep or remove a setting."""
+        await self.inner.set_bucket(name, setting, document)
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        self._clean.pop(name, None)
+        await self.inner.delete_bucket(name)
+
+    async def is_clean(self, bucket: str) -> bool:
+        """Whether MinIO left nothing in a bucket. Raises NoSuchBucket."""
+        known, asked = self._clean.get(bucket, (False, -_LOOK_AGAIN))
+        if not known and time.monotonic() - asked >= _LOOK_AGAIN:
+            known = (await self.inner.bucket(bucket)).settings.get(CLEAN) == NONE
+            self._clean[bucket] = (known, time.monotonic())
+        return known
+
+    async def tidy(self, bucket: str, since: int) -> bool:
+        """Remove what MinIO left of uploads that were not completed, where it is older than ``since`` (nanoseconds).
+
+        Where nothing of MinIO's is left then, the bucket is marked clean; whether it is.
+        """
+        after: str | None = ""
+        clean = True
+        while after is not None:
+            page = await self.inner.list(bucket, "", "", after, _PAGE)
+            for stored in page.objects:
+                if not is_hidden(stored.key):
+                    continue
+                if stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
+                    await self.inner.delete(bucket, stored.key)
+                else:
+                    clean = False
+            after = page.next
+        if clean:
+            await self.inner.set_bucket(bucket, CLEAN, NONE)
+            self._clean.pop(bucket, None)
+        return clean
+
+    async def _is_orphan(self, bucket: str, data: Stored) -> bool:
+        """Whether these are streams without a document: nobody can open them. (MinIO left such when it deleted.)"""
+        key = data.key.removesuffix(DATA)
+        if key == data.key or await self._read(bucket, key) is not None:
+            return False
+        reader = await self.inner.open(bucket, data.key)
+        try:
+            start = b"".join([chunk async for chunk in reader.stream(0, min(data.size, _START))])
+        finally:
+            await reader.close()
+        return looks_sealed(start, data.size)
+
+    # -- what was left ---------------------------------------------------------------------------------------------
+
+    async def _left(self, bucket: str, key: str, identity: str = "") -> Stored | None:
+        """What MinIO left under a key, None where that is nothing; ``identity`` of its document, where it is known."""
+        remembered = self._remembered.get((bucket, key))
+        if remembered is not None and remembered.identity == _IDENTITY + identity:
+            return remembered
+        stored = await self._read(bucket, key)
+        if stored is not None and len(stored.record[LEFT]) <= _SMALL:
+            self._remembered[bucket, key] = stored
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return stored
+
+    async def _read(self, bucket: str, key: str) -> Stored | None:
+        try:
+            reader = await self._documents.open(bucket, key + DOCUMENT)
+        except (NoSuchObject, NameRefused):
+            return None
+        try:
+            length = min(reader.stored.size, MAX_DOCUMENT + 1)
+            document = b"".join([chunk async for chunk in reader.stream(0, length)])
+            modified, identity = reader.stored.modified, _IDENTITY + reader.stored.identity
+        finally:
+            await reader.close()
+        size = 0
+        with suppress(LegacyDamaged, NotCovered):  # whoever opens it is told
+            described = read_document(document)
+            size, modified = described.stored or 0, described.modified or modified
+        return Stored(key, size, modified, {LEFT: document}, identity)
+
+    async def _end(self, bucket: str, key: str) -> bool:
+        """Remove what MinIO left under a key; whether there was anything."""
+        if await self.is_clean(bucket) or not await self.inner.delete(bucket, key + DOCUMENT):
+            return False
+        await self.inner.delete(bucket, key + DATA)
+        return True
+
+    async def _allowed(self, bucket: str, key: str, when: Condition) -> Condition:
+        """The condition for the store below. Raises ConditionFailed where what was left decides it."""
+        if when == ALWAYS or await self.is_clean(bucket):
+            return when
+        if when.identity is not None and not when.identity.startswith(_IDENTITY):
+            return when
+        with suppress(NoSuchObject):
+            found = await self.inner.head(bucket, key)
+            if when.absent or found.identity != when.identity:
+                raise ConditionFailed(f"{bucket}/{key}")
+        left = await self._left(bucket, key)
+        if (left.identity if left else None) != when.identity:
+            raise ConditionFailed(f"{bucket}/{key}")
+        return Condition(absent=True)
+
+    async def _check(self, bucket: str, key: str) -> None:
+        if is_hidden(key) and not await self.is_clean(bucket):
+            raise NameRefused("names of this kind are those of MinIO's gateway in this bucket")
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
+        """Begin an object."""
+        await self._check(bucket, key)
+        return _LeftWriter(self, bucket, key, await self.inner.writer(bucket, key, size, encrypted))
+
+    async def written(self, bucket: str, key: str, stored: Stored) -> Stored:
+        """End what MinIO left under a key that has been written."""
+        await self._end(bucket, key)
+        return stored
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        """The object under this key."""
+        try:
+            if is_hidden(key) and not await self.is_clean(bucket):
+                raise NoSuchObject(f"{bucket}/{key}")
+            return await self.inner.head(bucket, key)
+        except NoSuchObject:
+            left = None if is_hidden(key) or await self.is_clean(bucket) else await self._left(bucket, key)
+            if left is None:
+                raise
+            return left
+
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        """Open the object under this key."""
+        try:
+            if is_hidden(key) and not await self.is_clean(bucket):
+                raise NoSuchObject(f"{bucket}/{key}")
+            return await self.inner.open(bucket, key, whole=whole)
+        except NoSuchObject:
+            left = None if is_hidden(key) or await self.is_clean(bucket) else await self._left(bucket, key)
+            if left is None:
+                raise
+            data = await self.inner.open(bucket, key + DATA, whole=whole)
+            return LeftReader(Stored(key, data.stored.size, left.modified, left.record, left.identity), data)
+
+    async def copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
+    ) -> Stored:
+        """Put the bytes of an opened object under a name."""
+        await self._check(bucket, key)
+        data = source.data if isinstance(source, LeftReader) else source
+        stored = await self.inner.copy(data, bucket, key, record, annex, await self._allowed(bucket, key, when))
+        return await self.written(bucket, key, stored)
+
+    async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
+        """Replace the record of an object; one that MinIO left comes to lie under its own key by that."""
+        if when.identity is None or not when.identity.startswith(_IDENTITY):
+            return await self.inner.rewrite(bucket, key, record, annex, when)
+        source = await self.open(bucket, key)
+        try:
+            if source.stored.identity != when.identity:
+                raise ConditionFailed(f"{bucket}/{key}")
+            return await self.copy(source, bucket, key, record, annex or b"", when)
+        finally:
+            await source.close()
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        """Remove an object, and what MinIO left under its key."""
+        if is_hidden(key) and not await self.is_clean(bucket):
+            return False
+        if when.identity is not None and when.identity.startswith(_IDENTITY):
+            await self._allowed(bucket, key, when)
+            return await self._end(bucket, key)
+        there = await self.inner.delete(bucket, key, when)
+        return await self._end(bucket, key) or there
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page of a listing."""
+        if await self.is_clean(bucket):
+            return await self.inner.list(bucket, prefix, delimiter, after, limit)
+
+        async def find(key: str, identity: str) -> Stored | None:
+            return await self._left(bucket, key, identity)
+
+        return await Merge(self.inner, Wanted(bucket, prefix, delimiter, after, limit), find).page()
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+        """Open a multipart upload."""
+        await self._check(bucket, key)
+        return await self.inner.create_upload(bucket, key, record)
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """The open upload."""
+        return await self.inner.upload(bucket, key, upload_id)
+
+    async def part_writer(self, bucket: str, key: str, upload_id: str, number: int, size: int | None) -> PartWriter:
+        """Begin a part."""
+        return await self.inner.part_writer(bucket, key, upload_id, number, size)
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """One page of parts."""
+        return await self.inner.parts(bucket, key, upload_id, after, limit)
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes = b"",
+        when: Condition = ALWAYS,
+    ) -> Stored:
+        """Make one object of parts."""
+        allowed = await self._allowed(bucket, key, when)
+        stored = await self.inner.complete(bucket, key, upload_id, parts, record, annex, allowed)
+        return await self.written(bucket, key, stored)
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload."""
+        await self.inner.abort_upload(bucket, key, upload_id)
+
+    async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """One page of open uploads; those that MinIO's gateway left open are not among them."""
+        return await self.inner.uploads(bucket, prefix, delimiter, after, limit)
+
+
+class _LeftWriter:
+    """The Writer of the protocol: ends what MinIO left under the key, when the object is there."""
+
+    def __init__(self, store: LeftStore, bucket: str, key: str, inner: Writer) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._key = key
+        self._inner = inner
+
+    async def write(self, data: Buffer) -> None:
+        """Append."""
+        await self._inner.write(data)
+
+    async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
+        """Make the object whole, durable and visible."""
+        try:
+            allowed = await self._store._allowed(self._bucket, self._key, when)
+        except BaseException:
+            await self._inner.abort()
+            raise
+        stored = await self._inner.commit(record, annex, allowed)
+        return await self._store.written(self._bucket, self._key, stored)
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        await self._inner.abort()

@@ -1,0 +1,143 @@
+"""What belongs to a plain object (its record and annex), kept beside its file, which holds nothing but its bytes.
+
+It lies in an extended attribute of the file; where the file system has none, or it is too long, in a sidecar in the
+reserved folder. Either way it says of which file it is: how many bytes it had and when they were last changed, and a
+sidecar also its name and inode. A file that is not as it says has been written or replaced by others: what was kept is
+void then, and never given out.
+
+Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+
+from strongroom.store.base import Record
+from strongroom.store.nas.folder import FILE, Folder, sync
+from strongroom.store.nas.layout import Beside, LayoutInvalid, decode_beside, encode_beside
+from strongroom.store.nas.names import Place
+from strongroom.store.nas.probe import Traits
+
+ATTRIBUTE = "user.strongroom.record"
+_MAX_ATTRIBUTE = 3072  # of the 4 KiB that ext4 has for all attributes of a file
+_MAX_SIDECAR = 4 * 1024 * 1024
+_NONE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
+_TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT)
+
+
+class BesideStore:
+    """Keeps what lies beside plain objects."""
+
+    def __init__(self, folder: Folder, traits: Traits) -> None:
+        self._folder = folder
+        self._traits = traits
+
+    def find(self, descriptor: int, found: os.stat_result, place: Place) -> Beside | None:
+        """What lies beside an open file, None where there is nothing or it is not of this file as it is now."""
+        beside = self._attribute(descriptor) if self._traits.attributes else None
+        if beside is None and self._traits.attributes:
+            return None
+        if beside is None or beside.elsewhere:
+            beside = self._sidecar(place, found)
+            if beside is None or (beside.name, beside.inode) != (place.name, self._inode(found)):
+                return None
+        return beside if (beside.size, beside.changed) == (found.st_size, found.st_mtime_ns) else None
+
+    def keep(self, descriptor: int, place: Place, identity: bytes, record: Record, annex: bytes) -> None:
+        """Keep a record and an annex beside an open file, whose bytes are all written. Durable with the file's sync.
+
+        On a file that has been placed already, the new replaces the old at once.
+        """
+        found = os.fstat(descriptor)
+        beside = Beside(place.name, found.st_size, found.st_mtime_ns, self._inode(found), identity, dict(record), annex)
+        if not self._traits.attributes:
+            self._write_sidecar(place, found, beside)
+            return
+        encoded = encode_beside(beside)
+        if len(encoded) <= _MAX_ATTRIBUTE:
+            try:
+                os.setxattr(descriptor, ATTRIBUTE, encoded)
+                return
+            except OSError as error:
+                if error.errno not in _TOO_LONG:
+                    raise
+        self._write_sidecar(place, found, beside)
+        os.setxattr(descriptor, ATTRIBUTE, encode_beside(replace(beside, record={}, annex=b"", elsewhere=True)))
+
+    def forget(self, place: Place, found: os.stat_result) -> None:
+        """Remove the sidecar of a file that is gone, if it had one. One that is missed, the sweep removes."""
+        with suppress(OSError):
+            os.unlink(self._sidecar_name(place, found), dir_fd=self._folder.area("beside"))
+
+    def read_sidecar(self, name: str) -> Beside | None:
+        """A sidecar by its file's name, None where it is gone or damaged."""
+        try:
+            descriptor = os.open(name, FILE, dir_fd=self._folder.area("beside"))
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            try:
+                return decode_beside(file.read(_MAX_SIDECAR))
+            except LayoutInvalid:
+                return None
+
+    def is_void(self, beside: Beside, found: os.stat_result | None) -> bool:
+        """Whether a sidecar belongs to nothing: ``found`` is the status of the file of its name."""
+        here = (beside.size, beside.changed, beside.inode)
+        return found is None or here != (found.st_size, found.st_mtime_ns, self._inode(found))
+
+    def _attribute(self, descriptor: int) -> Beside | None:
+        try:
+            return decode_beside(os.getxattr(descriptor, ATTRIBUTE))
+        except LayoutInvalid:
+            return None
+        except OSError as error:
+            if error.errno in _NONE:
+                return None
+            raise
+
+    def _sidecar(self, place: Place, found: os.stat_result) -> Beside | None:
+        return self.read_sidecar(self._sidecar_name(place, found))
+
+    def _sidecar_name(self, place: Place, found: os.stat_result) -> str:
+        bound = f"{place.name}\0{self._inode(found)}\0{found.st_size}\0{found.st_mtime_ns}"
+        digest = hashlib.sha256(bound.encode()).hexdigest()[:48]
+        return f"{digest[:2]}/{digest[2:]}"
+
+    def _write_sidecar(self, place: Place, found: os.stat_result, beside: Beside) -> None:
+        area, name = self._folder.area("beside"), self._sidecar_name(place, found)
+        with suppress(FileExistsError):
+            os.mkdir(name[:2], 0o700, dir_fd=area)
+            sync(area)
+        write_whole(self._folder, area, name, encode_beside(beside))
+
+    def _inode(self, found: os.stat_result) -> int:
+        return found.st_ino if self._traits.inodes else 0
+
+
+def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:
+    """Write a small file of ours so that it is whole or absent, and durable."""
+    fresh = secrets.token_hex(16)
+    tmp = folder.area("tmp")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=tmp)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            sync(descriptor)
+        os.rename(fresh, name, src_dir_fd=tmp, dst_dir_fd=above)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh, dir_fd=tmp)
+        raise
+    parent, _, _ = name.rpartition("/")
+    holder = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
+    try:
+        sync(holder)
+    finally:
+        os.close(holder)

@@ -1,0 +1,107 @@
+"""Buckets: folders of the shared folder, and what is kept of them in the reserved one.
+
+Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, NameRefused, NoSuchBucket
+from strongroom.store.nas.beside import write_whole
+from strongroom.store.nas.folder import FILE, Folder, names_in, remove_tree, sync
+from strongroom.store.nas.layout import LayoutInvalid, decode_record, encode_record
+from strongroom.store.nas.names import is_bucket_name
+from strongroom.store.nas.objects import remove_empty
+
+_CREATED = "created"
+_SETTING = "setting:"
+_MAX = 1024 * 1024
+
+
+class Buckets:
+    """The buckets of a folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def get(self, name: str) -> Bucket:
+        """The bucket of this name. Raises NoSuchBucket."""
+        with self._folder.bucket(name) as descriptor:
+            kept = self._kept(name)
+            created = kept.get(_CREATED)
+            # Of a folder that others made, no file system tells everybody when that was.
+            moment = int(created) if created else os.fstat(descriptor).st_mtime_ns
+        settings = {key.removeprefix(_SETTING): value for key, value in kept.items() if key.startswith(_SETTING)}
+        return Bucket(name, moment, settings)
+
+    def all(self) -> list[Bucket]:
+        """All buckets, by name."""
+        names = [name for name in names_in(self._folder.root) if is_bucket_name(name)]
+        found = []
+        for name in sorted(names):
+            with suppress(NoSuchBucket):  # a file, a link, or gone by now
+                found.append(self.get(name))
+        return found
+
+    def create(self, name: str) -> Bucket:
+        """Make a bucket. Raises BucketExists, NameRefused."""
+        if not is_bucket_name(name):
+            raise NameRefused(f"{name!r} cannot be the name of a bucket here")
+        with self._folder.locked(f"{name}/"):
+            with suppress(NoSuchBucket), self._folder.bucket(name):
+                raise BucketExists(name)
+            self._forget(name)  # of a bucket that others removed
+            created = time.time_ns()
+            try:
+                self._folder.make_bucket(name)
+            except FileExistsError:
+                raise BucketExists(name) from None
+            self._keep(name, {_CREATED: str(created).encode()})
+        return Bucket(name, created)
+
+    def set(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep or remove a setting. Raises NoSuchBucket."""
+        with self._folder.locked(f"{name}/"), self._folder.bucket(name):
+            kept = {**self._kept(name)}
+            kept.pop(_SETTING + setting, None)
+            if document is not None:
+                kept[_SETTING + setting] = document
+            self._keep(name, kept)
+
+    def delete(self, name: str) -> None:
+        """Remove a bucket that holds nothing but empty folders, with its open uploads. Raises as Store has it."""
+        with self._folder.locked(f"{name}/"):
+            with self._folder.bucket(name):
+                pass
+            if not remove_empty(self._folder.root, name.encode()):
+                raise BucketNotEmpty(name)
+            sync(self._folder.root)
+            self._forget(name)
+
+    def _kept(self, name: str) -> Mapping[str, bytes]:
+        try:
+            descriptor = os.open(name, FILE, dir_fd=self._folder.area("buckets"))
+        except FileNotFoundError:
+            return {}
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(_MAX)
+        try:
+            return decode_record(content)
+        except LayoutInvalid as error:
+            raise OSError(f"the settings of the bucket {name!r} are damaged: {error}") from error
+
+    def _keep(self, name: str, kept: Mapping[str, bytes]) -> None:
+        write_whole(self._folder, self._folder.area("buckets"), name, encode_record(kept))
+
+    def _forget(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._folder.area("buckets"))
+        gone, tmp = secrets.token_hex(16), self._folder.area("tmp")
+        with suppress(FileNotFoundError):
+            os.rename(name, gone, src_dir_fd=self._folder.area("uploads"), dst_dir_fd=tmp)
+            remove_tree(tmp, gone)

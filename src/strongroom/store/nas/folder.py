@@ -1,0 +1,332 @@
+"""The shared folder: walking it without being led out of it, making and removing folders durably, locks.
+
+Every step is taken from the descriptor of the folder above and follows no symbolic link, so neither a name nor a link
+that somebody puts there meanwhile leads out. Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from strongroom.store.base import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, StoreFull
+from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FLOCK = struct.Struct("@hhqqi4x")
+_LOCKS = "locks"
+_CLOCK = "clock"
+_AGAIN = 64
+
+AREAS = ("tmp", "uploads", "buckets", "beside")
+"""The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
+
+
+def retried(step: Callable[P, T]) -> Callable[P, T]:
+    """A step that is done anew where a network file system says that a folder on its way was replaced (ESTALE)."""
+
+    @wraps(step)
+    def tried(*args: P.args, **named: P.kwargs) -> T:
+        for _ in range(_AGAIN):
+            try:
+                return step(*args, **named)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+        return step(*args, **named)
+
+    return tried
+
+
+class Folder:
+    """A shared folder. ``mask``: the umask for what others may read (objects and their folders)."""
+
+    def __init__(self, path: Path, mask: int) -> None:
+        self.path = path
+        self.file_mode = 0o666 & ~mask
+        self._folder_mode = 0o777 & ~mask
+        self._root = self._reserved = -1
+        self._areas: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Open it, and make the reserved folder. Raises StoreError."""
+        try:
+            self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._reserved = _made(self._root, RESERVED)
+            self._areas = {name: _made(self._reserved, name) for name in AREAS}
+            os.close(os.open(_LOCKS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._reserved))
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be used: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        for descriptor in (*self._areas.values(), self._reserved, self._root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._root = self._reserved = -1
+        self._areas = {}
+
+    @property
+    def root(self) -> int:
+        """The descriptor of the folder itself."""
+        return self._root
+
+    @property
+    def reserved(self) -> int:
+        """The descriptor of the reserved folder."""
+        return self._reserved
+
+    def area(self, name: str) -> int:
+        """The descriptor of one of :data:`AREAS`."""
+        return self._areas[name]
+
+    def now(self) -> int:
+        """The time by the clock that gives the files here their times: that of the NAS, not of this machine."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(_CLOCK, flags, 0o600, dir_fd=self._reserved)
+        try:
+            os.utime(descriptor)
+            return os.fstat(descriptor).st_mtime_ns
+        finally:
+            os.close(descriptor)
+
+    # -- walking ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def bucket(self, name: str) -> Iterator[int]:
+        """The descriptor of a bucket's folder. Raises NoSuchBucket."""
+        descriptor = self._open_bucket(name)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _open_bucket(self, name: str) -> int:
+        if not is_bucket_name(name):
+            raise NoSuchBucket(name)
+        try:
+            return os.open(name, FOLDER, dir_fd=self._root)
+        except OSError as error:
+            if error.errno in _NO_WAY:
+                raise NoSuchBucket(name) from None
+            raise
+
+    @contextmanager
+    def walked(self, bucket: str, folders: Sequence[bytes]) -> Iterator[int | None]:
+        """The descriptor of a folder below a bucket, None where there is none. Raises NoSuchBucket."""
+        descriptor: int | None = self._open_bucket(bucket)
+        try:
+            for part in folders:
+                assert descriptor is not None
+                below = open_below(descriptor, part)
+                os.close(descriptor)
+                descriptor = below
+                if below is None:
+                    break
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    @contextmanager
+    def made(self, place: Place) -> Iterator[int]:
+        """The descriptor of the folder that a place lies in, made durably where it is not there.
+
+        Raises NoSuchBucket, ParentIsObject, NameRefused, StoreFull.
+        """
+        descriptor = self._open_bucket(place.bucket)
+        try:
+            for part in place.folders:
+                below = self._made_below(descriptor, part, place)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _made_below(self, above: int, part: bytes, place: Place) -> int:
+        for _ in range(_AGAIN):
+            below = open_below(above, part)
+            if below is not None:
+                return below
+            found = status(above, part)
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                raise_for_taken(found, place)
+            try:
+                os.mkdir(part, 0o700, dir_fd=above)
+                made = os.open(part, FOLDER, dir_fd=above)
+            except (FileExistsError, NotADirectoryError):
+                continue  # another was faster
+            except FileNotFoundError:
+                if os.fstat(above).st_nlink == 0:
+                    raise  # the folder above was removed meanwhile, being empty: the caller begins anew
+                continue
+            except OSError as error:
+                raise refusal(error, place.key) from error
+            self._open_to_others(made)
+            sync(above)
+            return made
+        raise StoreError(f"the folders of {place.name!r} come and go too often")
+
+    @retried
+    def prune(self, place: Place) -> None:
+        """Remove the folders above a place that are empty now, from the lowest up. One that others fill stays."""
+        for length in range(len(place.folders), 0, -1):
+            with self.walked(place.bucket, place.folders[: length - 1]) as above:
+                if above is None:
+                    continue
+                try:
+                    os.rmdir(place.folders[length - 1], dir_fd=above)
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    return
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket's folder, durably. Raises FileExistsError."""
+        os.mkdir(name, 0o700, dir_fd=self._root)
+        with self.bucket(name) as made:
+            self._open_to_others(made)
+        sync(self._root)
+
+    def _open_to_others(self, made: int) -> None:
+        with suppress(PermissionError):  # file systems that have no modes
+            os.fchmod(made, self._folder_mode)
+
+    # -- locks -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of a name, against every thread, process and machine that uses the folder."""
+        descriptor = self._open_locks()
+        try:
+            _lock(descriptor, name, wait=True)
+            yield
+        finally:
+            os.close(descriptor)  # which lets go of it, as the end of the process does
+
+    @contextmanager
+    def locked_if_free(self, name: str) -> Iterator[bool]:
+        """Hold the lock of a name if nobody else does; whether it is held."""
+        descriptor = self._open_locks()
+        try:
+            yield _lock(descriptor, name, wait=False)
+        finally:
+            os.close(descriptor)
+
+    def _open_locks(self) -> int:
+        return os.open(_LOCKS, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._reserved)
+
+
+def _lock(descriptor: int, name: str, wait: bool) -> bool:
+    """Lock the byte of one file that a name's hash says: a lock of the open file, not of the process (fcntl(2),
+    "Open file description locks"), which NFS carries to the server as it does every byte-range lock.
+    """
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, wanted)
+    except OSError as error:
+        if not wait and error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def open_below(above: int, part: bytes) -> int | None:
+    """The descriptor of a folder in a folder; None where there is none (but a file or a link, say)."""
+    try:
+        return os.open(part, FOLDER, dir_fd=above)
+    except OSError as error:
+        if error.errno in _NO_WAY or error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
+
+
+def status(above: int, name: bytes) -> os.stat_result | None:
+    """The status of an entry of a folder, of a link that of the link itself; None where there is none."""
+    try:
+        return os.stat(name, dir_fd=above, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_WAY:
+            return None
+        raise
+
+
+def raise_for_taken(found: os.stat_result, place: Place) -> None:
+    """Say why an entry is in the way of an object. Raises ParentIsObject, ObjectIsFolder, NameRefused."""
+    if stat.S_ISREG(found.st_mode):
+        raise ParentIsObject(place.name)
+    if stat.S_ISDIR(found.st_mode):
+        raise ObjectIsFolder(place.name)
+    raise NameRefused(f"there is a symbolic link or a special file in the way of {place.key!r}")
+
+
+def refusal(error: OSError, key: str) -> StoreError | OSError:
+    """What the refusal of the system comes to."""
+    if error.errno in _FULL:
+        return StoreFull(f"no space is left: {os.strerror(error.errno)}")
+    if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG):
+        return NameRefused(f"this file system cannot hold the name {key!r}")
+    if error.errno == errno.EXDEV:
+        return NameRefused(f"{key!r} lies on another file system than the shared folder")
+    return error
+
+
+def sync(descriptor: int) -> None:
+    """Make a file or a folder durable. Some file systems (SMB, some of FUSE) cannot, and do as they do."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS):
+            raise
+
+
+def _made(above: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=above)
+        sync(above)
+    return os.open(name, FOLDER, dir_fd=above)
+
+
+def names_in(descriptor: int) -> list[str]:
+    """The names in an open folder that is shared by threads: each reading of it needs an opening of its own."""
+    fresh = os.open(".", FOLDER, dir_fd=descriptor)
+    try:
+        with os.scandir(fresh) as entries:
+            return [entry.name for entry in entries]
+    finally:
+        os.close(fresh)
+
+
+def remove_tree(above: int, name: str | bytes) -> None:
+    """Remove a folder of ours with all in it; nothing where it is gone."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(name, FOLDER, dir_fd=above)
+        try:
+            with os.scandir(descriptor) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for entry, is_folder in found:
+                if is_folder:
+                    remove_tree(descriptor, entry)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        os.rmdir(name, dir_fd=above)

@@ -1,0 +1,159 @@
+"""What a MinIO left in the folder: the documents beside its objects, and uploads that were never completed.
+
+A file that is ours (an encrypted one by its mark, a plain one by what lies beside it) never has a document, even if one
+is left over. So what MinIO left of an object ends with the rename that puts ours in its place, and the document is
+removed after it. Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from strongroom.legacy.document import MAX_DOCUMENT
+from strongroom.legacy.errors import NotCovered
+from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
+from strongroom.legacy.package import looks_sealed
+from strongroom.store.base import StoreError
+from strongroom.store.nas.folder import FILE, Folder, open_below, remove_tree, status, sync
+from strongroom.store.nas.names import Place
+
+
+class Left:
+    """What MinIO left in a folder; nothing, in most."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._system = self._documents = -1
+
+    def open(self) -> None:
+        """See whether there is anything. Raises StoreError where it is of a layout that is not read."""
+        system = open_below(self._folder.root, SYSTEM.encode())
+        if system is None:
+            return
+        self._system = system
+        try:
+            content = _read(system, FORMAT, MAX_FORMAT)
+            if content is not None:
+                check_format(content)
+        except NotCovered as error:
+            raise StoreError(str(error)) from error
+        self._documents = open_below(system, DOCUMENTS.encode()) or -1
+
+    def close(self) -> None:
+        """Let go of it."""
+        for descriptor in (self._system, self._documents):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._system = self._documents = -1
+
+    def document(self, place: Place, start: bytes, size: int) -> bytes | None:
+        """The document beside an object that begins with ``start`` and has ``size`` bytes; None where there is none.
+
+        Where it has been lost, and the object is one that MinIO encrypted, it is b"": no document of any object, so
+        that ciphertext is not taken for somebody's file.
+        """
+        if self._system < 0:
+            return None
+        above = self._walk(place)
+        found = None
+        if above is not None:
+            try:
+                found = _read(above, DOCUMENT, MAX_DOCUMENT + 1)
+            finally:
+                os.close(above)
+        return b"" if found is None and looks_sealed(start, size) else found
+
+    def forget(self, place: Place) -> None:
+        """Remove the document beside an object, and the folders above it that are empty then."""
+        above = self._walk(place)
+        if above is None:
+            return
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(DOCUMENT, dir_fd=above)
+                sync(above)
+        finally:
+            os.close(above)
+        names = (place.bucket.encode(), *place.parts)
+        for length in range(len(names), 1, -1):
+            with suppress(OSError):
+                os.rmdir(b"/".join(names[:length]), dir_fd=self._documents)
+
+    def sweep(self, since: int) -> int:
+        """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds); how many."""
+        gone = 0
+        for name in UNFINISHED if self._system >= 0 else ():
+            above = open_below(self._system, name.encode())
+            if above is None:
+                continue
+            try:
+                gone += _sweep(above, since)
+            finally:
+                os.close(above)
+        return gone
+
+    def _walk(self, place: Place) -> int | None:
+        """The descriptor of the folder with an object's document."""
+        if self._documents < 0:
+            return None
+        descriptor = os.dup(self._documents)
+        for part in (place.bucket.encode(), *place.parts):
+            below = open_below(descriptor, part)
+            os.close(descriptor)
+            if below is None:
+                return None
+            descriptor = below
+        return descriptor
+
+
+def _read(above: int, name: str, limit: int) -> bytes | None:
+    """Up to ``limit`` bytes of a file; None where there is none, nothing where something else has its name."""
+    try:
+        descriptor = os.open(name, FILE, dir_fd=above)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def _sweep(above: int, since: int) -> int:
+    gone = 0
+    with os.scandir(above) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        newest = _newest(above, name)
+        if newest is not None and newest < since:
+            if open_folder := open_below(above, os.fsencode(name)):
+                os.close(open_folder)
+                remove_tree(above, name)
+            else:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=above)
+            gone += 1
+    return gone
+
+
+def _newest(above: int, name: str) -> int | None:
+    """The latest change of a file, or of anything in a folder; None where it is gone."""
+    found = status(above, os.fsencode(name))
+    if found is None:
+        return None
+    newest, below = found.st_mtime_ns, open_below(above, os.fsencode(name))
+    if below is not None:
+        try:
+            with os.scandir(below) as entries:
+                names = [entry.name for entry in entries]
+            newest = max([newest, *(moment for entry in names if (moment := _newest(below, entry)) is not None)])
+        finally:
+            os.close(below)
+    return newest

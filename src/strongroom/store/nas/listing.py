@@ -1,0 +1,146 @@
+"""Listings: one page of names from a walk, then what there is to know of each, read by several threads at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored, Upload, UploadPage
+from strongroom.store.nas.folder import Folder, retried
+from strongroom.store.nas.names import place_of
+from strongroom.store.nas.objects import Objects
+from strongroom.store.nas.probe import Traits
+from strongroom.store.nas.threads import in_thread
+from strongroom.store.nas.walk import Entries, Walk, successor
+
+_AT_ONCE = 16  # threads for one page
+_LEAST = 32  # objects that are worth a thread of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a page: keys, common prefixes, and whether there are more."""
+
+    keys: Sequence[str]
+    prefixes: Sequence[str]
+    next: str | None
+
+
+class Listings:
+    """Listings of a folder's buckets. ``readers`` are the threads that read what is known of objects."""
+
+    def __init__(self, folder: Folder, traits: Traits, objects: Objects, pool: Executor, readers: Executor) -> None:
+        self._folder = folder
+        self._objects = objects
+        self._pool = pool
+        self._readers = readers
+        self._entries = Entries(folder.now if traits.inodes else None)
+
+    async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page, as Store.list has it."""
+        names = await in_thread(self._pool, self._names, bucket, prefix, delimiter, after, limit)
+        keys = names.keys
+        share = max(_LEAST, -(-len(keys) // _AT_ONCE))
+        starts = range(0, len(keys), share)
+        read = [in_thread(self._readers, self._describe, bucket, keys[start : start + share]) for start in starts]
+        stored = [one for some in await asyncio.gather(*read) for one in some]
+        return Page(stored, names.prefixes, names.next)
+
+    @retried
+    def _names(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Names:
+        with (
+            self._folder.bucket(bucket) as descriptor,
+            Walk(self._entries, descriptor, prefix.encode(), delimiter.encode()) as walk,
+        ):
+            return collect(walk, after.encode(), limit)
+
+    @retried
+    def _describe(self, bucket: str, keys: Sequence[str]) -> list[Stored]:
+        """What is known of objects that lie near each other; those that went meanwhile are passed over."""
+        found: list[Stored] = []
+        at = 0
+        while at < len(keys):
+            place = place_of(bucket, keys[at])
+            with self._folder.walked(bucket, place.folders) as above:
+                while True:
+                    if above is not None:
+                        found += self._describe_one(above, bucket, keys[at])
+                    at += 1
+                    if at == len(keys) or place_of(bucket, keys[at]).folders != place.folders:
+                        break
+        return found
+
+    def _describe_one(self, above: int, bucket: str, key: str) -> list[Stored]:
+        place = place_of(bucket, key)
+        try:
+            descriptor, found = self._objects.open_in(above, place)
+        except NoSuchObject:
+            return []
+        except (Damaged, PermissionError):
+            return self._unread(above, place.leaf, key)
+        os.close(descriptor)
+        return [found.stored]
+
+    def _unread(self, above: int, leaf: bytes, key: str) -> list[Stored]:
+        """What a listing says of an object that cannot be read: that it is there."""
+        try:
+            status = os.stat(leaf, dir_fd=above, follow_symlinks=False)
+        except FileNotFoundError:
+            return []
+        identity = f"{status.st_ino:016x}{status.st_mtime_ns:016x}"
+        return [Stored(key, status.st_size, status.st_mtime_ns, DAMAGED_RECORD, identity)]
+
+
+def collect(walk: Walk, after: bytes, limit: int) -> Names:
+    """The first ``limit`` names of a walk behind ``after``."""
+    least = b""
+    if after:
+        least = successor(after) if walk.rolled(after) == after else after + b"\0"
+    keys: list[str] = []
+    prefixes: list[str] = []
+    last = ""
+    while (found := walk.next(least)) is not None:
+        name, is_prefix = found
+        if len(keys) + len(prefixes) == limit:
+            return Names(keys, prefixes, last)
+        last = name.decode()
+        (prefixes if is_prefix else keys).append(last)
+        least = successor(name) if is_prefix else name + b"\0"
+    return Names(keys, prefixes, None)
+
+
+def page_of_uploads(
+    uploads: Sequence[Upload], prefix: str, delimiter: str, after: tuple[str, str], limit: int
+) -> UploadPage:
+    """One page of all open uploads of a bucket (in order), as Store.uploads has it."""
+    marker = next((upload for upload in uploads if (upload.key, upload.upload_id) == after), None)
+    chosen: list[Upload] = []
+    prefixes: list[str] = []
+    last = ("", "")
+    for upload in uploads:
+        if not upload.key.startswith(prefix) or _is_passed(upload, after, marker):
+            continue
+        at = upload.key.find(delimiter, len(prefix)) if delimiter else -1
+        rolled = upload.key[: at + len(delimiter)] if at >= 0 else None
+        if rolled is not None and (rolled in prefixes or rolled == after[0]):
+            continue
+        if len(chosen) + len(prefixes) == limit:
+            return UploadPage(chosen, prefixes, last)
+        if rolled is None:
+            chosen.append(upload)
+            last = (upload.key, upload.upload_id)
+        else:
+            prefixes.append(rolled)
+            last = (rolled, "")
+    return UploadPage(chosen, prefixes, None)
+
+
+def _is_passed(upload: Upload, after: tuple[str, str], marker: Upload | None) -> bool:
+    """Whether an upload does not stand behind ``after``, which is that of ``marker`` if there is one."""
+    key, least = upload.key.encode(), after[0].encode()
+    if marker is None:
+        return bool(after[0]) and key <= least
+    return (key, upload.started, upload.upload_id) <= (least, marker.started, marker.upload_id)

@@ -1,0 +1,166 @@
+"""What a file system can do, tried for real: attributes, hard links, locks; and whether it takes two names for one.
+
+Knows nothing of objects. Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.store.base import StoreError
+from strongroom.store.nas.folder import FOLDER, Folder, remove_tree
+
+_ATTRIBUTE = "user.strongroom.probe"
+_WORD = "Probe"
+_TIME = 1_500_000_000_123_456_789
+_LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
+_ACCENTED = unicodedata.normalize("NFC", "é")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a file system can do.
+
+    ``attributes``: extended attributes. ``links``: hard links. ``inodes``: inode numbers stay with their files.
+    ``steady_times``: the time of a file is final when a write to it returns, not only when it is synced.
+    ``fine_times``: they are kept finer than to the second.
+    ``case_insensitive``, ``normalising``: it takes names for one that differ in case, or in the Unicode form.
+    """
+
+    attributes: bool = True
+    links: bool = True
+    inodes: bool = True
+    steady_times: bool = True
+    fine_times: bool = True
+    case_insensitive: bool = False
+    normalising: bool = False
+
+    def warnings(self) -> Sequence[str]:
+        """What an operator should know, one line each."""
+        said = []
+        if self.case_insensitive:
+            said.append(
+                "The file system does not tell upper case from lower: objects whose names differ in case only are one."
+            )
+        if self.normalising:
+            said.append("The file system normalises Unicode: objects whose names differ in its forms only are one.")
+        if not self.attributes:
+            said.append("The file system has no extended attributes: metadata of plain objects lie in sidecar files.")
+        if not self.fine_times:
+            said.append(
+                "The file system keeps times to the second: a file that others replace twice in one second, by one of"
+                " the same length, keeps its ETag."
+            )
+        return said
+
+
+def probe(folder: Folder) -> Traits:
+    """What the file system of an open folder can do. Raises StoreError where it cannot lock."""
+    tmp, name, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
+    try:
+        os.mkdir(name, 0o700, dir_fd=tmp)
+        here = os.open(name, FOLDER, dir_fd=tmp)
+        try:
+            traits = Traits(
+                attributes=_has_attributes(here),
+                links=_has_links(here),
+                inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
+                steady_times=kind in _LOCAL,
+                fine_times=_has_fine_times(here),
+                case_insensitive=_are_one(here, _WORD, _WORD.swapcase()),
+                normalising=_are_one(here, _ACCENTED, unicodedata.normalize("NFD", _ACCENTED)),
+            )
+        finally:
+            os.close(here)
+            remove_tree(tmp, name)
+        _check_locks(folder)
+    except OSError as error:
+        raise StoreError(f"{folder.path} cannot be used: {error.strerror}") from error
+    return traits
+
+
+def file_system_warnings(path: Path) -> Sequence[str]:
+    """What an operator should know of the file system of a folder. Raises StoreError where it cannot be served."""
+    folder = Folder(path, 0o077)
+    folder.open()
+    try:
+        return probe(folder).warnings()
+    finally:
+        folder.close()
+
+
+def _has_attributes(here: int) -> bool:
+    descriptor = _make(here, "attributes")
+    try:
+        os.setxattr(descriptor, _ATTRIBUTE, b"x")
+        return os.getxattr(descriptor, _ATTRIBUTE) == b"x"
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _has_fine_times(here: int) -> bool:
+    descriptor = _make(here, "times")
+    try:
+        os.utime(descriptor, ns=(_TIME, _TIME))
+        return abs(os.fstat(descriptor).st_mtime_ns - _TIME) < 1_000_000
+    finally:
+        os.close(descriptor)
+
+
+def _has_links(here: int) -> bool:
+    os.close(_make(here, "one"))
+    try:
+        os.link("one", "two", src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _are_one(here: int, name: str, other: str) -> bool:
+    """Whether two names are those of one file."""
+    os.close(_make(here, name))
+    try:
+        os.stat(other.encode(), dir_fd=here)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _make(here: int, name: str) -> int:
+    return os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=here)
+
+
+def _check_locks(folder: Folder) -> None:
+    name = f"probe {secrets.token_hex(8)}"
+    try:
+        with folder.locked_if_free(name) as first, folder.locked_if_free(name) as second:
+            works = first and not second
+    except OSError as error:
+        raise StoreError(
+            f"{folder.path} cannot be used: its file system has no locks ({error.strerror});"
+            " mount it with locking, which conditional writes need"
+        ) from error
+    if not works:
+        raise StoreError(f"{folder.path} cannot be used: the locks of its file system do not hold")
+
+
+def _kind(path: Path) -> str:
+    """The type of the file system that a path lies on, as mountinfo has it (proc(5)); "" where that is not known."""
+    kind, longest = "", -1
+    where = os.path.realpath(path)
+    with suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            fields = line.split(" ")
+            point = fields[4].encode().decode("unicode_escape")
+            inside = where == point or where.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= longest:
+                kind, longest = fields[fields.index("-") + 1], len(point)
+    return kind

@@ -1,0 +1,90 @@
+"""The Reader of the shared folder: one open file, whose segments it reads as one run of stored bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+
+from strongroom.store.base import Damaged, Stored
+from strongroom.store.nas.objects import Found, read_annex
+
+CHUNK = 1024 * 1024
+
+
+class NasReader:
+    """The Reader of the protocol."""
+
+    def __init__(self, pool: Executor, descriptor: int, found: Found) -> None:
+        self._pool = pool
+        self._busy: asyncio.Future[bytes] | None = None
+        self.descriptor = descriptor
+        self.found = found
+
+    @property
+    def stored(self) -> Stored:
+        """What was opened."""
+        return self.found.stored
+
+    @property
+    def inline(self) -> bytes | None:
+        """All stored bytes, where the file was small enough to be read when it was opened."""
+        whole = self.found.whole
+        if whole is None:
+            return None
+        if len(self.found.segments) == 1:
+            (segment,) = self.found.segments
+            return whole[segment.offset : segment.offset + segment.length]
+        return b"".join(whole[segment.offset : segment.offset + segment.length] for segment in self.found.segments)
+
+    async def annex(self) -> bytes:
+        """The annex of the object. Raises Damaged."""
+        if self.found.trailer is None:
+            return self.found.annex
+        annex = await self._in_thread_annex()
+        if len(annex) != self.found.trailer.annex_length:
+            raise self._shorter()
+        return annex
+
+    async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Stored bytes from ``start``. Raises Damaged."""
+        inline = self.inline
+        if inline is not None:
+            yield inline[start : start + length]
+            return
+        position, end = 0, start + length
+        for segment in self.found.segments:
+            first, last = max(start, position), min(end, position + segment.length)
+            offset = segment.offset - position
+            while first < last:
+                chunk = await self._read(min(CHUNK, last - first), offset + first)
+                if not chunk:
+                    raise self._shorter()
+                first += len(chunk)
+                yield chunk
+            position += segment.length
+            if position >= end:
+                return
+        raise self._shorter()
+
+    async def close(self) -> None:
+        """Let go of it."""
+        if self._busy is not None and not self._busy.done():
+            await asyncio.wait([self._busy])  # a thread is still reading from the descriptor
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    async def _read(self, length: int, offset: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        self._busy = loop.run_in_executor(self._pool, os.pread, self.descriptor, length, offset)
+        return await asyncio.shield(self._busy)
+
+    async def _in_thread_annex(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        self._busy = loop.run_in_executor(self._pool, read_annex, self.descriptor, self.found)
+        return await asyncio.shield(self._busy)
+
+    def _shorter(self) -> Damaged:
+        return Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")

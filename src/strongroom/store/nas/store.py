@@ -1,0 +1,256 @@
+"""NasStore: the store protocol on a shared folder. Runs the blocking steps of the other modules in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from strongroom.store.base import (
+    ALWAYS,
+    Bucket,
+    Condition,
+    Forbidden,
+    NameRefused,
+    NoSuchObject,
+    Page,
+    Part,
+    PartPage,
+    Reader,
+    Record,
+    Store,
+    Stored,
+    Upload,
+    UploadPage,
+)
+from strongroom.store.nas.beside import BesideStore, write_whole
+from strongroom.store.nas.buckets import Buckets
+from strongroom.store.nas.folder import FILE, Folder
+from strongroom.store.nas.left import Left
+from strongroom.store.nas.listing import Listings, page_of_uploads
+from strongroom.store.nas.names import place_of
+from strongroom.store.nas.objects import Found, NewObject, Objects
+from strongroom.store.nas.probe import Traits, probe
+from strongroom.store.nas.reading import NasReader
+from strongroom.store.nas.sweep import Sweep
+from strongroom.store.nas.threads import in_thread
+from strongroom.store.nas.uploads import OpenUpload, Uploads
+from strongroom.store.nas.writing import SMALL, NasPartWriter, NasWriter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS = 32  # a slow mount is waited for, not computed
+_READERS = 16
+_SWEEP_SECONDS = 3600.0
+_CHECK = "kms-check.json"
+_MAX_CHECK = 1024 * 1024
+DEFAULT_SWEEP_AGE = 24 * 3600
+
+
+class NasStore(Store):
+    """Objects in a folder that others may use too. ``mask``: the umask for objects and their folders; ``sweep_age``:
+    seconds for which nobody must have used what is swept. ``traits`` replaces the probe, in tests.
+    """
+
+    place = "nas"
+    """The name of this place for check values: the same for all gateways, wherever they mount the folder."""
+
+    def __init__(
+        self, directory: Path, *, mask: int = 0o022, sweep_age: int = DEFAULT_SWEEP_AGE, traits: Traits | None = None
+    ) -> None:
+        self._folder = Folder(directory, mask)
+        self._sweep_age = sweep_age
+        self._traits = traits
+
+    async def start(self) -> None:
+        """Open it, and see what its file system can do. Raises StoreError."""
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="listing")
+        await self._run(self._folder.open)
+        given = self._traits
+        traits = given if given is not None else await self._run(probe, self._folder)
+        beside = BesideStore(self._folder, traits)
+        self._left = Left(self._folder)
+        await self._run(self._left.open)
+        self._objects = Objects(self._folder, traits, beside, self._left)
+        self._buckets = Buckets(self._folder)
+        self._uploads = Uploads(self._folder, self._objects)
+        self._listings = Listings(self._folder, traits, self._objects, self._pool, self._readers)
+        self._sweep = Sweep(self._folder, self._uploads, beside, self._left, self._sweep_age)
+        self._sweeping = asyncio.create_task(self._sweep_regularly())
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged and let go of everything."""
+        self._sweeping.cancel()
+        await asyncio.wait([self._sweeping])
+        self._readers.shutdown(wait=True)
+        self._pool.shutdown(wait=True)
+        self._left.close()
+        self._folder.close()
+
+    async def _run(self, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        return await in_thread(self._pool, step, *args, **named)
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    async def create_bucket(self, name: str) -> Bucket:
+        """Make a bucket."""
+        return await self._run(self._buckets.create, name)
+
+    async def bucket(self, name: str) -> Bucket:
+        """The bucket of this name."""
+        return await self._run(self._buckets.get, name)
+
+    async def buckets(self) -> Sequence[Bucket]:
+        """All buckets."""
+        return await self._run(self._buckets.all)
+
+    async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
+        """Keep or remove a setting."""
+        await self._run(self._buckets.set, name, setting, document)
+
+    async def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        await self._run(self._buckets.delete, name)
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> NasWriter:
+        """Begin an object."""
+        place = place_of(bucket, key)
+        await self._run(self._buckets.get, bucket)
+        return NasWriter(self._folder, self._pool, self._objects, place, encrypted)
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        """The object under this key."""
+        return await self._run(self._head, bucket, key)
+
+    def _head(self, bucket: str, key: str) -> Stored:
+        descriptor, found = self._objects.open(bucket, key)
+        os.close(descriptor)
+        return found.stored
+
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        """Open the object under this key."""
+        opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.open, bucket, key, SMALL)
+        try:
+            descriptor, found = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+        except PermissionError as error:
+            raise Forbidden(f"the system does not let us read {bucket}/{key}: {error.strerror}") from error
+        return NasReader(self._pool, descriptor, found)
+
+    async def copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
+    ) -> Stored:
+        """Put the bytes of an opened object under a name."""
+        assert isinstance(source, NasReader)
+        new = NewObject(place_of(bucket, key), record, annex, when)
+        return await self._run(self._objects.copy, source.descriptor, source.found, new)
+
+    async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
+        """Replace the record of an object."""
+        try:
+            place = place_of(bucket, key)
+        except NameRefused:
+            raise NoSuchObject(f"{bucket}/{key}") from None
+        new = NewObject(place, record, annex or b"", when)
+        return await self._run(self._objects.rewrite, new, annex is None)
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        """Remove an object."""
+        try:
+            place = place_of(bucket, key)
+        except NameRefused:
+            await self.bucket(bucket)
+            return False
+        return await self._run(self._objects.remove, place, when)
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """One page of a listing."""
+        return await self._listings.page(bucket, prefix, delimiter, after, limit)
+
+    # -- multipart uploads -----------------------------------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+        """Open a multipart upload. Raises NameRefused at once, not when all parts are there."""
+        return await self._run(self._uploads.create, place_of(bucket, key), record)
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """The open upload."""
+        return await self._run(self._uploads.get, bucket, key, upload_id)
+
+    async def part_writer(self, bucket: str, key: str, upload_id: str, number: int, size: int | None) -> NasPartWriter:
+        """Begin a part."""
+        await self._run(self._uploads.get, bucket, key, upload_id)
+        return NasPartWriter(self._folder, self._pool, OpenUpload(self._folder, bucket, upload_id), number)
+
+    async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
+        """One page of parts."""
+        return await self._run(self._uploads.parts, bucket, key, upload_id, after, limit)
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        record: Record,
+        annex: bytes = b"",
+        when: Condition = ALWAYS,
+    ) -> Stored:
+        """Make one object of parts."""
+        new = NewObject(place_of(bucket, key), record, annex, when)
+        return await self._run(self._uploads.complete, new, upload_id, parts)
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload."""
+        await self._run(self._uploads.abort, bucket, key, upload_id)
+
+    async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
+        """One page of open uploads."""
+        found = await self._run(self._uploads.all, bucket)
+        return page_of_uploads(found, prefix, delimiter, after, limit)
+
+    # -- the check value -------------------------------------------------------------------------------------------
+
+    async def read_check(self) -> bytes | None:
+        """The check value that the first gateway left here, None where there is none."""
+        return await self._run(self._read_check)
+
+    async def leave_check(self, document: bytes) -> bytes:
+        """Leave a check value, unless there is one; the one that is there now."""
+        return await self._run(self._leave_check, document)
+
+    def _read_check(self) -> bytes | None:
+        try:
+            descriptor = os.open(_CHECK, FILE, dir_fd=self._folder.reserved)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(_MAX_CHECK)
+
+    def _leave_check(self, document: bytes) -> bytes:
+        with self._folder.locked("check"):
+            there = self._read_check()
+            if there is None:
+                write_whole(self._folder, self._folder.reserved, _CHECK, document)
+            return document if there is None else there
+
+    # -- keeping house ---------------------------------------------------------------------------------------------
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            await self._run(self._sweep.run)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def _close_opened(opening: asyncio.Future[tuple[int, Found]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result()[0])

@@ -1,0 +1,107 @@
+"""The sweep: removes what gateways that were killed, and clients that went away, left in the reserved folder.
+
+Only what nobody has used for the set age goes, by the clock of the folder itself; a gateway that feeds an upload or a
+file touches it again and again. One gateway sweeps at a time. Methods block: they are for threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from contextlib import suppress
+
+from strongroom.store.base import StoreError
+from strongroom.store.nas.beside import BesideStore
+from strongroom.store.nas.folder import Folder, names_in, open_below, remove_tree, status
+from strongroom.store.nas.left import Left
+from strongroom.store.nas.names import place_of
+from strongroom.store.nas.uploads import Uploads
+
+_log = logging.getLogger("strongroom.store")
+
+_SHARDS = 256
+_HOUR_NS = 3_600_000_000_000
+
+
+class Sweep:
+    """Sweeps a folder. ``age`` is in seconds."""
+
+    def __init__(self, folder: Folder, uploads: Uploads, beside: BesideStore, left: Left, age: int) -> None:
+        self._folder = folder
+        self._uploads = uploads
+        self._beside = beside
+        self._left = left
+        self._age = age * 1_000_000_000
+
+    def run(self) -> None:
+        """Sweep once, unless another does. What cannot be removed is left for the next time."""
+        with self._folder.locked_if_free("sweep") as free:
+            if not free:
+                return
+            now = self._folder.now()
+            try:
+                since = now - self._age
+                gone = self._drafts(since) + self._idle_uploads(since) + self._left.sweep(since)
+                self._sidecars(now, f"{now // _HOUR_NS % _SHARDS:02x}")
+            except (OSError, StoreError) as error:
+                _log.warning("the sweep of %s stopped early: %s", self._folder.path, error)
+                return
+        if gone:
+            _log.info("swept %d unfinished files and uploads from %s", gone, self._folder.path)
+
+    def _drafts(self, since: int) -> int:
+        area, gone = self._folder.area("tmp"), 0
+        for name in names_in(area):
+            found = status(area, os.fsencode(name))
+            if found is None or found.st_mtime_ns >= since:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                remove_tree(area, name)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=area)
+            gone += 1
+        return gone
+
+    def _idle_uploads(self, since: int) -> int:
+        gone, area = 0, self._folder.area("uploads")
+        for bucket in names_in(area):
+            descriptor = open_below(area, os.fsencode(bucket))
+            if descriptor is None:
+                continue
+            try:
+                uploads = names_in(descriptor)
+            finally:
+                os.close(descriptor)
+            gone += sum(self._uploads.end_if_idle(bucket, upload, since) for upload in uploads)
+        return gone
+
+    def _sidecars(self, now: int, shard: str) -> None:
+        """Remove the sidecars of files that are gone, of one shard an hour: all are looked at in eleven days."""
+        area = self._folder.area("beside")
+        descriptor = open_below(area, shard.encode())
+        if descriptor is None:
+            return
+        try:
+            for name in names_in(descriptor):
+                found = status(descriptor, os.fsencode(name))
+                if found is None or found.st_mtime_ns >= now - self._age:
+                    continue  # its file may not have been placed yet
+                if self._is_void(f"{shard}/{name}"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _is_void(self, name: str) -> bool:
+        beside = self._beside.read_sidecar(name)
+        if beside is None:
+            return True
+        bucket, _, key = beside.name.partition("/")
+        try:
+            place = place_of(bucket, key)
+            with self._folder.walked(bucket, place.folders) as above:
+                return self._beside.is_void(beside, None if above is None else status(above, place.leaf))
+        except StoreError:
+            return True

@@ -1,0 +1,233 @@
+"""Walking the folders of a bucket in the order of keys, reading no more folders than are asked for.
+
+Keys are ordered by their bytes, so a folder stands where its name and a "/" stand, not where its name does: ``a-b``
+comes before ``a/x``, and that before ``a0``. Folders that hold nothing but folders have no keys. Methods block: they
+are for threads.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from strongroom.store.nas.folder import open_below
+from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, key_of
+
+_TOP = b"\xff"  # above every key: no UTF-8 has this byte
+_LARGE = 2_000  # entries of a folder from which it is worth remembering
+_REMEMBERED = 1_000_000  # entries
+_STEADY_NS = 5_000_000_000
+
+
+def successor(prefix: bytes) -> bytes:
+    """The first name behind all that start with ``prefix`` (UTF-8, so its last byte is never 255)."""
+    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else _TOP
+
+
+class Entries:
+    """The names in folders, those of folders with a "/", in order; large ones are remembered as long as they stay.
+
+    A folder's time changes with every name that comes or goes. One that changed a moment ago is not remembered: what
+    comes in the same tick of the clock would not be seen. ``now`` tells the time by the clock of the folders; without
+    it nothing is remembered, where inode numbers do not say which folder it is.
+    """
+
+    def __init__(self, now: Callable[[], int] | None) -> None:
+        self._now = now
+        self._known: OrderedDict[tuple[int, int], tuple[int, int, list[bytes]]] = OrderedDict()
+        self._count = 0
+        self._lock = Lock()
+
+    def of(self, descriptor: int) -> Sequence[bytes]:
+        """The names in an open folder."""
+        found = os.fstat(descriptor)
+        identity, times = (found.st_dev, found.st_ino), (found.st_mtime_ns, found.st_ctime_ns)
+        with self._lock:
+            known = self._known.get(identity)
+        if known is not None and known[:2] == times:
+            return known[2]
+        names = _names(descriptor)
+        if self._now is not None and len(names) >= _LARGE:
+            self._remember(identity, times, names, self._now())
+        return names
+
+    def _remember(self, identity: tuple[int, int], times: tuple[int, int], names: list[bytes], now: int) -> None:
+        with self._lock:
+            old = self._known.pop(identity, None)
+            self._count -= len(old[2]) if old else 0
+            if now - max(times) < _STEADY_NS:
+                return
+            self._known[identity] = (*times, names)
+            self._count += len(names)
+            while self._count > _REMEMBERED:
+                _, (_, _, dropped) = self._known.popitem(last=False)
+                self._count -= len(dropped)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A folder on the way: the prefix of its keys, its descriptor, its names, and the place among them."""
+
+    prefix: bytes
+    descriptor: int
+    names: Sequence[bytes]
+    at: int
+
+
+class Walk:
+    """Goes through the keys of a bucket that start with a prefix; a context manager, since it holds folders open.
+
+    A key is found by :meth:`next`; where it is rolled up by the delimiter, what is found is the common prefix.
+    """
+
+    def __init__(self, entries: Entries, bucket: int, prefix: bytes, delimiter: bytes) -> None:
+        self._entries = entries
+        self._prefix = prefix
+        self._delimiter = delimiter
+        self._frames: list[_Frame] = []
+        self._begin(os.dup(bucket))
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for frame in self._frames:
+            os.close(frame.descriptor)
+
+    def _begin(self, descriptor: int) -> None:
+        """Go down to the folder that all keys with the prefix lie in."""
+        base, _, _ = self._prefix.rpartition(b"/")
+        for part in base.split(b"/") if b"/" in self._prefix else []:
+            below = open_below(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
+            os.close(descriptor)
+            if below is None:
+                return
+            descriptor = below
+        self._push(base + b"/" if b"/" in self._prefix else b"", descriptor)
+
+    def _push(self, folder: bytes, descriptor: int) -> None:
+        try:
+            names = self._entries.of(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._frames.append(_Frame(folder, descriptor, names, 0))
+
+    def rolled(self, key: bytes) -> bytes | None:
+        """The common prefix that a key, or all keys of a folder, are rolled up into; None if they are not."""
+        at = key.find(self._delimiter, len(self._prefix)) if self._delimiter else -1
+        return None if at < 0 else key[: at + len(self._delimiter)]
+
+    def next(self, least: bytes) -> tuple[bytes, bool] | None:
+        """The first name from ``least`` on, and whether it is a common prefix; None where there is none.
+
+        ``least`` never goes back from one call to the next.
+        """
+        least = max(least, self._prefix)
+        while self._frames:
+            frame = self._frames[-1]
+            frame.at = max(frame.at, _first(frame, least))
+            if frame.at >= len(frame.names) or not self._may_follow(frame):
+                os.close(self._frames.pop().descriptor)
+                continue
+            name = frame.names[frame.at]
+            frame.at += 1
+            found = self._enter(frame, name, least) if name.endswith(b"/") else self._file(frame, name)
+            if found is not None:
+                return found
+        return None
+
+    def _may_follow(self, frame: _Frame) -> bool:
+        name = frame.prefix + frame.names[frame.at]
+        return name < successor(self._prefix) if self._prefix else True
+
+    def _file(self, frame: _Frame, name: bytes) -> tuple[bytes, bool] | None:
+        key = frame.prefix if not name else key_of(frame.prefix, name)
+        if not key or not key.startswith(self._prefix):
+            return None
+        rolled = self.rolled(key)
+        return (key, False) if rolled is None else (rolled, True)
+
+    def _enter(self, frame: _Frame, name: bytes, least: bytes) -> tuple[bytes, bool] | None:
+        """Go into a folder; or say its common prefix, where it is rolled up and any key in it will do."""
+        folder = frame.prefix + name
+        below = _opened(frame.descriptor, name[:-1]) if len(folder) <= MAX_KEY else None
+        if below is None:
+            return None
+        rolled = self.rolled(folder) if folder.startswith(self._prefix) else None
+        if rolled is None or least > folder:
+            self._push(folder, below)
+            return None
+        try:
+            return (rolled, True) if holds_key(below, folder) else None
+        finally:
+            os.close(below)
+
+
+def holds_key(descriptor: int, prefix: bytes) -> bool:
+    """Whether a folder, or one below it, holds a key; it is read no further than to the first one."""
+    folders = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if entry.is_file(follow_symlinks=False):
+                if key_of(prefix, name) is not None:
+                    return True
+            elif entry.is_dir(follow_symlinks=False) and is_part(name) and len(prefix) + len(name) < MAX_KEY:
+                folders.append(name)
+    for name in folders:
+        below = _opened(descriptor, name)
+        if below is None:
+            continue
+        try:
+            if holds_key(below, prefix + name + b"/"):
+                return True
+        finally:
+            os.close(below)
+    return False
+
+
+def _opened(above: int, name: bytes) -> int | None:
+    """The descriptor of a folder; None where there is none, or it is closed to us: nothing in it can be served."""
+    try:
+        return open_below(above, name)
+    except PermissionError:
+        return None
+
+
+def _first(frame: _Frame, least: bytes) -> int:
+    """The place of the first name in a folder that is ``least`` or behind it, or holds names that are."""
+    if least <= frame.prefix:
+        return 0
+    if not least.startswith(frame.prefix):
+        return len(frame.names)  # what is least stands behind the whole folder
+    rest = least[len(frame.prefix) :]
+    at = bisect_left(frame.names, rest)
+    head, slash, behind = rest.partition(b"/")
+    if slash and behind:
+        # The folder that what is least lies in stands before it.
+        holder = bisect_left(frame.names, head + b"/")
+        if holder < len(frame.names) and frame.names[holder] == head + b"/":
+            return holder
+    return at
+
+
+def _names(descriptor: int) -> list[bytes]:
+    names = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if name == FOLDER_OBJECT:
+                names.append(b"")
+            elif not is_part(name):
+                continue
+            elif entry.is_dir(follow_symlinks=False):
+                names.append(name + b"/")
+            elif entry.is_file(follow_symlinks=False):
+                names.append(name)
+    names.sort()
+    return names

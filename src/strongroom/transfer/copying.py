@@ -1,0 +1,176 @@
+"""Copying one object from one S3 to another, and reading it back. Plaintext is in memory only, a piece at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from strongroom.secret import Secret
+from strongroom.transfer.s3 import S3, Described, Listed, S3Failed, upload_fields
+from strongroom.transfer.state import State
+
+PIECE = 16 * 1024 * 1024
+"""Bytes of a part, where the source does not suggest another size."""
+MAX_PIECE = 64 * 1024 * 1024
+_MIN_PART = 5 * 1024 * 1024
+_MAX_PARTS = 10_000
+_ATTEMPTS = 3
+
+
+class Stopped(Exception):
+    """The copying was asked to stop."""
+
+
+class NotCopied(Exception):
+    """An object could not be copied; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How objects are to be copied. ``customer_key`` opens SSE-C objects, and seals their copies; ``encrypt`` asks for
+    SSE-S3 for all others; ``overwrite``: also where an object of that name is.
+    """
+
+    customer_key: Secret | None = None
+    encrypt: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copier:
+    """Copies objects. ``moved`` is told of bytes that have been read from the source; ``stop`` ends all copying."""
+
+    source: S3
+    target: S3
+    state: State
+    wishes: Wishes
+    stop: threading.Event
+    moved: Callable[[int], None]
+
+    def copy(self, listed: Listed, bucket: str) -> str:
+        """Copy an object into ``bucket`` and read it back; its SHA-256. Raises NotCopied, Stopped."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._copy(listed, bucket)
+            except S3Failed as error:
+                if error.code in ("404", "NoSuchKey"):
+                    raise NotCopied("it was removed at the source meanwhile") from error
+                if attempt == _ATTEMPTS or error.code in ("403", "AccessDenied"):
+                    raise NotCopied(str(error)) from error
+        raise AssertionError("unreachable")
+
+    def _copy(self, listed: Listed, bucket: str) -> str:
+        described = self.source.describe(listed.bucket, listed.key, self.wishes.customer_key)
+        secret = self.wishes.customer_key if described.encryption == "SSE-C" else None
+        only_new = not self.wishes.overwrite and not self.state.knows(listed.bucket, listed.key)
+        if only_new and self._is_there(bucket, listed.key):
+            return self._compare(listed, bucket, described, secret)
+        digest = hashlib.sha256()
+        pieces = self._pieces(listed, described, secret, digest.update)
+        etag = self._write(bucket, listed.key, described, secret, pieces, only_new)
+        try:
+            self._verify(bucket, listed.key, described, secret, etag, digest.hexdigest())
+        except NotCopied:
+            self.target.delete_if_still(bucket, listed.key, etag)
+            raise
+        return digest.hexdigest()
+
+    def _is_there(self, bucket: str, key: str) -> bool:
+        try:
+            self.target.describe(bucket, key, self.wishes.customer_key)
+        except S3Failed as error:
+            if error.code != "404":
+                raise
+            return False
+        return True
+
+    def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None) -> str:
+        """The SHA-256 of an object that is at the target and the same: a killed run left it, say. Raises NotCopied."""
+        digest = hashlib.sha256()
+        for _ in self._pieces(listed, described, secret, digest.update):
+            pass
+        try:
+            etag = self.target.describe(bucket, listed.key, secret).etag
+            self._verify(bucket, listed.key, described, secret, etag, digest.hexdigest())
+        except NotCopied as error:
+            raise NotCopied("another object of this name is at the target; see --overwrite") from error
+        return digest.hexdigest()
+
+    def _pieces(
+        self, listed: Listed, described: Described, secret: Secret | None, hash_: Callable[[bytes], None]
+    ) -> Iterator[bytes]:
+        size = self._piece_size(listed, described, secret)
+        piece, total = bytearray(), 0
+        for chunk in self.source.read(listed.bucket, listed.key, described.etag, secret):
+            self._check()
+            hash_(chunk)
+            self.moved(len(chunk))
+            total += len(chunk)
+            piece += chunk
+            while len(piece) > size:
+                yield bytes(piece[:size])
+                del piece[:size]
+        if total != described.size:
+            raise S3Failed(f"{total} bytes came, and {described.size} were announced")
+        yield bytes(piece)
+
+    def _piece_size(self, listed: Listed, described: Described, secret: Secret | None) -> int:
+        """That of the source's parts where they are equal, so that the copy gets the same ETag; else one that fits."""
+        if described.parts > 1:
+            size = self.source.part_size(listed.bucket, listed.key, secret)
+            if (
+                _MIN_PART <= size <= MAX_PIECE
+                and (described.parts - 1) * size < described.size <= described.parts * size
+            ):
+                return size
+        return max(PIECE, -(-described.size // _MAX_PARTS))
+
+    def _write(
+        self,
+        bucket: str,
+        key: str,
+        described: Described,
+        secret: Secret | None,
+        pieces: Iterator[bytes],
+        only_new: bool,
+    ) -> str:
+        encryption = "SSE-S3" if self.wishes.encrypt and not described.encryption else described.encryption
+        fields = upload_fields(described, encryption, secret)
+        first = next(pieces)
+        if len(first) == described.size and described.parts < 2:
+            for _ in pieces:
+                pass  # sees that nothing more comes
+            return self.target.put(bucket, key, first, fields, only_new)
+        upload = self.target.begin_upload(bucket, key, fields)
+        self.state.upload_opened(bucket, key, upload)
+        try:
+            parts = [self.target.put_part(bucket, key, upload, 1, first, secret)]
+            for number, piece in enumerate(pieces, 2):
+                parts.append(self.target.put_part(bucket, key, upload, number, piece, secret))
+            etag = self.target.complete(bucket, key, upload, parts, only_new)
+        except BaseException:
+            self.target.abort_upload(bucket, key, upload)
+            self.state.upload_ended(upload)
+            raise
+        self.state.upload_ended(upload)
+        return etag
+
+    def _verify(
+        self, bucket: str, key: str, described: Described, secret: Secret | None, etag: str, expected: str
+    ) -> None:
+        """Read a copy back. Raises NotCopied where it is not what was read from the source."""
+        copied, digest = self.target.describe(bucket, key, secret), hashlib.sha256()
+        if not copied.same_as(described):
+            raise NotCopied("its metadata were others when they were read back; the copy was removed")
+        for chunk in self.target.read(bucket, key, etag, secret):
+            self._check()
+            digest.update(chunk)
+        if not hmac.compare_digest(digest.hexdigest(), expected):
+            raise NotCopied("its bytes were others when they were read back; the copy was removed")
+
+    def _check(self) -> None:
+        if self.stop.is_set():
+            raise Stopped

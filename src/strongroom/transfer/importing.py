@@ -1,0 +1,61 @@
+"""``strongroom import``: all objects of a place in one S3 to another, in parallel, each read back; can be stopped and
+gone on with at any time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from strongroom.transfer.copying import Copier, Wishes
+from strongroom.transfer.place import Place
+from strongroom.transfer.report import Report
+from strongroom.transfer.run import Watcher, run
+from strongroom.transfer.s3 import S3, Listed
+from strongroom.transfer.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import. All buckets, or one (into another of the target's, if ``target_place`` names one)."""
+
+    source: S3
+    source_place: Place
+    target: S3
+    target_place: Place
+    state: State
+    wishes: Wishes
+    threads: int
+
+    def run(self, report: Report, stop: threading.Event, watcher: Watcher) -> None:
+        """Copy what has not been copied. Raises S3Failed where it cannot be listed, or a bucket not be made."""
+        if not report.dry_run:
+            self._abort_old_uploads()
+        buckets = [self.source_place.bucket] if self.source_place.bucket else self.source.buckets()
+        copier = Copier(self.source, self.target, self.state, self.wishes, stop, watcher.moved)
+
+        def work(listed: Listed) -> None:
+            if not report.dry_run:
+                self.state.add(listed, copier.copy(listed, self._target_of(listed.bucket)))
+
+        def todo() -> Iterator[Listed]:
+            for bucket in buckets:
+                if not report.dry_run and self.target.make_bucket(self._target_of(bucket)):
+                    report.notes.append(f"made the bucket {self._target_of(bucket)}")
+                for listed in self.source.list(bucket, self.source_place.prefix):
+                    if self.state.has(listed):
+                        report.before += 1
+                        continue
+                    watcher.found(listed)
+                    yield listed
+
+        run(todo(), work, self.threads, report, stop, watcher)
+
+    def _target_of(self, bucket: str) -> str:
+        return self.target_place.bucket or bucket
+
+    def _abort_old_uploads(self) -> None:
+        for bucket, key, upload in self.state.open_uploads():
+            self.target.abort_upload(bucket, key, upload)
+            self.state.upload_ended(upload)

@@ -1,0 +1,66 @@
+"""What came of a transfer: counts, and each failure with its reason. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An object that could not be copied."""
+
+    bucket: str
+    key: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a transfer. ``done``: copied and verified now; ``before``: by an earlier run. ``finished`` is False
+    where it was stopped. ``verb`` says what was done.
+    """
+
+    source: str
+    target: str
+    started: datetime
+    done: int = 0
+    before: int = 0
+    bytes: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    finished: bool = False
+    dry_run: bool = False
+    verb: str = "copied and verified"
+
+    def as_json(self, ended: datetime) -> str:
+        """For programs."""
+        fields = {
+            "source": self.source,
+            "target": self.target,
+            "started": self.started.isoformat(),
+            "seconds": round((ended - self.started).total_seconds(), 3),
+            "finished": self.finished,
+            "dry_run": self.dry_run,
+            "done": self.done,
+            "done_before": self.before,
+            "bytes": self.bytes,
+            "failed": [{"bucket": f.bucket, "key": f.key, "reason": f.reason} for f in self.failures],
+            "notes": self.notes,
+        }
+        return json.dumps(fields, indent=1, ensure_ascii=False)
+
+    def lines(self, ended: datetime) -> Sequence[str]:
+        """For people."""
+        seconds = (ended - self.started).total_seconds()
+        verb = f"are to be {self.verb}" if self.dry_run else self.verb
+        lines = [f"{self.done} objects ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
+        if self.before:
+            lines.append(f"{self.before} objects were there from an earlier run")
+        lines += [f"failed: {f.bucket}/{f.key}: {f.reason}" for f in self.failures]
+        lines += self.notes
+        if not self.finished:
+            lines.append("stopped before the end; the same command goes on from here")
+        return lines

@@ -1,0 +1,249 @@
+"""An S3 as a client sees it, typed: the few operations that copying needs, over botocore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import validate_ascii_metadata
+
+from strongroom.secret import Secret
+from strongroom.transfer.place import Access
+
+Encryption = Literal["", "SSE-S3", "SSE-KMS", "SSE-C"]
+
+CHUNK = 1024 * 1024
+_CONTENT_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "WebsiteRedirectLocation",
+)
+_KINDS: dict[str, Encryption] = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
+
+
+class S3Failed(Exception):
+    """The S3 refused an operation or could not be reached. ``code`` is S3's code, or ""."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object, as a listing shows it."""
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An object, as HEAD shows it. ``headers``: content headers by botocore's names; ``tags``: a query string."""
+
+    size: int
+    etag: str
+    modified: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: str = ""
+    encryption: Encryption = ""
+    parts: int = 0
+
+    def same_as(self, other: Described) -> bool:
+        """Whether two objects say the same of themselves, but for their ETags, times and encryption."""
+        return (self.size, dict(self.headers), dict(self.metadata), self.tags) == (
+            other.size, dict(other.headers), dict(other.metadata), other.tags,
+        )  # fmt: skip
+
+
+class S3:
+    """A client of one S3; may be shared by threads."""
+
+    def __init__(self, endpoint: str, access: Access, connections: int) -> None:
+        try:
+            session = botocore.session.Session(profile=access.profile)
+            keys: dict[str, Any] = {}
+            if access.access_key is not None and access.secret_key is not None:
+                secret = access.secret_key.reveal().decode()
+                keys = {"aws_access_key_id": access.access_key, "aws_secret_access_key": secret}
+            self._client: Any = session.create_client(
+                "s3",
+                endpoint_url=endpoint,
+                region_name=access.region or session.get_config_variable("region") or "us-east-1",
+                verify=access.ca if access.ca else None,
+                config=Config(
+                    max_pool_connections=connections,
+                    retries={"mode": "standard", "total_max_attempts": 5},
+                    s3={"addressing_style": "path"},
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+                **keys,
+            )
+        except BotoCoreError as error:
+            raise S3Failed(str(error)) from error
+        self.endpoint = endpoint
+        for operation in ("PutObject", "CreateMultipartUpload"):  # what came as UTF-8 goes on as UTF-8
+            self._client.meta.events.unregister(f"before-parameter-build.s3.{operation}", validate_ascii_metadata)
+
+    def buckets(self) -> list[str]:
+        """The names of all buckets."""
+        return [row["Name"] for row in self._call("list_buckets").get("Buckets", [])]
+
+    def make_bucket(self, bucket: str) -> bool:
+        """Make a bucket; False if it is there."""
+        try:
+            self._call("head_bucket", Bucket=bucket)
+            return False
+        except S3Failed as error:
+            if error.code != "404":
+                raise
+        self._call("create_bucket", Bucket=bucket)
+        return True
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
+        """All objects of a bucket whose keys begin with ``prefix``, in order."""
+        token: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
+            for row in page.get("Contents", []):
+                yield Listed(bucket, row["Key"], row["Size"], row.get("ETag", "").strip('"'), row["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def describe(self, bucket: str, key: str, customer_key: Secret | None) -> Described:
+        """What is known of an object, tags included; ``customer_key`` is used only if the object asks for one."""
+        try:
+            head = self._call("head_object", Bucket=bucket, Key=key)
+        except S3Failed as error:
+            if error.code != "400":
+                raise
+            if customer_key is None:
+                raise S3Failed("it is encrypted with a key of the client's (SSE-C), and none was given") from error
+            head = self._call("head_object", Bucket=bucket, Key=key, **_sse_c(customer_key))
+        headers = {name: head[name] for name in _CONTENT_HEADERS if head.get(name)}
+        if head.get("ExpiresString"):
+            headers["Expires"] = head["ExpiresString"]
+        suffix = head["ETag"].strip('"').rpartition("-")[2] if "-" in head["ETag"] else ""
+        return Described(
+            size=head["ContentLength"],
+            etag=head["ETag"].strip('"'),
+            modified=head["LastModified"],
+            headers=headers,
+            metadata=head.get("Metadata", {}),
+            tags=self._tags(bucket, key) if head.get("TagCount", 1) else "",
+            encryption=_encryption(head),
+            parts=int(suffix) if suffix.isdecimal() else 0,
+        )
+
+    def part_size(self, bucket: str, key: str, customer_key: Secret | None) -> int:
+        """Bytes of the first part of a multipart object."""
+        return int(
+            self._call("head_object", Bucket=bucket, Key=key, PartNumber=1, **_sse_c(customer_key))["ContentLength"]
+        )
+
+    def read(self, bucket: str, key: str, etag: str, customer_key: Secret | None) -> Iterator[bytes]:
+        """The bytes of the object with this ETag, in chunks."""
+        answer = self._call("get_object", Bucket=bucket, Key=key, IfMatch=f'"{etag}"', **_sse_c(customer_key))
+        try:
+            with answer["Body"] as body:
+                yield from iter(lambda: body.read(CHUNK), b"")
+        except (BotoCoreError, OSError) as error:
+            raise S3Failed(f"reading it ended early: {error}") from error
+
+    def put(self, bucket: str, key: str, body: bytes, fields: Mapping[str, Any], only_new: bool) -> str:
+        """Write an object whole; its ETag."""
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        answer = self._call("put_object", Bucket=bucket, Key=key, Body=body, **fields, **condition)
+        return str(answer["ETag"]).strip('"')
+
+    def begin_upload(self, bucket: str, key: str, fields: Mapping[str, Any]) -> str:
+        """Open a multipart upload; its id."""
+        return str(self._call("create_multipart_upload", Bucket=bucket, Key=key, **fields)["UploadId"])
+
+    def put_part(
+        self, bucket: str, key: str, upload: str, number: int, body: bytes, customer_key: Secret | None
+    ) -> Mapping[str, Any]:
+        """Write a part; what :meth:`complete` wants to know of it."""
+        answer = self._call(
+            "upload_part", Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **_sse_c(customer_key)
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Mapping[str, Any]], only_new: bool) -> str:
+        """Make the object of its parts; its ETag."""
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        answer = self._call(
+            "complete_multipart_upload", Bucket=bucket, Key=key, UploadId=upload,
+            MultipartUpload={"Parts": list(parts)}, **condition,
+        )  # fmt: skip
+        return str(answer["ETag"]).strip('"')
+
+    def abort_upload(self, bucket: str, key: str, upload: str) -> None:
+        """End a multipart upload, if it is still open."""
+        try:
+            self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+        except S3Failed as error:
+            if error.code != "NoSuchUpload":
+                raise
+
+    def delete_if_still(self, bucket: str, key: str, etag: str) -> None:
+        """Remove the object with this ETag, and no other."""
+        self._call("delete_object", Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+
+    def _tags(self, bucket: str, key: str) -> str:
+        try:
+            rows = self._call("get_object_tagging", Bucket=bucket, Key=key)["TagSet"]
+        except S3Failed as error:
+            if error.code in ("NotImplemented", "NoSuchTagSet", "MethodNotAllowed"):
+                return ""  # servers without tags, old gateways among them
+            raise
+        return urlencode(sorted((row["Key"], row["Value"]) for row in rows))
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**parameters)
+        except ClientError as error:
+            fault = error.response.get("Error", {})
+            code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))
+            raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
+        except BotoCoreError as error:
+            raise S3Failed(str(error)) from error
+
+
+def upload_fields(described: Described, encryption: Encryption, customer_key: Secret | None) -> dict[str, Any]:
+    """The parameters of an upload that make an object say of itself what ``described`` does."""
+    fields: dict[str, Any] = {**described.headers, "Metadata": dict(described.metadata)}
+    if described.tags:
+        fields["Tagging"] = described.tags
+    if encryption == "SSE-C":
+        fields |= _sse_c(customer_key)
+    elif encryption:
+        fields["ServerSideEncryption"] = "AES256"
+    return fields
+
+
+def _sse_c(customer_key: Secret | None) -> dict[str, Any]:
+    if customer_key is None:
+        return {}
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": customer_key.reveal()}
+
+
+def _encryption(head: Mapping[str, Any]) -> Encryption:
+    if head.get("SSECustomerAlgorithm"):
+        return "SSE-C"
+    return _KINDS.get(head.get("ServerSideEncryption", ""), "")

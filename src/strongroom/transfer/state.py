@@ -1,0 +1,72 @@
+"""What an import has done so far, in a small SQLite file: so that one that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from strongroom.transfer.s3 import Listed
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS done (
+    bucket TEXT, key TEXT, etag TEXT, size INTEGER, modified TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class State:
+    """A state file; may be shared by threads. Raises OSError, sqlite3.Error when it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def has(self, listed: Listed) -> bool:
+        """Whether this object, unchanged since, has been copied and verified."""
+        query = "SELECT etag, size, modified FROM done WHERE bucket = ? AND key = ?"
+        with self._lock:
+            row = self._database.execute(query, (listed.bucket, listed.key)).fetchone()
+        return bool(row == (listed.etag, listed.size, listed.modified.isoformat()))
+
+    def knows(self, bucket: str, key: str) -> bool:
+        """Whether some object of this name has been copied before."""
+        query = "SELECT 1 FROM done WHERE bucket = ? AND key = ?"
+        with self._lock:
+            return self._database.execute(query, (bucket, key)).fetchone() is not None
+
+    def add(self, listed: Listed, sha256: str) -> None:
+        """Note that an object has been copied and verified."""
+        row = (listed.bucket, listed.key, listed.etag, listed.size, listed.modified.isoformat(), sha256)
+        self._write("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def upload_opened(self, bucket: str, key: str, upload: str) -> None:
+        """Note an open upload, which must be aborted should this process die."""
+        self._write("INSERT INTO uploads VALUES (?, ?, ?)", (bucket, key, upload))
+
+    def upload_ended(self, upload: str) -> None:
+        """Note that an upload was completed or aborted."""
+        self._write("DELETE FROM uploads WHERE upload = ?", (upload,))
+
+    def open_uploads(self) -> Sequence[tuple[str, str, str]]:
+        """Uploads (bucket, key, id) that an earlier run left open."""
+        with self._lock:
+            return self._database.execute("SELECT bucket, key, upload FROM uploads").fetchall()
+
+    def _write(self, statement: str, row: tuple[str | int, ...]) -> None:
+        with self._lock:
+            self._database.execute(statement, row)

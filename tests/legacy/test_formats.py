@@ -1,0 +1,197 @@
+"""Legacy documents, keys and streams: everything that a MinIO of 2019 wrote opens, and what it did not is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+from strongroom.legacy.context import bound_name, context_forms
+from strongroom.legacy.datakey import DataKeyRefused, hchacha20, open_data_key, wrapped_by_vault
+from strongroom.legacy.document import DEFAULT_ETAG, read_document
+from strongroom.legacy.errors import LegacyDamaged, NotCovered
+from strongroom.legacy.package import PackageRefused
+from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
+from strongroom.sealed.dare import Opener, Sealer, new_nonce, plaintext_size
+from strongroom.sealed.keys import part_key
+from tests.legacy import left
+
+INTERNAL = "X-Minio-Internal-"
+SSE = INTERNAL + "Server-Side-Encryption-"
+
+
+@pytest.mark.parametrize("name", left.STATIC)
+def test_every_object_that_minio_left_opens(name: str, tmp_path: Path) -> None:
+    folder = left.unpack(name, tmp_path)
+    for entry in left.manifest(name):
+        legacy, stored = read_document(left.document(name, folder, entry.key)), left.data(name, folder, entry.key)
+        assert legacy.headers["content-type"] == entry.content_type
+        kept = {n.removeprefix("x-amz-meta-"): v for n, v in legacy.headers.items() if n.startswith("x-amz-meta-")}
+        assert kept == entry.metadata
+        if legacy.sealing is None:
+            assert (entry.sse_header, stored, legacy.etag) == (None, entry.plaintext, entry.etag)
+            continue
+        key = left.object_key(entry, legacy)
+        assert etag_with_key(legacy, key) == entry.etag
+        parts = [(part_key(key, part.number), part.stored) for part in legacy.parts or ()] or [(key, len(stored))]
+        plaintext = b""
+        for secret, size in parts:
+            plaintext += Opener(secret, plaintext_size(size)).open(stored[:size])
+            stored = stored[size:]
+        assert (hashlib.sha256(plaintext).hexdigest(), stored) == (entry.sha256, b"")
+
+
+def test_what_vault_wrapped_is_told_apart(tmp_path: Path) -> None:
+    folder = left.unpack("server-fs-vault", tmp_path)
+    for entry in left.manifest("server-fs-vault"):
+        sealing = read_document(left.document("server-fs-vault", folder, entry.key)).sealing
+        assert sealing is not None
+        assert wrapped_by_vault(sealing.wrapped) is not entry.is_sse_c
+
+
+def test_another_master_key_or_name_opens_nothing(tmp_path: Path) -> None:
+    folder = left.unpack("gateway-nas", tmp_path)
+    sealing = read_document(left.document("gateway-nas", folder, "s3/size-1.bin")).sealing
+    assert sealing is not None
+    here, other = (context_forms({"ledger": f"ledger/{key}"}) for key in ("s3/size-1.bin", "s3/size-0.bin"))
+    for master_key, contexts in ((bytes(32), here), (left.MASTER_KEY, other)):
+        with pytest.raises(DataKeyRefused):
+            open_data_key(master_key, sealing.key_id, sealing.wrapped, contexts)
+    data_key = open_data_key(left.MASTER_KEY, sealing.key_id, sealing.wrapped, here)
+    for external, name in ((bytes(32), "ledger/s3/size-1.bin"), (data_key, "ledger/s3/size-0.bin")):
+        with pytest.raises(PackageRefused):
+            open_object_key(external, sealing, name)
+
+
+def test_contexts_have_the_escapes_of_their_release() -> None:
+    assert context_forms({"b": "b/plain ünï"}) == ('{"b":"b/plain ünï"}'.encode(),)
+    raw, escaped = context_forms({"b": 'b/<a&b>"\\\n\u2028'})
+    assert raw == '{"b":"b/<a&b>"\\\n\u2028"}'.encode()
+    assert escaped == rb'{"b":"b/\u003ca\u0026b\u003e\"\\\n\u2028"}'
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("a/b", "b/a/b"), ("a//b", "b/a/b"), ("a/", "b/a"), ("./a", "b/a"), ("ü", "b/ü")]
+)
+def test_names_are_bound_in_their_canonical_form(key: str, name: str) -> None:
+    assert bound_name("b", key) == name
+
+
+def test_hchacha20_gives_the_vector_of_its_draft() -> None:
+    nonce = bytes.fromhex("000000090000004a0000000031415927")
+    expected = "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc"
+    assert hchacha20(bytes(range(32)), nonce).hex() == expected
+
+
+@pytest.mark.parametrize("aead", ["AES-256-GCM-HMAC-SHA-256", "ChaCha20Poly1305"])
+def test_data_keys_of_releases_from_2021_on_open(aead: str) -> None:
+    iv, nonce, data_key, context = bytes(range(16)), bytes(12), bytes(range(32)), b'{"b":"b/o"}'
+    if aead == "ChaCha20Poly1305":
+        sealed = ChaCha20Poly1305(hchacha20(left.MASTER_KEY, iv)).encrypt(nonce, data_key, context)
+    else:
+        sealed = AESGCM(hmac.digest(left.MASTER_KEY, iv, "sha256")).encrypt(nonce, data_key, context)
+    fields = {"aead": aead, **{n: encode(v) for n, v in (("iv", iv), ("nonce", nonce), ("bytes", sealed))}}
+    wrapped = json.dumps(fields).encode()
+    assert open_data_key(left.MASTER_KEY, "k", wrapped, [b"another", context]) == data_key
+    with pytest.raises(DataKeyRefused):
+        open_data_key(bytes(32), "k", wrapped, [context])
+
+
+@pytest.mark.parametrize(
+    "wrapped", [b"", b"x" * 63, b"{", b"{}", b'{"aead":"x","iv":"","nonce":"","bytes":""}', b"[" * 9000, b"\x20" * 65]
+)
+def test_a_wrapped_data_key_that_minio_did_not_write_is_refused(wrapped: bytes) -> None:
+    with pytest.raises(LegacyDamaged):
+        open_data_key(left.MASTER_KEY, "k", wrapped, [b"{}"])
+
+
+def test_etags_are_those_that_minio_showed() -> None:
+    digest, key = hashlib.md5(b"body").digest(), bytes(32)
+    sealed = bytes(Sealer(hmac.digest(key, b"SSE-etag", "sha256"), new_nonce()).seal(digest, final=True)).hex()
+    for domain, shown in (("S3-", digest.hex()), ("", sealed[-32:])):
+        legacy = read_document(document({**sealed_meta(domain), "etag": sealed}))
+        assert etag_with_key(legacy, key) == shown
+        assert etag_without_key(legacy) == (None if domain else shown)
+    with pytest.raises(LegacyDamaged):
+        etag_with_key(read_document(document({**sealed_meta("S3-"), "etag": sealed})), bytes(31) + b"x")
+    assert read_document(document({})).etag == DEFAULT_ETAG
+
+
+def test_tags_and_headers_of_later_releases_are_read() -> None:
+    legacy = read_document(
+        document({"X-Amz-Tagging": "a=b&c=d", "Cache-Control": "no-store", "X-Amz-Meta-N": "ü", "other": "x"})
+    )
+    assert legacy.tags == "a=b&c=d"
+    assert legacy.headers == {"cache-control": "no-store", "x-amz-meta-n": "ü".encode().decode("latin-1")}
+
+
+NOT_COVERED = [
+    ({SSE + "Seal-Algorithm": "DARE-SHA256"}, "DARE 1.0"),
+    ({SSE + "S3-Sealed-Key": base64.b64encode(b"\x10" + bytes(63)).decode()}, "DARE 1.0"),
+    ({INTERNAL + "compression": "klauspost/compress/s2"}, "compressed"),
+    ({SSE + "S3-Kms-Sealed-Key": None}, "without a KMS"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), NOT_COVERED)
+def test_what_is_not_covered_says_so_and_what_to_do(change: dict[str, str | None], reason: str) -> None:
+    meta = {name: value for name, value in (sealed_meta("S3-") | change).items() if value is not None}
+    with pytest.raises(NotCovered, match=rf"{reason}.*strongroom import"):
+        read_document(document(meta))
+
+
+def test_a_version_of_another_release_is_not_covered() -> None:
+    with pytest.raises(NotCovered, match="strongroom import"):
+        read_document(b'{"version":"2.0.0","meta":{}}')
+
+
+DAMAGED = [
+    b"", b"{", b"[]", b"null", b"[" * 100_000, b'{"version":"1.0.2","meta":[1]}',
+    b'{"version":"1.0.2","meta":{"content-type":"a\\r\\nb: c"}}',
+    b'{"version":"1.0.2","meta":{"X-Amz-Meta-a b":"x"}}',
+    b'{"version":"1.0.2","meta":{"etag":1}}',
+    b'{"version":"1.0.2","format":"gw","stat":{"size":-1,"modTime":"2019-07-17T00:00:00Z"}}',
+    b'{"version":"1.0.2","format":"gw","stat":{"size":1,"modTime":"yesterday"}}',
+    b'{"version":"1.0.2","meta":{},"parts":[{"number":0,"size":1}]}',
+    b'{"version":"1.0.2","meta":{},"parts":[{"number":1,"size":-1}]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_document_is_refused(text: bytes) -> None:
+    with pytest.raises(LegacyDamaged):
+        read_document(text)
+
+
+@pytest.mark.parametrize("name", ["Iv", "S3-Kms-Key-Id", "S3-Sealed-Key"])
+def test_a_document_that_lost_an_entry_is_damaged(name: str) -> None:
+    meta = sealed_meta("S3-")
+    del meta[SSE + name]
+    with pytest.raises(LegacyDamaged):
+        read_document(document(meta))
+
+
+def encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def document(meta: dict[str, Any]) -> bytes:
+    return json.dumps({"version": "1.0.2", "meta": meta}).encode()
+
+
+def sealed_meta(domain: str) -> dict[str, str]:
+    """The metadata of an encrypted object: SSE-S3 ("S3-"), or SSE-C ("")."""
+    meta = {
+        "Iv": encode(bytes(32)),
+        "Seal-Algorithm": "DAREv2-HMAC-SHA256",
+        f"{domain}Sealed-Key": encode(b"\x20" + bytes(63)),
+    }
+    if domain:
+        meta |= {"S3-Kms-Key-Id": "k", "S3-Kms-Sealed-Key": encode(b"\x20" * 64)}
+    return {SSE + name: value for name, value in meta.items()}

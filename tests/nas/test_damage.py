@@ -1,0 +1,90 @@
+"""What others can do to the files of encrypted objects, and that no byte of it is served as if it were right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.test_damage import refused
+from tests.server import NAS, Server
+from tests.storage import spoil_file
+
+MIB = 1024 * 1024
+SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A gateway that encrypts everything, and the folder of its bucket "bucket"."""
+    settings: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+    with Server(tmp_path_factory.mktemp("spoilt"), settings, command=NAS, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        yield server, server.directory / "bucket"
+
+
+def put(server: Server, key: str, body: bytes, **options: Any) -> None:
+    server.client().put_object(Bucket="bucket", Key=key, Body=body, **options)
+
+
+@pytest.mark.parametrize(("sse", "step"), [({}, 3), (SSE_C, 7)], ids=["SSE-S3", "SSE-C"])
+def test_a_changed_bit_anywhere_in_a_file_is_detected(bucket: tuple[Server, Path], sse: Any, step: int) -> None:
+    server, folder = bucket
+    body = os.urandom(100)
+    put(server, "o", body, Metadata={"who": "me"}, **sse)
+    whole = (folder / "o").read_bytes()
+    unharmed = []
+    for at in range(8, len(whole), step):
+        (folder / "o").write_bytes(whole)
+        spoil_file(folder / "o", at)
+        if not refused(server, "o", **sse):
+            unharmed.append(at - len(whole))
+    assert unharmed == []
+
+
+@pytest.mark.parametrize("size", [1000, 5 * MIB])
+@pytest.mark.parametrize("how", ["cut by a byte", "cut by half", "cut behind the mark", "extended"])
+def test_a_file_of_another_length_is_detected(bucket: tuple[Server, Path], how: str, size: int) -> None:
+    server, folder = bucket
+    put(server, "o", os.urandom(size))
+    length = (folder / "o").stat().st_size
+    lengths = {
+        "cut by a byte": length - 1,
+        "cut by half": length // 2,
+        "cut behind the mark": 8,
+        "extended": length + 1,
+    }
+    os.truncate(folder / "o", lengths[how])
+    assert refused(server, "o")
+    listed = server.client().list_objects_v2(Bucket="bucket")["Contents"]
+    assert [item["Key"] for item in listed] == ["o"]
+    put(server, "o", b"written anew")
+    assert not refused(server, "o")
+
+
+def test_objects_that_change_places_are_detected(bucket: tuple[Server, Path]) -> None:
+    server, folder = bucket
+    put(server, "one", b"one body")
+    put(server, "two", b"another!")
+    os.rename(folder / "one", folder / "kept")
+    os.rename(folder / "two", folder / "one")
+    os.rename(folder / "kept", folder / "two")
+    assert refused(server, "one") and refused(server, "two")
+
+
+def test_parts_that_are_exchanged_are_detected(bucket: tuple[Server, Path]) -> None:
+    server, _ = bucket
+    client = server.client()
+    upload = client.create_multipart_upload(Bucket="bucket", Key="m")["UploadId"]
+    part: Any = {"Bucket": "bucket", "Key": "m", "UploadId": upload}
+    client.upload_part(**part, PartNumber=1, Body=os.urandom(5 * MIB))
+    (kept,) = (server.directory / ".strongroom.sys" / "uploads" / "bucket" / upload).glob("0*")
+    earlier = kept.read_bytes()
+    etags = [client.upload_part(**part, PartNumber=n, Body=os.urandom(5 * MIB))["ETag"] for n in (1, 2)]
+    parts = {"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]}
+    kept.write_bytes(earlier)
+    with pytest.raises(Exception, match=r"InvalidPart|damaged"):
+        client.complete_multipart_upload(**part, MultipartUpload=parts)
+    client.abort_multipart_upload(**part)

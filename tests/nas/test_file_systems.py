@@ -1,0 +1,192 @@
+"""What file systems differ in: seen at the start, said, and lived with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from strongroom.store.base import Condition, ConditionFailed, StoreError
+from strongroom.store.nas import NasStore, file_system_warnings
+from strongroom.store.nas.probe import Traits
+from tests.server import NAS, Server
+from tests.store.kinds import content_of, get, put
+
+
+def test_an_ordinary_file_system_is_not_warned_of(tmp_path: Path) -> None:
+    assert file_system_warnings(tmp_path) == []
+    assert [file.name for file in (tmp_path / ".strongroom.sys" / "tmp").iterdir()] == []
+
+
+def _folding(fold: Callable[[bytes], bytes]) -> Callable[..., Any]:
+    """os.open and os.stat of a file system that takes two names for one if ``fold`` makes them one."""
+
+    def folded(real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda path, *args, **named: real(fold(path) if isinstance(path, bytes) else path, *args, **named)
+
+    return folded
+
+
+def _decomposed(name: bytes) -> bytes:
+    return name.replace("é".encode(), "e\u0301".encode())
+
+
+@pytest.mark.parametrize(("fold", "said"), [(bytes.lower, "upper case from lower"), (_decomposed, "Unicode")])
+def test_a_file_system_that_takes_two_names_for_one_is_said_to(
+    tmp_path: Path, fold: Callable[[bytes], bytes], said: str
+) -> None:
+    folded = _folding(fold)
+    with mock.patch("os.open", folded(os.open)), mock.patch("os.stat", folded(os.stat)):
+        (warning,) = file_system_warnings(tmp_path)
+    assert said in warning
+
+
+def test_a_file_system_without_attributes_is_said_to_have_none(tmp_path: Path) -> None:
+    with mock.patch("os.setxattr", side_effect=OSError(95, "Operation not supported")):
+        (warning,) = file_system_warnings(tmp_path)
+    assert "no extended attributes" in warning
+
+
+@pytest.mark.parametrize("fault", [OSError(37, "No locks available"), None])
+def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, fault: OSError | None) -> None:
+    with mock.patch("fcntl.fcntl", side_effect=fault), pytest.raises(StoreError, match="lock"):
+        file_system_warnings(tmp_path)
+
+
+def test_without_attributes_a_replaced_file_inherits_nothing(tmp_path: Path) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=Traits(attributes=False, links=False, steady_times=False))
+        await store.start()
+        await store.create_bucket("bucket")
+        record = {":etag": b"one", "x-amz-meta-a": b"b"}
+        old = await put(store, "o", b"12345", record)
+        assert (await store.head("bucket", "o")).record == record
+        file = tmp_path / "bucket" / "o"
+        times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+        for way in ("written over", "renamed over", "renamed over with its times"):
+            if way == "written over":
+                file.write_bytes(b"54321")
+            else:
+                (tmp_path / "bucket" / "new").write_bytes(b"54321")
+                if way.endswith("times"):
+                    os.utime(tmp_path / "bucket" / "new", ns=times)
+                (tmp_path / "bucket" / "new").rename(file)
+            found = await store.head("bucket", "o")
+            assert found.record == {":found": b""} and found.identity != old.identity
+            await store.delete("bucket", "o")
+            await put(store, "o", b"12345", record)
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_sidecars_go_with_their_objects(tmp_path: Path) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=Traits(attributes=False, links=False))
+        await store.start()
+        await store.create_bucket("bucket")
+        for _ in range(3):
+            await put(store, "a/o", b"x")
+        beside = tmp_path / ".strongroom.sys" / "beside"
+        assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
+        with pytest.raises(ConditionFailed):
+            await put(store, "a/o", b"refused", when=Condition(absent=True))
+        assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
+        await store.delete("bucket", "a/o")
+        assert [file for file in beside.rglob("*") if file.is_file()] == []
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("fault", ["copy_file_range", "both"])
+def test_where_the_kernel_cannot_copy_bytes_are_read_and_written(tmp_path: Path, fault: str) -> None:
+    contents = [os.urandom(70_000), os.urandom(5), os.urandom(9000)]
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        for record in ({":etag": b"one"}, {":sse": b"a header"}):
+            upload = await store.create_upload("bucket", "o", record)
+            parts = []
+            for number, content in enumerate(contents, 1):
+                writer = await store.part_writer("bucket", "o", upload.upload_id, number, None)
+                await writer.write(content)
+                parts.append(await writer.commit({}))
+            await store.complete("bucket", "o", upload.upload_id, parts, record)
+            assert await get(store, "o") == b"".join(contents)
+            reader = await store.open("bucket", "o")
+            await store.copy(reader, "bucket", "copy", record, b"")
+            assert await content_of(reader) == await get(store, "copy")
+            await reader.close()
+        await store.stop()
+
+    effect = OSError(38, "Function not implemented") if fault == "copy_file_range" else None
+    with mock.patch("os.copy_file_range", side_effect=effect, return_value=0):
+        asyncio.run(use())
+
+
+IMAGES = {
+    "vfat": (["mkfs.vfat"], 64),
+    "xfs": (["mkfs.xfs", "-q"], 320),
+    "btrfs": (["mkfs.btrfs", "-q"], 128),
+}
+
+
+@pytest.fixture(params=IMAGES)
+def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A file system of another kind on a loop device, where this machine lets us have one."""
+    kind: str = request.param
+    command, size = IMAGES[kind]
+    if os.geteuid() != 0 or shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin") is None:
+        pytest.skip(f"{command[0]} needs to be installed, and run by root")
+    image, point = tmp_path / "image", tmp_path / "mounted"
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(size * 1024 * 1024)
+    environment = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+    subprocess.run([*command, str(image)], check=True, env=environment, capture_output=True)
+    done = subprocess.run(["mount", "-o", "loop", str(image), str(point)], env=environment, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"{kind} cannot be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield kind, point
+    finally:
+        subprocess.run(["umount", str(point)], check=True, env=environment)
+
+
+def test_objects_of_every_kind_on_other_file_systems(mounted: tuple[str, Path], tmp_path: Path) -> None:
+    kind, point = mounted
+    with Server(tmp_path / "home", {"MINIO_SSE_AUTO_ENCRYPTION": None}, command=NAS, data=point) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        ways: dict[str, Any] = {"plain": {}, "sealed": {"ServerSideEncryption": "AES256"}}
+        for way, sse in ways.items():
+            name: Any = {"Bucket": "bucket", "Key": f"a/{way}"}
+            upload = client.create_multipart_upload(**name, Metadata={"a": "b"}, **sse)["UploadId"]
+            bodies = [os.urandom(5 * 1024 * 1024), os.urandom(5 * 1024 * 1024 + 7), b"end"]
+            parts = [
+                {
+                    "PartNumber": n,
+                    "ETag": client.upload_part(**name, UploadId=upload, PartNumber=n, Body=body)["ETag"],
+                }
+                for n, body in enumerate(bodies, 1)
+            ]
+            client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+            client.copy_object(Bucket="bucket", Key=f"{way}-copy", CopySource=name, **sse)
+            for key in (f"a/{way}", f"{way}-copy"):
+                got = client.get_object(Bucket="bucket", Key=key)
+                assert (got["Body"].read(), got["Metadata"]) == (b"".join(bodies), {"a": "b"})
+            client.put_object(**name, Body=b"small", IfMatch=client.head_object(**name)["ETag"])
+            assert client.get_object(**name)["Body"].read() == b"small"
+        assert client.list_objects_v2(Bucket="bucket")["KeyCount"] == 4
+        for said, expected in {"upper case": kind == "vfat", "no extended attributes": kind == "vfat"}.items():
+            assert (said in server.log) == expected

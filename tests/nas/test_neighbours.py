@@ -1,0 +1,154 @@
+"""Others use the folder too: what they put, change, move and remove is seen, and never taken for what it is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.raw import error_of
+from tests.server import NAS, Server
+
+KEY = bytes(range(32))
+SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
+
+
+def test_a_plain_object_is_a_plain_file_that_others_can_read(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="a/b.txt", Body=b"plain", ContentType="text/x-mine", Metadata={"a": "b"})
+    assert (shared / "a" / "b.txt").read_bytes() == b"plain"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE((shared / "a" / "b.txt").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((shared / "a").stat().st_mode) == stat.S_IMODE(shared.stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((gateway.directory / ".strongroom.sys").stat().st_mode) == 0o700
+    got = client.get_object(Bucket=shared.name, Key="a/b.txt")
+    assert (got["ContentType"], got["Metadata"]) == ("text/x-mine", {"a": "b"})
+
+
+def test_an_encrypted_object_is_one_file(gateway: Server, shared: Path) -> None:
+    gateway.client().put_object(Bucket=shared.name, Key="o", Body=b"secret" * 99, **SSE_S3)
+    (file,) = shared.iterdir()
+    assert file.name == "o" and b"secret" not in file.read_bytes()
+
+
+def test_files_of_others_are_served_with_a_type_after_their_name(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    (shared / "sub").mkdir()
+    for name, kind in {"page.html": "text/html", "x.json": "application/json", "none": "binary/octet-stream"}.items():
+        (shared / "sub" / name).write_bytes(b"of others")
+        got = client.get_object(Bucket=shared.name, Key=f"sub/{name}")
+        assert (got["Body"].read(), got["ContentType"]) == (b"of others", kind)
+        head = client.head_object(Bucket=shared.name, Key=f"sub/{name}")
+        assert head["ETag"] == got["ETag"] and got["ETag"].endswith('-1"')
+        assert error_of(client.get_object, Bucket=shared.name, Key=f"sub/{name}", IfNoneMatch=got["ETag"])[1] == 304
+    listed = client.list_objects_v2(Bucket=shared.name)["Contents"]
+    assert [item["Key"] for item in listed] == ["sub/none", "sub/page.html", "sub/x.json"]
+    assert {item["ETag"] for item in listed} > {head["ETag"]}
+
+
+def test_folders_of_others_are_buckets(gateway: Server, bucket_name: str) -> None:
+    (gateway.directory / bucket_name).mkdir()
+    (gateway.directory / bucket_name / "o").write_bytes(b"x")
+    client = gateway.client()
+    assert bucket_name in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+    assert client.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("mine", [{}, SSE_S3], ids=["plain", "encrypted"])
+def test_a_file_that_takes_the_place_of_an_object_inherits_nothing(gateway: Server, shared: Path, mine: Any) -> None:
+    client, name = gateway.client(), {"Bucket": shared.name, "Key": "o.txt"}
+    for way in ("written over", "renamed over", "removed and made"):
+        old = client.put_object(**name, Body=b"12345", ContentType="text/x-mine", Metadata={"a": "b"}, **mine)["ETag"]
+        if way == "written over":
+            with (shared / "o.txt").open("r+b") as file:
+                file.truncate()
+                file.write(b"54321")
+        elif way == "renamed over":
+            (shared / "new").write_bytes(b"54321")
+            (shared / "new").rename(shared / "o.txt")
+        else:
+            (shared / "o.txt").unlink()
+            (shared / "o.txt").write_bytes(b"54321")
+        got = client.get_object(**name)
+        assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (b"54321", "text/plain", {})
+        assert got["ETag"] != old and "ServerSideEncryption" not in got
+        assert error_of(client.put_object, **name, Body=b"", IfMatch=old) == ("PreconditionFailed", 412)
+        (listed,) = client.list_objects_v2(Bucket=shared.name)["Contents"]
+        assert listed["ETag"] == got["ETag"]
+
+
+def test_an_etag_changes_with_the_file(gateway: Server, shared: Path) -> None:
+    client, name = gateway.client(), {"Bucket": shared.name, "Key": "o"}
+    seen = set()
+    for content in (b"1", b"2", b"33"):
+        (shared / "o").write_bytes(content)
+        seen.add(client.head_object(**name)["ETag"])
+    assert len(seen) == 3
+
+
+def test_a_plain_object_that_is_renamed_keeps_its_metadata(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    etag = client.put_object(Bucket=shared.name, Key="old", Body=b"x", Metadata={"a": "b"})["ETag"]
+    (shared / "old").rename(shared / "new")
+    assert error_of(client.get_object, Bucket=shared.name, Key="old") == ("NoSuchKey", 404)
+    got = client.get_object(Bucket=shared.name, Key="new")
+    assert (got["Metadata"], got["ETag"]) == ({"a": "b"}, etag)
+
+
+def test_an_encrypted_object_opens_only_under_its_name(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="old", Body=b"secret", **SSE_S3)
+    (shared / "old").rename(shared / "new")
+    assert error_of(client.get_object, Bucket=shared.name, Key="new")[1] >= 400
+    shutil.copy(shared / "new", shared / "old")  # and a copy that is put back, does
+    assert client.get_object(Bucket=shared.name, Key="old")["Body"].read() == b"secret"
+
+
+def test_a_plain_upload_of_an_encrypted_file_is_plain(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="sealed", Body=b"secret", **SSE_S3)
+    content = (shared / "sealed").read_bytes()
+    client.put_object(Bucket=shared.name, Key="backup", Body=content)
+    got = client.get_object(Bucket=shared.name, Key="backup")
+    assert (got["Body"].read(), "ServerSideEncryption" in got) == (content, False)
+
+
+def test_tags_and_copies_of_a_file_of_others(gateway: Server, shared: Path) -> None:
+    client, name = gateway.client(), {"Bucket": shared.name, "Key": "o.txt"}
+    (shared / "o.txt").write_bytes(b"of others")
+    client.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    assert client.get_object_tagging(**name)["TagSet"] == [{"Key": "a", "Value": "b"}]
+    got = client.get_object(**name)
+    assert (got["Body"].read(), got["ContentType"], got["TagCount"]) == (b"of others", "text/plain", 1)
+    for target, options in {"plain": {}, "sealed": SSE_S3}.items():
+        client.copy_object(Bucket=shared.name, Key=target, CopySource=name, **options)
+        copied = client.get_object(Bucket=shared.name, Key=target)
+        assert (copied["Body"].read(), copied["ContentType"]) == (b"of others", "text/plain")
+    assert (shared / "plain").read_bytes() == b"of others"
+    assert b"of others" not in (shared / "sealed").read_bytes()
+
+
+def test_what_goes_while_it_is_listed_is_passed_over(gateway: Server, shared: Path) -> None:
+    for number in range(300):
+        (shared / f"{number:03}").write_bytes(b"")
+    client = gateway.client()
+    for _ in range(10):
+        for number in range(0, 300, 2):
+            (shared / f"{number:03}").unlink(missing_ok=True)
+        listed = [item["Key"] for item in client.list_objects_v2(Bucket=shared.name)["Contents"]]
+        assert set(listed) >= {f"{number:03}" for number in range(1, 300, 2)}
+        for number in range(0, 300, 2):
+            (shared / f"{number:03}").write_bytes(b"")
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    missing = Server(tmp_path, command=NAS, data=tmp_path / "mnt" / "nas")
+    missing.directory = tmp_path / "mnt" / "nas"
+    with pytest.raises(AssertionError, match="is it mounted"):
+        missing.start()
+    assert not missing.directory.exists()

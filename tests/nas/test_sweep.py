@@ -1,0 +1,113 @@
+"""What is left behind is swept after its time, and nothing that somebody still uses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from strongroom.store.base import NoSuchUpload
+from strongroom.store.nas import NasStore
+from strongroom.store.nas.probe import Traits
+from tests.store.kinds import PLAIN, get, put
+
+HOUR = 3600
+
+
+def age(path: Path, seconds: float = 2 * HOUR) -> None:
+    """Let a file or folder look as if nobody had touched it for a time."""
+    os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+def started(directory: Path, traits: Traits | None = None) -> NasStore:
+    return NasStore(directory, sweep_age=HOUR, traits=traits)
+
+
+async def sweep(directory: Path) -> None:
+    """Start a gateway, which sweeps, and stop it when it has."""
+    store = started(directory)
+    await store.start()
+    await store.buckets()
+    await asyncio.to_thread(store._sweep.run)
+    await store.stop()
+
+
+def test_what_nobody_touched_for_its_time_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    tmp = tmp_path / ".strongroom.sys" / "tmp"
+
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "kept", b"x")
+        old = await store.create_upload("bucket", "old", PLAIN)
+        new = await store.create_upload("bucket", "new", PLAIN)
+        uploads = tmp_path / ".strongroom.sys" / "uploads" / "bucket"
+        writer = await store.part_writer("bucket", "old", old.upload_id, 1, None)
+        await writer.write(b"x")
+        await writer.commit({})
+        for file in uploads.rglob("*"):
+            age(file)
+        os.utime(uploads / new.upload_id)
+        (tmp / "of a killed gateway").write_bytes(b"old")
+        age(tmp / "of a killed gateway")
+        (tmp / "being written").write_bytes(b"new")
+        age(tmp_path / "bucket" / "kept")
+        await sweep(tmp_path)
+        assert [file.name for file in tmp.iterdir()] == ["being written"]
+        assert await store.upload("bucket", "new", new.upload_id) == new
+        with pytest.raises(NoSuchUpload):
+            await store.upload("bucket", "old", old.upload_id)
+        assert await get(store, "kept") == b"x"
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_an_upload_that_a_gateway_feeds_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        upload = await store.create_upload("bucket", "k", PLAIN)
+        writer = await store.part_writer("bucket", "k", upload.upload_id, 1, None)
+        await writer.write(b"x" * 200_000)
+        age(tmp_path / ".strongroom.sys" / "uploads" / "bucket" / upload.upload_id)
+        monkeypatch.setattr("strongroom.store.nas.writing._TOUCH_SECONDS", 0.0)
+        await writer.write(b"y")
+        await sweep(tmp_path)
+        part = await writer.commit({})
+        await store.complete("bucket", "k", upload.upload_id, [part], PLAIN)
+        assert await get(store, "k") == b"x" * 200_000 + b"y"
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_sidecars_of_files_that_others_removed_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strongroom.store.nas.sweep._SHARDS", 1)  # all of them in one hour
+    beside = tmp_path / ".strongroom.sys" / "beside"
+    bare = Traits(attributes=False, links=False)
+
+    async def use() -> None:
+        store = started(tmp_path, bare)
+        await store.start()
+        await store.create_bucket("bucket")
+        for name in ("kept", "gone"):
+            await put(store, name, b"x")
+        (tmp_path / "bucket" / "gone").unlink()
+        sidecars = [file for file in beside.rglob("*") if file.is_file()]
+        assert len(sidecars) == 2
+        for file in sidecars:
+            age(file)
+            file.parent.rename(beside / "00") if not (beside / "00").exists() else file.rename(
+                beside / "00" / file.name
+            )
+        store._sweep.run()
+        assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
+        await store.stop()
+
+    asyncio.run(use())

@@ -1,0 +1,104 @@
+"""``strongroom export``: the way back, from a server into a folder of plain files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.transfer.conftest import Ended
+
+SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+Run = Callable[..., Ended]
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def export(strongroom: Run, server: Server, bucket: str, tmp_path: Path) -> Run:
+    """Export the bucket into ``tmp_path/out``."""
+
+    def run(*arguments: str) -> Ended:
+        keys = {"STRONGROOM_SOURCE_ACCESS_KEY": ACCESS_KEY, "STRONGROOM_SOURCE_SECRET_KEY": SECRET_KEY}
+        return strongroom("export", f"{server.endpoint}/{bucket}", str(tmp_path / "out"), *arguments, **keys)
+
+    return run
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    return {row["key"]: row for row in rows}
+
+
+def test_objects_become_files_that_the_manifest_describes(
+    server: Server, bucket: str, tmp_path: Path, export: Run
+) -> None:
+    client, body = server.client(), os.urandom(3_000_000)
+    client.put_object(
+        Bucket=bucket, Key="a/ü.bin", Body=body, ContentType="x/y", Metadata={"n": "1"}, Tagging="t=u"
+    )  # fmt: skip
+    client.put_object(Bucket=bucket, Key="empty", Body=b"")
+    ended = export("--json")
+    assert (ended.code, ended.report["done"], ended.report["bytes"]) == (0, 2, 3_000_000)
+    out = tmp_path / "out"
+    assert (out / bucket / "a" / "ü.bin").read_bytes() == body
+    assert (out / bucket / "empty").read_bytes() == b""
+    row = manifest(out)["a/ü.bin"]
+    assert row["sha256"] == hashlib.sha256(body).hexdigest()
+    assert (row["headers"], row["metadata"], row["tags"]) == ({"ContentType": "x/y"}, {"n": "1"}, "t=u")
+    assert (out / bucket / "empty").stat().st_mode & 0o077 == 0
+
+
+def test_keys_that_cannot_be_paths_lead_nowhere_else(server: Server, bucket: str, tmp_path: Path, export: Run) -> None:
+    keys = ["../../escaped", "a", "a/b", "a//b", "/absolute", "x/../y", "x/.", "trailing/", "line\nbreak", "n" * 300]
+    for key in keys:
+        server.client().put_object(Bucket=bucket, Key=key, Body=key.encode())
+    assert export().code == 0
+    out = tmp_path / "out"
+    rows = manifest(out)
+    assert sorted(rows) == sorted(keys)
+    for key, row in rows.items():
+        path = (out / row["file"]).resolve()
+        assert path.is_relative_to(out)
+        assert path.read_bytes() == key.encode()
+    assert not (tmp_path / "escaped").exists()
+    assert {"a", "a/b"} & {key for key, row in rows.items() if row["file"] == f"{bucket}/{key}"}
+
+
+def test_it_goes_on_where_it_was_and_takes_what_changed(
+    server: Server, bucket: str, tmp_path: Path, export: Run
+) -> None:
+    client = server.client()
+    for key in ("a", "b"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"old")
+    assert export().code == 0
+    client.put_object(Bucket=bucket, Key="b", Body=b"newer")
+    with (tmp_path / "out" / "manifest.jsonl").open("a") as file:
+        file.write('{"torn')
+    report = export("--json").report
+    assert (report["done"], report["done_before"]) == (1, 1)
+    assert (tmp_path / "out" / bucket / "b").read_bytes() == b"newer"
+    assert manifest(tmp_path / "out")["b"]["size"] == 5
+
+
+def test_objects_with_keys_of_clients_need_the_key(server: Server, bucket: str, tmp_path: Path, export: Run) -> None:
+    server.client().put_object(Bucket=bucket, Key="c", Body=b"body", **SSE_C)
+    assert (export().code, (tmp_path / "out" / bucket / "c").exists()) == (3, False)
+    key = tmp_path / "key"
+    key.write_bytes(SSE_C["SSECustomerKey"])
+    assert export("--sse-c-key-file", str(key)).code == 0
+    assert (tmp_path / "out" / bucket / "c").read_bytes() == b"body"
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path, export: Run) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    ended = export()
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "empty folder" in ended.err
