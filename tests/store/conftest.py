@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.store.base import Store
-from tests.store.kinds import KINDS, Kind
+from tests.store.kinds import BACKENDS, KINDS, Kind
 
 Run = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 
@@ -24,10 +24,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Iterator[Path]:
     """Where the store lies: below TEST_STORES, if that is set (a mount, say)."""
     given = os.environ.get("TEST_STORES")
-    return Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+    yield Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+    while BACKENDS:
+        BACKENDS.popitem()[1].kill()
 
 
 @pytest.fixture

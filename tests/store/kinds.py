@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Bucket, Condition, Reader, Store, Stored
 from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from strongroom.store.nas.probe import Traits
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 
 T = TypeVar("T")
 
@@ -22,11 +26,15 @@ SEALED = {":sse": b"a header", ":sealed": b"a box"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of store: how one is made on a directory, and whether its keys are bound as names of files are."""
+    """A kind of store: how one is made on a directory, and whether its keys are bound as names of files are.
+
+    ``least_part``: bytes that each part of an upload must have but the last.
+    """
 
     name: str
     make: Callable[[Path], Store]
     keys_like_files: bool = False
+    least_part: int = 0
 
     def run(self, directory: Path, use: Callable[[Store], Awaitable[T]]) -> T:
         """What ``use`` comes to, with a started store that has the bucket "bucket"."""
@@ -62,11 +70,24 @@ def left_over(directory: Path) -> LeftStore:
     return _Unmarked(LocalStore(directory))
 
 
+BACKENDS: dict[Path, Backend] = {}
+"""The MinIO behind each directory, ended when the test is."""
+
+
+def _s3(directory: Path) -> S3Store:
+    """Another S3: a MinIO whose data lie in the directory."""
+    if directory not in BACKENDS:
+        BACKENDS[directory] = Backend("minio", directory).__enter__()
+    own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
+    return S3Store(Client(parse_endpoint(BACKENDS[directory].endpoint), "us-east-1", own, chain=False))
+
+
 KINDS = [
     Kind("local", LocalStore),
     Kind("nas", NasStore, keys_like_files=True),
     Kind("nas without attributes", _bare, keys_like_files=True),
     Kind("left by a gateway", left_over),
+    Kind("s3", _s3, keys_like_files=True, least_part=5 * 1024**2),
 ]
 
 

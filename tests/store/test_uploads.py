@@ -9,7 +9,7 @@ import pytest
 
 from strongroom.store.base import Condition, ConditionFailed, NoSuchObject, NoSuchUpload, Part, PartChanged, Store
 from tests.store.conftest import Run
-from tests.store.kinds import PLAIN, SEALED, content_of, get, put
+from tests.store.kinds import PLAIN, SEALED, Kind, content_of, get, put
 
 BOTH = pytest.mark.parametrize("record", [PLAIN, SEALED], ids=["plain", "encrypted"])
 
@@ -22,8 +22,11 @@ async def put_part(store: Store, key: str, upload_id: str, number: int, content:
 
 @BOTH
 @pytest.mark.parametrize("sizes", [[0], [5], [4096, 4096], [300_000, 1, 0, 4097], [200_000] * 12])
-def test_an_upload_becomes_one_object_of_its_parts(run: Run, record: dict[str, bytes], sizes: list[int]) -> None:
-    contents = [os.urandom(size) for size in sizes]
+def test_an_upload_becomes_one_object_of_its_parts(
+    kind: Kind, run: Run, record: dict[str, bytes], sizes: list[int]
+) -> None:
+    *first, last = sizes
+    contents = [os.urandom(size) for size in (*(max(size, kind.least_part) for size in first), last)]
     whole = b"".join(contents)
 
     async def use(store: Store) -> None:
@@ -39,7 +42,7 @@ def test_an_upload_becomes_one_object_of_its_parts(run: Run, record: dict[str, b
         reader = await store.open("bucket", "a/k")
         assert await content_of(reader) == whole
         assert await reader.annex() == b"annex"
-        for start in range(0, len(whole), 70_001):
+        for start in range(0, len(whole), max(70_001, len(whole) // 20)):
             piece = [chunk async for chunk in reader.stream(start, min(9000, len(whole) - start))]
             assert b"".join(piece) == whole[start : start + 9000]
         copied = await store.copy(reader, "bucket", "copy", record, b"")
@@ -53,20 +56,22 @@ def test_an_upload_becomes_one_object_of_its_parts(run: Run, record: dict[str, b
     run(use)
 
 
-def test_only_the_parts_that_are_named_make_the_object(run: Run) -> None:
+def test_only_the_parts_that_are_named_make_the_object(kind: Kind, run: Run) -> None:
+    filler = bytes(kind.least_part)
+
     async def use(store: Store) -> None:
         upload = await store.create_upload("bucket", "k", PLAIN)
-        old = await put_part(store, "k", upload.upload_id, 1, b"old")
+        old = await put_part(store, "k", upload.upload_id, 1, filler + b"old")
         await put_part(store, "k", upload.upload_id, 2, b"unwanted")
         last = await put_part(store, "k", upload.upload_id, 10_000, b"last")
-        new = await put_part(store, "k", upload.upload_id, 1, b"new")
+        new = await put_part(store, "k", upload.upload_id, 1, filler + b"new")
         assert new.identity != old.identity
         missing = Part(3, 1, 0, {}, "0" * 32)
         for wrong in ([old, last], [new, missing]):
             with pytest.raises(PartChanged):
                 await store.complete("bucket", "k", upload.upload_id, wrong, PLAIN)
         await store.complete("bucket", "k", upload.upload_id, [new, last], PLAIN)
-        assert await get(store, "k") == b"newlast"
+        assert await get(store, "k") == filler + b"newlast"
 
     run(use)
 

@@ -13,7 +13,6 @@ import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,12 +70,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Header names are in lower case. ``attempts``: how often the request was sent for it."""
+    """A whole answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    attempts: int
 
 
 class Download:
@@ -188,27 +186,21 @@ class Client:
 
     async def send(self, request: Request) -> Answer:
         """Send a request and read the whole answer, which is one of success. Raises StoreError."""
-        async with self._sent(request) as (response, attempts):
+        response = await self._send(request)
+        try:
             body = await self._whole(response, MAX_ANSWER, str(request))
-            return Answer(response.status, _headers_of(response), body, attempts)
+            return Answer(response.status, _headers_of(response), body)
+        finally:
+            response.release()
 
     async def open(self, request: Request, *, raw: bool = False) -> Download:
         """Send a request and leave the body of the answer to be read; it has to be closed.
 
         Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
         """
-        response, _ = await self._send(request, raw)
-        return Download(response, str(request))
+        return Download(await self._send(request, raw), str(request))
 
-    @asynccontextmanager
-    async def _sent(self, request: Request) -> AsyncIterator[tuple[aiohttp.ClientResponse, int]]:
-        response, attempts = await self._send(request)
-        try:
-            yield response, attempts
-        finally:
-            response.release()
-
-    async def _send(self, request: Request, raw: bool = False) -> tuple[aiohttp.ClientResponse, int]:
+    async def _send(self, request: Request, raw: bool = False) -> aiohttp.ClientResponse:
         """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal."""
         digest = await self._digest(request.body)
         replayable = not isinstance(request.body, StreamedBody)
@@ -229,7 +221,7 @@ class Client:
             else:
                 if response.status < 300:
                     self.software = response.headers.get("server", "")
-                    return response, attempt
+                    return response
                 document, (code, message, region) = await self._refusal(response, request)
                 if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):
                     redirected = True

@@ -19,6 +19,7 @@ from strongroom.store.base import Damaged, NoSuchObject, Page, Refused, Stored, 
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
+from strongroom.store.s3.paging import Rolled
 from strongroom.store.s3.records import complete
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class Listings:
         self, bucket: str, prefix: str, delimiter: str, after: str, limit: int
     ) -> tuple[list[Listed | str], bool]:
         """Up to ``limit`` objects and common prefixes in order, and whether there are more."""
-        entries: list[Listed | str] = []
+        entries: list[Listed | str] = [*await self._begun(bucket, Rolled(prefix, delimiter), after)]
         token: str | None = None
         while True:
             wanted = min(_PAGE, limit + 2 - len(entries))
@@ -101,6 +102,16 @@ class Listings:
                 after, token = max(after, names.LAST_HIDDEN), None  # pass over what else is hidden at one go
                 if entries:
                     after = max(after, _name(entries[-1]))
+
+    async def _begun(self, bucket: str, rolled: Rolled, after: str) -> list[str]:
+        """The common prefix that a page begins within, where names behind ``after`` have it: not every backend lists
+        it.
+        """
+        within = rolled.roll(after) if after.startswith(rolled.prefix) else None
+        if within is None or within == after or names.is_hidden(within):
+            return []
+        page = await list_names(self._client, bucket, within, "", after, 1)
+        return [within] if page.objects else []
 
     async def _visible(self, bucket: str, entry: Listed | str) -> bool:
         """Whether clients may see an entry: not a hidden name, nor a prefix that only hidden names have."""

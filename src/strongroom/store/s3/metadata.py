@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -209,8 +208,3 @@ def http_time(text: str) -> int:
 def now_in_milliseconds(nanoseconds: int) -> int:
     """A time in nanoseconds, as exact as metadata keep it."""
     return nanoseconds // _MILLISECOND * _MILLISECOND
-
-
-def fingerprint(text: str) -> str:
-    """A short name for a long one."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
