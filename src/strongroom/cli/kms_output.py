@@ -77,8 +77,8 @@ def setup(
 def _settings(
     place: VaultPlace, plan: Plan, credentials: RoleCredentials, secret_id_file: Path | None
 ) -> dict[str, str]:
-    (endpoint,), (auth_type,), (role,), (secret,), (key,), (namespace,), (ca_path,), (cert,), (cert_key,) = (
-        setting.variables
+    endpoint, auth_type, role, secret, key, namespace, ca_path, cert, cert_key = (
+        setting.variables[0]
         for setting in (
             settings.VAULT_ENDPOINT,
             settings.VAULT_AUTH_TYPE,
