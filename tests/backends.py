@@ -92,15 +92,6 @@ class Backend:
             config=Config(s3={"addressing_style": "path"}, **options),
         )
 
-    def files(self) -> bytes:
-        """All that lies on its disk, names too, one after the other."""
-        pieces = []
-        for path in sorted(self.data.rglob("*")):
-            pieces.append(str(path.relative_to(self.data)).encode())
-            if path.is_file():
-                pieces.append(path.read_bytes())
-        return b"\0".join(pieces)
-
     def _command(self) -> list[str]:
         address = f"127.0.0.1:{self.port}"
         if self.kind == "minio":

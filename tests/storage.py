@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -19,8 +20,13 @@ def stored_bytes(directory: Path) -> Iterator[tuple[Path, bytes]]:
 
 def files_with(directory: Path, *needles: bytes) -> list[str]:
     """The files that hold one of the needles, in their bytes or in their names."""
-    found = [str(file) for file in sorted(directory.rglob("*")) if _holds(file, needles)]
-    return found + [str(file) for file in directory.rglob("*") if any(n in bytes(file) for n in needles)]
+    found = [str(file) for file in below(directory) if _holds(file, needles)]
+    return found + [str(file) for file in below(directory) if any(n in bytes(file) for n in needles)]
+
+
+def below(directory: Path) -> list[Path]:
+    """All files and folders below a directory, but for those that a running server removes meanwhile."""
+    return sorted(Path(root, name) for root, folders, files in os.walk(directory) for name in (*folders, *files))
 
 
 def _holds(file: Path, needles: Sequence[bytes]) -> bool:

@@ -43,11 +43,15 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     running: list[Server] = []
 
     def make(
-        backend: Backend, settings: dict[str, str | None] | None = None, proxy: Proxy | None = None, port: int = 0
+        backend: Backend,
+        settings: dict[str, str | None] | None = None,
+        proxy: Proxy | None = None,
+        certs: Path | None = None,
     ) -> Server:
         home = tmp_path / f"gateway-{len(running)}"
-        server = served_by(backend, home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on", **(settings or {})})
-        server.workers, server.port = 1, port
+        allowed: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
+        server = served_by(backend, home, {**allowed, **(settings or {})}, certs)
+        server.workers = 1
         if proxy is not None:
             server.backend = proxy.endpoint
         running.append(server)

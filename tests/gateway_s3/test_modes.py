@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of
 from tests.server import Server
+from tests.storage import files_with
 
 NEEDLE = b"a sentence that must not be found on the backend "
 META = "a-note-of-the-client"
@@ -76,9 +80,7 @@ def check_raw(backend: Backend, bucket: str) -> None:
         assert b"x-needle" not in told
         seen += 1
     assert seen
-    on_disk = backend.files()
-    for needle in (NEEDLE, META.encode(), b"x-needle"):
-        assert needle not in on_disk
+    assert files_with(backend.data, NEEDLE, META.encode(), b"x-needle") == []
 
 
 def check_listing(server: Server, bucket: str, key: dict[str, Any]) -> dict[str, str]:
@@ -201,7 +203,12 @@ def test_without_a_kms_what_a_gateway_encrypted_is_refused_and_hidden_names_are_
         "plain",
         "small",
     ]
-    assert error_of(client.get_object, Bucket=raw_bucket, Key=".strongroom.sys/check") == ("AccessDenied", 403)
+    hidden = {"Bucket": raw_bucket, "Key": ".strongroom.sys/check"}
+    for call in (client.get_object, client.delete_object, client.put_object):
+        assert error_of(call, **hidden) == ("AccessDenied", 403)
+    listed = {"Objects": [{"Key": "no such"}, {"Key": ".strongroom.sys/check"}]}
+    assert error_of(client.delete_objects, Bucket=raw_bucket, Delete=listed) == ("AccessDenied", 403)
+    assert minio.client().head_object(**hidden)["ContentLength"]
     assert sealing.client().get_object(Bucket=raw_bucket, Key="plain")["Body"].read() == b"as it is"
 
 
@@ -215,3 +222,23 @@ def test_an_upload_that_is_not_what_was_promised_does_not_pass_through(
         assert error_of(client.put_object, **put, ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")[0] == "BadDigest"
         assert error_of(client.put_object, **put, ChecksumCRC32C="AAAAAA==")[1] == 400
     assert "Contents" not in client.list_objects_v2(Bucket=raw_bucket)
+
+
+@pytest.mark.parametrize("size", [1000, 9_000_000])
+def test_checksums_in_trailers_and_content_encodings_pass_through(
+    minio: Backend, gateway: Gateway, raw_bucket: str, certificates: Path, size: int
+) -> None:
+    client = gateway(minio, NO_KMS, certs=certificates).client(signature_version="s3v4")
+    raw = minio.client()
+    client.create_bucket(Bucket=raw_bucket)
+    body = os.urandom(size)  # over TLS, boto3 sends the checksum behind the body
+    put = client.put_object(
+        Bucket=raw_bucket, Key="o", Body=body, ChecksumAlgorithm="CRC32C", ContentEncoding="gzip", ContentType="a/b"
+    )
+    got = raw.get_object(Bucket=raw_bucket, Key="o", ChecksumMode="ENABLED")
+    assert (got["Body"].read(), got["ContentEncoding"], got["ContentType"]) == (body, "gzip", "a/b")
+    assert got["ChecksumCRC32C"] == put["ChecksumCRC32C"]
+    presigned = client.generate_presigned_url("get_object", {"Bucket": raw_bucket, "Key": "o"})
+    context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    with urllib.request.urlopen(presigned, context=context) as answer:
+        assert answer.read() == body

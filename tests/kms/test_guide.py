@@ -28,7 +28,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
         pytest.skip("aws is missing; make tools installs it")
     home = tmp_path_factory.mktemp("guide")
     text = (ROOT / "docs" / "kms.md").read_text()
-    for port in ("8200", "8201", "9000"):  # those of the page may be taken
+    for port in ("8200", "8201", "9000", "9100", "9200"):  # those of the page may be taken
         text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
     blocks = [match[1] for match in BLOCK.finditer(text)]
     script = "set -euo pipefail\n" + "".join(f"echo '=== {n} ==='\n{block}" for n, block in enumerate(blocks))
@@ -96,3 +96,8 @@ def test_the_move_from_a_static_key_leaves_both_kinds_readable(output: dict[int,
 
 def test_a_namespace_is_set_up_and_works(output: dict[int, str]) -> None:
     assert "yes" in printed_by(output, "bao namespace create")
+
+
+def test_the_gateway_encrypts_once_more_than_its_backend(output: dict[int, str]) -> None:
+    assert printed_by(output, "gateway s3 --address").rstrip().endswith("The words that nobody should find")
+    assert '"AES256"' in printed_by(output, "kill $gateway")

@@ -242,6 +242,31 @@ def test_a_kms_that_is_restarted_sealed_under_load_costs_503s_and_no_object(tmp_
             assert "sealed" in server.log
 
 
+def test_a_kms_that_hangs_for_less_than_the_timeout_fails_no_request(
+    bao: OpenBao, tmp_path: Path, role: Role, bucket_name: str
+) -> None:
+    with Proxy(bao.port) as proxy, Server(tmp_path, role.settings(proxy.endpoint)) as server:
+        client = server.client()
+        client.create_bucket(Bucket=bucket_name)
+        client.put_object(Bucket=bucket_name, Key="k", Body=BODY)
+        load = Load(server, bucket_name, ["k"], clients=16)
+        thread = threading.Thread(target=load.run, args=(1_000_000,))
+        thread.start()
+        try:
+            for count in (100, 300):
+                while len(load.statuses) < count:
+                    thread.join(0.05)
+                proxy.hold()
+                time.sleep(1)
+                proxy.release()
+            while len(load.statuses) < 500:
+                thread.join(0.05)
+        finally:
+            load.stop()
+            thread.join()
+        assert set(load.statuses) == {200} and load.bodies == {BODY}
+
+
 def test_a_server_starts_without_its_kms_and_uses_it_when_it_comes(
     bao: OpenBao, tmp_path: Path, role: Role, bucket_name: str
 ) -> None:

@@ -27,7 +27,7 @@ A = TypeVar("A")
 _USUAL_AT_FIRST = 0.005
 _LEAST_PATIENCE = 0.002
 _MOST_PATIENCE = 0.250
-_COMPANY = 4
+_COMPANY = 8
 """The least expectation for which is waited."""
 
 

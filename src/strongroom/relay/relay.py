@@ -22,7 +22,7 @@ from strongroom.s3.model import Response
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
 from strongroom.store.base import Unavailable
-from strongroom.store.s3 import names
+from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
 from strongroom.store.s3.metadata import ID, describe
 from strongroom.store.s3.records import complete
@@ -74,10 +74,10 @@ class BackendRelay:
         if streamed is None:
             body, added = await whole_body(call, MAX_DOCUMENT)
             headers.update(added)
+            if operation == "DeleteObjects":
+                _check_deletion(body)
             return await self._client.open(request(body), raw=True)
         outgoing = Request(call.request.method, call.bucket, call.key, query, headers, streamed)
-        if "content-encoding" in headers:
-            headers["content-encoding"] = f"aws-chunked,{headers['content-encoding']}"
         sending = asyncio.create_task(self._client.open(outgoing, raw=True))
         try:
             integrity = Integrity(call.request.headers)
@@ -140,6 +140,15 @@ class BackendRelay:
         stored, _ = await complete(self._client, bucket, describe(key, 0, download.headers))
         if ":sse" in stored.record:
             raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
+
+
+def _check_deletion(document: bytes) -> None:
+    """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
+    try:
+        if any(names.is_hidden(item.text("Key")) for item in xml.read(document).all("Object")):
+            raise S3Error("AccessDenied")
+    except xml.BadAnswer:
+        raise S3Error("MalformedXML") from None
 
 
 async def _streaming(download: Download, length: int) -> AsyncGenerator[Buffer]:

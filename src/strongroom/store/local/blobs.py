@@ -70,11 +70,14 @@ class Blobs:
         while True:
             session = self._sessions / os.urandom(8).hex()
             make_directory(session)
-            lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # another process's sweep was faster, and removed it
             fcntl.flock(lock, fcntl.LOCK_EX)
             if session.is_dir():
                 return session, lock
-            os.close(lock)  # another process's sweep was faster than the lock, and removed it
+            os.close(lock)  # the same, between the opening and the lock
 
     def close(self) -> None:
         """End the session: what is still marked (a process that stops amid uploads) is swept by the next one."""

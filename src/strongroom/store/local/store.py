@@ -31,7 +31,7 @@ from strongroom.store.base import (
 )
 from strongroom.store.local import index, listing, schema
 from strongroom.store.local.blobs import Blobs, make_directory
-from strongroom.store.local.commits import Committer
+from strongroom.store.local.commits import LOCK, Committer, locked
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter, to_the_end
@@ -59,13 +59,15 @@ class LocalStore(Store):
         """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
         try:
             make_directory(self._directory)
-            schema.create(self._database)
+            # One worker after the other: SQLite does not wait its turn while a database is made or set to WAL.
+            with locked(self._directory / LOCK):
+                schema.create(self._database)
+                self._read = schema.connect(self._database, read_only=True)
+                self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
         self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
-        self._read = schema.connect(self._database, read_only=True)
-        self._committer = Committer(self._database, self._directory / "lock", self._empty_trash_soon)
         await self._sweep()
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 

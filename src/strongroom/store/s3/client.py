@@ -251,6 +251,8 @@ class Client:
         headers = {"host": host, **request.headers}
         if isinstance(body, StreamedBody):
             headers.update(body.headers)
+            if encoding := request.headers.get("content-encoding"):
+                headers["content-encoding"] += f",{encoding}"
         head = _Head(request.method, path, query, headers)
         credential = await self._credential()
         signed = sign(head, credential, region, datetime.now(UTC), digest)
