@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.sealed.adopting import adopt, is_legacy
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
@@ -33,7 +34,7 @@ class Adoption:
     tasks: int
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Adopt until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError."""
+        """Adopt until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
         limit = asyncio.Semaphore(self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
@@ -43,13 +44,19 @@ class Adoption:
             finally:
                 limit.release()
 
+        failed: Exception | None = None
         async with asyncio.TaskGroup() as group:
-            async for bucket, stored in self._legacy():
-                await limit.acquire()
-                if stop.is_set():
-                    limit.release()
-                    break
-                group.create_task(work(bucket, stored))
+            try:
+                async for bucket, stored in self._legacy():
+                    await limit.acquire()
+                    if stop.is_set():
+                        limit.release()
+                        break
+                    group.create_task(work(bucket, stored))
+            except (StoreError, OSError) as error:
+                failed = error  # raised as it is, when what was begun has ended
+        if failed is not None:
+            raise failed
         report.finished = not stop.is_set()
         if report.finished and not report.dry_run:
             await self._tidy(report)
@@ -89,7 +96,7 @@ class Adoption:
         except CustomerKeyNeeded as error:
             report.failures.append(Failure(bucket, key, f"{error} (SSE-C), and none was given"))
             return
-        except (StoreError, SealedError, KMSError) as error:
+        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
             report.failures.append(Failure(bucket, key, str(error)))
             return
         report.done += 1

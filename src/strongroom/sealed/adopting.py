@@ -41,6 +41,8 @@ async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secre
         async for _ in source.stream(0, source.info.size):
             pass  # Damaged, if a byte of it is not as MinIO sealed it
         protection = Protection(source.info.kind, customer_key if is_sse_c else None)
+        if protection.kind is not Kind.PLAIN:
+            await objects.protection(bucket, protection)  # refused where others write there with another KMS
         record, annex = await _sealed_anew(objects, bucket, source, protection)
         record.update(await _tags(objects, bucket, source))
     finally:

@@ -66,7 +66,7 @@ class Copier:
         described = self.source.describe(listed.bucket, listed.key, self.wishes.customer_key)
         secret = self.wishes.customer_key if described.encryption == "SSE-C" else None
         only_new = not self.wishes.overwrite and not self.state.knows(listed.bucket, listed.key)
-        if only_new and self._is_there(bucket, listed.key):
+        if only_new and self.target.has(bucket, listed.key):
             return self._compare(listed, bucket, described, secret)
         digest = hashlib.sha256()
         pieces = self._pieces(listed, described, secret, digest.update)
@@ -77,15 +77,6 @@ class Copier:
             self.target.delete_if_still(bucket, listed.key, etag)
             raise
         return digest.hexdigest()
-
-    def _is_there(self, bucket: str, key: str) -> bool:
-        try:
-            self.target.describe(bucket, key, self.wishes.customer_key)
-        except S3Failed as error:
-            if error.code != "404":
-                raise
-            return False
-        return True
 
     def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None) -> str:
         """The SHA-256 of an object that is at the target and the same: a killed run left it, say. Raises NotCopied."""

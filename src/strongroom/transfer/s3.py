@@ -150,6 +150,17 @@ class S3:
             parts=int(suffix) if suffix.isdecimal() else 0,
         )
 
+    def has(self, bucket: str, key: str) -> bool:
+        """Whether there is an object of this name, whatever it takes to read it."""
+        try:
+            self._call("head_object", Bucket=bucket, Key=key)
+        except S3Failed as error:
+            if error.code == "404":
+                return False
+            if error.code != "400":
+                raise
+        return True
+
     def part_size(self, bucket: str, key: str, customer_key: Secret | None) -> int:
         """Bytes of the first part of a multipart object."""
         return int(
