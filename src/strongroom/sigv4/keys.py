@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 
 from strongroom.secret import Secret
@@ -93,6 +94,7 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+@lru_cache(1024)  # the requests of a second have the same
 def parse_timestamp(text: str) -> datetime | None:
     """Read ISO 8601 basic form (``20130524T000000Z``); None where it is not that, or no such moment."""
     match = _TIMESTAMP.fullmatch(text)

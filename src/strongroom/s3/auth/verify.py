@@ -161,6 +161,8 @@ def _header_time(headers: Mapping[str, str]) -> tuple[datetime, str]:
     moment = None
     if text is not None:
         moment = parse_timestamp(text)
+        if moment is not None:
+            return moment, text  # it has one form only
     elif "date" in headers:
         text = headers["date"]
         moment = parse_timestamp(text) or _parse_http_date(text)
