@@ -36,8 +36,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that needs a server over each way of serving, unless it looks into a server's own directory."""
     if "served" not in metafunc.fixturenames:
         return
-    kinds = [*KINDS, *MORE_KINDS] if metafunc.definition.get_closest_marker("every_backend") else KINDS
-    if metafunc.definition.get_closest_marker("local"):
+    marked = metafunc.definition.get_closest_marker
+    kinds = [*KINDS, *MORE_KINDS] if marked("every_backend") else KINDS
+    if marked("on_disk"):
+        kinds = KINDS[:2]
+    if marked("local"):
         kinds = KINDS[:1]
     metafunc.parametrize("served", kinds, indirect=True, scope="session")
 

@@ -18,6 +18,8 @@ from botocore.exceptions import ClientError
 from tests.clients.content import marked, write
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
+pytestmark = pytest.mark.on_disk
+
 MIB = 1024**2
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 IN_PARTS = TransferConfig(multipart_threshold=10 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)

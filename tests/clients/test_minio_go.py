@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.clients.programs import Program
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
+
+pytestmark = pytest.mark.on_disk
 
 CHECKS = (
     "contents of sse-s3",

@@ -14,6 +14,8 @@ from tests.clients.content import tree, write
 from tests.clients.programs import Program
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
+pytestmark = pytest.mark.on_disk
+
 MIB = 1024**2
 
 
