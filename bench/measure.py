@@ -32,6 +32,11 @@ class Measured:
     work: Work
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
+    @property
+    def first(self) -> str:
+        """The peer that the others are compared with."""
+        return next(iter(self.samples))
+
     def rate(self, peer: str) -> float:
         """The median rate of a peer."""
         return median(sample.rate for sample in self.samples[peer])

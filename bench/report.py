@@ -24,9 +24,7 @@ def line(measured: Measured) -> str:
     """One piece of work, as a line for the terminal."""
     rates = ", ".join(f"{name} {_number(measured.rate(name))}" for name in measured.samples)
     ratios = ", ".join(
-        f"{measured.ratio(OURS, name):.2f} x {name}"
-        for name in measured.samples
-        if name != OURS and _has_ours(measured)
+        f"{measured.ratio(measured.first, name):.2f} x {name}" for name in measured.samples if name != measured.first
     )
     return f"{measured.work.name}: {rates} {measured.work.unit}/s{'; ' + ratios if ratios else ''}"
 
@@ -34,11 +32,8 @@ def line(measured: Measured) -> str:
 def write(results: Sequence[Measured], peers: Mapping[str, Peer], memory: Mapping[str, int], directory: Path) -> None:
     """Write RESULTS.md and ratios.svg into a directory."""
     (directory / "RESULTS.md").write_text(_markdown(results, peers, memory))
-    _plot([m for m in results if _has_ours(m)], directory / "ratios.svg")
-
-
-def _has_ours(measured: Measured) -> bool:
-    return OURS in measured.samples
+    compared = [m for m in results if m.first == OURS and any(peer in m.samples for peer in _PEERS)]
+    _plot(compared, directory / "ratios.svg")
 
 
 def _markdown(results: Sequence[Measured], peers: Mapping[str, Peer], memory: Mapping[str, int]) -> str:
@@ -57,7 +52,7 @@ def _markdown(results: Sequence[Measured], peers: Mapping[str, Peer], memory: Ma
         "|---|---|---|",
         *(f"| {name} | {peer.durable} | {memory[name] / 1024**2:.0f} MiB |" for name, peer in peers.items()),
         "",
-        "| work | server | a second | least – most | strongroom is | p50, p99 ms | processor time |",
+        "| work | server | a second | least – most | the first is | p50, p99 ms | processor time |",
         "|---|---|---|---|---|---|---|",
     ]
     for measured in results:
@@ -69,7 +64,7 @@ def _markdown(results: Sequence[Measured], peers: Mapping[str, Peer], memory: Ma
 def _row(measured: Measured, name: str, first: bool) -> str:
     samples = sorted(measured.samples[name], key=lambda sample: sample.rate)
     middle, (least, most) = samples[len(samples) // 2], measured.spread(name)
-    ratio = f"{measured.ratio(OURS, name):.2f} x" if name != OURS and _has_ours(measured) else ""
+    ratio = f"{measured.ratio(measured.first, name):.2f} x" if name != measured.first else ""
     used = f"{middle.processor:.2f} s/GB" if measured.work.unit == "MB" else f"{middle.processor * 1e6:.0f} µs each"
     return (
         f"| {measured.work.name if first else ''} | {name} | {_number(measured.rate(name))} {measured.work.unit}"

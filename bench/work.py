@@ -49,6 +49,15 @@ def _sized(operation: str, size: int, label: str, clients: int) -> Work:
     return Work(f"{label} {operation.upper()}, {clients} clients", load, "MB", fill, peers)
 
 
+def _gateway(operation: str, size: int, label: str, clients: int) -> Work:
+    count = 1000 if size < MIB else 8
+    prefix = f"gateway{label[0]}{clients}"
+    fill = f"-op put -prefix {prefix} -size {size} -clients 4 -times {count}" if operation == "get" else ""
+    load = f"-op {operation} -prefix {prefix} -size {size} -objects {count} -clients {clients}"
+    name = f"{label} {operation.upper()} through the S3 gateway, {clients} clients"
+    return Work(name, load, "objects" if size < MIB else "MB", fill, ("strongroom gateway s3", "minio, plain"))
+
+
 _GIB = f"-op multipart -prefix gib -size {GIB} -clients 1 -times 1"
 
 WORK: tuple[Work, ...] = (
@@ -84,6 +93,11 @@ WORK: tuple[Work, ...] = (
         "objects",
         "",
         ("strongroom, OpenBao", "strongroom"),
+    ),
+    *(
+        _gateway(operation, size, label, clients)
+        for size, label, clients in ((4 * KIB, "4 KiB", 1), (4 * KIB, "4 KiB", 8), (64 * MIB, "64 MiB", 4))
+        for operation in ("put", "get")
     ),
     Work(
         "4 KiB GET, SSE-C, 8 clients",
