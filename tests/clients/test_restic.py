@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.clients.content import tree, write
 from tests.clients.programs import Program
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
@@ -25,11 +23,16 @@ def restic_for(server: Server, home: Path, bucket: str) -> Program:
     return Program("restic", home, ("--no-cache", *options), environment)
 
 
-@pytest.mark.parametrize("kind", ["server", "tls_server"])
-def test_backups_are_made_checked_restored_and_pruned(
-    kind: str, request: pytest.FixtureRequest, home: Path, bucket_name: str
-) -> None:
-    server: Server = request.getfixturevalue(kind)
+def test_backups_are_made_checked_restored_and_pruned(server: Server, home: Path, bucket_name: str) -> None:
+    back_up_and_restore(server, home, bucket_name)
+
+
+def test_the_same_over_tls(tls_server: Server, home: Path, bucket_name: str) -> None:
+    back_up_and_restore(tls_server, home, bucket_name)
+
+
+def back_up_and_restore(server: Server, home: Path, bucket_name: str) -> None:
+    """Back up twice, check, restore both, forget the first."""
     restic = restic_for(server, home, bucket_name)
     for number in range(20):
         write(home / "tree" / f"d{number % 3}" / f"file {number}", 10 + 50_000 * number, seed=number)
