@@ -42,8 +42,8 @@ def _delete(clients: int) -> Work:
 
 
 def _sized(operation: str, size: int, label: str, clients: int) -> Work:
-    fill = "" if operation == "put" else f"-op put -prefix of{label[0:3]} -size {size} -clients 2 -times 8"
-    prefix = f"of{label[0:3]}" if fill else f"put{label[0:3]}"
+    prefix = operation + label.replace(" ", "")
+    fill = "" if operation == "put" else f"-op put -prefix {prefix} -size {size} -clients 2 -times 8"
     load = f"-op {operation} -prefix {prefix} -size {size} -objects 8 -clients {clients}"
     peers = ENCRYPTED + PRICE + (("strongroom --no-compat",) if operation == "put" else ())
     return Work(f"{label} {operation.upper()}, {clients} clients", load, "MB", fill, peers)
