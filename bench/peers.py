@@ -105,7 +105,9 @@ def minio(name: str, encrypt: bool = True) -> Start:
         command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, str(home / "data")]
         running = Running(command, _environment(home, **settings), home / "log")
         running.wait_for(f"http://{endpoint}/minio/health/ready")
-        return Peer(name, "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory", f"http://{endpoint}", running)
+        return Peer(
+            name, "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory", f"http://{endpoint}", running
+        )
 
     return start
 

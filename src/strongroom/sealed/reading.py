@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from strongroom.sealed.dare import PAYLOAD, Opener, StreamInvalid, package_range, sealed_size
 from strongroom.sealed.keys import ObjectKey, part_key
@@ -17,21 +17,30 @@ from strongroom.store.base import Buffer, Damaged, Reader
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """One stream of an object: ``size`` plaintext bytes in the stored bytes from ``offset`` on."""
+    """One stream of an object: ``size`` plaintext bytes in the stored bytes from ``offset`` on.
+
+    ``number`` is that of the part that it is, 0 where the object was not uploaded in parts.
+    """
 
     offset: int
     size: int
-    key: bytes
-    nonce: bytes | None
+    object_key: ObjectKey = field(repr=False)
+    number: int = 0
+    nonce: bytes | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key of the stream. Derived when it is asked for: a range of an object needs those of few parts."""
+        return part_key(self.object_key, self.number) if self.number else self.object_key
 
 
 def extents_of(object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | None) -> list[Extent]:
     """The streams of an encrypted object: one a part, or one in all where it was not uploaded in parts."""
     if parts is None:
-        return [Extent(0, size, object_key, None)]
+        return [Extent(0, size, object_key)]
     extents, offset = [], 0
     for part in parts:
-        extents.append(Extent(offset, part.size, part_key(object_key, part.number), part.nonce or None))
+        extents.append(Extent(offset, part.size, object_key, part.number, part.nonce or None))
         offset += sealed_size(part.size)
     return extents
 
