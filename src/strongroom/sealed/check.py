@@ -98,8 +98,7 @@ def _decode(document: bytes) -> tuple[WrappedKey, bytes]:
         if fields["format"] != _FORMAT:
             raise CheckDamaged(f"the check value has the format {fields['format']!r}, which this release does not know")
         ciphertext = base64.b64decode(fields["wrapped"], validate=True)
-        return WrappedKey(str(fields["provider"]), str(fields["master-key"]), ciphertext), bytes.fromhex(
-            fields["check"]
-        )
+        wrapped = WrappedKey(str(fields["provider"]), str(fields["master-key"]), ciphertext)
+        return wrapped, bytes.fromhex(fields["check"])
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise CheckDamaged("the check value is damaged") from error

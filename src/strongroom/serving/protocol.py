@@ -68,18 +68,15 @@ class _ResponseTransport:
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        if self._head is None:
-            self._transport.write(data)
-        elif self._head:
+        if self._head and data:
             head, self._head = self._head, None
-            if data:
-                self._transport.writelines((head, data))
-            else:
-                self._transport.write(head)
-        elif self._cycle.response_started:
+            self._transport.writelines((head, data))
+        elif self._head:
+            self.flush()
+        elif self._head is not None and self._cycle.response_started:
             self._head = data
         else:
-            self._transport.write(data)  # 100 Continue
+            self._transport.write(data)  # the rest of a body, or 100 Continue
 
     def flush(self) -> None:
         if self._head:
