@@ -1,10 +1,11 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol, with limits on what a client can make grow or keep waiting.
+"""HTTP/1.1 on one connection, with limits on what a client can make grow or keep waiting.
 
-uvicorn's protocol collects a request's head without bound and waits for it without end. Here:
+Requests are read here, by llhttp, and answered by an :class:`~strongroom.serving.exchange.Exchange` each, in order.
 
 - The head (request line and headers) has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS` headers. So has
   whatever else a client may send without getting anywhere: one endless header, a chunk extension, a trailer.
-- The head must be whole within the idle timeout, counted from its first byte or from the connection's beginning.
+- The head must be whole within the idle timeout, counted from its first byte or from the connection's beginning; a
+  connection on which nothing comes for that long is closed.
 - A client that takes none of its response for the idle timeout is cut off. (Bodies are the application's to watch.)
 - Trailers of HTTP itself are dropped: the application has read the headers by then, and they must not change.
 - A request whose body has not come in full when its response begins ends the connection, and says so: what comes
@@ -13,24 +14,20 @@ uvicorn's protocol collects a request's head without bound and waits for it with
 - An offer to upgrade is declined, as RFC 9110 section 7.8 allows. With a body it is refused: the parser takes the
   body for the other protocol, and its bytes would pass for the next request.
 
-It also spares the hot path what uvicorn's protocol does once too often: a response's head goes out together with the
-first of its body, in one system call, and the pieces of a request's body are copied once and not three times.
-
 Knows nothing of S3 but the form of its error answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Self, cast
+from collections import deque
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from strongroom.s3.errors import ERRORS
+from strongroom.serving.exchange import App, Exchange
 
 MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
@@ -42,6 +39,7 @@ LINGER = 5.0
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class _Refused(Exception):
@@ -51,114 +49,71 @@ class _Refused(Exception):
         self.code = code
 
 
-class _ResponseTransport:
-    """What a request writes its response to.
+class Protocol(asyncio.Protocol):
+    """One connection. ``idle_timeout`` is in seconds; ``state`` is what uvicorn's server looks after."""
 
-    The head is held until something follows it or the response is complete. Closing waits for the rest of the
-    request's body, for a while.
-    """
+    transport: asyncio.Transport
 
-    __slots__ = ("_close", "_cycle", "_head", "_transport", "is_closing")
-
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle, close: Callable[[], None]) -> None:
-        self._transport = transport
-        self._cycle = cycle
-        self._close = close
-        self._head: bytes | None = b""  # None: it is gone
-        self.is_closing = transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if self._head and data:
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-        elif self._head:
-            self.flush()
-        elif self._head is not None and self._cycle.response_started:
-            self._head = data
-        else:
-            self._transport.write(data)  # the rest of a body, or 100 Continue
-
-    def flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, None
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self.flush()
-        self._close()
-
-
-class _Pieces:
-    """What has come of a request's body and was not taken yet, in the place of the bytearray that uvicorn has."""
-
-    __slots__ = ("_pieces", "_size")
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def __iadd__(self, piece: bytes) -> Self:
-        self._pieces.append(piece)
-        self._size += len(piece)
-        return self
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self._pieces)  # no copy where there is one
-
-
-class Protocol(HttpToolsProtocol):
-    """One connection."""
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._idle_timeout = config.timeout_keep_alive
-        self._in_head = False
-        self._in_body = False
+    def __init__(self, app: App, state: ServerState, idle_timeout: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.clogged: asyncio.Future[None] | None = None
+        self.may_stay = True
+        self._app = app
+        self._state = state
+        self._idle_timeout = idle_timeout
+        self._loop = loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._latest: Exchange | None = None  # the one that is read
+        self._queue: deque[Exchange] = deque()  # those that wait for the one that is answered
+        self._answering: Exchange | None = None
+        self._reading = True
         self._deaf = False
-        self._may_stay = True
+        # The request that is being read.
+        self._in_head = self._in_body = False
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
         self._progress = False
         self._fruitless = 0
-        self._keep_alive = False
+        # What is waited for.
+        self._since: float | None = None  # when the wait for a head began
+        self._watch: asyncio.TimerHandle | None = None
+        self._write_watch: asyncio.TimerHandle | None = None
+        self._unsent = 0
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first head is awaited from now on."""
-        super().connection_made(transport)
-        if self.client is not None and self.client[0].startswith("::ffff:"):
-            self.client = (self.client[0][7:], self.client[1])  # IPv4 on a socket for both
-        self._await_head()
+        self.transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names the classes that it has itself
+        self._client = _address(transport.get_extra_info("peername"))
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._since = self._loop.time()
+        self._watch = self._loop.call_later(self._idle_timeout, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; no timer outlives the connection."""
-        self._head_whole()
-        self._stop_watching_writes()
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
+        self._state.connections.discard(self)  # type: ignore[arg-type]
+        for timer in (self._watch, self._write_watch):
+            if timer is not None:
+                timer.cancel()
+        for exchange in (self._answering, *self._queue):
+            if exchange is not None:
+                exchange.lose()
+        self._queue.clear()
+        self._unclog()
 
     def shutdown(self) -> None:
         """The server ends: finish the response that is being made, then close."""
-        self._may_stay = False
-        super().shutdown()
+        self.may_stay = False
+        if self._answering is None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; answer what it or a limit refuses, and close."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
         self._progress = False
         try:
             self._feed(data)
@@ -172,13 +127,11 @@ class Protocol(HttpToolsProtocol):
         self._fruitless = 0 if self._progress else self._fruitless + len(data)
         if self._fruitless > MAX_HEAD:
             self._refuse("RequestHeaderSectionTooLarge")
-        elif self._head_timer is None and (self._in_head or not (self._progress or self._in_body)):
-            self._await_head()
 
     def _feed(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
             try:
-                self.parser.feed_data(data)
+                self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]
@@ -186,20 +139,16 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, code: str) -> None:
         """Hear no more; say why where that cannot be taken for something else; close."""
         self._deaf = True
-        self._head_whole()
-        cycle = self._latest()
+        self._since = None
+        latest = self._latest
         if self.transport.is_closing():
             return
-        if cycle is not None and self._in_body and (cycle.response_started or self.pipeline):
+        if latest is not None and self._in_body and (latest.started or self._queue):
             self.transport.abort()  # the response is cut short, not ended: its request was not what it seemed
-        elif cycle is None or cycle.response_complete or self._in_body:
+        elif latest is None or latest.complete or self._in_body:
             self._answer(code)
         else:
-            cycle.keep_alive = False  # rubbish behind a good request: that one is still answered
-
-    def _latest(self) -> RequestResponseCycle | None:
-        """The latest request whose head was whole; None before the first, which uvicorn's types do not say."""
-        return self.cycle
+            latest.persistent = False  # rubbish behind a good request: that one is still answered
 
     def _answer(self, code: str) -> None:
         status, message = ERRORS.get(code, (400, _MALFORMED[1]))
@@ -209,7 +158,7 @@ class Protocol(HttpToolsProtocol):
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        lines = [b"%b: %b" % header for header in self.server_state.default_headers + head]
+        lines = [b"%b: %b" % header for header in self.standing_headers + head]
         self.transport.write(b"\r\n".join([b"HTTP/1.1 %d Bad Request" % status, *lines, b"", body]))
         self.transport.close()
 
@@ -219,111 +168,162 @@ class Protocol(HttpToolsProtocol):
         """The first byte of a request."""
         self._progress = self._in_head = True
         self._head_size = 0
-        super().on_message_begin()
+        self._url = b""
+        self._headers = []
+        if self._answering is None:
+            self._since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request line's target."""
         self._count(len(url))
-        super().on_url(url)
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header, or one whole trailer, which is dropped."""
         if self._in_body:
             return
         self._count(len(name) + len(value) + 4)
-        if len(self.headers) >= MAX_HEADERS:
+        if len(self._headers) >= MAX_HEADERS:
             raise _Refused("RequestHeaderSectionTooLarge")
-        super().on_header(name, value)
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the application takes over."""
-        self._head_whole()
-        if self.parser.get_method() == b"CONNECT":
+        """The head is whole: the application takes over, or will when its turn comes."""
+        parser = self._parser
+        method, version = parser.get_method(), parser.get_http_version()
+        headers = dict(self._headers)
+        if method == b"CONNECT":
             raise _Refused(_MALFORMED[0])
-        if self.parser.should_upgrade() and any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in self.headers
+        if parser.should_upgrade() and (
+            b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
         ):
             raise _Refused(_MALFORMED[0])
+        raw_path, query = _split(self._url)
+        path = raw_path.decode("ascii")
         self._progress = self._in_body = True
         self._in_head = False
-        super().on_headers_complete()
-        # on_message_complete follows within the same call of the parser where there is no body.
-        self._keep_alive = self.cycle.keep_alive
-        self.cycle.keep_alive = False
-        transport = _ResponseTransport(self.transport, self.cycle, self._linger)
-        self.cycle.transport = cast(asyncio.Transport, transport)
-        self.cycle.on_response = lambda: self._complete(transport)
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": method.decode("ascii"),
+            "scheme": self._scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+        }
+        persistent = version != "1.0" and parser.should_keep_alive()
+        exchange = Exchange(self, scope, persistent, headers.get(b"expect", b"").lower() == b"100-continue")
+        self._latest = exchange
+        if self._answering is None:
+            self._begin(exchange)
+        else:
+            self.pause_reading()
+            self._queue.append(exchange)
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
         self._progress = True
-        if isinstance(self.cycle.body, bytearray):
-            self.cycle.body = cast(bytearray, _Pieces())
-        super().on_body(body)
+        if self._latest is not None:
+            self._latest.take(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._progress = True
         self._in_body = False
-        if not self.cycle.response_started:
-            self.cycle.keep_alive = self._keep_alive and self._may_stay
-        super().on_message_complete()
-
-    def _complete(self, transport: _ResponseTransport) -> None:
-        """A response is complete; one without a body (to HEAD, say) goes out now."""
-        transport.flush()
-        self.on_response_complete()
+        if self._latest is not None:
+            self._latest.end()
 
     def _count(self, size: int) -> None:
         self._head_size += size
         if self._head_size > MAX_HEAD:
             raise _Refused("RequestHeaderSectionTooLarge")
 
-    # -- the time a head may take --------------------------------------------------------------------------------------
+    # -- the exchanges -------------------------------------------------------------------------------------------------
 
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self._idle_timeout, self._head_late)
+    @property
+    def standing_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every response: the date."""
+        return self._state.default_headers
 
-    def _head_whole(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _begin(self, exchange: Exchange) -> None:
+        self._answering = exchange
+        self._since = None
+        task = self._loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
 
-    def _head_late(self) -> None:
-        self._head_timer = None
-        cycle = self._latest()
-        if cycle is not None and not cycle.response_complete:
-            self._await_head()  # pipelined: the client waits for us
+    def finished(self, exchange: Exchange) -> None:
+        """A response is complete: the next request's turn, or the end."""
+        self._state.total_requests += 1
+        self._answering = None
+        if not exchange.stays:
+            self._linger()
+        elif self._queue:
+            self.resume_reading()
+            self._begin(self._queue.popleft())
+        else:
+            self._since = self._loop.time()
+            self.resume_reading()
+
+    def _linger(self) -> None:
+        """Close, when the rest of a body that nobody wants has come, or after a while."""
+        if not self._in_body:
+            self.transport.close()
+            return
+        self._deaf = True
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._loop.call_later(LINGER, self.transport.close)
+
+    def pause_reading(self) -> None:
+        """Let nothing come for now."""
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let more come."""
+        if not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
+
+    # -- the time that a head may take ---------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Whether a head is late. One timer a connection, and not one a request: it is set anew when it is over."""
+        late = self._idle_timeout if self._since is None else self._since + self._idle_timeout - self._loop.time()
+        if late > 0:
+            self._watch = self._loop.call_later(late, self._look)
         elif self._in_head:
             self._refuse("RequestTimeout")
         else:
             self.transport.close()  # nothing has come: there is nothing to answer
 
-    # -- the rest of a body that nobody wants --------------------------------------------------------------------------
-
-    def _linger(self) -> None:
-        if not self._in_body:
-            self.transport.close()
-            return
-        self._deaf = True
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.loop.call_later(LINGER, self.transport.close)
-
     # -- the time in which a client must take something ----------------------------------------------------------------
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: watch whether the client takes any of it."""
-        super().pause_writing()
+        self.clogged = self._loop.create_future()
         self._unsent = self.transport.get_write_buffer_size()
-        self._write_timer = self.loop.call_later(self._idle_timeout, self._look_at_writes)
+        self._write_watch = self._loop.call_later(self._idle_timeout, self._look_at_writes)
 
     def resume_writing(self) -> None:
         """The client has taken enough."""
-        self._stop_watching_writes()
-        super().resume_writing()
+        if self._write_watch is not None:
+            self._write_watch.cancel()
+            self._write_watch = None
+        self._unclog()
+
+    def _unclog(self) -> None:
+        if self.clogged is not None and not self.clogged.done():
+            self.clogged.set_result(None)
+        self.clogged = None
 
     def _look_at_writes(self) -> None:
         unsent = self.transport.get_write_buffer_size()
@@ -331,9 +331,18 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self._unsent = unsent
-        self._write_timer = self.loop.call_later(self._idle_timeout, self._look_at_writes)
+        self._write_watch = self._loop.call_later(self._idle_timeout, self._look_at_writes)
 
-    def _stop_watching_writes(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """The path and the query of a request's target, as they came."""
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(url)  # the form with a host that proxies are sent, or "*"
+    return parsed.path or b"", parsed.query or b""
+
+
+def _address(name: tuple[str, int] | None) -> tuple[str, int] | None:
+    """An address as ASGI has it; IPv4 as such also on a socket for both."""
+    return (name[0].removeprefix("::ffff:"), name[1]) if name else None

@@ -151,8 +151,9 @@ class _Server(uvicorn.Server):
 
     async def _begin(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        app, timeout = self.config.loaded_app, self.config.timeout_keep_alive
         _, protocol = await loop.connect_accepted_socket(
-            lambda: Protocol(self.config, self.server_state, self.lifespan.state, loop),
+            lambda: Protocol(app, self.server_state, timeout, loop),
             connection,
             ssl=self._tls,
             ssl_handshake_timeout=self.config.timeout_keep_alive if self._tls else None,
