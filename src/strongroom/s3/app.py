@@ -42,12 +42,14 @@ log = logging.getLogger("strongroom.s3")
 Handler = Callable[[Call, Any], Awaitable[Answer]]
 
 _HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
+_WITH_BODY = ("PUT", "POST")
 _STREAMED = ("PutObject", "UploadPart")  # their bodies go to the handler as they come
 _LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
 _MAX_LARGE_XML = 8 * 1024**2
 _MAX_XML = 256 * 1024
 _INLINE_XML = 64 * 1024  # larger bodies are parsed in a thread
 _HOST_ID = "strongroom"
+_STANDING = ((b"x-amz-id-2", _HOST_ID.encode()), (b"server", b"Strongroom"))
 
 
 class S3App:
@@ -136,17 +138,18 @@ class S3App:
             call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
             return await self._relay.relay(call, route.name)
         operation = route.operation
-        if operation is None or operation.name not in self._handlers:
+        handler = self._handlers.get(route.name)
+        if operation is None or handler is None:
             raise S3Error("NotImplemented")
         call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
-        document = (
-            b"" if operation.name in _STREAMED or not _has_body(request) else await _document(call, operation.name)
-        )
+        document = b""
+        if request.method in _WITH_BODY and operation.name not in _STREAMED:
+            document = await _document(call, operation.name)
         if len(document) > _INLINE_XML:
             parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
         else:
             parsed = operation.parse(request, route.target, document)
-        answer = await self._handlers[operation.name](call, parsed)
+        answer = await handler(call, parsed)
         return answer, operation.serialize(answer.output)
 
     async def _health(self, sender: _Sender, request: HttpRequest) -> None:
@@ -169,35 +172,21 @@ class _Sender:
         streamed = hasattr(body, "__aiter__")
         length = answer.length if streamed or head else len(body)
         status = answer.status or response.status
-        headers = [
-            (b"x-amz-request-id", self._request_id.encode()),
-            (b"x-amz-id-2", _HOST_ID.encode()),
-            (b"server", b"Strongroom"),
-        ]
-        headers += response.headers
-        headers += [(name.encode("latin-1"), _wire(value)) for name, value in answer.headers]
+        headers = [(b"x-amz-request-id", self._request_id.encode()), *_STANDING, *response.headers]
+        headers += [(name.encode(), _wire(value)) for name, value in answer.headers]
         if status not in (204, 304):
-            headers.append((b"content-length", str(length).encode()))
+            headers.append((b"content-length", b"%d" % length))
         try:
-            await self._begin(status, headers)
-            if head:
-                await self._body(b"", more=False)
-            elif streamed:
+            self.begun = True
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            if streamed and not head:
                 async for chunk in body:
-                    await self._body(chunk, more=True)
-                await self._body(b"", more=False)
-            else:
-                await self._body(body, more=False)
+                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            last = b"" if streamed or head else body
+            await self._send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             if streamed:
                 await body.aclose()
-
-    async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _body(self, data: Any, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 def _request_of(scope: Message) -> HttpRequest:
@@ -207,22 +196,19 @@ def _request_of(scope: Message) -> HttpRequest:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     raw_query = scope["query_string"].decode("latin-1")
     query: dict[str, str] = {}
-    for name, value in parse_query(raw_query):
-        query.setdefault(name, value)
-    client = scope.get("client")
+    if raw_query:
+        for name, value in parse_query(raw_query):
+            query.setdefault(name, value)
+    client = scope["client"]
     return HttpRequest(
-        method=scope["method"],
-        raw_path=scope["raw_path"].decode("latin-1"),
-        raw_query=raw_query,
-        headers=headers,
-        secure=scope["scheme"] == "https",
-        client=client[0] if client else "",
-        query=query,
+        scope["method"],
+        scope["raw_path"].decode("latin-1"),
+        raw_query,
+        headers,
+        scope["scheme"] == "https",
+        client[0] if client else "",
+        query,
     )
-
-
-def _has_body(request: HttpRequest) -> bool:
-    return request.method in ("PUT", "POST")
 
 
 async def _document(call: Call, operation: str) -> bytes:

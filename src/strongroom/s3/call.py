@@ -16,7 +16,7 @@ Buffer = bytes | bytearray | memoryview
 Headers = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """A request that was authenticated and routed. ``body`` is for the operations that stream it."""
 

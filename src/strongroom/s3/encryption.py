@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from strongroom.s3.errors import S3Error
 from strongroom.sealed.keys import Kind
@@ -17,8 +17,8 @@ from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.secret import Secret
 
 SSE = "x-amz-server-side-encryption"
-_CUSTOMER = "x-amz-server-side-encryption-customer-"
-_SOURCE = "x-amz-copy-source-server-side-encryption-customer-"
+_CUSTOMER = tuple(f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
+_SOURCE = tuple(f"x-amz-copy-source-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
 _KMS_ONLY = (
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-context",
@@ -68,8 +68,8 @@ class EncryptionHeaders:
         if SSE in self._headers:
             raise _invalid("x-amz-server-side-encryption header is not supported for this operation.")
 
-    def _customer_key(self, prefix: str) -> Secret | None:
-        algorithm, encoded, digest = (self._headers.get(prefix + name) for name in ("algorithm", "key", "key-md5"))
+    def _customer_key(self, names: Sequence[str]) -> Secret | None:
+        algorithm, encoded, digest = map(self._headers.get, names)
         if algorithm is None and encoded is None and digest is None:
             return None
         if not self._secure:
@@ -117,7 +117,7 @@ def shown(kind: Kind, customer_key: Secret | None) -> list[tuple[str, str]]:
     if kind is Kind.SSE_S3:
         return [(SSE, "AES256")]
     if kind is Kind.SSE_C and customer_key is not None:
-        return [(_CUSTOMER + "algorithm", "AES256"), (_CUSTOMER + "key-md5", key_md5(customer_key))]
+        return [(_CUSTOMER[0], "AES256"), (_CUSTOMER[2], key_md5(customer_key))]
     return []
 
 

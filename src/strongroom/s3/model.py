@@ -30,7 +30,7 @@ _XMLNS = f' xmlns="{NAMESPACE}"'
 _XML_TYPE = (b"content-type", b"application/xml")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A response that is at hand: the status, headers as they go on the wire, the body."""
 
@@ -49,7 +49,7 @@ class Operation:
     serialize: Serialize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """Where a request goes; ``operation`` is None where it is not served."""
 

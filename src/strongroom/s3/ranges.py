@@ -17,7 +17,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _DIGITS = 19  # of the largest size that there is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ByteRange:
     """``length`` bytes from ``start`` of an object."""
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from strongroom.s3.errors import S3Error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpRequest:
     """The head of a request.
 

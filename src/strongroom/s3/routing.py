@@ -30,7 +30,7 @@ _SELECTING = ("uploadId", "partNumber")
 _COPY_SOURCE = "x-amz-copy-source"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """What a request is about; ``key`` is "" for a bucket, ``bucket`` too for the service."""
 
@@ -64,20 +64,20 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
     """
     try:
         path = unquote_to_bytes(request.raw_path).decode() if "%" in request.raw_path else request.raw_path
-        path.encode()
+        path = path.removeprefix("/")
+        host_bucket = _bucket_of_host(request.headers.get("host", ""), domains) if domains else ""
+        bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
+        size = len(key.encode())
     except UnicodeError:
         raise S3Error("InvalidURI") from None
-    path = path.removeprefix("/")
-    host_bucket = _bucket_of_host(request.headers.get("host", ""), domains)
-    bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
-    if len(key.encode()) > MAX_KEY:
-        raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed=str(MAX_KEY))
+    if size > MAX_KEY:
+        raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
     return Target(bucket, key)
 
 
 def _bucket_of_host(host: str, domains: Sequence[str]) -> str:
     name = host.lower()
-    if domains and not name.endswith("]"):
+    if not name.endswith("]"):
         name = name.rpartition(":")[0] if ":" in name else name
     for domain in domains:
         if name.endswith(f".{domain}"):

@@ -175,17 +175,19 @@ class Protocol(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request line's target."""
-        self._count(len(url))
         self._url += url
+        self._head_size += len(url)
+        if self._head_size > MAX_HEAD:
+            raise _Refused("RequestHeaderSectionTooLarge")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header, or one whole trailer, which is dropped."""
         if self._in_body:
             return
-        self._count(len(name) + len(value) + 4)
-        if len(self._headers) >= MAX_HEADERS:
-            raise _Refused("RequestHeaderSectionTooLarge")
         self._headers.append((name.lower(), value))
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > MAX_HEAD or len(self._headers) > MAX_HEADERS:
+            raise _Refused("RequestHeaderSectionTooLarge")
 
     def on_headers_complete(self) -> None:
         """The head is whole: the application takes over, or will when its turn comes."""
@@ -238,11 +240,6 @@ class Protocol(asyncio.Protocol):
         if self._latest is not None:
             self._latest.end()
 
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD:
-            raise _Refused("RequestHeaderSectionTooLarge")
-
     # -- the exchanges -------------------------------------------------------------------------------------------------
 
     @property
@@ -253,9 +250,13 @@ class Protocol(asyncio.Protocol):
     def _begin(self, exchange: Exchange) -> None:
         self._answering = exchange
         self._since = None
-        task = self._loop.create_task(exchange.run(self._app))
-        self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
+        self._state.tasks.add(self._loop.create_task(self._run(exchange)))
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await exchange.run(self._app)
+        finally:
+            self._state.tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
 
     def finished(self, exchange: Exchange) -> None:
         """A response is complete: the next request's turn, or the end."""

@@ -17,7 +17,7 @@ STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkSigning:
     """What chunk signatures go on from: the request's own signature, its time and scope, and the signing key."""
 

@@ -160,7 +160,7 @@ class Bucket:
     settings: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """An object as the store knows it.
 

@@ -23,19 +23,19 @@ _STREAMING_ECDSA = (
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UnsignedPayload:
     """The signature says nothing of the body."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HashedPayload:
     """The signature covers the SHA-256 of the whole body (lower-case hexadecimal)."""
 
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkedPayload:
     """The body is ``aws-chunked``: each chunk signed where ``signing`` is given, headers behind it if ``trailer``."""
 
@@ -49,10 +49,10 @@ Payload = UnsignedPayload | HashedPayload | ChunkedPayload
 
 def check_content_sha256(value: str) -> None:
     """Refuse what no body can be checked by. Raises InvalidArgument, NotImplemented (asymmetric signatures)."""
+    if _SHA256_HEX.fullmatch(value) or value in _NAMED:
+        return
     if value in _STREAMING_ECDSA:
         raise S3Error("NotImplemented", "Signature Version 4A (ECDSA) is not implemented; use AWS4-HMAC-SHA256.")
-    if value in _NAMED or _SHA256_HEX.fullmatch(value):
-        return
     raise S3Error(
         "InvalidArgument",
         f"x-amz-content-sha256 must be {', '.join(_NAMED)} or a valid sha256 value.",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import unquote
 
 from strongroom.s3.auth.payload import Payload, check_content_sha256, payload_of
@@ -47,11 +48,13 @@ _V4_QUERY = (
 )
 _V2_QUERY = ("AWSAccessKeyId", "Signature")
 _CREDENTIAL_FORM = '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"'
+_REMEMBERED = 512
+"""The longest beginning of a header that is worth remembering, in characters."""
 _USE_V4 = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 _NO_V4A = "Signature Version 4A (ECDSA) is not implemented; use AWS4-HMAC-SHA256."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
     """Who sent a request, and how its body has to be checked."""
 
@@ -59,7 +62,7 @@ class Identity:
     payload: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Claim:
     """What a request claims, wherever it says so. ``signed`` is the list of header names as the client wrote it."""
 
@@ -86,8 +89,7 @@ def authenticate(request: HttpRequest, credentials: Credentials, region: str, no
 def _authenticate(request: HttpRequest, credentials: Credentials, region: str, now: datetime) -> Identity:
     authorization = request.headers.get("authorization")
     pairs = canonical_pairs(request.raw_query)
-    names = {name for name, _ in pairs}
-    in_query = not names.isdisjoint(_V4_QUERY) or not names.isdisjoint(_V2_QUERY)
+    in_query = any(name in _V4_QUERY or name in _V2_QUERY for name, _ in pairs) if pairs else False
     if authorization is None:
         if not in_query:
             raise S3Error("AccessDenied")
@@ -109,16 +111,7 @@ def _authenticate_header(
     request: HttpRequest, authorization: str, pairs: Pairs, credentials: Credentials, region: str, now: datetime
 ) -> Identity:
     headers = request.headers
-    fields = _authorization_fields(authorization)
-    try:
-        credential, signed, provided = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
-    except KeyError:
-        raise _malformed_header(
-            "the authorization header requires three components: Credential, SignedHeaders, and Signature."
-        ) from None
-    scope = parse_credential(credential)
-    if scope is None:
-        raise _malformed_header(f"the Credential is mal-formed; expecting {_CREDENTIAL_FORM}.")
+    scope, signed, provided = _components(authorization)
     moment, stamp = _header_time(headers)
     fault = _scope_fault(scope, region, stamp)
     if fault:
@@ -136,6 +129,38 @@ def _authenticate_header(
             MaxAllowedSkewMilliseconds=str(int(MAX_SKEW.total_seconds() * 1000)),
         )
     return _verify(request, _Claim(scope, signed, provided, stamp, content), pairs, credentials)
+
+
+def _components(authorization: str) -> tuple[Scope, str, str]:
+    """The scope, the list of signed headers, and the signature."""
+    beginning, _, provided = authorization.rpartition("Signature=")
+    stated = _stated(beginning) if len(beginning) <= _REMEMBERED and "," not in provided else None
+    if stated is not None:
+        return *stated, provided
+    fields = _authorization_fields(authorization)
+    try:
+        credential, signed, provided = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+    except KeyError:
+        raise _malformed_header(
+            "the authorization header requires three components: Credential, SignedHeaders, and Signature."
+        ) from None
+    scope = parse_credential(credential)
+    if scope is None:
+        raise _malformed_header(f"the Credential is mal-formed; expecting {_CREDENTIAL_FORM}.")
+    return scope, signed, provided
+
+
+@lru_cache(1024)
+def _stated(beginning: str) -> tuple[Scope, str] | None:
+    """The scope and the list of signed headers in a header's beginning, None where it holds more or less than these.
+
+    It is the same in most of a day's requests of a client.
+    """
+    fields = _authorization_fields(beginning.rstrip(", "))
+    scope = parse_credential(fields.get("Credential", ""))
+    if scope is None or fields.keys() != {"Credential", "SignedHeaders"}:
+        return None
+    return scope, fields["SignedHeaders"]
 
 
 def _authorization_fields(authorization: str) -> dict[str, str]:
@@ -267,7 +292,8 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
     digest = request_digest(
         request.method, request.raw_path, pairs, request.headers, claim.signed, claim.content_sha256
     )
-    string_to_sign = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n{digest}"
+    scope_text = str(scope)
+    string_to_sign = f"{ALGORITHM}\n{claim.timestamp}\n{scope_text}\n{digest}"
     expected = signature(key, string_to_sign)
     if not same_signature(expected, claim.signature):
         # The canonical request stays out of the answer, unlike AWS's: it would repeat the keys of SSE-C.
@@ -277,7 +303,7 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
             StringToSign=string_to_sign,
             SignatureProvided=claim.signature,
         )
-    signing = ChunkSigning(expected, key, claim.timestamp, str(scope))
+    signing = ChunkSigning(expected, key, claim.timestamp, scope_text)
     return Identity(scope.access_key, payload_of(claim.content_sha256, signing))
 
 
@@ -296,7 +322,7 @@ def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
 
 def _check_signed_headers(headers: Mapping[str, str], signed: str) -> None:
     names = signed.split(";")
-    unsigned = [name for name in headers if name.startswith("x-amz-") and name not in names]
+    unsigned = [name for name in headers if name not in names and name.startswith("x-amz-")]
     if "host" not in names:
         unsigned.append("host")
     if unsigned:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 from strongroom.s3.body import decoder_for, require_length
@@ -93,10 +92,14 @@ class ObjectHandlers:
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
         customer_key = _read_checks(call, request.version_id)
-        for _ in range(_READ_ATTEMPTS):
-            with contextlib.suppress(ObjectChanged):  # before the first byte was sent: what is there now is as good
+        attempts_left = _READ_ATTEMPTS
+        while True:
+            try:
                 return await self._get(call, request, customer_key)
-        return await self._get(call, request, customer_key)
+            except ObjectChanged:  # before the first byte was sent: what is there now is as good
+                if not attempts_left:
+                    raise
+                attempts_left -= 1
 
     async def _get(self, call: Call, request: GetObjectRequest, customer_key: Secret | None) -> Answer:
         whole = request.part_number is None and "range" not in call.request.headers

@@ -44,7 +44,7 @@ WHERE b.name = ?1
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds."""
 
