@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
 from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault, VaultPlace
 from strongroom.config.parse import approle_id
@@ -25,6 +23,7 @@ from strongroom.sealed.keys import Kind
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
+from strongroom.serving.application import CannotBegin
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store, StoreError
 from strongroom.store.left import LeftStore
@@ -36,47 +35,32 @@ _log = logging.getLogger("strongroom")
 
 _OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_READ_KEYS), or serve another place"
 
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 
 class Application:
-    """The S3 application together with what it stands on, opened and closed with the server (ASGI's lifespan)."""
+    """The S3 application together with what it stands on, opened and closed with the server."""
 
     def __init__(self, objects: SealedStore, s3: S3App, key_setting: str) -> None:
         self._objects = objects
-        self._s3 = s3
         self._key_setting = key_setting  # that names the master key
+        self.answer = s3
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """Answer a request, or live through the server's life."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            await self._s3(scope, receive, send)
-
-    async def _live(self, receive: _Receive, send: _Send) -> None:
-        await receive()
+    async def start(self) -> None:
+        """Open the store and the KMS. Raises CannotBegin."""
         try:
             await self._objects.start()
         except (StoreError, KMSError, OSError) as error:
-            await send({"type": "lifespan.startup.failed", "message": f"the store cannot be opened: {error}"})
-            return
+            raise CannotBegin(f"the store cannot be opened: {error}") from error
         except ForeignKMS as error:
-            await send({"type": "lifespan.startup.failed", "message": f"{self._key_setting}: {error}; {_OTHER_KEY}"})
-            return
+            raise CannotBegin(f"{self._key_setting}: {error}; {_OTHER_KEY}") from error
         except CheckDamaged as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+            raise CannotBegin(str(error)) from error
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged, and close them."""
         try:
             await self._objects.stop()
         except Exception:
             _log.exception("the store could not be closed in order")
-            await send({"type": "lifespan.shutdown.failed"})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 _DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}

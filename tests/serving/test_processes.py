@@ -62,7 +62,7 @@ def test_a_worker_that_crashes_is_replaced(start: Start, log: Log) -> None:
 
 
 def test_an_application_that_cannot_start_stops_the_server_with_its_reason_once(start: Start, log: Log) -> None:
-    server = start("--workers=2", fails="lifespan")
+    server = start("--workers=2", fails="start")
     assert server.process.wait(20) == 1
     assert log().count("the store is on fire") == 1
     assert "Traceback" not in log()

@@ -49,7 +49,7 @@ def served_name(server: Running, most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
     with server.connect() as plain, context.wrap_socket(plain) as connection:
         shown = connection.getpeercert(binary_form=True)
         assert shown is not None
-        connection.sendall(b"GET /scope HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /request HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert b"\r\n\r\nhttps 127.0.0.1" in until_closed(connection)
     return str(x509.load_der_x509_certificate(shown).subject.rfc4514_string())
 

@@ -32,9 +32,8 @@ from strongroom.config.table import VAULT_CAPATH, VAULT_CLIENT_CERT
 from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.observe import logs
 from strongroom.secret import Secret
-from strongroom.serving import serve
+from strongroom.serving import Application, serve
 from strongroom.serving.hardening import harden
-from strongroom.serving.worker import App
 
 _log = logging.getLogger("strongroom")
 _kms_log = logging.getLogger("strongroom.kms")
@@ -65,7 +64,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made, warnings))
 
 
-def _build(settings: Settings) -> App:
+def _build(settings: Settings) -> Application:
     """The application, made in a worker; this process, which serves no request, does not load what it is made of."""
     from strongroom.app import build
 

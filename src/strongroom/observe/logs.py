@@ -40,8 +40,6 @@ def configure(form: Literal["text", "json"], stream: TextIO | None = None) -> No
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log line that cannot be written must not write others
-    # What uvicorn says of its own comings and goings is said by the supervisor, once and not for each worker.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def redacted(text: str) -> str:

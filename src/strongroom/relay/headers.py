@@ -76,13 +76,9 @@ def passed_query(raw: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in parse_query(raw) if name.lower() not in _SIGNATURE_PARAMETERS]
 
 
-def answered_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """The headers of the backend's answer that the client sees."""
-    return [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in headers.items()
-        if name not in _NOT_ANSWERED and not name.startswith(OURS)
-    ]
+    return [(name, value) for name, value in headers.items() if name not in _NOT_ANSWERED and not name.startswith(OURS)]
 
 
 def without_hidden(listing: bytes) -> bytes:

@@ -15,10 +15,11 @@ from urllib.parse import unquote
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
 from strongroom.relay.headers import answered_headers, passed_headers, passed_query, without_hidden
 from strongroom.s3.body import decoder_for
-from strongroom.s3.call import Answer, Buffer, Call
+from strongroom.s3.call import Answer, Call
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.copying import copy_source
 from strongroom.s3.model import Response
+from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
 from strongroom.store.base import Unavailable

@@ -1,4 +1,4 @@
-"""The S3 application: an ASGI callable that takes a request through its stations and sends the answer.
+"""The S3 application: takes a request through its stations and sends the answer.
 
 Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order,
 and what becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is
@@ -12,12 +12,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
 from strongroom.s3.auth import Credentials, authenticate
 from strongroom.s3.body import decoder_for
-from strongroom.s3.call import Answer, Call, Relay
+from strongroom.s3.call import Answer, Call, Chunks, Headers, Relay
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
@@ -31,8 +32,8 @@ from strongroom.s3.handlers.posting import PostHandler
 from strongroom.s3.handlers.tagging import TaggingHandlers
 from strongroom.s3.handlers.unset import unset_handlers
 from strongroom.s3.model import Response, compile_model
-from strongroom.s3.receive import BodyReceiver, ClientGone, Message, Receive, Send
-from strongroom.s3.request import HttpRequest, parse_query
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
 from strongroom.s3.routing import POST_OBJECT
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.store import SealedStore
@@ -49,7 +50,7 @@ _MAX_LARGE_XML = 8 * 1024**2
 _MAX_XML = 256 * 1024
 _INLINE_XML = 64 * 1024  # larger bodies are parsed in a thread
 _HOST_ID = "strongroom"
-_STANDING = ((b"x-amz-id-2", _HOST_ID.encode()), (b"server", b"Strongroom"))
+_STANDING = (("x-amz-id-2", _HOST_ID), ("server", "Strongroom"))
 
 
 class S3App:
@@ -102,34 +103,35 @@ class S3App:
             handlers[operation.name] = found[0]
         return handlers
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one HTTP request."""
+        request = exchange.request
         request_id = os.urandom(8).hex().upper()
-        sender = _Sender(send, request_id)
-        resource = scope["raw_path"].decode("latin-1")
         try:
-            request = _request_of(scope)
-            if resource in _HEALTH and request.method in ("GET", "HEAD"):
-                await self._health(sender, request)
-                return
-            answer, response = await self._answer(request, receive)
-            await sender.send(response, answer, head=request.method == "HEAD")
+            if request.raw_path in _HEALTH and request.method in ("GET", "HEAD"):
+                answer, response = await self._health(request)
+            else:
+                answer, response = await self._answer(exchange)
+            await _send(exchange, request_id, answer, response)
         except ClientGone:
             log.debug("%s: the client went away", request_id)
         except Exception as error:
             fault = translate(error)
             if fault is None:
-                log.exception("%s: %s %s failed", request_id, scope["method"], resource)
+                log.exception("%s: %s %s failed", request_id, request.method, request.raw_path)
                 fault = S3Error("InternalError")
-            if sender.begun:
+            if exchange.started:
                 # The headers promised more than can be sent: leave the connection broken, not ended.
                 raise ConnectionAbortedError(f"{request_id}: {fault.code} while sending") from error
-            head = scope["method"] == "HEAD"
-            await sender.send(error_response(fault, resource, request_id, _HOST_ID, head), Answer(), head=head)
+            refusal = error_response(fault, request.raw_path, request_id, _HOST_ID, request.method == "HEAD")
+            await _send(exchange, request_id, Answer(), refusal)
 
-    async def _answer(self, request: HttpRequest, receive: Receive) -> tuple[Answer, Response]:
+    async def _answer(self, exchange: Exchange) -> tuple[Answer, Response]:
+        request = exchange.request
+        for name, value in parse_query(request.raw_query):
+            request.query.setdefault(name, value)
         route = self._model.route(request, self._domains)
-        body = BodyReceiver(receive, self._idle_timeout)
+        body = BodyReceiver(exchange, self._idle_timeout)
         encryption = EncryptionHeaders(request.headers, request.secure or self._allow_insecure_sse_c)
         if route.name == POST_OBJECT:
             return await self._post.answer(request, route.bucket, body, request.secure or self._allow_insecure_sse_c)
@@ -152,63 +154,33 @@ class S3App:
         answer = await handler(call, parsed)
         return answer, operation.serialize(answer.output)
 
-    async def _health(self, sender: _Sender, request: HttpRequest) -> None:
+    async def _health(self, request: HttpRequest) -> tuple[Answer, Response]:
         if not request.raw_path.endswith("live"):
             await self._objects.buckets()  # raises where the store cannot be read
-        await sender.send(Response(200, [], b""), Answer(), head=request.method == "HEAD")
+        return Answer(), Response(200, [], b"")
 
 
-class _Sender:
-    """Sends one response."""
-
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
-        self._request_id = request_id
-        self.begun = False
-
-    async def send(self, response: Response, answer: Answer, head: bool) -> None:
-        """Send a response: the answer's own body if it has one, else the serialized one."""
-        body: Any = answer.body or response.body
-        streamed = hasattr(body, "__aiter__")
-        length = answer.length if streamed or head else len(body)
-        status = answer.status or response.status
-        headers = [(b"x-amz-request-id", self._request_id.encode()), *_STANDING, *response.headers]
-        headers += [(name.encode(), _wire(value)) for name, value in answer.headers]
-        if status not in (204, 304):
-            headers.append((b"content-length", b"%d" % length))
-        try:
-            self.begun = True
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            if streamed and not head:
-                async for chunk in body:
-                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            last = b"" if streamed or head else body
-            await self._send({"type": "http.response.body", "body": last, "more_body": False})
-        finally:
-            if streamed:
-                await body.aclose()
+async def _send(exchange: Exchange, request_id: str, answer: Answer, response: Response) -> None:
+    """Send a response: the answer's own body if it has one, else the serialized one."""
+    status = answer.status or response.status
+    headers = [("x-amz-request-id", request_id), *_STANDING, *response.headers, *answer.headers]
+    body = answer.body or response.body
+    if not isinstance(body, bytes | bytearray | memoryview):
+        await _stream(exchange, status, headers, answer.length, body)
+        return
+    length = answer.length if exchange.request.method == "HEAD" else len(body)
+    await exchange.respond(status, headers, None if status in (204, 304) else length, body)
 
 
-def _request_of(scope: Message) -> HttpRequest:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    raw_query = scope["query_string"].decode("latin-1")
-    query: dict[str, str] = {}
-    if raw_query:
-        for name, value in parse_query(raw_query):
-            query.setdefault(name, value)
-    client = scope["client"]
-    return HttpRequest(
-        scope["method"],
-        scope["raw_path"].decode("latin-1"),
-        raw_query,
-        headers,
-        scope["scheme"] == "https",
-        client[0] if client else "",
-        query,
-    )
+async def _stream(exchange: Exchange, status: int, headers: Headers, length: int, body: Chunks) -> None:
+    async with aclosing(body):
+        if exchange.request.method == "HEAD":
+            await exchange.respond(status, headers, length, b"")
+            return
+        await exchange.begin(status, headers, length)
+        async for chunk in body:
+            await exchange.write(chunk)
+        await exchange.end()
 
 
 async def _document(call: Call, operation: str) -> bytes:
@@ -220,10 +192,3 @@ async def _document(call: Call, operation: str) -> bytes:
         integrity = Integrity(headers)
         integrity.check_document(document, trailers)
     return document
-
-
-def _wire(value: str) -> bytes:
-    try:
-        return value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode()

@@ -10,9 +10,8 @@ from strongroom.s3.auth import Payload
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
-from strongroom.s3.request import HttpRequest
+from strongroom.s3.request import Buffer, HttpRequest
 
-Buffer = bytes | bytearray | memoryview
 Headers = list[tuple[str, str]]
 
 
@@ -28,6 +27,14 @@ class Call:
     encryption: EncryptionHeaders
 
 
+class Chunks(AsyncIterator[Buffer], Protocol):
+    """Bytes that come piece by piece. ``aclose`` lets go of what they come from."""
+
+    async def aclose(self) -> None:
+        """End, wherever it is."""
+        ...
+
+
 @dataclass(slots=True)
 class Answer:
     """What a handler answers.
@@ -40,7 +47,7 @@ class Answer:
     output: object | None = None
     headers: Headers = field(default_factory=list)
     status: int | None = None
-    body: Buffer | AsyncIterator[Buffer] = b""
+    body: Buffer | Chunks = b""
     length: int = 0
 
 

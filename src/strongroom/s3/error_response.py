@@ -16,7 +16,7 @@ _ELEMENT = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 def error_response(error: S3Error, resource: str, request_id: str, host_id: str, head: bool) -> Response:
     """The response for an error; without a body where it answers a HEAD, or says that nothing was modified."""
-    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()]
+    headers = list(error.headers.items())
     if head or error.status == 304:
         return Response(error.status, headers, b"")
     elements = {
@@ -28,5 +28,5 @@ def error_response(error: S3Error, resource: str, request_id: str, host_id: str,
         "HostId": host_id,
     }
     body = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items() if _ELEMENT.fullmatch(name))
-    headers.append((b"content-type", b"application/xml"))
+    headers.append(("content-type", "application/xml"))
     return Response(error.status, headers, f"{DECLARATION}<Error>{body}</Error>".encode())

@@ -27,15 +27,15 @@ Serialize = Callable[[Any], "Response"]
 Convert = Callable[[str, str], Any]
 
 _XMLNS = f' xmlns="{NAMESPACE}"'
-_XML_TYPE = (b"content-type", b"application/xml")
+_XML_TYPE = ("content-type", "application/xml")
 
 
 @dataclass(slots=True)
 class Response:
-    """A response that is at hand: the status, headers as they go on the wire, the body."""
+    """A response that is at hand: the status, the headers, the body."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[str, str]]
     body: bytes
 
 
@@ -236,7 +236,7 @@ def _serializer(operation: OperationModel) -> Serialize:
     if shape is None:
         return lambda output: Response(status, [], b"")
     headers = [
-        (m.attribute, m.wire.lower().encode(), _HEADER_FORMATS.get(m.shape.kind, str))
+        (m.attribute, m.wire.lower(), _HEADER_FORMATS.get(m.shape.kind, str))
         for m in shape.members
         if m.location == "header"
     ]
@@ -246,7 +246,7 @@ def _serializer(operation: OperationModel) -> Serialize:
         if output is None:
             return Response(status, [], b"")
         sent = [
-            (name, form(value).encode("latin-1", "replace"))
+            (name, form(value))
             for attribute, name, form in headers
             if (value := getattr(output, attribute)) is not None
         ]

@@ -1,4 +1,4 @@
-"""Receiving a request's body from ASGI: bounded, with a time limit on silence, decoded on the way.
+"""Receiving a request's body: bounded, with a time limit on silence, decoded on the way.
 
 Knows nothing of what the bytes are for.
 """
@@ -6,23 +6,14 @@ Knows nothing of what the bytes are for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from strongroom.s3.body import BodyDecoder
 from strongroom.s3.errors import S3Error
-
-Message = MutableMapping[str, Any]  # as ASGI has it
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Buffer = bytes | bytearray | memoryview
+from strongroom.s3.request import Buffer, Exchange
 
 _GATHER = 512 * 1024
 """Bytes that are collected before a signed body is hashed in a thread: fewer hops, and still little memory."""
-
-
-class ClientGone(Exception):
-    """The client went away before its request was complete; there is nobody to answer."""
 
 
 class Target(Protocol):
@@ -36,26 +27,20 @@ class Target(Protocol):
 class BodyReceiver:
     """The body of one request; ``idle_timeout`` is in seconds between two pieces of it."""
 
-    def __init__(self, receive: Receive, idle_timeout: float) -> None:
-        self._receive = receive
+    def __init__(self, exchange: Exchange, idle_timeout: float) -> None:
+        self._exchange = exchange
         self._idle_timeout = idle_timeout
         self._over = False
 
     async def next(self) -> bytes:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
-        while not self._over:
-            try:
-                async with asyncio.timeout(self._idle_timeout):
-                    message = await self._receive()
-            except TimeoutError:
-                raise S3Error("RequestTimeout") from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            self._over = not message.get("more_body", False)
-            body: bytes = message.get("body", b"")
-            if body:
-                return body
-        return b""
+        try:
+            async with asyncio.timeout(self._idle_timeout):
+                piece = await self._exchange.receive()
+        except TimeoutError:
+            raise S3Error("RequestTimeout") from None
+        self._over = not piece
+        return piece
 
     async def read(self, decoder: BodyDecoder, limit: int) -> tuple[bytes, dict[str, str]]:
         """The whole decoded body and its trailing headers. Raises MaxMessageLengthExceeded over ``limit`` bytes."""

@@ -1,11 +1,15 @@
-"""An HTTP request as the S3 layer sees it: a plain value, apart from the server that received it."""
+"""An HTTP request as the S3 layer sees it, apart from the server that received it, and what that server offers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from strongroom.s3.errors import S3Error
+
+Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(slots=True)
@@ -24,6 +28,44 @@ class HttpRequest:
     secure: bool
     client: str
     query: dict[str, str] = field(default_factory=dict)
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete; there is nobody to answer."""
+
+
+class Exchange(Protocol):
+    """A request and the way to answer it, as a server gives them to an application."""
+
+    request: HttpRequest
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of a response was given."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next of the request's body, b"" at its end. Raises ClientGone."""
+        ...
+
+    async def respond(self, status: int, headers: Sequence[tuple[str, str]], length: int | None, body: Buffer) -> None:
+        """The whole response. ``length`` is what Content-Length says, None to leave it out (204, 304).
+
+        The body is left out where the request is a HEAD. Raises ValueError for a header that none can be.
+        """
+        ...
+
+    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int) -> None:
+        """The head of a response of ``length`` bytes, which follow. Raises as :meth:`respond`."""
+        ...
+
+    async def write(self, data: Buffer) -> None:
+        """Some of the response's body; waits while the client does not take what was sent before."""
+        ...
+
+    async def end(self) -> None:
+        """The response is complete. Raises ValueError where it is shorter than it said."""
+        ...
 
 
 def parse_query(raw: str) -> list[tuple[str, str]]:

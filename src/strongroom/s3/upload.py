@@ -10,7 +10,8 @@ from strongroom.s3 import checksums
 from strongroom.s3.body import BodyDecoder
 from strongroom.s3.checksums import Algorithm, ChecksumType, Expected, Hasher
 from strongroom.s3.errors import S3Error
-from strongroom.s3.receive import BodyReceiver, Buffer
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import Buffer
 from strongroom.sealed.metadata import ObjectChecksum
 
 

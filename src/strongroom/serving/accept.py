@@ -48,7 +48,7 @@ class Load:
 
 
 class Acceptor:
-    """Takes connections from one listening socket. Has what uvicorn asks of a server: close and wait_closed."""
+    """Takes connections from one listening socket."""
 
     def __init__(
         self,
@@ -72,9 +72,6 @@ class Acceptor:
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._listening.fileno())
-
-    async def wait_closed(self) -> None:
-        """Nothing is left to wait for."""
 
     def _listen(self) -> None:
         if not self._closed:

@@ -1,4 +1,4 @@
-"""One request and its response, between a connection and the application: ASGI 3, HTTP version 1.1.
+"""One request and its response, between a connection and the application.
 
 The request's body waits here until the application takes it, and its reading pauses where more than
 :data:`MAX_WAITING` bytes wait. The response's head is held until the first of its body is there, so that the two go out
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
-Message = MutableMapping[str, Any]
-App = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI 3 application."""
+from strongroom.s3.request import Buffer, ClientGone, HttpRequest
 
 MAX_WAITING = 512 * 1024
 """Bytes of a request's body that may wait for the application."""
@@ -26,9 +27,9 @@ MAX_WAITING = 512 * 1024
 _log = logging.getLogger("strongroom.serving")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")  # "token" of RFC 9110, section 5.6.2
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-_EMPTY = (204, 304)  # statuses whose responses have no body, and no length
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # "token" of RFC 9110, section 5.6.2, in lower case
+_REMEMBERED_NAMES = 1024
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Connection(Protocol):
@@ -37,11 +38,6 @@ class Connection(Protocol):
     transport: asyncio.Transport
     clogged: asyncio.Future[None] | None
     """Done when the client has taken enough of what was sent to it; None where it has."""
-
-    @property
-    def standing_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of every response."""
-        ...
 
     @property
     def may_stay(self) -> bool:
@@ -62,44 +58,43 @@ class Connection(Protocol):
 
 
 class Exchange:
-    """One request and its response. ``persistent``: the client lets the connection stay."""
+    """One request and its response (see :class:`strongroom.s3.request.Exchange`).
+
+    ``persistent``: the client lets the connection stay; ``expects_continue``: it waits for a word before its body.
+    """
 
     __slots__ = (
-        "_app_is_told",
         "_body",
         "_connection",
         "_expects_continue",
         "_held",
-        "_is_head",
         "_left",
-        "_scope",
         "_waiter",
         "_waiting",
         "complete",
         "gone",
         "persistent",
+        "request",
         "started",
         "stays",
         "whole",
     )
 
-    def __init__(self, connection: Connection, scope: Message, persistent: bool, expects_continue: bool) -> None:
+    def __init__(self, connection: Connection, request: HttpRequest, persistent: bool, expects_continue: bool) -> None:
+        self.request = request
+        self.persistent = persistent
+        self.whole = False  # the request
+        self.gone = False  # the client
+        self.started = False  # the response
+        self.stays = False  # the connection, behind the response
+        self.complete = False  # the response
         self._connection = connection
-        self._scope = scope
         self._expects_continue = expects_continue
-        self._is_head = scope["method"] == "HEAD"
         self._body: list[bytes] = []
         self._waiting = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._app_is_told = False  # that the body is whole
         self._held: bytes | None = None
         self._left = 0
-        self.persistent = persistent
-        self.whole = False
-        self.gone = False
-        self.started = False
-        self.stays = False
-        self.complete = False
 
     # -- what the connection tells ---------------------------------------------------------------------------------
 
@@ -113,7 +108,7 @@ class Exchange:
             self._connection.pause_reading()
         self._wake()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The request is whole."""
         self.whole = True
         self._wake()
@@ -129,93 +124,141 @@ class Exchange:
 
     # -- what the application does ---------------------------------------------------------------------------------
 
-    async def run(self, app: App) -> None:
+    async def run(self, answer: Answer) -> None:
         """Let the application answer. What it does not answer in full is cut short."""
         try:
-            await app(self._scope, self.receive, self.send)
+            await answer(self)
+        except ClientGone:
+            pass
         except ConnectionAbortedError:
             self._connection.transport.close()  # on purpose, and it has said why
         except BaseException as error:
-            _log.exception("a request ended with an error that the application did not handle")
             self._connection.transport.close()
             if not isinstance(error, Exception):
                 raise
+            _log.exception("a request ended with an error that the application did not handle")
         else:
             if not self.complete and not self.gone:
-                _log.error("the application did not answer")
+                _log.error("the application did not answer a request")
                 self._connection.transport.close()
 
-    async def receive(self) -> Message:
-        """The body that has come since it was last asked for; waits for some."""
+    async def receive(self) -> bytes:
+        """The next of the body."""
         if self._expects_continue and not self.started:
             self._expects_continue = False
             if not self._connection.transport.is_closing():
                 self._connection.transport.write(_CONTINUE)
-        while not (self.gone or self.complete or self._body or (self.whole and not self._app_is_told)):
+        while not (self._body or self.whole or self.gone):
             self._connection.resume_reading()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        if self.gone or self.complete:
-            return {"type": "http.disconnect"}
+        if self.gone:
+            raise ClientGone
         pieces, self._body, self._waiting = self._body, [], 0
-        self._app_is_told = self.whole
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return {"type": "http.request", "body": body, "more_body": not self.whole}
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def send(self, message: Message) -> None:
-        """Send the head, or some of the body. Waits while the client does not take what was sent before."""
-        connection = self._connection
-        while connection.clogged is not None and not self.gone:
-            await asyncio.shield(connection.clogged)
+    async def respond(self, status: int, headers: Sequence[tuple[str, str]], length: int | None, body: Buffer) -> None:
+        """The whole response."""
+        if self._connection.clogged is not None:
+            await self._unclogged()
         if self.gone:
             return
-        if not self.started:
-            self._held = self._head(message["status"], message["headers"])
-            self.started = True
-            return
-        body = message["body"]
-        if self._is_head:
-            body, self._left = b"", 0
-        self._left -= len(body)
-        if self._left < 0 or self.complete:
-            raise RuntimeError("a response is longer than it said")
-        if self._held is None:
-            connection.transport.write(body)
-        elif body:
-            connection.transport.writelines((self._held, body))
-            self._held = None
-        if not message.get("more_body", False):
-            self._complete()
+        head = self._head(status, headers, length)
+        if self.request.method != "HEAD" and body:
+            if len(body) != length:
+                raise ValueError("a response does not have the length that it said")
+            self._connection.transport.writelines((head, body))
+        else:
+            self._connection.transport.write(head)
+        self._complete()
 
-    def _complete(self) -> None:
+    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int) -> None:
+        """The head of a response whose body follows."""
+        self._held = self._head(status, headers, length)
+        self._left = length
+
+    async def write(self, data: Buffer) -> None:
+        """Some of the response's body."""
+        if self._connection.clogged is not None:
+            await self._unclogged()
+        if self.gone:
+            raise ClientGone
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("a response is longer than it said")
+        if self._held is None:
+            self._connection.transport.write(data)
+        else:
+            self._connection.transport.writelines((self._held, data))
+            self._held = None
+
+    async def end(self) -> None:
+        """The response is complete."""
         if self._left:
-            raise RuntimeError("a response is shorter than it said")
+            raise ValueError("a response is shorter than it said")
         if self._held is not None:
             self._connection.transport.write(self._held)
             self._held = None
+        self._complete()
+
+    async def _unclogged(self) -> None:
+        while self._connection.clogged is not None and not self.gone:
+            await asyncio.shield(self._connection.clogged)
+
+    def _complete(self) -> None:
         self.complete = True
         self._body.clear()
-        self._wake()
         self._connection.finished(self)
 
-    def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def _head(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
+        self.started = True
         # What comes after a body that is not here in full could not be told from the rest of it.
         self.stays = self.persistent and self.whole and self._connection.may_stay
-        headers = self._connection.standing_headers + headers
-        if not self.stays:
-            headers.append((b"connection", b"close"))
-        if status not in _EMPTY:
-            self._left = int(dict(headers)[b"content-length"])
-        head = b"".join([_STATUS_LINES[status], *[_opening(name) + value + b"\r\n" for name, value in headers], b"\r\n"])
-        lines = len(headers) + 2
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
-            raise RuntimeError("a response's header has characters that no header can have")
-        return head
+        return response_head(status, headers, length, self.stays)
 
 
-@lru_cache(1024)
-def _opening(name: bytes) -> bytes:
-    """How the line of a header of this name begins."""
-    if not name or not _NAME.issuperset(name):
-        raise RuntimeError("a response's header has a name that no header can have")
-    return name + b": "
+def response_head(status: int, headers: Sequence[tuple[str, str]], length: int | None, stays: bool) -> bytes:
+    """A status line, the headers, and those that all responses have. Raises ValueError for what no header can be."""
+    lines = [f"{_OPENINGS[name]}{value}\r\n" for name, value in headers]
+    text = "".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
+        raise ValueError("a response's header holds a character that no header can")
+    ending = "" if length is None else f"content-length: {length}\r\n"
+    if not stays:
+        ending += "connection: close\r\n"
+    text = f"{_status_and_date(status, int(time.time()))}{text}{ending}\r\n"
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:  # a value in UTF-8; those of clients stand for the bytes that they were
+        return b"\n".join([_wire(line) for line in text.split("\n")])
+
+
+Answer = Callable[[Exchange], Awaitable[None]]
+"""What answers requests: an application, as far as its connections see it."""
+
+
+class _Openings(dict[str, str]):
+    """How the lines of headers begin, by their names, which are checked once."""
+
+    def __missing__(self, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a response's header has a name that no header can")
+        if len(self) >= _REMEMBERED_NAMES:
+            self.clear()
+        self[name] = f"{name}: "
+        return self[name]
+
+
+_OPENINGS = _Openings()
+
+
+def _wire(line: str) -> bytes:
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode()
+
+
+@lru_cache(64)
+def _status_and_date(status: int, second: int) -> str:
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\ndate: {formatdate(second, usegmt=True)}\r\n"

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from urllib.parse import unquote
+from dataclasses import dataclass, field
 
 import httptools
-from uvicorn.server import ServerState
 
 from strongroom.s3.errors import ERRORS
-from strongroom.serving.exchange import App, Exchange
+from strongroom.s3.request import HttpRequest
+from strongroom.serving.exchange import Answer, Exchange, response_head
 
 MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
@@ -39,7 +39,16 @@ LINGER = 5.0
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+
+@dataclass(slots=True)
+class Server:
+    """What the connections of a process share: what answers, the idle timeout in seconds, and what is under way."""
+
+    answer: Answer
+    idle_timeout: float
+    connections: set[Protocol] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class _Refused(Exception):
@@ -50,16 +59,14 @@ class _Refused(Exception):
 
 
 class Protocol(asyncio.Protocol):
-    """One connection. ``idle_timeout`` is in seconds; ``state`` is what uvicorn's server looks after."""
+    """One connection."""
 
     transport: asyncio.Transport
 
-    def __init__(self, app: App, state: ServerState, idle_timeout: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self.clogged: asyncio.Future[None] | None = None
         self.may_stay = True
-        self._app = app
-        self._state = state
-        self._idle_timeout = idle_timeout
+        self._server = server
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._latest: Exchange | None = None  # the one that is read
@@ -70,8 +77,8 @@ class Protocol(asyncio.Protocol):
         # The request that is being read.
         self._in_head = self._in_body = False
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
+        self._headers: dict[str, str] = {}
+        self._head_size = self._head_lines = 0
         self._progress = False
         self._fruitless = 0
         # What is waited for.
@@ -85,16 +92,16 @@ class Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first head is awaited from now on."""
         self.transport = transport
-        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names the classes that it has itself
-        self._client = _address(transport.get_extra_info("peername"))
-        self._server = _address(transport.get_extra_info("sockname"))
-        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._server.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0].removeprefix("::ffff:") if peer else ""  # IPv4 as such on a socket for both
+        self._secure = transport.get_extra_info("sslcontext") is not None
         self._since = self._loop.time()
-        self._watch = self._loop.call_later(self._idle_timeout, self._look)
+        self._watch = self._loop.call_later(self._server.idle_timeout, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; no timer outlives the connection."""
-        self._state.connections.discard(self)  # type: ignore[arg-type]
+        self._server.connections.discard(self)
         for timer in (self._watch, self._write_watch):
             if timer is not None:
                 timer.cancel()
@@ -153,13 +160,9 @@ class Protocol(asyncio.Protocol):
     def _answer(self, code: str) -> None:
         status, message = ERRORS.get(code, (400, _MALFORMED[1]))
         body = _ERROR.format(code, message).encode()
-        head = [
-            (b"content-type", b"application/xml"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
-        lines = [b"%b: %b" % header for header in self.standing_headers + head]
-        self.transport.write(b"\r\n".join([b"HTTP/1.1 %d Bad Request" % status, *lines, b"", body]))
+        self.transport.write(
+            response_head(status, [("content-type", "application/xml")], len(body), stays=False) + body
+        )
         self.transport.close()
 
     # -- what the parser calls -----------------------------------------------------------------------------------------
@@ -169,7 +172,8 @@ class Protocol(asyncio.Protocol):
         self._progress = self._in_head = True
         self._head_size = 0
         self._url = b""
-        self._headers = []
+        self._headers = {}
+        self._head_lines = 0
         if self._answering is None:
             self._since = self._loop.time()
 
@@ -184,42 +188,29 @@ class Protocol(asyncio.Protocol):
         """One whole header, or one whole trailer, which is dropped."""
         if self._in_body:
             return
-        self._headers.append((name.lower(), value))
         self._head_size += len(name) + len(value) + 4
-        if self._head_size > MAX_HEAD or len(self._headers) > MAX_HEADERS:
+        self._head_lines += 1
+        if self._head_size > MAX_HEAD or self._head_lines > MAX_HEADERS:
             raise _Refused("RequestHeaderSectionTooLarge")
+        key, text, headers = name.decode("latin-1").lower(), value.decode("latin-1"), self._headers
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
         """The head is whole: the application takes over, or will when its turn comes."""
-        parser = self._parser
-        method, version = parser.get_method(), parser.get_http_version()
-        headers = dict(self._headers)
-        if method == b"CONNECT":
+        parser, headers = self._parser, self._headers
+        method = parser.get_method().decode("ascii")
+        if method == "CONNECT":
             raise _Refused(_MALFORMED[0])
-        if parser.should_upgrade() and (
-            b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-        ):
+        if parser.should_upgrade() and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
             raise _Refused(_MALFORMED[0])
-        raw_path, query = _split(self._url)
-        path = raw_path.decode("ascii")
+        path, query = _split(self._url)
+        request = HttpRequest(
+            method, path.decode("ascii"), query.decode("latin-1"), headers, self._secure, self._client
+        )
         self._progress = self._in_body = True
         self._in_head = False
-        scope = {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": version,
-            "method": method.decode("ascii"),
-            "scheme": self._scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self._headers,
-            "client": self._client,
-            "server": self._server,
-        }
-        persistent = version != "1.0" and parser.should_keep_alive()
-        exchange = Exchange(self, scope, persistent, headers.get(b"expect", b"").lower() == b"100-continue")
+        persistent = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        exchange = Exchange(self, request, persistent, headers.get("expect", "").lower() == "100-continue")
         self._latest = exchange
         if self._answering is None:
             self._begin(exchange)
@@ -238,29 +229,19 @@ class Protocol(asyncio.Protocol):
         self._progress = True
         self._in_body = False
         if self._latest is not None:
-            self._latest.end()
+            self._latest.finish()
 
     # -- the exchanges -------------------------------------------------------------------------------------------------
-
-    @property
-    def standing_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of every response: the date."""
-        return self._state.default_headers
 
     def _begin(self, exchange: Exchange) -> None:
         self._answering = exchange
         self._since = None
-        self._state.tasks.add(self._loop.create_task(self._run(exchange)))
-
-    async def _run(self, exchange: Exchange) -> None:
-        try:
-            await exchange.run(self._app)
-        finally:
-            self._state.tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+        task = self._loop.create_task(exchange.run(self._server.answer))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
 
     def finished(self, exchange: Exchange) -> None:
         """A response is complete: the next request's turn, or the end."""
-        self._state.total_requests += 1
         self._answering = None
         if not exchange.stays:
             self._linger()
@@ -298,7 +279,8 @@ class Protocol(asyncio.Protocol):
 
     def _look(self) -> None:
         """Whether a head is late. One timer a connection, and not one a request: it is set anew when it is over."""
-        late = self._idle_timeout if self._since is None else self._since + self._idle_timeout - self._loop.time()
+        timeout = self._server.idle_timeout
+        late = timeout if self._since is None else self._since + timeout - self._loop.time()
         if late > 0:
             self._watch = self._loop.call_later(late, self._look)
         elif self._in_head:
@@ -312,7 +294,7 @@ class Protocol(asyncio.Protocol):
         """The transport holds more than it should: watch whether the client takes any of it."""
         self.clogged = self._loop.create_future()
         self._unsent = self.transport.get_write_buffer_size()
-        self._write_watch = self._loop.call_later(self._idle_timeout, self._look_at_writes)
+        self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
 
     def resume_writing(self) -> None:
         """The client has taken enough."""
@@ -332,7 +314,7 @@ class Protocol(asyncio.Protocol):
             self.transport.abort()
             return
         self._unsent = unsent
-        self._write_watch = self._loop.call_later(self._idle_timeout, self._look_at_writes)
+        self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:
@@ -342,8 +324,3 @@ def _split(url: bytes) -> tuple[bytes, bytes]:
         return path, query
     parsed = httptools.parse_url(url)  # the form with a host that proxies are sent, or "*"
     return parsed.path or b"", parsed.query or b""
-
-
-def _address(name: tuple[str, int] | None) -> tuple[str, int] | None:
-    """An address as ASGI has it; IPv4 as such also on a socket for both."""
-    return (name[0].removeprefix("::ffff:"), name[1]) if name else None

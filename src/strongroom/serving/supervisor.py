@@ -1,8 +1,5 @@
 """The parent of the workers: starts them, replaces one that crashes, ends them, and never serves a request itself.
 
-Why not uvicorn's own: it cannot say when all workers are ready or why one is not, knows no second signal, kills a
-worker that is merely busy, and its workers outlive a parent that was killed.
-
 - The first workers must all come up; if one does not, all end, with its reason as one line.
 - A worker that dies later is replaced, at once the first time, then at growing intervals. If its replacement cannot
   start and no other worker serves, the server ends: an empty port is easier to notice than a silent one.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from strongroom.s3.body import decoder_for, require_length
-from strongroom.s3.call import Answer, Buffer, Call, Headers
+from strongroom.s3.call import Answer, Call, Headers
 from strongroom.s3.checksums import format_value
 from strongroom.s3.describe import (
     check_upload_headers,
@@ -22,6 +22,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import translate
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range
+from strongroom.s3.request import Buffer
 from strongroom.s3.shapes import (
     Checksum,
     DeletedObject,

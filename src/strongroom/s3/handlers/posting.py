@@ -139,5 +139,5 @@ def _respond(request: HttpRequest, fields: Mapping[str, str], bucket: str, info:
         values = {"Location": location, "Bucket": bucket, "Key": info.key, "ETag": quoted(info.etag)}
         content = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
         document = f"{DECLARATION}<PostResponse>{content}</PostResponse>".encode()
-        return Answer(headers=headers), Response(201, [(b"content-type", b"application/xml")], document)
+        return Answer(headers=headers), Response(201, [("content-type", "application/xml")], document)
     return Answer(headers=headers), Response(200 if status == "200" else 204, [], b"")

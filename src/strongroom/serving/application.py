@@ -1,0 +1,28 @@
+"""What a server needs of the application that it serves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from strongroom.serving.exchange import Answer
+
+
+class CannotBegin(Exception):
+    """The application cannot begin; the message is one line and says why."""
+
+
+class Application(Protocol):
+    """Answers requests, between its start and its stop."""
+
+    @property
+    def answer(self) -> Answer:
+        """What answers requests."""
+        ...
+
+    async def start(self) -> None:
+        """Open what requests need, in the process and event loop that will serve them. Raises CannotBegin."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged, and let go of everything. No request is running any more."""
+        ...
