@@ -27,8 +27,12 @@ class Call:
     encryption: EncryptionHeaders
 
 
-class Chunks(AsyncIterator[Buffer], Protocol):
+class Chunks(Protocol):
     """Bytes that come piece by piece. ``aclose`` lets go of what they come from."""
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        """The pieces."""
+        ...
 
     async def aclose(self) -> None:
         """End, wherever it is."""

@@ -133,8 +133,8 @@ def _authenticate_header(
 
 def _components(authorization: str) -> tuple[Scope, str, str]:
     """The scope, the list of signed headers, and the signature."""
-    beginning, _, provided = authorization.rpartition("Signature=")
-    stated = _stated(beginning) if len(beginning) <= _REMEMBERED and "," not in provided else None
+    beginning, mark, provided = authorization.rpartition("Signature=")
+    stated = _stated(beginning) if mark and len(beginning) <= _REMEMBERED and "," not in provided else None
     if stated is not None:
         return *stated, provided
     fields = _authorization_fields(authorization)
