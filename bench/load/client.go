@@ -201,14 +201,15 @@ func (w *client) content(a answer, number, from, length int64, span string) erro
 	})
 }
 
-// list asks for a page after the object with the number (flat), or for the folders below the prefix, and counts what is on it.
+// list asks for a page after the object with the number (-1: the first page), or for the folders below the prefix, and counts
+// what is on it.
 func (w *client) list(after int64, delimited bool) (int64, error) {
 	query := "list-type=2&max-keys=1000&prefix=" + escape(w.c.prefix+"/")
 	item, all := []byte("<Contents>"), w.c.objects-after-1
 	if delimited {
 		query, item = "delimiter=%2F&"+query, []byte("<CommonPrefixes>")
 		all = (w.c.objects + w.c.folder - 1) / w.c.folder
-	} else {
+	} else if after >= 0 {
 		query += "&start-after=" + escape(w.c.key(after))
 	}
 	r := request{method: "GET", path: "/" + w.c.bucket, query: query, payload: emptyPayload}
