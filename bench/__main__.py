@@ -8,13 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from bench import fresh, plot, report
 from bench.generator import Generator
 from bench.measure import Bench, Measured
-from bench.peers import PEERS, Peer, start
+from bench.peers import PEERS
+from bench.servers import Servers
 from bench.work import WORK, Work
 
 _HERE = Path(__file__).parent
@@ -85,20 +85,19 @@ class _Found:
     def measure(self, works: Sequence[Work], below: Path, temporary: Path) -> None:
         """All of the work that is wanted, with servers on directories below one."""
         wanted = {work: self._names(work) for work in works if re.search(self._options.only, work.name)}
-        with ExitStack() as running:
-            peers: dict[str, Peer] = {}
-            for name in PEERS:
-                if any(name in names for names in wanted.values()):
-                    peers[name] = start(name, below)
-                    running.callback(peers[name].stop)
-            bench = Bench(Generator(self._options.load), peers, self._options.seconds, temporary, below / "filled")
+        needed = [name for name in PEERS if any(name in names for names in wanted.values())]
+        with Servers(below, needed) as servers:
+            bench = Bench(Generator(self._options.load), servers, self._options.seconds, temporary, below / "filled")
+            for name in needed:
+                bench.prepare(name)
             for work, names in wanted.items():
                 if names:
                     self.results.append(bench.measure(work, names, self._options.rounds))
                     print(report.line(self.results[-1]), flush=True)
-            for name, peer in peers.items():
-                before = self.servers[name].memory if name in self.servers else 0
-                self.servers[name] = report.Server(name, peer.durable, max(before, peer.running.peak_bytes()))
+        for name in needed:
+            before = self.servers[name].memory if name in self.servers else 0
+            memory = max(before, servers.memory[name])
+            self.servers[name] = report.Server(name, servers.durable[name], memory)
 
     def _names(self, work: Work) -> list[str]:
         names: Iterator[str] = iter((*work.peers, *(work.slow if self._options.slow else ()), *work.floors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,7 @@ from bench import floors
 from bench.generator import Generator
 from bench.outcome import Outcome
 from bench.peers import Peer
+from bench.servers import Servers
 from bench.work import Work
 
 
@@ -77,27 +78,31 @@ class Bench:
     """
 
     def __init__(
-        self, generator: Generator, peers: Mapping[str, Peer], seconds: float, floors_below: Path, filled: Path
+        self, generator: Generator, servers: Servers, seconds: float, floors_below: Path, filled: Path
     ) -> None:
         self._generator = generator
-        self._peers = peers
+        self._servers = servers
         self._seconds = seconds
         self._below = floors_below
         self._filled = filled
         self._next: dict[tuple[str, str], int] = {}
-        for peer in peers.values():
-            generator.make_bucket(peer.endpoint)
-            peer.pause()
+
+    def prepare(self, name: str) -> None:
+        """Make a peer's bucket, and let it wait."""
+        self._generator.make_bucket(self._servers[name].endpoint)
+        self._servers[name].pause()
 
     def measure(self, work: Work, names: Sequence[str], rounds: int) -> Measured:
         """The work, by each of the named peers and floors in turn."""
         measured = Measured(work)
         for name in names:
-            if name in self._peers:
-                self._fill(self._peers[name], work)
+            if name in self._servers:
+                self._fill(self._servers[name], work)
+                if work.state == "warm":
+                    self._sample(name, work)
         for _ in range(rounds):
             for name in names:
-                taken = self._sample(self._peers[name], work) if name in self._peers else self._floor(name, work)
+                taken = self._sample(name, work) if name in self._servers else self._floor(name, work)
                 measured.samples.setdefault(name, []).append(taken)
         self._clean(work)
         return measured
@@ -110,12 +115,14 @@ class Bench:
             with self._filled.open("a") as file:
                 print(line, file=file)
 
-    def _sample(self, peer: Peer, work: Work) -> Sample:
-        load = work.load
+    def _sample(self, name: str, work: Work) -> Sample:
+        if work.state == "cold":
+            self._servers.restart(name)
+        peer, load = self._servers[name], work.load
         if "-op delete" in load:
             self._with(peer, work.fill)
         elif "-op put" in load or "-op multipart" in load:
-            load += f" -first {self._next.get((peer.name, work.name), 0)}"
+            load += f" -first {self._next.get((name, work.name), 0)}"
         if "-times" not in load:
             load += f" -seconds {self._seconds}"
         os.sync()  # what others left to be written, be it never synced, is not this peer's
@@ -126,7 +133,7 @@ class Bench:
             used = peer.running.processor_seconds() - before
         finally:
             peer.pause()
-        self._next[peer.name, work.name] = outcome.last
+        self._next[name, work.name] = outcome.last
         return Sample.of(outcome, work.unit, used, outcome.processor_seconds)
 
     def _floor(self, name: str, work: Work) -> Sample:
@@ -143,7 +150,7 @@ class Bench:
         prefix = work.load.partition("-prefix ")[2].split()[0]
         for (name, of), count in self._next.items():
             if of == work.name:
-                self._with(self._peers[name], f"-op delete -prefix {prefix} -clients 4 -times {count}")
+                self._with(self._servers[name], f"-op delete -prefix {prefix} -clients 4 -times {count}")
 
     def _with(self, peer: Peer, load: str) -> None:
         peer.resume()

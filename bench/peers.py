@@ -123,25 +123,25 @@ def versitygw(home: Path) -> Peer:
     return Peer("versitygw", "not synced", f"http://{endpoint}", running)
 
 
-def gateway(home: Path, backend: str, *flags: str) -> tuple[str, Running]:
-    """Strongroom's gateway before an S3, encrypting: its endpoint, and the process."""
+def gateway(home: Path, backend: str, *flags: str, encrypt: bool = True) -> tuple[str, Running]:
+    """Strongroom's gateway before an S3, encrypting or passing through: its endpoint, and the process."""
     endpoint = f"127.0.0.1:{free_port()}"
     settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "AWS_EC2_METADATA_DISABLED": "true"}
-    settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
+    if encrypt:
+        settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "MINIO_SSE_AUTO_ENCRYPTION": "on"}
     command = [sys.executable, "-m", "strongroom", "gateway", "s3", "--address", endpoint, *flags, backend]
     running = Running(command, _environment(home, **settings), home / "log")
     running.wait_for(f"http://{endpoint}/minio/health/ready")
     return f"http://{endpoint}", running
 
 
-def gateway_s3(name: str, *flags: str) -> Start:
+def gateway_s3(name: str, *flags: str, encrypt: bool = True) -> Start:
     """Strongroom's gateway before a MinIO, which encrypts nothing itself."""
 
     def start(home: Path) -> Peer:
         (home / "backend").mkdir()
         backend = minio("backend", encrypt=False)(home / "backend")
-        endpoint, running = gateway(home, backend.endpoint, *flags)
+        endpoint, running = gateway(home, backend.endpoint, *flags, encrypt=encrypt)
         return Peer(name, "as its backend, MinIO", endpoint, running, [backend.running])
 
     return start
@@ -155,6 +155,7 @@ PEERS: dict[str, Start] = {
     "strongroom, OpenBao": strongroom_with_openbao,
     "strongroom gateway s3": gateway_s3("strongroom gateway s3"),
     "strongroom gateway s3, 1 worker": gateway_s3("strongroom gateway s3, 1 worker", "--workers", "1"),
+    "strongroom gateway s3, plain": gateway_s3("strongroom gateway s3, plain", encrypt=False),
     "minio": minio("minio"),
     "minio, plain": minio("minio, plain", encrypt=False),
     "versitygw": versitygw,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from bench import floors
+
+State = Literal["", "warm", "cold"]
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 ENCRYPTED = ("strongroom", "minio", "versitygw")
 PRICE = ("strongroom, plain", "minio, plain")
 """Peers that show what encryption costs, beside those that are compared."""
-GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "minio, plain")
+GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "strongroom gateway s3, plain", "minio, plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class Work:
     puts objects does so under new names each time. ``fill`` are the flags of what is done once before, with each peer.
     ``unit`` is "MB" (of the objects' bytes a second) or what one operation is. ``floors`` are measured in the same
     turns. ``slow`` are further peers, for which filling takes many minutes. ``kept``: what it is filled with may be
-    used again by the next run, since nothing else is written beside it.
+    used again by the next run, since nothing else is written beside it. ``state``: "warm" where each peer has one turn
+    that does not count, "cold" where it is started anew for each turn.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Work:
     floors: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
     kept: bool = False
+    state: State = ""
 
 
 def clients(count: int) -> str:
@@ -55,9 +61,19 @@ def large(operation: str) -> str:
     return f"64 MiB {operation.upper()}, 4 clients"
 
 
-def page(count: int, delimited: bool = False) -> str:
-    """The name of work that lists."""
-    return f"{'100 folders' if delimited else 'pages from anywhere'} of {count:,} objects"
+def pages(count: int) -> str:
+    """The name of work that lists pages of 1,000, over and over."""
+    return f"pages from anywhere of {count:,} objects"
+
+
+def first_pages(count: int) -> str:
+    """The name of work that lists ten pages that the server has not seen since it started."""
+    return f"pages just after a start, of {count:,} objects"
+
+
+def folders(count: int) -> str:
+    """The name of work that lists with a delimiter."""
+    return f"100 folders of {count:,} objects"
 
 
 RANGES = "64 KiB ranges of a 1 GiB object, 8 clients"
@@ -119,11 +135,16 @@ def _own_key(operation: str, size: int, label: str, count: int) -> Work:
     return Work(f"{label} {operation.upper()}, {clients(count)}, SSE-C", load, unit, fill, ("strongroom",))
 
 
-def _listing(count: int, delimited: bool, peers: tuple[str, ...], slow: tuple[str, ...]) -> Work:
-    keys = f"-prefix list{count} -folder {count // 100}"
-    load = f"-op {'listdelim' if delimited else 'list'} {keys} -objects {count} -clients 2"
+def _listings(count: int, peers: tuple[str, ...], slow: tuple[str, ...]) -> Iterator[Work]:
+    keys = f"-prefix list{count} -folder {count // 100} -objects {count}"
     fill = f"-op put {keys} -size 1 -clients 64 -times {count}"
-    return Work(page(count, delimited), load, "pages", fill, peers, slow=slow, kept=True)
+    kinds: tuple[tuple[str, str, State], ...] = (
+        (pages(count), f"-op list {keys} -clients 8", "warm"),
+        (first_pages(count), f"-op spread {keys} -clients 1 -times 10", "cold"),
+        (folders(count), f"-op listdelim {keys} -clients 8", ""),
+    )
+    for name, load, state in kinds:
+        yield Work(name, load, "pages", fill, peers, slow=slow, kept=True, state=state)
 
 
 _GIB = f"-op multipart -prefix gib -size {GIB} -clients 1 -times 1"
@@ -145,8 +166,8 @@ WORK: tuple[Work, ...] = (
     ),
     *(_through_gateway(operation, count) for operation in ("put", "get") for count in (1, 8, 64)),
     *(_large_through_gateway(operation) for operation in ("put", "get")),
-    *(_listing(10_000, delimited, ENCRYPTED, ()) for delimited in (False, True)),
-    *(_listing(100_000, delimited, ("strongroom",), ("minio", "versitygw")) for delimited in (False, True)),
-    *(_listing(1_000_000, delimited, (), ("strongroom", "versitygw")) for delimited in (False, True)),
+    *_listings(10_000, (*ENCRYPTED, "strongroom, plain"), ()),
+    *_listings(100_000, ("strongroom",), ("minio", "versitygw")),
+    *_listings(1_000_000, (), ("strongroom", "versitygw")),
     Work("in memory, all cores", "", "MB", "", (), floors.IN_MEMORY),
 )
