@@ -122,7 +122,7 @@ def _rows(measured: Measured) -> Iterator[str]:
 
 def _ratio(measured: Measured, name: str) -> str:
     """How many times as fast the first is, where the first is a server and not a floor too."""
-    if name == measured.first or not measured.work.peers:
+    if name == measured.first or measured.first in measured.work.floors:
         return ""
     return f"{measured.ratio(measured.first, name):.2f} x"
 

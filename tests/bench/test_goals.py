@@ -120,6 +120,12 @@ def test_the_report_says_what_the_load_generator_took() -> None:
     assert "| minio | 5 ms | 0.500 | 0.100 | 10.00 | 20.0 | 9.00 |" in text
 
 
+def test_floors_are_compared_only_with_a_server() -> None:
+    [in_memory] = [work for work in WORK if work.name == "in memory, all cores"]
+    text = report([Measured(in_memory, {name: [Sample(100.0, 1.0, 0.0, 0.0)] for name in in_memory.floors})])
+    assert "|  | SHA-256 | 100 MB | 100 – 100 |  |" in text
+
+
 def test_the_report_names_what_fails_where_figures_are_many() -> None:
     names = [small("get", count) for count in (1, 8, 64)] + [small("put", count) for count in (1, 8, 64)]
     results = [measured(name, strongroom=99 if name != names[1] else 50, strongroom__plain=100) for name in names]

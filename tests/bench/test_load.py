@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -15,10 +16,10 @@ from tests.clients.programs import find
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 
-def load(endpoint: str, flags: str) -> subprocess.CompletedProcess[str]:
+def load(endpoint: str, flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     access = ["-endpoint", endpoint, "-access-key", ACCESS_KEY, "-secret-key", SECRET_KEY]
     command = [str(find("load")), *access, *flags.split()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ BIG = 5 * 1024**2 + 1
     "flags",
     [
         "-op put -times 1100 -clients 8; -op get -times 200 -objects 1100 -clients 4; -op head -times 50;"
-        " -op list -times 20 -objects 1100; -op page -times 1 -objects 1100; -op delete -times 1100 -clients 8",
+        " -op list -times 20 -objects 1100; -op page -times 1 -objects 1100; -op spread -times 3 -objects 1100;"
+        " -op delete -times 1100 -clients 8",
         "-op put -prefix folders -folder 10 -size 1 -times 45; -op listdelim -prefix folders -folder 10 -objects 45"
         " -times 1; -op list -prefix folders -folder 10 -objects 45 -times 20",
         f"-op put -prefix big -size {BIG} -times 2; -op get -prefix big -size {BIG} -objects 2 -times 20",
@@ -55,6 +57,14 @@ def test_it_does_what_it_is_told(server: Server, flags: str) -> None:
         assert result["ops"] > 0
         assert result["errors"] == 0
         assert result["processor_seconds"] > 0
+
+
+def test_it_speaks_tls(certificates: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, certs=certificates) as running:
+        authority = str(certificates / "ca.crt")
+        for flags in ("-op bucket", f"-op put -size {BIG} -times 1", f"-op get -size {BIG} -objects 1 -times 3"):
+            assert load(running.endpoint, flags, SSL_CERT_FILE=authority).returncode == 0
+        assert "certificate" in load(running.endpoint, "-op bucket").stderr
 
 
 @pytest.mark.parametrize(
