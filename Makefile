@@ -20,7 +20,7 @@ help:
 	@echo 'make test    set up all that the tests need, and run them'
 	@echo 'make lint    formatting, lint, types, import contracts'
 	@echo 'make test-large  the load tests with their full sizes (three minutes, 10 GB of disk)'
-	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (half an hour; BENCH_FLAGS=--quick: ten minutes)'
+	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (half an hour; BENCH_FLAGS=--quick: some minutes)'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
 	@echo 'make lock    choose the newest versions of all dependencies, and lock them'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench import fresh, plot, report
-from bench.generator import Generator
+from bench.generator import Generator, LoadFailed
 from bench.measure import Bench, Measured
 from bench.peers import PEERS
 from bench.servers import Servers
@@ -24,9 +25,19 @@ _FRESH = "fresh pages through the S3 gateway"
 def main() -> int:
     """Run what the command line asks for."""
     options, began = _options(), time.monotonic()
-    below = options.below or _HERE.parent / ".tools"
     found = _Found(options)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=below) as temporary:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and not leave servers behind
+    try:
+        _measure(found, options)
+    finally:  # what was measured before it was stopped is worth having
+        if found.results:
+            _write(found, options)
+    print(f"took {(time.monotonic() - began) / 60:.0f} minutes; {options.write / 'RESULTS.md'}")
+    return 1 if found.failures else 0
+
+
+def _measure(found: _Found, options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.below) as temporary:
         data = Path(temporary)
         found.measure([work for work in WORK if not work.kept], data, data)
         kept = options.keep or data / "kept"
@@ -37,12 +48,14 @@ def main() -> int:
             for page in fresh.measure(Generator(options.load), data, options.rounds):
                 found.fresh.append(page)
                 print(page.line, flush=True)
-    run = report.Run(found.results, list(found.servers.values()), found.fresh, options.seconds, _command(options))
+
+
+def _write(found: _Found, options: argparse.Namespace) -> None:
+    servers = list(found.servers.values())
+    run = report.Run(found.results, servers, found.fresh, found.failures, options.seconds, _command(options))
     options.write.mkdir(parents=True, exist_ok=True)
     (options.write / "RESULTS.md").write_text(report.markdown(run))
     plot.write(found.results, options.write / "ratios.svg")
-    print(f"took {(time.monotonic() - began) / 60:.0f} minutes; {options.write / 'RESULTS.md'}")
-    return 0
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -63,7 +76,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, help="a directory that keeps what listings are filled with, for the next run"
     )
-    parser.add_argument("--below", type=Path, help="where other data is put (default: beside the tools)")
+    parser.add_argument(
+        "--below",
+        type=Path,
+        default=_HERE.parent / ".tools",
+        help="where other data is put (default: beside the tools)",
+    )
     parser.add_argument("--load", type=Path, default=_HERE.parent / ".tools" / "bin" / "load")
     parser.add_argument("--write", type=Path, default=_HERE, help="where RESULTS.md goes (default: bench)")
     options = parser.parse_args()
@@ -81,6 +99,7 @@ class _Found:
         self.results: list[Measured] = []
         self.servers: dict[str, report.Server] = {}
         self.fresh: list[fresh.Fresh] = []
+        self.failures: list[str] = []
 
     def measure(self, works: Sequence[Work], below: Path, temporary: Path) -> None:
         """All of the work that is wanted, with servers on directories below one."""
@@ -92,12 +111,21 @@ class _Found:
                 bench.prepare(name)
             for work, names in wanted.items():
                 if names:
-                    self.results.append(bench.measure(work, names, self._options.rounds))
-                    print(report.line(self.results[-1]), flush=True)
+                    self._one(bench, work, names)
         for name in needed:
             before = self.servers[name].memory if name in self.servers else 0
             memory = max(before, servers.memory[name])
             self.servers[name] = report.Server(name, servers.durable[name], memory)
+
+    def _one(self, bench: Bench, work: Work, names: Sequence[str]) -> None:
+        try:
+            measured = bench.measure(work, names, self._options.rounds)
+        except LoadFailed as failure:  # the rest is worth having all the same
+            self.failures.append(f"{work.name}: {failure}")
+            print(f"FAILED: {self.failures[-1]}", file=sys.stderr, flush=True)
+        else:
+            self.results.append(measured)
+            print(report.line(measured), flush=True)
 
     def _names(self, work: Work) -> list[str]:
         names: Iterator[str] = iter((*work.peers, *(work.slow if self._options.slow else ()), *work.floors))

@@ -68,7 +68,7 @@ class _Run:
         found = {}
         for label, name in named.items():
             measured = self._by_name.get(name)
-            if measured and peer in measured.samples and to in measured.samples:
+            if measured and peer in measured.samples and to in measured.samples and measured.processor(peer):
                 found[label] = 1 / measured.processor(peer) / measured.rate(to)
         return found
 

@@ -46,6 +46,7 @@ class Run:
     results: Sequence[Measured]
     servers: Sequence[Server]
     fresh: Sequence[Fresh]
+    failures: Sequence[str]
     seconds: float
     command: str
 
@@ -73,7 +74,15 @@ def markdown(run: Run) -> str:
     )
     memory = {server.name: server.memory for server in run.servers}
     lines = [
-        *(head, "", "## Goals", "", "| goal | is | wanted | measured | met |", "|---|---|---|---|---|"),
+        *(
+            head,
+            *(f"- **Failed**, and left out: {failure}" for failure in run.failures),
+            "",
+            "## Goals",
+            "",
+            "| goal | is | wanted | measured | met |",
+            "|---|---|---|---|---|",
+        ),
         *(_goal(goal) for goal in goals(run.results, memory)),
         *("", "![ratios](ratios.svg)", "", "## Servers", ""),
         *("| server | what it acknowledges is | most memory of a process |", "|---|---|---|"),

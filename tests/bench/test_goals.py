@@ -103,14 +103,19 @@ def test_memory_is_of_strongrooms_processes() -> None:
 def report(results: list[Measured]) -> str:
     servers = [Server("strongroom", "synced", 100 * MIB), Server("minio", "synced", 500 * MIB)]
     fresh = Fresh("minio", 5, first=[0.5], again=[0.1], heads=[10.0], direct=[9.0])
-    return markdown(Run(results, servers, [fresh], 2.0, "make bench"))
+    return markdown(Run(results, servers, [fresh], ["4 KiB HEAD: a server was gone"], 2.0, "make bench"))
 
 
 def test_the_report_begins_with_the_goals() -> None:
     text = report([measured(small("get", 64), strongroom=[3000, 2000, 1000], minio=[1000, 1000, 1000])])
     assert "| 4 KiB GET, by clients | rate / MinIO's | at least 2.5 | 64: 2.00 | **no** |" in text
     assert "| memory of a worker | largest resident set of a process at any time, MiB | under 300 MiB |" in text
-    assert text.index("## Goals") < text.index("## Servers") < text.index("## Work")
+    assert (
+        text.index("4 KiB HEAD: a server was gone")
+        < text.index("## Goals")
+        < text.index("## Servers")
+        < text.index("## Work")
+    )
 
 
 def test_the_report_says_what_the_load_generator_took() -> None:
