@@ -125,7 +125,7 @@ class Bench:
             load += f" -first {self._next.get((name, work.name), 0)}"
         if "-times" not in load:
             load += f" -seconds {self._seconds}"
-        os.sync()  # what others left to be written, be it never synced, is not this peer's
+        os.sync()  # so that nobody pays for what another has left to be written
         peer.resume()
         try:
             before = peer.running.processor_seconds()
