@@ -59,7 +59,7 @@ func (c *connection) close() {
 	}
 }
 
-// send writes a request, in one system call.
+// send writes a request, head and body together.
 func (c *connection) send(head []byte, body [][]byte) error {
 	if len(body) == 0 {
 		_, err := c.net.Write(head)
