@@ -11,7 +11,7 @@ DATA ?= ./data
 PYTEST_FLAGS ?= -n auto
 
 # Go programs that the tests drive; the go.mod in each directory pins one.
-GO_PROGRAMS := tools/go/mc tools/go/restic tools/go/minio tools/go/versitygw tests/clients/miniogo
+GO_PROGRAMS := tools/go/mc tools/go/restic tools/go/minio tools/go/versitygw tests/clients/miniogo bench/load
 
 .PHONY: help run setup tools lint test test-large bench format lock clean
 
@@ -20,7 +20,7 @@ help:
 	@echo 'make test    set up all that the tests need, and run them'
 	@echo 'make lint    formatting, lint, types, import contracts'
 	@echo 'make test-large  the load tests with their full sizes (three minutes, 10 GB of disk)'
-	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (BENCH_FLAGS=--quick: some minutes)'
+	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (half an hour; BENCH_FLAGS=--quick: some minutes)'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
 	@echo 'make lock    choose the newest versions of all dependencies, and lock them'

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench.peers import ACCESS_KEY, SECRET_KEY, Peer
+from bench import floors
+from bench.generator import Generator
+from bench.outcome import Outcome
+from bench.peers import Peer
+from bench.servers import Servers
 from bench.work import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one peer did in one round. ``rate`` is in the work's unit a second, ``processor`` in seconds of all cores
-    for each operation (or each GB), ``p50`` and ``p99`` in milliseconds.
+    """What one peer did in one round.
+
+    ``rate`` is in the work's unit a second. ``processor`` is what the server's processes took, ``generator`` what the
+    load generator took: seconds of all cores for each operation (or each GB). ``p50`` and ``p99`` are in milliseconds.
     """
 
     rate: float
     processor: float
     p50: float
     p99: float
+    generator: float = 0.0
+
+    @classmethod
+    def of(cls, outcome: Outcome, unit: str, processor: float, generator: float) -> Sample:
+        """From what was done, and seconds of processor time."""
+        amount = outcome.bytes / 1e6 if unit == "MB" else outcome.ops
+        per = (amount / 1000 if unit == "MB" else amount) or 1.0
+        rate = amount / outcome.seconds
+        return cls(rate, processor / per, outcome.p50_ms, outcome.p99_ms, generator / per)
 
 
 @dataclass
 class Measured:
-    """All samples of one piece of work, by peer."""
+    """All samples of one piece of work, by peer (or floor)."""
 
     work: Work
     samples: dict[str, list[Sample]] = field(default_factory=dict)
@@ -41,6 +55,10 @@ class Measured:
         """The median rate of a peer."""
         return median(sample.rate for sample in self.samples[peer])
 
+    def processor(self, peer: str) -> float:
+        """The median of the processor time that a peer took for an operation or a GB, in seconds."""
+        return median(sample.processor for sample in self.samples[peer])
+
     def ratio(self, peer: str, to: str) -> float:
         """The median of the ratios of two peers, round by round: what disturbs a round disturbs both."""
         pairs = zip(self.samples[peer], self.samples[to], strict=True)
@@ -52,69 +70,91 @@ class Measured:
         return min(rates), max(rates)
 
 
-class LoadFailed(Exception):
-    """The load generator had errors; a figure would mean nothing."""
-
-
 class Bench:
-    """Does work with peers that are running, all but one of them paused at any time."""
+    """Does work with peers that are running, all but one of them paused at any time.
 
-    def __init__(self, load: Path, peers: Mapping[str, Peer], seconds: float) -> None:
-        self._load = load
-        self._peers = peers
+    ``filled`` is a file that remembers what peers were filled with, for the next run on the same data; ``floors_below``
+    is where floors put files.
+    """
+
+    def __init__(
+        self, generator: Generator, servers: Servers, seconds: float, floors_below: Path, filled: Path
+    ) -> None:
+        self._generator = generator
+        self._servers = servers
         self._seconds = seconds
-        self._filled: set[tuple[str, str]] = set()
+        self._below = floors_below
+        self._filled = filled
         self._next: dict[tuple[str, str], int] = {}
-        for peer in peers.values():
-            self._run(peer, ["-op", "bucket"])
-            peer.pause()
 
-    def measure(self, work: Work, rounds: int, only: Sequence[str]) -> Measured:
-        """The work, by each of its peers in turn."""
+    def prepare(self, name: str) -> None:
+        """Make a peer's bucket, and let it wait."""
+        self._generator.make_bucket(self._servers[name].endpoint)
+        self._servers[name].pause()
+
+    def measure(self, work: Work, names: Sequence[str], rounds: int) -> Measured:
+        """The work, by each of the named peers and floors in turn."""
         measured = Measured(work)
-        names = [name for name in work.peers if name in self._peers and (not only or name in only)]
         for name in names:
-            self._fill(self._peers[name], work)
+            if name in self._servers:
+                self._fill(self._servers[name], work)
+                if work.state == "warm":
+                    self._sample(name, work)
         for _ in range(rounds):
             for name in names:
-                measured.samples.setdefault(name, []).append(self._sample(self._peers[name], work))
+                taken = self._sample(name, work) if name in self._servers else self._floor(name, work)
+                measured.samples.setdefault(name, []).append(taken)
+        self._clean(work)
         return measured
 
     def _fill(self, peer: Peer, work: Work) -> None:
-        if work.fill and "-op delete" not in work.load and (peer.name, work.fill) not in self._filled:
-            self._filled.add((peer.name, work.fill))
-            self._with(peer, work.fill.split())
+        line = f"{peer.name}: {work.fill}"
+        before = self._filled.read_text().splitlines() if self._filled.exists() else []
+        if work.fill and "-op delete" not in work.load and line not in before:
+            self._with(peer, work.fill)
+            with self._filled.open("a") as file:
+                print(line, file=file)
 
-    def _sample(self, peer: Peer, work: Work) -> Sample:
-        arguments = work.load.split()
-        if "-op delete" in work.load:
-            self._with(peer, work.fill.split())
-        elif "-op put" in work.load or "-op multipart" in work.load:
-            arguments += ["-first", str(self._next.get((peer.name, work.name), 0))]
-        if "-times" not in arguments:
-            arguments += ["-seconds", str(self._seconds)]
+    def _sample(self, name: str, work: Work) -> Sample:
+        if work.state == "cold":
+            self._servers.restart(name)
+        peer, load = self._servers[name], work.load
+        if "-op delete" in load:
+            self._with(peer, work.fill)
+        elif "-op put" in load or "-op multipart" in load:
+            load += f" -first {self._next.get((name, work.name), 0)}"
+        if "-times" not in load:
+            load += f" -seconds {self._seconds}"
+        os.sync()  # so that nobody pays for what another has left to be written
         peer.resume()
         try:
             before = peer.running.processor_seconds()
-            result = self._run(peer, arguments)
+            outcome = self._generator.run(peer.endpoint, load)
             used = peer.running.processor_seconds() - before
         finally:
             peer.pause()
-        self._next[peer.name, work.name] = int(result["last"])
-        amount = result["bytes"] / 1e6 if work.unit == "MB" else result["ops"]
-        per = amount / 1000 if work.unit == "MB" else amount
-        return Sample(amount / result["seconds"], used / per if per else 0.0, result["p50_ms"], result["p99_ms"])
+        self._next[name, work.name] = outcome.last
+        return Sample.of(outcome, work.unit, used, outcome.processor_seconds)
 
-    def _with(self, peer: Peer, arguments: Sequence[str]) -> None:
+    def _floor(self, name: str, work: Work) -> Sample:
+        os.sync()
+        cores = os.cpu_count() or 1
+        count = int(work.load.partition("-clients ")[2].split()[0]) if work.load else cores
+        outcome = floors.measure(name, self._below, count, self._seconds)
+        return Sample.of(outcome, work.unit, outcome.processor_seconds, 0.0)
+
+    def _clean(self, work: Work) -> None:
+        """Remove what work with large objects has put; the disk has its limits."""
+        if work.unit != "MB" or not ("-op put" in work.load or "-op multipart" in work.load):
+            return
+        prefix = work.load.partition("-prefix ")[2].split()[0]
+        for (name, of), count in self._next.items():
+            if of == work.name:
+                self._with(self._servers[name], f"-op delete -prefix {prefix} -clients 4 -times {count}")
+
+    def _with(self, peer: Peer, load: str) -> None:
         peer.resume()
         try:
-            self._run(peer, arguments)
+            self._generator.run(peer.endpoint, load)
         finally:
             peer.pause()
-
-    def _run(self, peer: Peer, arguments: Sequence[str]) -> dict[str, float]:
-        access = ["-endpoint", peer.endpoint, "-access-key", ACCESS_KEY, "-secret-key", SECRET_KEY]
-        done = subprocess.run([str(self._load), *access, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LoadFailed(f"{peer.name}: {' '.join(arguments)}: {done.stdout[-500:]}{done.stderr[-500:]}")
-        return json.loads(done.stdout) if done.stdout else {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -32,6 +31,7 @@ class Peer:
     durable: str
     endpoint: str
     running: Running
+    """What is measured: its memory, its processor time."""
     beside: list[Running] = field(default_factory=list)
 
     def pause(self) -> None:
@@ -115,7 +115,7 @@ def minio(name: str, encrypt: bool = True) -> Start:
 def versitygw(home: Path) -> Peer:
     """versitygw on one directory; it does not encrypt."""
     endpoint = f"127.0.0.1:{free_port()}"
-    (home / "data").mkdir()
+    (home / "data").mkdir(exist_ok=True)
     settings = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
     command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "posix", str(home / "data")]
     running = Running(command, _environment(home, **settings), home / "log")
@@ -123,18 +123,28 @@ def versitygw(home: Path) -> Peer:
     return Peer("versitygw", "not synced", f"http://{endpoint}", running)
 
 
-def gateway_s3(home: Path) -> Peer:
-    """Strongroom's gateway before a MinIO, which encrypts nothing itself."""
-    (home / "backend").mkdir()
-    backend = minio("backend", encrypt=False)(home / "backend")
+def gateway(home: Path, backend: str, *flags: str, encrypt: bool = True) -> tuple[str, Running]:
+    """Strongroom's gateway before an S3, encrypting or passing through: its endpoint, and the process."""
     endpoint = f"127.0.0.1:{free_port()}"
     settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "AWS_EC2_METADATA_DISABLED": "true"}
-    settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
-    settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
-    command = [sys.executable, "-m", "strongroom", "gateway", "s3", "--address", endpoint, backend.endpoint]
+    if encrypt:
+        settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "MINIO_SSE_AUTO_ENCRYPTION": "on"}
+    command = [sys.executable, "-m", "strongroom", "gateway", "s3", "--address", endpoint, *flags, backend]
     running = Running(command, _environment(home, **settings), home / "log")
     running.wait_for(f"http://{endpoint}/minio/health/ready")
-    return Peer("strongroom gateway s3", "as its backend, MinIO", f"http://{endpoint}", running, [backend.running])
+    return f"http://{endpoint}", running
+
+
+def gateway_s3(name: str, *flags: str, encrypt: bool = True) -> Start:
+    """Strongroom's gateway before a MinIO, which encrypts nothing itself."""
+
+    def start(home: Path) -> Peer:
+        (home / "backend").mkdir()
+        backend = minio("backend", encrypt=False)(home / "backend")
+        endpoint, running = gateway(home, backend.endpoint, *flags, encrypt=encrypt)
+        return Peer(name, "as its backend, MinIO", endpoint, running, [backend.running])
+
+    return start
 
 
 PEERS: dict[str, Start] = {
@@ -143,7 +153,9 @@ PEERS: dict[str, Start] = {
     "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
     "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
     "strongroom, OpenBao": strongroom_with_openbao,
-    "strongroom gateway s3": gateway_s3,
+    "strongroom gateway s3": gateway_s3("strongroom gateway s3"),
+    "strongroom gateway s3, 1 worker": gateway_s3("strongroom gateway s3, 1 worker", "--workers", "1"),
+    "strongroom gateway s3, plain": gateway_s3("strongroom gateway s3, plain", encrypt=False),
     "minio": minio("minio"),
     "minio, plain": minio("minio, plain", encrypt=False),
     "versitygw": versitygw,
@@ -151,8 +163,7 @@ PEERS: dict[str, Start] = {
 
 
 def start(name: str, below: Path) -> Peer:
-    """Start a peer in a fresh directory of its own."""
+    """Start a peer in a directory of its own below another; what lies there from an earlier run is still there."""
     home = below / name.replace(" ", "").replace(",", "-")
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)
     return PEERS[name](home)

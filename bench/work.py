@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+from bench import floors
+
+State = Literal["", "warm", "cold"]
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 ENCRYPTED = ("strongroom", "minio", "versitygw")
 PRICE = ("strongroom, plain", "minio, plain")
 """Peers that show what encryption costs, beside those that are compared."""
+GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "strongroom gateway s3, plain", "minio, plain")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One kind of work.
+    """One kind of work, done by each peer in turn; the first is the one that the others are compared with.
 
-    ``load`` are the load generator's flags; where they hold ``-times``, it is done so often instead of for a time, each
-    time under new names. ``fill`` are the flags of what is done once before, with each peer. ``unit`` is "MB" (of the
-    objects' bytes a second) or what one operation is. ``slow``: takes minutes.
+    ``load`` are the load generator's flags; where they hold ``-times``, it is done so often instead of for a time. What
+    puts objects does so under new names each time. ``fill`` are the flags of what is done once before, with each peer.
+    ``unit`` is "MB" (of the objects' bytes a second) or what one operation is. ``floors`` are measured in the same
+    turns. ``slow`` are further peers, for which filling takes many minutes. ``kept``: what it is filled with may be
+    used again by the next run, since nothing else is written beside it. ``state``: "warm" where each peer has one turn
+    that does not count, "cold" where it is started anew for each turn.
     """
 
     name: str
@@ -25,104 +35,139 @@ class Work:
     unit: str
     fill: str = ""
     peers: tuple[str, ...] = ENCRYPTED + PRICE
-    slow: bool = False
+    floors: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+    kept: bool = False
+    state: State = ""
 
 
-def _small(operation: str, clients: int) -> Work:
-    fill = "" if operation == "put" else "-op put -prefix small -size 4096 -clients 8 -times 1000"
-    prefix = "small" if fill else f"put{clients}"
-    load = f"-op {operation} -prefix {prefix} -size 4096 -objects 1000 -clients {clients}"
-    return Work(f"4 KiB {operation.upper()}, {clients} clients", load, "objects", fill)
+def clients(count: int) -> str:
+    """How many clients, in words."""
+    return f"{count} client{'s' * (count > 1)}"
 
 
-def _delete(clients: int) -> Work:
-    fill = f"-op put -prefix gone{clients} -size 4096 -clients 16 -times 2000"
-    load = f"-op delete -prefix gone{clients} -clients {clients} -times 2000"
-    return Work(f"4 KiB DELETE, {clients} clients", load, "objects", fill)
+def small(operation: str, count: int) -> str:
+    """The name of work with objects of 4 KiB."""
+    return f"4 KiB {operation.upper()}, {clients(count)}"
 
 
-def _sized(operation: str, size: int, label: str, clients: int) -> Work:
+def through_gateway(operation: str, count: int) -> str:
+    """The name of work with objects of 4 KiB through the S3 gateway."""
+    return f"{small(operation, count)}, through the S3 gateway"
+
+
+def large(operation: str) -> str:
+    """The name of work with objects of 64 MiB."""
+    return f"64 MiB {operation.upper()}, 4 clients"
+
+
+def pages(count: int) -> str:
+    """The name of work that lists pages of 1,000, over and over."""
+    return f"pages from anywhere of {count:,} objects"
+
+
+def first_pages(count: int) -> str:
+    """The name of work that lists ten pages that the server has not seen since it started."""
+    return f"pages just after a start, of {count:,} objects"
+
+
+def folders(count: int) -> str:
+    """The name of work that lists with a delimiter."""
+    return f"100 folders of {count:,} objects"
+
+
+RANGES = "64 KiB ranges of a 1 GiB object, 8 clients"
+
+_SMALL_FILL = "-op put -prefix small -size 4096 -clients 8 -times 1000"
+
+
+def _small(operation: str, count: int) -> Work:
+    load = f"-op {operation} -prefix small -size 4096 -objects 1000 -clients {count}"
+    peers: tuple[str, ...] = ENCRYPTED + PRICE
+    if operation != "head":
+        peers += ("strongroom, OpenBao",) + ("strongroom, 1 worker",) * (count == 64)
+    if operation == "put":
+        return Work(small(operation, count), load.replace("small", f"put{count}"), "objects", "", peers)
+    return Work(small(operation, count), load, "objects", _SMALL_FILL, peers)
+
+
+def _delete(count: int) -> Work:
+    times = 1000 if count == 1 else 2000
+    fill = f"-op put -prefix gone{count} -size 4096 -clients 32 -times {times}"
+    load = f"-op delete -prefix gone{count} -clients {count} -times {times}"
+    return Work(small("delete", count), load, "objects", fill, (*ENCRYPTED, "strongroom, plain"))
+
+
+def _sized(operation: str, size: int, label: str, count: int) -> Work:
     prefix = operation + label.replace(" ", "")
     fill = "" if operation == "put" else f"-op put -prefix {prefix} -size {size} -clients 2 -times 8"
-    load = f"-op {operation} -prefix {prefix} -size {size} -objects 8 -clients {clients}"
-    peers = ENCRYPTED + PRICE + (("strongroom --no-compat",) if operation == "put" else ())
-    return Work(f"{label} {operation.upper()}, {clients} clients", load, "MB", fill, peers)
+    load = f"-op {operation} -prefix {prefix} -size {size} -objects 8 -clients {count}"
+    peers: tuple[str, ...] = ENCRYPTED + PRICE
+    below: tuple[str, ...] = ()
+    if operation == "put":
+        peers += ("strongroom --no-compat",)
+    if size == 64 * MIB:
+        peers += ("strongroom, 1 worker",)
+        below = floors.OF_PUT if operation == "put" else floors.OF_GET
+    return Work(f"{label} {operation.upper()}, {clients(count)}", load, "MB", fill, peers, below)
 
 
-def _gateway(operation: str, size: int, label: str, clients: int) -> Work:
-    count = 1000 if size < MIB else 8
-    prefix = f"gateway{label[0]}{clients}"
-    fill = f"-op put -prefix {prefix} -size {size} -clients 4 -times {count}" if operation == "get" else ""
-    load = f"-op {operation} -prefix {prefix} -size {size} -objects {count} -clients {clients}"
-    name = f"{label} {operation.upper()} through the S3 gateway, {clients} clients"
-    return Work(name, load, "objects" if size < MIB else "MB", fill, ("strongroom gateway s3", "minio, plain"))
+def _through_gateway(operation: str, count: int) -> Work:
+    prefix = f"gateway{operation}{count}"
+    fill = f"-op put -prefix {prefix} -size 4096 -clients 8 -times 1000" if operation == "get" else ""
+    load = f"-op {operation} -prefix {prefix} -size 4096 -objects 1000 -clients {count}"
+    return Work(through_gateway(operation, count), load, "objects", fill, GATEWAY)
+
+
+def _large_through_gateway(operation: str) -> Work:
+    prefix = f"large{operation}"
+    fill = f"-op put -prefix {prefix} -size {64 * MIB} -clients 2 -times 8" if operation == "get" else ""
+    load = f"-op {operation} -prefix {prefix} -size {64 * MIB} -objects 8 -clients 4"
+    return Work(f"{large(operation)}, through the S3 gateway", load, "MB", fill, GATEWAY)
+
+
+def _own_key(operation: str, size: int, label: str, count: int) -> Work:
+    prefix = f"ssec{operation}{label[:2]}"
+    times = 1000 if size < MIB else 8
+    fill = f"-op put -prefix {prefix} -size {size} -clients 4 -times {times} -sse-c" if operation == "get" else ""
+    load = f"-op {operation} -prefix {prefix} -size {size} -objects {times} -clients {count} -sse-c"
+    unit = "objects" if size < MIB else "MB"
+    return Work(f"{label} {operation.upper()}, {clients(count)}, SSE-C", load, unit, fill, ("strongroom",))
+
+
+def _listings(count: int, peers: tuple[str, ...], slow: tuple[str, ...]) -> Iterator[Work]:
+    keys = f"-prefix list{count} -folder {count // 100} -objects {count}"
+    fill = f"-op put {keys} -size 1 -clients 64 -times {count}"
+    kinds: tuple[tuple[str, str, State], ...] = (
+        (pages(count), f"-op list {keys} -clients 8", "warm"),
+        (first_pages(count), f"-op spread {keys} -clients 1 -times 10", "cold"),
+        (folders(count), f"-op listdelim {keys} -clients 8", ""),
+    )
+    for name, load, state in kinds:
+        yield Work(name, load, "pages", fill, peers, slow=slow, kept=True, state=state)
 
 
 _GIB = f"-op multipart -prefix gib -size {GIB} -clients 1 -times 1"
 
 WORK: tuple[Work, ...] = (
-    *(_small(operation, clients) for operation in ("put", "get", "head") for clients in (1, 8, 64)),
-    *(_delete(clients) for clients in (1, 8, 64)),
+    *(_small(operation, count) for operation in ("put", "get", "head") for count in (1, 8, 64)),
+    *(_delete(count) for count in (1, 8, 64)),
     *(
-        _sized(operation, size, label, clients)
-        for size, label, clients in ((64 * KIB, "64 KiB", 8), (MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
+        _sized(operation, size, label, count)
+        for size, label, count in ((64 * KIB, "64 KiB", 8), (MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
         for operation in ("put", "get")
     ),
-    Work("1 GiB multipart upload", _GIB.replace("gib", "multi"), "MB", "", ENCRYPTED + PRICE, slow=True),
-    Work(
-        "64 KiB ranges of a 1 GiB object, 8 clients",
-        f"-op range -prefix gib -size {GIB} -range 65536 -clients 8",
-        "ranges",
-        _GIB,
-        ENCRYPTED + PRICE,
-        slow=True,
-    ),
+    Work("1 GiB multipart upload, 4 parts at a time", _GIB.replace("gib", "multi"), "MB"),
+    Work(RANGES, f"-op range -prefix gib -size {GIB} -range 65536 -clients 8", "ranges", _GIB),
     *(
-        Work(
-            f"4 KiB GET, {clients} clients, master key in OpenBao",
-            f"-op get -prefix small -size 4096 -objects 1000 -clients {clients}",
-            "objects",
-            "-op put -prefix small -size 4096 -clients 8 -times 1000",
-            ("strongroom, OpenBao", "strongroom"),
-        )
-        for clients in (1, 8, 64)
-    ),
-    Work(
-        "4 KiB PUT, 64 clients, master key in OpenBao",
-        "-op put -prefix kms -size 4096 -clients 64",
-        "objects",
-        "",
-        ("strongroom, OpenBao", "strongroom"),
-    ),
-    *(
-        _gateway(operation, size, label, clients)
-        for size, label, clients in ((4 * KIB, "4 KiB", 1), (4 * KIB, "4 KiB", 8), (64 * MIB, "64 MiB", 4))
+        _own_key(operation, size, label, count)
+        for size, label, count in ((4 * KIB, "4 KiB", 8), (64 * MIB, "64 MiB", 4))
         for operation in ("put", "get")
     ),
-    Work(
-        "4 KiB GET, SSE-C, 8 clients",
-        "-op get -prefix ssec -size 4096 -objects 500 -clients 8 -sse-c",
-        "objects",
-        "-op put -prefix ssec -size 4096 -clients 8 -times 500 -sse-c",
-        ("strongroom",),
-    ),
-    Work(
-        "4 KiB GET, 8 clients, 1 worker",
-        "-op get -prefix small -size 4096 -objects 1000 -clients 8",
-        "objects",
-        "-op put -prefix small -size 4096 -clients 8 -times 1000",
-        ("strongroom, 1 worker", "strongroom"),
-    ),
-    *(
-        Work(
-            f"{what} of {label} objects",
-            f"-op {operation} -prefix list{count} -objects {count} -clients 2",
-            "pages",
-            f"-op put -prefix list{count} -size 1 -clients 32 -times {count}",
-            ("strongroom",) + (("minio",) if count < 1_000_000 else ()) + ("versitygw",) * (count < 100_000),
-            slow=count > 10_000,
-        )
-        for count, label in ((10_000, "10,000"), (100_000, "100,000"), (1_000_000, "1,000,000"))
-        for operation, what in (("list", "pages from anywhere"), ("listdelim", "a page with delimiter"))
-    ),
+    *(_through_gateway(operation, count) for operation in ("put", "get") for count in (1, 8, 64)),
+    *(_large_through_gateway(operation) for operation in ("put", "get")),
+    *_listings(10_000, (*ENCRYPTED, "strongroom, plain"), ()),
+    *_listings(100_000, ("strongroom",), ("minio", "versitygw")),
+    *_listings(1_000_000, (), ("strongroom", "versitygw")),
+    Work("in memory, all cores", "", "MB", "", (), floors.IN_MEMORY),
 )

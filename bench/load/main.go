@@ -3,52 +3,56 @@
 //
 //	load -endpoint http://127.0.0.1:9000 -bucket bench -op put -size 4096 -clients 8 -seconds 5
 //
-// Keys are prefix/NNNNNNNN. put writes new keys upwards from -first; get, head and range choose among the first -objects;
-// delete takes each of them once; list asks for pages of 1,000 from random places; listdelim for a page with a delimiter.
+// Keys are prefix/NNNNNNNN, with -folder N prefix/NNNNN/NNNNNNNN, N objects in each folder. put writes new keys upwards from
+// -first; get, head and range choose among the first -objects; delete takes each of them once; list asks for pages of 1,000 from
+// random places, page for the first, spread for -times of them from the first to the last; listdelim for the folders.
+//
+// It shares the cores with the servers, so it is made to take little of them, and to do what clients do all the same: each
+// client has a goroutine and a kept-alive connection, each request is signed. It checks each answer: status, length, ETag, the
+// bytes of bodies (see comparedUpTo), the number of a page's entries.
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand"
-	"net/http"
 	"net/url"
 	"os"
 	"sort"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-	"github.com/minio/minio-go/v7/pkg/encrypt"
 )
 
 type config struct {
 	endpoint, bucket, op, prefix string
 	access, secret, region       string
 	size, rangeSize, part        int64
-	clients, objects             int
+	objects, folder              int64
+	clients                      int
 	first, times                 int64
 	seconds                      float64
 	ssec                         bool
 }
 
+// A result; processor is the seconds of processor time that this program took, of all cores.
 type result struct {
-	Op       string  `json:"op"`
-	Ops      int64   `json:"ops"`
-	Errors   int64   `json:"errors"`
-	Error    string  `json:"error,omitempty"`
-	Bytes    int64   `json:"bytes"`
-	Seconds  float64 `json:"seconds"`
-	P50      float64 `json:"p50_ms"`
-	P99      float64 `json:"p99_ms"`
-	LastName int64   `json:"last"`
+	Op        string  `json:"op"`
+	Ops       int64   `json:"ops"`
+	Errors    int64   `json:"errors"`
+	Error     string  `json:"error,omitempty"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+	LastName  int64   `json:"last"`
+	Processor float64 `json:"processor_seconds"`
 }
+
+// patience is how long no request at all may end before the server is given up.
+const patience = 2 * time.Minute
 
 func parse() config {
 	var c config
@@ -58,12 +62,13 @@ func parse() config {
 	flag.StringVar(&c.region, "region", "us-east-1", "region")
 	flag.StringVar(&c.bucket, "bucket", "bench", "bucket")
 	flag.StringVar(&c.prefix, "prefix", "o", "prefix of the keys")
-	flag.StringVar(&c.op, "op", "put", "put, get, head, delete, range, multipart, list, listdelim")
+	flag.StringVar(&c.op, "op", "put", "bucket, put, get, head, delete, range, multipart, list, page, spread, listdelim")
 	flag.Int64Var(&c.size, "size", 4096, "bytes of an object")
 	flag.Int64Var(&c.rangeSize, "range", 65536, "bytes of a range")
 	flag.Int64Var(&c.part, "part", 16<<20, "bytes of a part")
 	flag.IntVar(&c.clients, "clients", 1, "clients at the same time")
-	flag.IntVar(&c.objects, "objects", 1000, "objects that are there")
+	flag.Int64Var(&c.objects, "objects", 1000, "objects that are there")
+	flag.Int64Var(&c.folder, "folder", 0, "objects in a folder; 0: no folders")
 	flag.Int64Var(&c.first, "first", 0, "number of the first key that put writes")
 	flag.Int64Var(&c.times, "times", 0, "how often in all; 0: as often as goes in the time")
 	flag.Float64Var(&c.seconds, "seconds", 5, "for how long")
@@ -72,88 +77,91 @@ func parse() config {
 	return c
 }
 
+func (c *config) key(number int64) string {
+	if c.folder > 0 {
+		return fmt.Sprintf("%s/%05d/%08d", c.prefix, number/c.folder, number)
+	}
+	return fmt.Sprintf("%s/%08d", c.prefix, number)
+}
+
 func main() {
 	c := parse()
-	client, err := connect(c)
+	target, err := url.Parse(c.endpoint)
+	if err == nil && c.op == "bucket" {
+		err = newClient(c, target, bodies{}).makeBucket()
+	} else if err == nil {
+		var r result
+		if r, err = run(c, target); err == nil {
+			_ = json.NewEncoder(os.Stdout).Encode(r)
+			if r.Errors > 0 {
+				os.Exit(1)
+			}
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	ctx := context.Background()
-	if c.op == "bucket" {
-		err = client.MakeBucket(ctx, c.bucket, minio.MakeBucketOptions{})
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	r := run(ctx, c, client)
-	_ = json.NewEncoder(os.Stdout).Encode(r)
-	if r.Errors > 0 {
-		os.Exit(1)
-	}
 }
 
-func connect(c config) (*minio.Core, error) {
-	target, err := url.Parse(c.endpoint)
-	if err != nil {
-		return nil, err
+func run(c config, target *url.URL) (result, error) {
+	work, known := map[string]func(*client, int64, *rand.Rand) (int64, error){
+		"put": func(w *client, n int64, _ *rand.Rand) (int64, error) { return c.size, w.put(n) },
+		"get": func(w *client, _ int64, r *rand.Rand) (int64, error) {
+			return c.size, w.get(r.Int63n(c.objects), 0, c.size)
+		},
+		"head":      func(w *client, _ int64, r *rand.Rand) (int64, error) { return 0, w.stat(r.Int63n(c.objects)) },
+		"delete":    func(w *client, n int64, _ *rand.Rand) (int64, error) { return 0, w.remove(n) },
+		"multipart": func(w *client, n int64, _ *rand.Rand) (int64, error) { return c.size, w.upload(n) },
+		"list":      func(w *client, _ int64, r *rand.Rand) (int64, error) { return w.list(r.Int63n(c.objects), false) },
+		"page":      func(w *client, _ int64, _ *rand.Rand) (int64, error) { return w.list(-1, false) },
+		"spread": func(w *client, n int64, _ *rand.Rand) (int64, error) {
+			return w.list(n*(c.objects/c.times)-1, false)
+		},
+		"listdelim": func(w *client, _ int64, _ *rand.Rand) (int64, error) { return w.list(0, true) },
+		"range": func(w *client, _ int64, r *rand.Rand) (int64, error) {
+			return c.rangeSize, w.get(0, r.Int63n(c.size-c.rangeSize), c.rangeSize)
+		},
+	}[c.op]
+	if !known {
+		return result{}, fmt.Errorf("no such work: %s", c.op)
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: c.clients * 8, MaxIdleConns: c.clients * 8,
-		DisableCompression: true, WriteBufferSize: 1 << 17, ReadBufferSize: 1 << 17}
-	return minio.NewCore(target.Host, &minio.Options{
-		Creds:      credentials.NewStaticV4(c.access, c.secret, ""),
-		Secure:     target.Scheme == "https",
-		Region:     c.region,
-		Transport:  transport,
-		MaxRetries: 1,
-	})
-}
-
-func run(ctx context.Context, c config, client *minio.Core) result {
-	body := make([]byte, c.size)
-	rand.New(rand.NewSource(1)).Read(body)
-	work := worker{c: c, client: client, body: body}
-	if c.ssec {
-		key, _ := encrypt.NewSSEC(bytes.Repeat([]byte{7}, 32))
-		work.sse = key
+	shared := newBodies()
+	clients := make([]*client, c.clients)
+	for n := range clients {
+		clients[n] = newClient(c, target, shared)
 	}
-	var next, errors, bytesMoved atomic.Int64
+	durations := make([][]float64, c.clients)
+	var next, errors, moved atomic.Int64
 	var failure atomic.Value
 	next.Store(c.first)
-	durations := make([][]float64, c.clients)
-	start := time.Now()
+	go watch(&next)
+	before, start := processorSeconds(), time.Now()
 	deadline := start.Add(time.Duration(c.seconds * float64(time.Second)))
 	var wait sync.WaitGroup
-	for n := 0; n < c.clients; n++ {
-		wait.Add(1)
-		go func(n int) {
-			defer wait.Done()
-			random := rand.New(rand.NewSource(int64(n) + time.Now().UnixNano()))
-			for {
+	for n, one := range clients {
+		wait.Go(func() {
+			random := rand.New(rand.NewSource(int64(n) + start.UnixNano()))
+			for errors.Load() <= 10 {
+				began := time.Now()
 				number := next.Add(1) - 1
-				if c.times > 0 && number-c.first >= c.times || c.times == 0 && time.Now().After(deadline) {
+				if c.times > 0 && number-c.first >= c.times || c.times == 0 && began.After(deadline) {
 					return
 				}
-				began := time.Now()
-				moved, err := work.do(ctx, number, random)
+				amount, err := work(one, number, random)
 				if err != nil {
 					errors.Add(1)
 					failure.Store(err.Error())
-					if errors.Load() > 10 {
-						return
-					}
 					continue
 				}
-				bytesMoved.Add(moved)
+				moved.Add(amount)
 				durations[n] = append(durations[n], time.Since(began).Seconds()*1000)
 			}
-		}(n)
+		})
 	}
 	wait.Wait()
-	r := result{Op: c.op, Errors: errors.Load(), Bytes: bytesMoved.Load(), Seconds: time.Since(start).Seconds(),
-		LastName: next.Load()}
+	r := result{Op: c.op, Errors: errors.Load(), Bytes: moved.Load(), Seconds: time.Since(start).Seconds(),
+		LastName: next.Load(), Processor: processorSeconds() - before}
 	if f := failure.Load(); f != nil {
 		r.Error = f.(string)
 	}
@@ -166,67 +174,22 @@ func run(ctx context.Context, c config, client *minio.Core) result {
 	if len(all) > 0 {
 		r.P50, r.P99 = all[len(all)/2], all[len(all)*99/100]
 	}
-	return r
+	return r, nil
 }
 
-type worker struct {
-	c      config
-	client *minio.Core
-	body   []byte
-	sse    encrypt.ServerSide
-}
-
-func (w *worker) key(number int64) string { return fmt.Sprintf("%s/%08d", w.c.prefix, number) }
-
-func (w *worker) do(ctx context.Context, number int64, random *rand.Rand) (int64, error) {
-	c := w.c
-	switch c.op {
-	case "put":
-		return c.size, w.put(ctx, w.key(number))
-	case "get":
-		return w.get(ctx, w.key(random.Int63n(int64(c.objects))), 0, 0)
-	case "range":
-		from := random.Int63n(c.size - c.rangeSize)
-		return w.get(ctx, w.key(0), from, c.rangeSize)
-	case "head":
-		_, err := w.client.StatObject(ctx, c.bucket, w.key(random.Int63n(int64(c.objects))),
-			minio.StatObjectOptions{ServerSideEncryption: w.sse})
-		return 0, err
-	case "delete":
-		return 0, w.client.RemoveObject(ctx, c.bucket, w.key(number), minio.RemoveObjectOptions{})
-	case "multipart":
-		_, err := w.client.Client.PutObject(ctx, c.bucket, w.key(number), bytes.NewReader(w.body), c.size,
-			minio.PutObjectOptions{PartSize: uint64(c.part), NumThreads: 4, ServerSideEncryption: w.sse,
-				DisableContentSha256: true})
-		return c.size, err
-	case "list":
-		from := w.key(random.Int63n(int64(c.objects)))
-		page, err := w.client.ListObjectsV2(c.bucket, c.prefix+"/", from, "", "", 1000)
-		return int64(len(page.Contents)), err
-	case "listdelim":
-		_, err := w.client.ListObjectsV2(c.bucket, "", "", "", "/", 1000)
-		return 0, err
-	}
-	return 0, fmt.Errorf("no such work: %s", c.op)
-}
-
-func (w *worker) put(ctx context.Context, key string) error {
-	_, err := w.client.Client.PutObject(ctx, w.c.bucket, key, bytes.NewReader(w.body), w.c.size,
-		minio.PutObjectOptions{DisableMultipart: true, DisableContentSha256: true, ServerSideEncryption: w.sse})
-	return err
-}
-
-func (w *worker) get(ctx context.Context, key string, from, length int64) (int64, error) {
-	options := minio.GetObjectOptions{ServerSideEncryption: w.sse}
-	if length > 0 {
-		if err := options.SetRange(from, from+length-1); err != nil {
-			return 0, err
+func watch(progress *atomic.Int64) {
+	for {
+		before := progress.Load()
+		time.Sleep(patience)
+		if progress.Load() == before {
+			fmt.Fprintf(os.Stderr, "no answer for %v\n", patience)
+			os.Exit(1)
 		}
 	}
-	object, _, _, err := w.client.GetObject(ctx, w.c.bucket, key, options)
-	if err != nil {
-		return 0, err
-	}
-	defer object.Close()
-	return io.Copy(io.Discard, object)
+}
+
+func processorSeconds() float64 {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return float64(used.Utime.Sec+used.Stime.Sec) + float64(used.Utime.Usec+used.Stime.Usec)/1e6
 }
