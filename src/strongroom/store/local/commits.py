@@ -1,7 +1,9 @@
 """Writing to the index: the writes that are asked for at the same time go into one transaction, and one sync.
 
-One thread of each process writes. Between processes, a lock file is held around the transaction: whoever waits for it
-sleeps in the kernel and is woken at once, while SQLite's own way of waiting is to sleep and look again.
+Between processes, a lock file is held around the transaction: whoever waits for it sleeps in the kernel and is woken at
+once, while SQLite's own way of waiting is to sleep and look again. What waits (for the lock, for the disk) and what is
+long is done in a thread. The statements of ordinary writes are not: they change pages in memory, in some microseconds
+each, and two threads that hand Python's lock to each other at every statement take longer than the statements.
 
 A write is a function of a connection. It checks its conditions before it changes anything, so one that raises a
 StoreError leaves the others of its group as they are. After anything else, the group is rolled back and its writes
@@ -14,18 +16,19 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from strongroom.store.base import StoreError, StoreFull
 from strongroom.store.local.schema import connect, is_there_trash
 
 T = TypeVar("T")
+P = TypeVarTuple("P")
 Write = Callable[[sqlite3.Connection], T]
 
 _MAX_GROUP = 256
@@ -34,6 +37,7 @@ _MAX_GROUP = 256
 @dataclass(slots=True)
 class _Pending:
     write: Write[Any]
+    long: bool
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -65,68 +69,95 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._connection = connect(database)
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._queue: SimpleQueue[_Pending | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="commits", daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Pending] = deque()
+        self._working: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commits")
 
-    async def commit(self, write: Write[T]) -> T:
-        """Do a write; it is durable when this returns. Raises what the write raises, and StoreFull."""
-        pending = _Pending(write, self._loop.create_future())
-        self._queue.put(pending)
+    async def commit(self, write: Write[T], *, long: bool = False) -> T:
+        """Do a write; it is durable when this returns. ``long``: it takes more than some statements.
+
+        Raises what the write raises, and StoreFull.
+        """
+        pending = _Pending(write, long, self._loop.create_future())
+        self._waiting.append(pending)
+        if self._working is None:
+            self._working = self._loop.create_task(self._work())
         result: T = await pending.future
         return result
 
     async def close(self) -> None:
         """Finish what was asked for, and end the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if self._working is not None:
+            await self._working
+        self._thread.shutdown()
         self._connection.close()
         os.close(self._lock)
 
-    def _run(self) -> None:
-        running = True
-        while running:
-            first = self._queue.get()
-            group = [] if first is None else [first]
-            running = first is not None
-            while running and len(group) < _MAX_GROUP and not self._queue.empty():
-                following = self._queue.get()
-                if following is None:
-                    running = False
-                else:
-                    group.append(following)
-            if group:
-                self._commit(group)
-                self._loop.call_soon_threadsafe(self._settle, group)
+    async def _work(self) -> None:
+        while self._waiting:
+            begun = None
+            try:
+                await self._in_thread(self._begin)
+            except Exception as error:
+                begun = error
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
+            if begun is not None:
+                for pending in group:
+                    pending.error = _named(begun)
+            else:
+                await self._commit(group)
+            self._settle(group)
+        self._working = None
 
-    def _commit(self, group: list[_Pending]) -> None:
+    async def _commit(self, group: list[_Pending]) -> None:
         try:
-            self._transaction(group)
+            await self._transaction(group)
         except Exception as error:
             if len(group) == 1:
                 group[0].error = _named(error)
                 return
             for pending in group:
                 pending.error = None
-                self._commit([pending])
+                try:
+                    await self._in_thread(self._begin)
+                    await self._transaction([pending])
+                except Exception as own:
+                    pending.error = _named(own)
 
-    def _transaction(self, group: list[_Pending]) -> None:
+    async def _transaction(self, group: list[_Pending]) -> None:
+        """Do writes in the transaction that was begun, and commit it; roll it back where that fails."""
+        try:
+            for pending in group:
+                try:
+                    if pending.long:
+                        pending.result = await self._in_thread(pending.write, self._connection)
+                    else:
+                        pending.result = pending.write(self._connection)
+                except StoreError as error:
+                    pending.error = error
+            self._trash = is_there_trash(self._connection)
+        except BaseException:
+            await self._in_thread(self._end, "ROLLBACK")
+            raise
+        await self._in_thread(self._end, "COMMIT")
+
+    async def _in_thread(self, step: Callable[[*P], T], *arguments: *P) -> T:
+        return await self._loop.run_in_executor(self._thread, step, *arguments)
+
+    def _begin(self) -> None:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for pending in group:
-                    try:
-                        pending.result = pending.write(self._connection)
-                    except StoreError as error:
-                        pending.error = error
-                self._trash = is_there_trash(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        except BaseException:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            raise
+
+    def _end(self, how: str) -> None:
+        try:
+            self._connection.execute(how)
         finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _settle(self, group: list[_Pending]) -> None:

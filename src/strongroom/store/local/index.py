@@ -245,9 +245,9 @@ def _release(connection: Connection, data: int) -> None:
 
 
 def _discard(connection: Connection, blobs: Iterable[bytes], data: int) -> None:
-    for blob in blobs:
-        connection.execute("DELETE FROM blobs WHERE id = ?", (blob,))
-        connection.execute("INSERT OR IGNORE INTO trash (id, data) VALUES (?, ?)", (blob, data))
+    rows = [(blob, data) for blob in blobs]
+    connection.executemany("DELETE FROM blobs WHERE id = ?", [row[:1] for row in rows])
+    connection.executemany("INSERT OR IGNORE INTO trash (id, data) VALUES (?, ?)", rows)
 
 
 # -- uploads -------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class LocalStore(Store):
 
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
-        await self._committer.commit(lambda connection: index.delete_bucket(connection, name))
+        await self._committer.commit(lambda connection: index.delete_bucket(connection, name), long=True)
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
@@ -221,11 +221,15 @@ class LocalStore(Store):
     ) -> Stored:
         """Make one object of parts."""
         new = NewObject(bucket, key, record, annex, when)
-        return await self._committer.commit(lambda connection: index.complete(connection, new, upload_id, parts))
+        return await self._committer.commit(
+            lambda connection: index.complete(connection, new, upload_id, parts), long=True
+        )
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload."""
-        await self._committer.commit(lambda connection: index.abort_upload(connection, bucket, key, upload_id))
+        await self._committer.commit(
+            lambda connection: index.abort_upload(connection, bucket, key, upload_id), long=True
+        )
 
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads."""
@@ -270,7 +274,7 @@ class LocalStore(Store):
             found = await self._in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             if gone:
-                await self._committer.commit(functools.partial(index.empty_trash, blobs=gone))
+                await self._committer.commit(functools.partial(index.empty_trash, blobs=gone), long=True)
             if len(gone) < sum(map(len, found.values())):
                 await asyncio.sleep(_LEASED_SECONDS)  # somebody is reading what is to go
             elif not found:
