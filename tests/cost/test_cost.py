@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from strongroom.secret import Secret
 from strongroom.store.local import LocalStore
 
 MIB = 1024 * 1024
+PACKAGES = ("strongroom/sealed/", "strongroom/kms/")
 
 
 class CountingKMS(StaticKMS):
@@ -128,6 +131,33 @@ def test_a_head_is_one_statement_and_one_call_to_the_kms(counts: Counter[str], t
         "statements": 1,
         "KMS calls": 1,
     }
+
+
+async def calls(work: Awaitable[object]) -> int:
+    """How many calls of functions in ``sealed`` and ``kms`` some work takes in this thread."""
+    seen = 0
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal seen
+        seen += event == "call" and any(package in frame.f_code.co_filename for package in PACKAGES)
+
+    sys.setprofile(watch)
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def test_a_small_object_takes_few_calls_which_are_most_of_what_its_encryption_costs(
+    counts: Counter[str], tmp_path: Path
+) -> None:
+    async def work(store: SealedStore) -> None:
+        assert await calls(put(store, "o", 4096)) <= 58
+        assert await calls(get(store, "o")) <= 46
+        assert await calls(store.head("bucket", "o")) <= 31
+
+    cost(counts, tmp_path, work)
 
 
 def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_path: Path) -> None:

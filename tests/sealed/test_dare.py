@@ -16,6 +16,7 @@ from strongroom.sealed.dare import (
     Sealer,
     StreamInvalid,
     new_nonce,
+    open_whole,
     package_range,
     plaintext_size,
     sealed_size,
@@ -78,6 +79,44 @@ def test_a_changed_bit_anywhere_is_detected(position: int) -> None:
 def test_a_stream_of_another_key_does_not_open() -> None:
     with pytest.raises(StreamInvalid):
         Opener(bytes(32), 10).open(seal(b"0123456789"))
+    with pytest.raises(StreamInvalid):
+        open_whole(bytes(32), 10, seal(b"0123456789"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, PAYLOAD])
+def test_a_stream_of_one_package_opens_whole(size: int) -> None:
+    plaintext, nonce = os.urandom(size), new_nonce()
+    stream = bytes(Sealer(KEY, nonce).seal(plaintext, final=True))
+    assert open_whole(KEY, size, stream) == open_whole(KEY, size, stream, nonce) == plaintext
+    if size:
+        with pytest.raises(StreamInvalid):
+            open_whole(KEY, size, stream, new_nonce())
+    for other in {size - 1, size + 1, 0, PAYLOAD + 1} - {size, -1}:
+        with pytest.raises(StreamInvalid):
+            open_whole(KEY, other, stream)
+
+
+@pytest.mark.parametrize("position", range(OVERHEAD + 10))
+def test_a_changed_bit_anywhere_is_detected_of_a_stream_that_opens_whole(position: int) -> None:
+    for bit in range(8):
+        stream = bytearray(seal(b"0123456789"))
+        stream[position] ^= 1 << bit
+        with pytest.raises(StreamInvalid):
+            open_whole(KEY, 10, bytes(stream))
+
+
+def test_the_first_package_of_a_longer_stream_is_no_whole_one() -> None:
+    stream = seal(bytes(PAYLOAD + 1))
+    with pytest.raises(StreamInvalid, match="out of place"):
+        open_whole(KEY, PAYLOAD, stream[:PACKAGE])
+    with pytest.raises(StreamInvalid):
+        open_whole(KEY, PAYLOAD + 1, stream)
+
+
+def test_a_stream_is_not_sealed_under_a_nonce_that_no_stream_has() -> None:
+    for nonce in (b"\x80" + bytes(11), bytes(11), bytes(13)):
+        with pytest.raises(ValueError, match="nonce"):
+            Sealer(KEY, nonce)
 
 
 def test_packages_that_change_places_are_detected() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from strongroom.kms.base import WrappedKey
+from strongroom.kms.base import WrappedKey, context_bytes
+from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.keys import (
@@ -77,6 +82,20 @@ def test_a_header_reads_back_and_no_shorter_or_longer_one_does() -> None:
         decode_header(encoded + b"\0")
 
 
+@given(st.data())
+def test_a_damaged_header_is_another_one_or_refused_in_so_many_words(data: st.DataObject) -> None:
+    encoded = bytearray(header().encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        encoded[data.draw(st.integers(4, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(EnvelopeInvalid):
+        decode_header(bytes(encoded))
+
+
+def test_a_header_without_a_provider_has_no_wrapped_key() -> None:
+    sse_c = header()._replace(kind=Kind.SSE_C, wrapped=None, etag="0" * 32, multipart=True)
+    assert decode_header(sse_c.encode()) == sse_c
+
+
 def test_a_header_of_a_later_format_is_refused_by_name() -> None:
     with pytest.raises(EnvelopeInvalid, match="not of a format that this release knows"):
         decode_header(b"SRE2" + header().encode()[4:])
@@ -99,6 +118,29 @@ def test_a_box_opens_only_for_its_purpose_under_its_header() -> None:
 def test_records_read_back() -> None:
     assert open_record(sealed_record(header(), KEY, METADATA), KEY) == METADATA
     assert read_plain(plain_record(METADATA)) == METADATA
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(), max_size=4))
+def test_metadata_is_json_as_anybody_writes_it(headers: dict[str, str]) -> None:
+    headers = {name: value for name, value in headers.items() if not name.startswith(":")}
+    metadata = Metadata(headers, "etag")
+    encoded = metadata_codec.encode(metadata)
+    assert encoded == json.dumps({**headers, ":etag": "etag"}, separators=(",", ":")).encode()
+    assert metadata_codec.decode(encoded) == metadata
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '"a"', "1", '{"a":1}', '{"a":null}', '{"a":{}}', '{"a":"b"}{}', "\xff"]
+)
+def test_metadata_that_is_no_object_of_strings_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        metadata_codec.decode(text.encode("latin-1"))
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])), max_size=4))  # fmt: skip  # noqa: E501
+def test_a_context_is_json_with_sorted_names(context: dict[str, str]) -> None:
+    expected = json.dumps(context, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert context_bytes(context) == expected.encode()
 
 
 def test_a_sealed_record_that_lost_a_piece_is_never_a_plain_one() -> None:

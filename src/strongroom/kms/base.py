@@ -5,20 +5,18 @@ A *context* is bound to each wrapped key: it opens only with the same one. ``con
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from json.encoder import encode_basestring as _quoted
+from typing import NamedTuple, Protocol
 
 Context = Mapping[str, str]
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-
-
 def context_bytes(context: Context) -> bytes:
     """A context as bytes: JSON, keys sorted, no spaces, UTF-8 (the form that MinIO's 2019 release used)."""
-    return _encode(context).encode()
+    text = ",".join([f"{_quoted(name)}:{_quoted(context[name])}" for name in sorted(context)])
+    return f"{{{text}}}".encode()
 
 
 class KMSError(Exception):
@@ -45,8 +43,7 @@ class WrappedKeyInvalid(KMSError):
     """The wrapped key is damaged, of another master key, or was made with another context."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
+class WrappedKey(NamedTuple):
     """A data key as it may be stored: who wrapped it (``provider``, "static" say), with which master key, and how.
 
     ``provider`` and ``key_id`` are at most 255 bytes each, ``ciphertext`` at most 65,535.

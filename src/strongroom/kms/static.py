@@ -49,7 +49,7 @@ class StaticKMS:
         self._key_id = key_id
         self._key = key
         name = key_id.encode()
-        self._prefix = len(name).to_bytes(2, "big") + name
+        self._derivation = hmac.new(key.reveal(), len(name).to_bytes(2, "big") + name, "sha256")
 
     @property
     def key_id(self) -> str:
@@ -78,7 +78,9 @@ class StaticKMS:
         """Nothing to end."""
 
     def _wrapping_key(self, context: Context) -> AESGCM:
-        return AESGCM(hmac.digest(self._key.reveal(), self._prefix + context_bytes(context), "sha256"))
+        derivation = self._derivation.copy()
+        derivation.update(context_bytes(context))
+        return AESGCM(derivation.digest())
 
     def _generate(self, context: Context) -> DataKey:
         plaintext, nonce = os.urandom(32), os.urandom(_NONCE)

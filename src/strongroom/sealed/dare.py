@@ -41,6 +41,8 @@ _DARE_1 = 0x10
 _ASSOCIATED = struct.Struct("<BBH")
 _COUNTER = struct.Struct("<I")
 
+_CIPHERS: dict[int, type[AESGCM | ChaCha20Poly1305]] = {AES_256_GCM: AESGCM, CHACHA20_POLY1305: ChaCha20Poly1305}
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -87,8 +89,10 @@ class Sealer:
     """Seals the packages of one stream with AES-256-GCM, in order."""
 
     def __init__(self, key: bytes, nonce: bytes) -> None:
+        if len(nonce) != NONCE or nonce[0] & _FINAL:
+            raise ValueError("a stream's nonce has 12 bytes and its top bit clear")
         self._aead = AESGCM(key)
-        self._nonces = _Nonces(nonce)
+        self._nonce = nonce
         self._sequence = 0
 
     def seal_into(self, plaintext: Buffer, final: bool, out: bytearray) -> int:
@@ -103,12 +107,11 @@ class Sealer:
             chunk = view[start : start + PAYLOAD]
             last = final and start + PAYLOAD >= end
             associated = _ASSOCIATED.pack(VERSION, AES_256_GCM, len(chunk) - 1)
-            shown, used = self._nonces.at(self._sequence, last)
+            shown = bytes((self._nonce[0] | _FINAL,)) + self._nonce[1:] if last else self._nonce
             body = position + HEADER
-            target[position : position + 4] = associated
-            target[position + 4 : body] = shown
+            target[position:body] = associated + shown
             position = body + len(chunk) + TAG
-            self._aead.encrypt_into(used, chunk, associated, target[body:position])
+            self._aead.encrypt_into(_used(shown, self._sequence), chunk, associated, target[body:position])
             self._sequence += 1
         return position
 
@@ -129,7 +132,7 @@ class Opener:
         self._key = key
         self._aead: AESGCM | ChaCha20Poly1305 | None = None
         self._cipher = -1
-        self._nonces = _Nonces(nonce) if nonce is not None else None
+        self._nonce = nonce
         self._sequence = first
         self._last = -(-size // PAYLOAD) - 1
         self._last_length = size - self._last * PAYLOAD
@@ -176,46 +179,61 @@ class Opener:
         return PACKAGE if sequence < self._last else self._last_length + OVERHEAD
 
     def _open_package(self, package: memoryview, target: memoryview) -> None:
-        version, cipher, length = _ASSOCIATED.unpack_from(package)
-        if version == _DARE_1:
-            raise StreamInvalid("it is a DARE 1.0 stream, as MinIO wrote until mid-2018, which is not read here")
-        if version != VERSION or length + 1 + OVERHEAD != len(package):
-            raise StreamInvalid(f"package {self._sequence} has a damaged header")
-        shown = bytes(package[4:HEADER])
-        if self._nonces is None:
-            self._nonces = _Nonces(stream_nonce(package))
-        expected, used = self._nonces.at(self._sequence, self._sequence == self._last)
-        if shown != expected:
-            raise StreamInvalid(f"package {self._sequence} is out of place or of another stream")
+        sequence = self._sequence
+        cipher, nonce = _read_header(package, sequence, sequence == self._last, self._nonce)
+        if self._aead is None:
+            self._nonce = stream_nonce(package)
+            self._aead, self._cipher = _CIPHERS[cipher](self._key), cipher
+        elif cipher != self._cipher:
+            raise StreamInvalid(f"package {sequence} names another cipher than the first")
         try:
-            self._cipher_for(cipher).decrypt_into(used, package[HEADER:], package[:4], target)
+            self._aead.decrypt_into(nonce, package[HEADER:], package[:4], target)
         except InvalidTag:
-            raise StreamInvalid(f"package {self._sequence} was altered, or sealed with another key") from None
+            raise _altered(sequence) from None
         self._sequence += 1
 
-    def _cipher_for(self, cipher: int) -> AESGCM | ChaCha20Poly1305:
-        if self._aead is None:
-            if cipher not in (AES_256_GCM, CHACHA20_POLY1305):
-                raise StreamInvalid(f"the stream names an unknown cipher ({cipher})")
-            self._aead = AESGCM(self._key) if cipher == AES_256_GCM else ChaCha20Poly1305(self._key)
-            self._cipher = cipher
-        elif cipher != self._cipher:
-            raise StreamInvalid(f"package {self._sequence} names another cipher than the first")
-        return self._aead
+
+def open_whole(key: bytes, size: int, stream: bytes, nonce: bytes | None = None) -> bytes:
+    """Open a whole stream of one package, or none: at most PAYLOAD bytes of plaintext, otherwise as :class:`Opener`.
+
+    Raises StreamInvalid.
+    """
+    if len(stream) != sealed_size(size):
+        raise StreamInvalid("the stream is not as long as was recorded")
+    if not size:
+        return b""
+    cipher, used = _read_header(stream, 0, True, nonce)
+    try:
+        return _CIPHERS[cipher](key).decrypt(used, memoryview(stream)[HEADER:], stream[:4])
+    except InvalidTag:
+        raise _altered(0) from None
 
 
-class _Nonces:
-    """The nonces of one stream: as shown in a package, and as used by its cipher."""
+def _read_header(package: Buffer, sequence: int, last: bool, nonce: bytes | None) -> tuple[int, bytes]:
+    """The cipher that a package names, and the nonce for it.
 
-    __slots__ = ("_counter", "_final", "_open")
+    Raises StreamInvalid where it is not package ``sequence`` of the stream with this ``nonce`` (None: of any stream).
+    """
+    version, cipher, length = _ASSOCIATED.unpack_from(package)
+    if version == _DARE_1:
+        raise StreamInvalid("it is a DARE 1.0 stream, as MinIO wrote until mid-2018, which is not read here")
+    if version != VERSION or length + 1 + OVERHEAD != len(package):
+        raise StreamInvalid(f"package {sequence} has a damaged header")
+    if cipher not in _CIPHERS:
+        raise StreamInvalid(f"package {sequence} names an unknown cipher ({cipher})")
+    shown = bytes(package[4:HEADER])
+    if (shown[0] >= _FINAL) != last or (nonce is not None and stream_nonce(package) != nonce):
+        raise StreamInvalid(f"package {sequence} is out of place or of another stream")
+    return cipher, _used(shown, sequence)
 
-    def __init__(self, nonce: bytes) -> None:
-        if len(nonce) != NONCE or nonce[0] & _FINAL:
-            raise StreamInvalid("a stream's nonce has 12 bytes and its top bit clear")
-        self._open = nonce
-        self._final = bytes([nonce[0] | _FINAL]) + nonce[1:]
-        self._counter: int = _COUNTER.unpack(nonce[8:])[0]
 
-    def at(self, sequence: int, last: bool) -> tuple[bytes, bytes]:
-        shown = self._final if last else self._open
-        return shown, shown[:8] + _COUNTER.pack(self._counter ^ sequence)
+def _altered(sequence: int) -> StreamInvalid:
+    return StreamInvalid(f"package {sequence} was altered, or sealed with another key")
+
+
+def _used(shown: bytes, sequence: int) -> bytes:
+    """The nonce that the cipher uses for a package which shows ``shown``."""
+    if not sequence:
+        return shown
+    counter: int = _COUNTER.unpack_from(shown, 8)[0]
+    return shown[:8] + _COUNTER.pack(counter ^ sequence)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.kms.base import KMS, Context, KMSError
+from strongroom.kms.base import KMS, Context, KMSError, WrappedKey
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong, NoKMS
 from strongroom.sealed.keys import (
@@ -83,34 +83,28 @@ class Keyholder:
         if header.kind is Kind.SSE_C:
             if customer_key is None:
                 raise CustomerKeyNeeded(f"{object_name(bucket, key)!r} is encrypted with a key of the client's")
-            return self._open_with_customer_key(bucket, key, header, customer_key)
+            return _open_with_customer_key(header, customer_key, bucket, key)
         if customer_key is not None:
             raise CustomerKeyNotApplicable(f"{object_name(bucket, key)!r} is not encrypted with a key of the client's")
-        (opened,) = await self.open_many(bucket, [(key, header)])
-        if isinstance(opened, Exception):
-            raise opened
-        return opened
+        (data_key,) = await self._require_kms().unwrap([_asked(header, bucket, key)])
+        if isinstance(data_key, KMSError):
+            raise data_key
+        return _open(ExternalKey(data_key), header, bucket, key)
 
     async def open_many(
         self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
         """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
-        asked = []
-        for key, header in headers:
-            if header.wrapped is None:
-                raise EnvelopeInvalid(f"the record of {object_name(bucket, key)!r} names no data key")
-            asked.append((header.wrapped, _context(bucket, key, header)))
-        answers = await self._require_kms().unwrap(asked)
-        return [
-            answer if isinstance(answer, KMSError) else _open(ExternalKey(answer), header, bucket, key)
-            for (key, header), answer in zip(headers, answers, strict=True)
-        ]
-
-    def _open_with_customer_key(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret) -> ObjectKey:
-        opened = _open(ExternalKey(customer_key.reveal()), header, bucket, key)
-        if isinstance(opened, EnvelopeInvalid):
-            # A wrong key and a damaged seal look alike: nothing of the client's key is kept to tell them apart.
-            raise CustomerKeyWrong(f"the key of the request does not open {object_name(bucket, key)!r}")
+        answers = await self._require_kms().unwrap([_asked(header, bucket, key) for key, header in headers])
+        opened: list[ObjectKey | KMSError | EnvelopeInvalid] = []
+        for (key, header), answer in zip(headers, answers, strict=True):
+            if isinstance(answer, KMSError):
+                opened.append(answer)
+                continue
+            try:
+                opened.append(_open(ExternalKey(answer), header, bucket, key))
+            except EnvelopeInvalid as error:
+                opened.append(error)
         return opened
 
     def _require_kms(self) -> KMS:
@@ -119,16 +113,27 @@ class Keyholder:
         return self._kms
 
 
-def _context(bucket: str, key: str, header: AnyHeader) -> Context:
-    return header.context(bucket, key) if isinstance(header, LegacyHeader) else kms_context(bucket, key)
+def _asked(header: AnyHeader, bucket: str, key: str) -> tuple[WrappedKey, Context]:
+    """What the KMS is asked to unwrap. Raises EnvelopeInvalid."""
+    wrapped = header.wrapped
+    if wrapped is None:
+        raise EnvelopeInvalid(f"the record of {object_name(bucket, key)!r} names no data key")
+    return wrapped, header.context(bucket, key) if isinstance(header, LegacyHeader) else kms_context(bucket, key)
 
 
-def _open(external: ExternalKey, header: AnyHeader, bucket: str, key: str) -> ObjectKey | EnvelopeInvalid:
+def _open(external: ExternalKey, header: AnyHeader, bucket: str, key: str) -> ObjectKey:
+    """The object key that is sealed under an external key. Raises EnvelopeInvalid."""
+    if isinstance(header, LegacyHeader):
+        return header.open(external, bucket, key)
     try:
-        if isinstance(header, LegacyHeader):
-            return header.open(external, bucket, key)
         return open_object_key(external, header.sealed_key, header.kind, header.iv, object_name(bucket, key))
-    except EnvelopeInvalid as error:
-        return error
     except KeyRefused as error:
-        return EnvelopeInvalid(str(error))
+        raise EnvelopeInvalid(str(error)) from None
+
+
+def _open_with_customer_key(header: AnyHeader, customer_key: Secret, bucket: str, key: str) -> ObjectKey:
+    try:
+        return _open(ExternalKey(customer_key.reveal()), header, bucket, key)
+    except EnvelopeInvalid:
+        # A wrong key and a damaged seal look alike: nothing of the client's key is kept to tell them apart.
+        raise CustomerKeyWrong(f"the key of the request does not open {object_name(bucket, key)!r}") from None

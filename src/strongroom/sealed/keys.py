@@ -32,7 +32,6 @@ IV = 32
 SEALED_KEY = 32 + 16
 
 _ZERO_NONCE = bytes(12)
-_SEAL = b"strongroom v1 seal\0"
 _RECORD = b"strongroom v1 record"
 
 
@@ -42,6 +41,9 @@ class Kind(IntEnum):
     PLAIN = 0
     SSE_S3 = 1
     SSE_C = 2
+
+
+_SEAL = {kind: b"strongroom v1 seal\0" + bytes((kind,)) for kind in Kind}
 
 
 class KeyRefused(Exception):
@@ -87,4 +89,4 @@ def backend_key(customer_key: Secret, bucket: str, key: str) -> Secret:
 
 
 def _sealing_key(external: ExternalKey, kind: Kind, iv: bytes, name: str) -> bytes:
-    return hmac.digest(external, b"".join((_SEAL, bytes((kind,)), iv, name.encode())), "sha256")
+    return hmac.digest(external, _SEAL[kind] + iv + name.encode(), "sha256")

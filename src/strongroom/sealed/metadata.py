@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import NamedTuple
 
 ETAG = ":etag"
 UPLOAD = ":upload"
@@ -26,15 +28,14 @@ class ObjectChecksum:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What a client said of an object, and what was found out on the way.
 
     ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the
     multipart upload that made it, or "".
     """
 
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
     etag: str = ""
     checksum: ObjectChecksum | None = None
     upload: str = ""
@@ -56,17 +57,22 @@ def from_flat(flat: Mapping[str, str]) -> Metadata:
     return Metadata(headers, flat.get(ETAG, ""), checksum, flat.get(UPLOAD, ""))
 
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 def encode(metadata: Metadata) -> bytes:
     """As JSON, for sealing."""
-    return _encode(metadata.flat()).encode()
+    text = ",".join([f"{_quoted(name)}:{_quoted(value)}" for name, value in metadata.flat().items()])
+    return f"{{{text}}}".encode()
 
 
 def decode(data: bytes) -> Metadata:
     """Read what :func:`encode` gave. Raises ValueError."""
-    flat = json.loads(data)
-    if not isinstance(flat, dict) or not all(isinstance(value, str) for value in flat.values()):
+    text = data.decode()
+    flat, end = _decode(text)
+    if end != len(text) or not isinstance(flat, dict):
         raise ValueError("the metadata is damaged")
+    for value in flat.values():
+        if not isinstance(value, str):
+            raise ValueError("the metadata is damaged")
     return from_flat(flat)

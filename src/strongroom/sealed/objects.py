@@ -6,7 +6,8 @@ import hashlib
 import mimetypes
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
@@ -14,8 +15,7 @@ from strongroom.sealed.metadata import Metadata, ObjectChecksum
 _TYPES = mimetypes.MimeTypes()  # Python's own table, the same on every machine
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """An object, as HEAD shows it.
 
     ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id``
@@ -28,7 +28,7 @@ class ObjectInfo:
     etag: str
     kind: Kind
     identity: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
     checksum: ObjectChecksum | None = None
     key_id: str = ""
     multipart: bool = False

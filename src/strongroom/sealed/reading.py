@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from strongroom.sealed.dare import PAYLOAD, Opener, StreamInvalid, package_range, sealed_size
+from strongroom.sealed.dare import PAYLOAD, Opener, StreamInvalid, open_whole, package_range, sealed_size
 from strongroom.sealed.keys import ObjectKey, part_key
 from strongroom.sealed.parts import PartEntry
 from strongroom.store.base import Buffer, Damaged, Reader
@@ -85,7 +85,10 @@ class SealedBody:
         if inline is None or len(self._extents) != 1 or self._extents[0].size > PAYLOAD:
             return None
         extent = self._extents[0]
-        plaintext = self._guard(Opener(extent.key, extent.size, 0, extent.nonce).open, inline)
+        try:
+            plaintext = open_whole(extent.key, extent.size, inline, extent.nonce)
+        except StreamInvalid as error:
+            raise self._damaged(error) from error
         return plaintext if length == len(plaintext) else plaintext[start : start + length]
 
     async def _stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
@@ -118,7 +121,10 @@ class SealedBody:
         try:
             return step(data)
         except StreamInvalid as error:
-            raise Damaged(f"{self._name!r}: {error}") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: StreamInvalid) -> Damaged:
+        return Damaged(f"{self._name!r}: {error}")
 
 
 async def _ahead(source: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:

@@ -339,21 +339,21 @@ class SealedStore:
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
     ) -> tuple[ObjectInfo, tuple[Header | LegacyHeader, ObjectKey] | None]:
-        name = object_name(bucket, stored.key)
-        legacy = inherited(bucket, stored)
+        record, legacy = stored.record, inherited(bucket, stored)
         try:
-            tags = tag_count(stored.record, legacy_tags(legacy))
-            header = legacy.header if legacy else header_of(stored.record)
+            tags = tag_count(record, legacy_tags(legacy))
+            header = legacy.header if legacy else header_of(record)
             if header is None:
                 if customer_key is not None:
+                    name = object_name(bucket, stored.key)
                     raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
                 metadata = legacy.metadata(None) if legacy else plain_metadata(stored)
-                multipart = MULTIPART in stored.record
+                multipart = MULTIPART in record
                 return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
-            metadata = legacy.metadata(object_key) if legacy else open_record(stored.record, record_key(object_key))
+            metadata = legacy.metadata(object_key) if legacy else open_record(record, record_key(object_key))
         except EnvelopeInvalid as error:
-            raise Damaged(f"{name!r}: {error}") from error
+            raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
         key_id = header.wrapped.key_id if header.wrapped else ""
         info = info_of(stored, header.size, metadata, header.kind, key_id, header.multipart, tags)
         return info, (header, object_key)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -182,7 +182,7 @@ class Uploads:
         size = sum(entry.size for entry in entries)
         opaque = self._sealed.opaque(kind)
         etag = opaque_etag(kind, len(entries)) if opaque else multipart_etag([entry.md5 for entry in entries])
-        metadata = replace(opened.metadata, etag=etag, checksum=checksum, upload=upload_id)
+        metadata = opened.metadata._replace(etag=etag, checksum=checksum, upload=upload_id)
         if header is None or secret is None:
             record, annex = plain_record(metadata, multipart=True), encode_parts(entries)
         else:
