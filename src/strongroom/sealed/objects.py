@@ -7,6 +7,7 @@ import mimetypes
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
@@ -36,8 +37,7 @@ class ObjectInfo:
     upload: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """An object, as a listing shows it."""
 
     key: str
