@@ -114,13 +114,11 @@ def _collect(
     keys under it are never read.
     """
     found: list[_Found] = []
-    while len(found) <= limit:
+    if not scan.delimiter:
+        found += rows(start, limit + 1)
+    while scan.delimiter and len(found) <= limit:
         rolled = None
-        some = rows(start, limit + 1 - len(found))
-        if not scan.delimiter:
-            found += some
-            break
-        for row in some:
+        for row in rows(start, limit + 1 - len(found)):
             rolled = scan.rolled(row[0])
             if rolled is not None:
                 break
