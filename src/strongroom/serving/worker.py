@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -136,6 +137,8 @@ class _Server(uvicorn.Server):
         except SystemExit:
             failure = getattr(self.lifespan, "failure", "")
             _give_up(self._control, failure or "the application could not start; the log says why")
+        gc.collect()
+        gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
         connections = self.server_state.connections
         self.servers.extend(
             cast(asyncio.Server, Acceptor(listening, self._begin, connections.__len__, self._load))
