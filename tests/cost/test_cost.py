@@ -197,6 +197,16 @@ def test_a_page_of_a_folder_is_one_statement(counts: Counter[str], tmp_path: Pat
     assert seen["statements"] == 1 + 1
 
 
+def test_a_thread_that_lists_keeps_little_of_the_index_in_memory(counts: Counter[str], tmp_path: Path) -> None:
+    async def caches(store: SealedStore) -> None:
+        await store.list("bucket", "", "", "", 1000)
+        assert isinstance(store.store, LocalStore)
+        kept = [connection.execute("PRAGMA cache_size").fetchone() for connection in store.store._connections]
+        assert kept and set(kept) == {(-4 * 1024,)}  # KiB
+
+    cost(counts, tmp_path, caches)
+
+
 def test_common_prefixes_cost_a_statement_each_however_much_lies_under_them(
     counts: Counter[str], tmp_path: Path
 ) -> None:
