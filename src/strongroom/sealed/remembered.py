@@ -35,13 +35,13 @@ class Remembered:
         is not that object.
         """
         found: list[Summary | None] = []
-        for stored in objects:
+        for name, _, modified, _, identity in objects:
             summary = None
-            entry = self._young.get(stored.identity) or self._revived(stored.identity)
+            entry = self._young.get(identity) or self._revived(identity)
             if entry is not None:
                 size, etag, its_bucket, key = entry.split("\0", 3)
-                if key == stored.key and its_bucket == bucket:
-                    summary = Summary(key, int(size), stored.modified, etag)
+                if key == name and its_bucket == bucket:
+                    summary = Summary(key, int(size), modified, etag)
             found.append(summary)
         return found
 
