@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from strongroom.s3.errors import S3Error
 
 MAX_PAGE = 1000
+
+_ENCODED = re.compile(r"[^A-Za-z0-9/*\-._~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def encode_name(name: str, encoding: str | None) -> str:
             ArgumentName="encoding-type",
             ArgumentValue=encoding[:256],
         )
-    return quote(name, safe="/*-._").replace("%20", "+")
+    return quote(name, safe="/*-._").replace("%20", "+") if _ENCODED.search(name) else name
 
 
 def page_size(asked: int | None, name: str) -> int:

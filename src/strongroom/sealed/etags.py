@@ -1,25 +1,37 @@
-"""The ETags of objects, for listings and conditions: from records, in batches, remembered. Knows nothing of bytes.
+"""The ETags and sizes of objects, for listings and conditions: from records, in batches, remembered.
 
-What is remembered is ETags, never keys.
+Knows nothing of bytes.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from strongroom.kms.base import KMSError
 from strongroom.sealed.envelope import EnvelopeInvalid
-from strongroom.sealed.errors import LegacyNotCovered
+from strongroom.sealed.errors import LegacyNotCovered, NoKMS
 from strongroom.sealed.keyholder import AnyHeader, Keyholder
 from strongroom.sealed.keys import ObjectKey, record_key
-from strongroom.sealed.legacy import inherited
+from strongroom.sealed.legacy import Inherited, inherited
 from strongroom.sealed.metadata import Metadata
-from strongroom.sealed.objects import guessed, stand_in_etag
+from strongroom.sealed.objects import Summary, guessed, stand_in_etag
 from strongroom.sealed.record import header_of, open_record, read_plain
+from strongroom.sealed.remembered import Remembered
 from strongroom.store.base import FOUND, Damaged, Stored
 
-_REMEMBERED = 100_000
+_BATCH = 128
+"""Objects that are read at one go: some milliseconds of the event loop, and one call to the KMS."""
+
+
+class _Sealed(NamedTuple):
+    """An object whose ETag is sealed, and its place in the batch."""
+
+    place: int
+    stored: Stored
+    legacy: Inherited | None
+    header: AnyHeader
 
 
 def plain_metadata(stored: Stored) -> Metadata:
@@ -34,68 +46,91 @@ class ETags:
 
     def __init__(self, keyholder: Keyholder) -> None:
         self._keyholder = keyholder
-        self._remembered: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+        self._remembered = Remembered()
 
     async def of(self, bucket: str, stored: Stored) -> str:
         """The ETag of an object. Raises KMSError, NoKMS, EnvelopeInvalid where it cannot be read."""
-        (etag,) = await self.page(bucket, [stored], strict=True)
-        return etag
+        (summary,) = self._remembered.find(bucket, [stored])
+        if summary is None:
+            (summary,) = await self._read(bucket, [stored], strict=True)
+        return summary.etag
 
-    async def page(self, bucket: str, objects: Sequence[Stored], strict: bool = False) -> Sequence[str]:
-        """The ETags of objects, with one call to the KMS for all that are sealed and not remembered.
+    async def page(self, bucket: str, objects: Sequence[Stored]) -> Sequence[Summary]:
+        """What a listing shows of objects; an ETag that cannot be read is a stand-in.
+
+        Those that are not remembered are read in batches, between which others have their turn. While one waits for the
+        KMS, the next is begun.
+        """
+        found = self._remembered.find(bucket, objects)
+        missing = [stored for stored, summary in zip(objects, found, strict=True) if summary is None]
+        batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for batch in batches:
+                tasks.append(group.create_task(self._read(bucket, batch)))
+                await asyncio.sleep(0)
+        read = (summary for task in tasks for summary in task.result())
+        return [summary or next(read) for summary in found]
+
+    async def _read(self, bucket: str, objects: Sequence[Stored], strict: bool = False) -> list[Summary]:
+        """What is shown of objects, with one call to the KMS for all whose ETags are sealed.
 
         An ETag that cannot be read is a stand-in, or raises if ``strict``.
         """
-        etags: list[str] = []
-        sealed: list[tuple[int, AnyHeader]] = []
-        for index, stored in enumerate(objects):
-            known = self._known(bucket, stored)
-            if not isinstance(known, str):
-                sealed.append((index, known))
-            etags.append(known if isinstance(known, str) else stand_in_etag(stored.identity))
-        if not sealed:
-            return etags
+        etags: list[str | None] = []
+        sizes: list[int] = []
+        sealed: list[_Sealed] = []
+        for place, stored in enumerate(objects):
+            etag, size = None, stored.size
+            try:
+                legacy = inherited(bucket, stored)
+                header = legacy.header if legacy else header_of(stored.record)
+                if header is None:
+                    etag = legacy.document.etag if legacy else plain_metadata(stored).etag
+                else:
+                    etag, size = header.etag or None, header.size
+                    if etag is None:
+                        sealed.append(_Sealed(place, stored, legacy, header))
+            except (EnvelopeInvalid, Damaged, LegacyNotCovered):
+                pass  # whoever reads the object is told
+            etags.append(etag)
+            sizes.append(size)
+        if sealed:
+            for (place, *_), etag in zip(sealed, await self._unseal(bucket, sealed, strict), strict=True):
+                etags[place] = etag
+        return [self._summary(bucket, *each) for each in zip(objects, etags, sizes, strict=True)]
+
+    async def _unseal(self, bucket: str, sealed: Sequence[_Sealed], strict: bool) -> list[str | None]:
+        """Sealed ETags, None for those that cannot be read; raises if ``strict``."""
         try:
-            keys = await self._keyholder.open_many(bucket, [(objects[i].key, header) for i, header in sealed])
-        except (KMSError, EnvelopeInvalid):
+            keys = await self._keyholder.open_many(bucket, [(one.stored.key, one.header) for one in sealed])
+        except (KMSError, NoKMS, EnvelopeInvalid):
             if strict:
                 raise
-            return etags
-        for (index, _), object_key in zip(sealed, keys, strict=True):
-            etag = self._open(bucket, objects[index], object_key, strict)
-            etags[index] = etag or etags[index]
+            return [None] * len(sealed)
+        etags: list[str | None] = []
+        for one, object_key in zip(sealed, keys, strict=True):
+            try:
+                etags.append(_open(one, object_key))
+            except (KMSError, EnvelopeInvalid):
+                if strict:
+                    raise
+                etags.append(None)
         return etags
 
-    def _known(self, bucket: str, stored: Stored) -> str | AnyHeader:
-        """An ETag that stands in the clear or is remembered; else the header of the envelope that holds it."""
-        remembered = self._remembered.get((bucket, stored.key, stored.identity))
-        if remembered is not None:
-            return remembered
-        try:
-            legacy = inherited(bucket, stored)
-            if legacy is not None:
-                return (legacy.header.etag or legacy.header) if legacy.header else legacy.document.etag
-            header = header_of(stored.record)
-            if header is None:
-                return plain_metadata(stored).etag
-        except (EnvelopeInvalid, Damaged, LegacyNotCovered):
-            return stand_in_etag(stored.identity)
-        return header.etag or header
+    def _summary(self, bucket: str, stored: Stored, etag: str | None, size: int) -> Summary:
+        """What is shown of an object, remembered but for the stand-in of an ETag that is not known."""
+        if etag is None:
+            return Summary(stored.key, size, stored.modified, stand_in_etag(stored.identity))
+        summary = Summary(stored.key, size, stored.modified, etag)
+        self._remembered.keep(bucket, stored, summary)
+        return summary
 
-    def _open(self, bucket: str, stored: Stored, object_key: ObjectKey | Exception, strict: bool) -> str | None:
-        try:
-            if isinstance(object_key, Exception):
-                raise object_key
-            legacy = inherited(bucket, stored)
-            if legacy is not None:
-                etag = legacy.metadata(object_key).etag
-            else:
-                etag = open_record(stored.record, record_key(object_key)).etag
-        except (KMSError, EnvelopeInvalid):
-            if strict:
-                raise
-            return None
-        self._remembered[bucket, stored.key, stored.identity] = etag
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
-        return etag
+
+def _open(sealed: _Sealed, object_key: ObjectKey | Exception) -> str:
+    """A sealed ETag. Raises KMSError, EnvelopeInvalid."""
+    if isinstance(object_key, Exception):
+        raise object_key
+    if sealed.legacy is not None:
+        return sealed.legacy.metadata(object_key).etag
+    return open_record(sealed.stored.record, record_key(object_key)).etag

@@ -6,7 +6,7 @@ import hashlib
 import mimetypes
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from strongroom.sealed.keys import Kind
@@ -36,8 +36,7 @@ class ObjectInfo(NamedTuple):
     upload: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """An object, as a listing shows it."""
 
     key: str

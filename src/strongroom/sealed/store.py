@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from strongroom.kms.base import KMS
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
-from strongroom.sealed.errors import CustomerKeyNotApplicable, LegacyNotCovered, PreconditionFailed
+from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, object_name
@@ -26,7 +26,6 @@ from strongroom.sealed.objects import (
     Listing,
     ObjectInfo,
     Precondition,
-    Summary,
     opaque_etag,
 )
 from strongroom.sealed.outer import Outer
@@ -329,12 +328,7 @@ class SealedStore:
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
         """One page of a listing, as Store.list has it. Where the KMS says no, ETags are stand-ins."""
         page = await self.store.list(bucket, prefix, delimiter, after, limit)
-        etags = await self._etags.page(bucket, page.objects)
-        summaries = [
-            Summary(stored.key, _plaintext_size(bucket, stored), stored.modified, etag)
-            for stored, etag in zip(page.objects, etags, strict=True)
-        ]
-        return Listing(summaries, page.prefixes, page.next)
+        return Listing(await self._etags.page(bucket, page.objects), page.prefixes, page.next)
 
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
@@ -408,12 +402,3 @@ def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
 def _default_of(bucket: Bucket) -> Kind | None:
     name = bucket.settings.get(_ENCRYPTION)
     return Kind[name.decode()] if name else None
-
-
-def _plaintext_size(bucket: str, stored: Stored) -> int:
-    try:
-        legacy = inherited(bucket, stored)
-        header = legacy.header if legacy else header_of(stored.record)
-    except (EnvelopeInvalid, Damaged, LegacyNotCovered):
-        return stored.size
-    return header.size if header else stored.size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -105,6 +106,8 @@ class _Worker:
         loop.add_signal_handler(signal.SIGTERM, self._end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         await self._application.start()
+        gc.collect()
+        gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
         connections = self._server.connections
         acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load) for listening in sockets]
         with contextlib.suppress(OSError):

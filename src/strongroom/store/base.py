@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from strongroom.secret import Secret
 
@@ -160,9 +160,8 @@ class Bucket:
     settings: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Stored:
-    """An object as the store knows it.
+class Stored(NamedTuple):
+    """An object as the store knows it. (A named tuple: a page of a listing makes a thousand.)
 
     ``size`` counts the stored bytes. ``identity`` is chosen by the store: it changes with every write of the name
     (also when only the record is written) and never comes back. ``modified`` is the time of the last write of bytes.

@@ -6,20 +6,16 @@ import base64
 import binascii
 
 from strongroom.s3.call import Answer, Call
-from strongroom.s3.describe import moment, quoted
+from strongroom.s3.entries import Entries
 from strongroom.s3.errors import S3Error
-from strongroom.s3.naming import OWNER, encode_name, page_size
+from strongroom.s3.naming import encode_name, page_size
 from strongroom.s3.shapes import (
-    CommonPrefix,
     ListObjectsOutput,
     ListObjectsRequest,
     ListObjectsV2Output,
     ListObjectsV2Request,
     ListObjectVersionsOutput,
     ListObjectVersionsRequest,
-    Object,
-    ObjectVersion,
-    Owner,
 )
 from strongroom.sealed.objects import Listing
 from strongroom.sealed.store import SealedStore
@@ -30,6 +26,7 @@ class ListingHandlers:
 
     def __init__(self, objects: SealedStore) -> None:
         self._objects = objects
+        self._entries = Entries()
 
     async def list_objects(self, call: Call, request: ListObjectsRequest) -> Answer:
         """One page, the old way: the marker is a name."""
@@ -44,8 +41,8 @@ class ListingHandlers:
             delimiter=encode_name(delimiter, encoding) if delimiter else None,
             encoding_type=encoding,
             is_truncated=page.next is not None,
-            contents=_contents(page, encoding, with_owner=True),
-            common_prefixes=_prefixes(page, encoding),
+            contents=self._entries.objects(page.objects, encoding, with_owner=True),
+            common_prefixes=self._entries.prefixes(page.prefixes, encoding),
         )
         if page.next is not None:
             output.next_marker = encode_name(page.next, encoding)
@@ -68,8 +65,8 @@ class ListingHandlers:
             is_truncated=page.next is not None,
             continuation_token=token,
             start_after=encode_name(request.start_after, encoding) if request.start_after else None,
-            contents=_contents(page, encoding, with_owner=bool(request.fetch_owner)),
-            common_prefixes=_prefixes(page, encoding),
+            contents=self._entries.objects(page.objects, encoding, with_owner=bool(request.fetch_owner)),
+            common_prefixes=self._entries.prefixes(page.prefixes, encoding),
         )
         if page.next is not None:
             output.next_continuation_token = _token(page.next)
@@ -89,22 +86,9 @@ class ListingHandlers:
             delimiter=encode_name(delimiter, encoding) if delimiter else None,
             encoding_type=encoding,
             is_truncated=page.next is not None,
-            common_prefixes=_prefixes(page, encoding),
+            versions=self._entries.versions(page.objects, encoding),
+            common_prefixes=self._entries.prefixes(page.prefixes, encoding),
         )
-        owner = Owner(id=OWNER.id, display_name=OWNER.display_name)
-        output.versions = [
-            ObjectVersion(
-                key=encode_name(item.key, encoding),
-                version_id="null",
-                is_latest=True,
-                last_modified=moment(item.modified),
-                etag=quoted(item.etag),
-                size=item.size,
-                storage_class="STANDARD",
-                owner=owner,
-            )
-            for item in page.objects
-        ]
         if page.next is not None:
             output.next_key_marker, output.next_version_id_marker = encode_name(page.next, encoding), "null"
         return Answer(output)
@@ -114,25 +98,6 @@ class ListingHandlers:
             await self._objects.bucket(bucket)
             return Listing([], [], None)
         return await self._objects.list(bucket, prefix, delimiter, after, limit)
-
-
-def _contents(page: Listing, encoding: str | None, with_owner: bool) -> list[Object]:
-    owner = Owner(id=OWNER.id, display_name=OWNER.display_name) if with_owner else None
-    return [
-        Object(
-            key=encode_name(item.key, encoding),
-            last_modified=moment(item.modified),
-            etag=quoted(item.etag),
-            size=item.size,
-            storage_class="STANDARD",
-            owner=owner,
-        )
-        for item in page.objects
-    ]
-
-
-def _prefixes(page: Listing, encoding: str | None) -> list[CommonPrefix]:
-    return [CommonPrefix(prefix=encode_name(name, encoding)) for name in page.prefixes]
 
 
 def _token(name: str) -> str:

@@ -6,19 +6,17 @@ Pure but for the statements; knows the two indexes that are ordered by key.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from strongroom.store.base import Page, Stored, Upload, UploadPage
+from strongroom.store.base import Page, Record, Stored, Upload, UploadPage
 from strongroom.store.local.schema import decode_record
 
 C = TypeVar("C")  # a place in an index, to go on from
-_Row = tuple[Any, ...]
+_Row = tuple[Any, ...]  # of one of the statements below: the key comes first
+_Found = _Row | bytes  # bytes are a common prefix
 _UploadCursor = tuple[bytes, int, str]
-
-_BATCH = 1001  # rows of one statement: a page, and the row that tells whether there is another
-_SKIP_BATCH = 64  # the same where names are rolled up: few are read in vain
 
 # Keys from a key on (both ends as bytes), in order. The bounds make it a range scan of the primary key.
 _OBJECTS = """
@@ -66,13 +64,15 @@ def list_objects(
     scan = _Scan(prefix.encode(), delimiter.encode(), after.encode())
     end = successor(scan.prefix)
 
-    def rows(cursor: bytes, count: int) -> Iterable[_Row]:
-        return connection.execute(_OBJECTS, (bucket, cursor, end, count))
+    def rows(start: bytes, count: int) -> Iterable[_Row]:
+        return connection.execute(_OBJECTS, (bucket, start, end, count))
 
-    found, more = _collect(scan, scan.start(), rows, bytes, lambda row: _key(row) + b"\0", limit)
-    objects = [_stored(row) for _, row in found if row is not None]
-    prefixes = [name.decode() for name, row in found if row is None]
-    return Page(objects, prefixes, found[-1][0].decode() if more else None)
+    found, more = _collect(scan, scan.start(), rows, bytes, limit)
+    objects = [
+        Stored(key.decode(), size, modified, _Record(record), identity)
+        for key, size, modified, identity, record in _rows(found)
+    ]
+    return Page(objects, _prefixes(found), _name(found[-1]).decode() if more else None)
 
 
 def list_uploads(
@@ -86,65 +86,88 @@ def list_uploads(
         (after[1], bucket, scan.after),
     ).fetchone()
 
-    def rows(cursor: _UploadCursor, count: int) -> Iterable[_Row]:
-        return connection.execute(_UPLOADS, (bucket, *cursor, end, count))
-
-    def behind(row: _Row) -> _UploadCursor:
-        return _key(row), row[1], row[2] + "\0"
+    def rows(start: _UploadCursor, count: int) -> Iterable[_Row]:
+        return connection.execute(_UPLOADS, (bucket, *start, end, count))
 
     def before(key: bytes) -> _UploadCursor:
         return key, -1, ""
 
-    start = behind(marker) if marker else before(scan.start())
-    found, more = _collect(scan, start, rows, before, behind, limit)
-    uploads = [Upload(row[0].decode(), row[2], row[1], decode_record(row[3])) for _, row in found if row is not None]
-    prefixes = [name.decode() for name, row in found if row is None]
+    start = (marker[0], marker[1], marker[2] + "\0") if marker else before(scan.start())
+    found, more = _collect(scan, start, rows, before, limit)
+    uploads = [
+        Upload(key.decode(), upload_id, started, decode_record(record))
+        for key, started, upload_id, record in _rows(found)
+    ]
     following = None
     if more:
-        name, last = found[-1]
-        following = (name.decode(), last[2] if last is not None else "")
-    return UploadPage(uploads, prefixes, following)
+        last = found[-1]
+        following = (_name(last).decode(), last[2] if isinstance(last, tuple) else "")
+    return UploadPage(uploads, _prefixes(found), following)
 
 
 def _collect(
-    scan: _Scan,
-    cursor: C,
-    rows: Callable[[C, int], Iterable[_Row]],
-    before: Callable[[bytes], C],
-    behind: Callable[[_Row], C],
-    limit: int,
-) -> tuple[list[tuple[bytes, _Row | None]], bool]:
-    """Up to ``limit`` names from ``cursor`` on, with None for a common prefix, and whether there are more.
+    scan: _Scan, start: C, rows: Callable[[C, int], Iterable[_Row]], before: Callable[[bytes], C], limit: int
+) -> tuple[list[_Found], bool]:
+    """Up to ``limit`` rows and common prefixes from ``start`` on, and whether there are more.
 
-    ``before`` a name and ``behind`` a row give the cursors to go on from. A statement is begun anew behind each common
-    prefix, so that the keys under it are never read.
+    ``before`` a name gives the place to go on from: behind each common prefix a statement is begun anew, so that the
+    keys under it are never read.
     """
-    found: list[tuple[bytes, _Row | None]] = []
-    while True:
-        count = min(limit + 1 - len(found), _BATCH)
-        if scan.delimiter:
-            count = min(count, _SKIP_BATCH)
-        seen, rolled = 0, None
-        for row in rows(cursor, count):
-            seen += 1
-            if len(found) == limit:
-                return found, True
-            rolled = scan.rolled(_key(row))
+    found: list[_Found] = []
+    if not scan.delimiter:
+        found += rows(start, limit + 1)
+    while scan.delimiter and len(found) <= limit:
+        rolled = None
+        for row in rows(start, limit + 1 - len(found)):
+            rolled = scan.rolled(row[0])
             if rolled is not None:
-                found.append((rolled, None))
-                cursor = before(successor(rolled))
                 break
-            found.append((_key(row), row))
-            cursor = behind(row)
-        if rolled is None and seen < count:
-            return found, False
+            found.append(row)
+        if rolled is None:
+            break
+        found.append(rolled)
+        start = before(successor(rolled))
+    return found[:limit], len(found) > limit
 
 
-def _key(row: _Row) -> bytes:
-    key: bytes = row[0]
-    return key
+def _rows(found: Iterable[_Found]) -> Iterator[_Row]:
+    return (one for one in found if isinstance(one, tuple))
 
 
-def _stored(row: _Row) -> Stored:
-    key, size, modified, identity, record = row
-    return Stored(key.decode(), size, modified, decode_record(record), identity)
+def _prefixes(found: Iterable[_Found]) -> list[str]:
+    return [one.decode() for one in found if isinstance(one, bytes)]
+
+
+def _name(one: _Found) -> bytes:
+    name: bytes = one if isinstance(one, bytes) else one[0]
+    return name
+
+
+class _Record(Mapping[str, bytes]):
+    """A record that is decoded when it is first asked for: for most objects of a page nobody does."""
+
+    __slots__ = ("_decoded", "_encoded")
+
+    def __init__(self, encoded: bytes) -> None:
+        self._encoded = encoded
+        self._decoded: Record | None = None
+
+    def _whole(self) -> Record:
+        if self._decoded is None:
+            self._decoded = decode_record(self._encoded)
+        return self._decoded
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._whole()[name]
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        return self._whole().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self._whole())
+
+    def __repr__(self) -> str:
+        return repr(self._whole())

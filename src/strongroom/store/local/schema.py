@@ -55,13 +55,18 @@ def create(path: Path) -> None:
         connection.close()
 
 
-def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database; transactions are the caller's. Raises StoreError."""
+CACHE, SCAN_CACHE = 64 * 1024, 4 * 1024
+"""KiB of pages that a connection keeps: one for single objects, and one of many for listings, which pass by pages that
+are not soon asked for again."""
+
+
+def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.Connection:
+    """Open the database, with up to ``cache`` KiB of it in memory; transactions are the caller's. Raises StoreError."""
     try:
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute(f"PRAGMA cache_size = -{cache}")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         if read_only:
             connection.execute("PRAGMA query_only = 1")

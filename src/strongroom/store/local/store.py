@@ -247,7 +247,8 @@ class LocalStore(Store):
         """This thread's connection for reading."""
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
-            connection = self._threads.connection = schema.connect(self._database, read_only=True)
+            connection = schema.connect(self._database, read_only=True, cache=schema.SCAN_CACHE)
+            self._threads.connection = connection
             self._connections.append(connection)
         return connection
 
