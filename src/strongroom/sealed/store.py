@@ -33,7 +33,7 @@ from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
 from strongroom.sealed.policy import Protection, decide
-from strongroom.sealed.reading import PlainBody, SealedBody, extents_of
+from strongroom.sealed.reading import Layout, PlainBody, SealedBody
 from strongroom.sealed.record import (
     MULTIPART,
     header_of,
@@ -88,10 +88,10 @@ class OpenObject:
     async def body(self) -> PlainBody | SealedBody:
         """Its bytes. Raises Damaged."""
         if self.sealing is None:
-            return PlainBody(self.reader)
+            return PlainBody(self._pool, self.reader)
         parts = await self.parts() if self.info.multipart else None
-        extents = extents_of(self.sealing[1], self.info.size, parts)
-        return SealedBody(self._pool, self.reader, extents, object_name(self._bucket, self.info.key))
+        layout = Layout(self.sealing[1], self.info.size, parts)
+        return SealedBody(self._pool, self.reader, layout, object_name(self._bucket, self.info.key))
 
     async def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""
@@ -116,7 +116,7 @@ class OpenObject:
                 parts = open_parts(header, record_key(object_key), annex)
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
-        if sum(part.size for part in parts) != self.info.size:
+        if sum(parts.sizes) != self.info.size:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: its parts do not add up to its size")
         return parts
 

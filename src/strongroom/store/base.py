@@ -18,7 +18,7 @@ cannot hold some key raises :class:`NameRefused`. Times are nanoseconds since th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -274,6 +274,19 @@ class Reader(Protocol):
     @property
     def inline(self) -> bytes | None:
         """All stored bytes, where the store had them at hand (small objects); else None: use :meth:`stream`."""
+        ...
+
+    def cached(self, start: int, length: int) -> Buffer | None:
+        """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits."""
+        ...
+
+    @property
+    def read(self) -> Callable[[int, int], bytes] | None:
+        """Gives ``length`` stored bytes from ``start`` and blocks meanwhile: for a thread that goes on to work on them.
+
+        Raises Damaged. None where the bytes come by other ways than from a file: use :meth:`stream`. May be called, and
+        may still be at work, when the object is closed.
+        """
         ...
 
     async def annex(self) -> bytes:

@@ -21,15 +21,20 @@ import fcntl
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import overload
 
 from strongroom.store.base import Damaged, StoreFull
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
+_SIZE = struct.Struct(f">{ID}xQ")
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _FILE = 0o600
 _DIRECTORY = 0o700
 
@@ -47,12 +52,78 @@ def encode_extents(extents: Iterable[Extent]) -> bytes:
     return b"".join(_EXTENT.pack(extent.blob, extent.size) for extent in extents)
 
 
-def decode_extents(data: bytes) -> list[Extent]:
-    """Read what :func:`encode_extents` gave. Raises Damaged."""
-    try:
-        return [Extent(*fields) for fields in _EXTENT.iter_unpack(data)]
-    except struct.error as error:
-        raise Damaged("a list of blobs is damaged") from error
+class Extents(Sequence[Extent]):
+    """What :func:`encode_extents` gave, read where it is looked at: a range of an object touches few of its blobs.
+
+    Raises Damaged where it is none.
+    """
+
+    __slots__ = ("_data", "_ends")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % _EXTENT.size:
+            raise Damaged("a list of blobs is damaged")
+        self._data = data
+        self._ends: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._data) // _EXTENT.size
+
+    @overload
+    def __getitem__(self, index: int) -> Extent: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Extent]: ...
+
+    def __getitem__(self, index: int | slice) -> Extent | list[Extent]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return Extent(*_EXTENT.unpack_from(self._data, index * _EXTENT.size))
+
+    def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
+        """The blobs that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
+        if self._ends is None:
+            self._ends = list(accumulate(size for (size,) in _SIZE.iter_unpack(self._data)))
+        index, end = bisect_right(self._ends, start), start + length
+        while start < end and index < len(self._ends):
+            extent = self[index]
+            first = start - (self._ends[index] - extent.size)
+            taken = min(extent.size - first, end - start)
+            yield extent, first, taken
+            start += taken
+            index += 1
+
+
+class OpenFile:
+    """A file that is closed when nobody refers to it any more, so never under a thread that still reads from it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: str, flags: int) -> None:
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC, _FILE)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self._descriptor)
+
+    def read(self, size: int, at: int) -> bytes:
+        """Up to ``size`` bytes from ``at``."""
+        return os.pread(self._descriptor, size, at)
+
+    def cached(self, size: int, at: int) -> bytearray | None:
+        """The ``size`` bytes from ``at`` where they are in memory, else None: nothing that could wait for the disk."""
+        found = bytearray(size)
+        try:
+            whole = _NO_WAIT is not None and os.preadv(self._descriptor, [found], at, _NO_WAIT) == size
+        except OSError:
+            return None  # it would have to wait, or the file system cannot tell
+        return found if whole else None
+
+    def lock(self, kind: int) -> None:
+        """As flock(2)."""
+        fcntl.flock(self._descriptor, kind)
 
 
 class Blobs:
@@ -87,8 +158,15 @@ class Blobs:
 
     def path(self, blob: bytes) -> Path:
         """Where a blob lies."""
+        return Path(self._path(blob))
+
+    def _path(self, blob: bytes) -> str:
         name = blob.hex()
-        return self._blobs / name[:2] / name
+        return f"{self._blobs}/{name[:2]}/{name}"
+
+    def open(self, blob: bytes) -> OpenFile:
+        """Open a blob for reading. Raises FileNotFoundError."""
+        return OpenFile(self._path(blob), os.O_RDONLY)
 
     def create(self) -> tuple[bytes, int]:
         """Begin a blob: its id, and a descriptor to write to. Raises StoreFull."""
@@ -152,11 +230,11 @@ class Blobs:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def lease(self, data: int) -> int:
-        """Hold the blobs of ``data`` as long as the returned descriptor is open."""
-        descriptor = os.open(self._leases / str(data), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return descriptor
+    def lease(self, data: int) -> OpenFile:
+        """Hold the blobs of ``data`` as long as what is returned is referred to."""
+        lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
+        lease.lock(fcntl.LOCK_SH)
+        return lease
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
         """Remove the blobs of ``data``, unless somebody holds them: False then."""
