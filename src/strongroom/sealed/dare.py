@@ -149,6 +149,17 @@ class Opener:
             position = end
         return out
 
+    def open_into(self, package: Buffer, out: memoryview) -> int:
+        """Take the next package, whole, and write its plaintext into ``out``; returns how many bytes that are.
+
+        Raises StreamInvalid.
+        """
+        size = len(package) - OVERHEAD
+        if len(package) != self._length(self._sequence):
+            raise StreamInvalid(f"package {self._sequence} has another length than was recorded")
+        self._open_package(memoryview(package), out[:size])
+        return size
+
     def _packages(self, view: memoryview) -> list[memoryview]:
         """Cut whole packages off the carry and ``view``; what is left over becomes the carry."""
         packages: list[memoryview] = []

@@ -9,10 +9,9 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate
 
-from strongroom.sealed.dare import PAYLOAD, Opener, StreamInvalid, package_range, sealed_size
+from strongroom.sealed.dare import PACKAGE, PAYLOAD, Opener, StreamInvalid, package_range, plaintext_size, sealed_size
 from strongroom.sealed.keys import ObjectKey, part_key
 from strongroom.sealed.parts import PartEntry, PartTable
 from strongroom.store.base import Buffer, Damaged, Reader
@@ -22,7 +21,9 @@ Read = Callable[[int, int], Buffer]
 
 
 UNIT = 16 * PAYLOAD
-"""Bytes of plaintext that a thread reads and opens at a time."""
+"""Bytes that are read at a time."""
+
+_STORED_UNIT = 16 * PACKAGE
 
 AT_ONCE = PAYLOAD
 """Bytes up to which a range of what is in memory is opened on the event loop; they lie in at most two packages."""
@@ -95,12 +96,9 @@ class PlainBody:
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes from ``start``, in chunks. Raises Damaged."""
-        read = self._reader.read
-        if read is None:
+        if self._reader.read is None:
             return _ahead(self._reader.stream(start, length))
-        end = start + length
-        units = (partial(read, at, min(UNIT, end - at)) for at in range(start, end, UNIT))
-        return _in_threads(self._pool, units)
+        return _read(self._pool, self._reader, _places(start, length, UNIT))
 
     def at_once(self, start: int, length: int) -> Buffer | None:
         """The same as one buffer, where it is little and in memory; else None."""
@@ -122,10 +120,9 @@ class SealedBody:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
         right.
         """
-        read = self._reader.read
-        if read is None:
+        if self._reader.read is None:
             return _ahead(self._stream(start, length))
-        return _in_threads(self._pool, self._units(read, start, length))
+        return self._units(start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
         """The same as one buffer, where it is little and in memory; else None. Raises Damaged."""
@@ -144,21 +141,32 @@ class SealedBody:
         skip = first - package * PAYLOAD
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
-    def _units(self, read: Read, start: int, length: int) -> Iterator[Callable[[], Buffer]]:
-        """What threads do, one after the other: each gives the next bytes, of a few whole packages of one stream."""
+    async def _units(self, start: int, length: int) -> AsyncIterator[Buffer]:
+        """What can be had of a file: opened on the event loop, a package at a time. (A thread would have to wait for
+        the interpreter's lock after each package, which costs several times what opening one does.)
+        """
         for extent, first, size in self._layout.within(start, length):
-            opener = self._opener(extent, first // PAYLOAD)
-            end = first + size
-            while first < end:
-                taken = min(UNIT - first % PAYLOAD, end - first)
-                yield partial(self._unit, read, extent, opener, first, taken)
-                first += taken
+            package, offset, stored = package_range(first, size, extent.size)
+            opener = self._opener(extent, package)
+            skip, left = first - package * PAYLOAD, size
+            async for data in _read(self._pool, self._reader, _places(extent.offset + offset, stored, _STORED_UNIT)):
+                opened = await self._open(opener, memoryview(data))
+                piece = memoryview(opened)[skip : skip + left]
+                skip = 0
+                left -= len(piece)
+                yield piece
 
-    def _unit(self, read: Read, extent: Extent, opener: Opener, start: int, length: int) -> Buffer:
-        package, offset, stored = package_range(start, length, extent.size)
-        plaintext = self._guard(opener.open, read(extent.offset + offset, stored))
-        skip = start - package * PAYLOAD
-        return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
+    async def _open(self, opener: Opener, data: memoryview) -> bytearray:
+        out = bytearray(plaintext_size(len(data)))
+        target, at = memoryview(out), 0
+        try:
+            for begin in range(0, len(data), PACKAGE):
+                if begin:
+                    await asyncio.sleep(0)  # others have their turn
+                at += opener.open_into(data[begin : begin + PACKAGE], target[at:])
+        except StreamInvalid as error:
+            raise Damaged(f"{self._name!r}: {error}") from error
+        return out
 
     async def _stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         for extent, first, size in self._layout.within(start, length):
@@ -190,22 +198,36 @@ class SealedBody:
             raise Damaged(f"{self._name!r}: {error}") from error
 
 
-async def _in_threads(pool: Executor, units: Iterator[Callable[[], Buffer]]) -> AsyncIterator[Buffer]:
-    """Give what each unit of work gives, which a thread does while the one before is being used."""
-    loop = asyncio.get_running_loop()
+def _places(start: int, length: int, unit: int) -> Iterator[tuple[int, int]]:
+    end = start + length
+    return ((at, min(unit, end - at)) for at in range(start, end, unit))
 
-    def following() -> asyncio.Future[Buffer] | None:
-        unit = next(units, None)
-        return None if unit is None else loop.run_in_executor(pool, unit)
 
-    coming = following()
+async def _read(pool: Executor, reader: Reader, places: Iterator[tuple[int, int]]) -> AsyncIterator[Buffer]:
+    """The stored bytes of each place, a start and a length. What is not in memory is read by a thread; the next place
+    is then begun while the last is being used.
+    """
+    loop, read = asyncio.get_running_loop(), reader.read
+    assert read is not None
+
+    def begin() -> Buffer | asyncio.Future[bytes] | None:
+        place = next(places, None)
+        if place is None:
+            return None
+        found = reader.cached(*place)
+        return loop.run_in_executor(pool, read, *place) if found is None else found
+
+    coming: Buffer | asyncio.Future[bytes] | None = None
     try:
-        while coming is not None:
-            chunk = await coming
-            coming = following()
-            yield chunk
+        while (coming := coming or begin()) is not None:
+            if isinstance(coming, asyncio.Future):
+                data: Buffer = await coming
+                coming = begin()
+            else:
+                data, coming = coming, None
+            yield data
     finally:
-        if coming is not None and not coming.cancel() and not coming.cancelled():
+        if isinstance(coming, asyncio.Future) and not coming.cancel() and not coming.cancelled():
             coming.exception()  # seen: whoever reads no further does not care
 
 
