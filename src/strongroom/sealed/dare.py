@@ -91,7 +91,7 @@ class Sealer:
         self._nonces = _Nonces(nonce)
         self._sequence = 0
 
-    def seal_into(self, plaintext: Buffer, final: bool, out: bytearray) -> int:
+    def seal_into(self, plaintext: Buffer, final: bool, out: bytearray | memoryview) -> int:
         """Seal the next bytes of the stream into ``out``; returns how many bytes of it were written.
 
         Unless ``final``, the length is a multiple of PAYLOAD. ``out`` has room for ``sealed_size(len(plaintext))``.

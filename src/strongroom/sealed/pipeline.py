@@ -1,15 +1,16 @@
 """The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
 
-A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: while one is
-hashed in one thread, it is sealed in another and written, and the next one arrives. At most two blocks and one
-sealed block are held at any time, which bounds the memory of an upload.
+A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: a block is sealed on
+the event loop, a package at a time, and handed to a thread that hashes and writes it while the next one arrives.
+(Sealing in the thread would cost more: it would wait for the interpreter's lock after each package.) At most two blocks
+and one sealed block are held at any time, which bounds the memory of an upload.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -35,6 +36,11 @@ class Sink(Protocol):
         """Take the next stored bytes."""
         ...
 
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """As Writer.append has it."""
+        ...
+
 
 class BodyPipeline:
     """Takes a body in pieces; seals it if it is given a sealer; writes it to a sink.
@@ -52,7 +58,7 @@ class BodyPipeline:
         self._hashers = list(hashers)
         self._pending: list[Buffer] = []
         self._pending_size = 0
-        self._job: asyncio.Task[None] | None = None
+        self._job: asyncio.Future[None] | None = None
         self._out: bytearray | None = None
         self.size = 0
         """Bytes of plaintext taken so far."""
@@ -89,15 +95,12 @@ class BodyPipeline:
                 await self._sink.write(self._sealer.seal(block, final=True) if self._sealer else block)
             return
         await self._dispatch(final=True)
-        assert self._job is not None
-        await self._job
+        await self._settled()
 
     async def abort(self) -> None:
-        """Stop the work that is under way, if any."""
-        if self._job is not None and not self._job.done():
-            self._job.cancel()
+        """Wait for the work that is under way, if any: a thread cannot be stopped."""
+        if self._job is not None:
             await asyncio.wait([self._job])
-        elif self._job is not None:
             self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
 
     def _take(self) -> Buffer:
@@ -105,32 +108,50 @@ class BodyPipeline:
         self._pending, self._pending_size = [], 0
         return block
 
+    async def _settled(self) -> None:
+        if self._job is not None:
+            await asyncio.shield(self._job)
+
     async def _dispatch(self, final: bool) -> None:
         block = self._take()
-        if self._job is not None:
-            await self._job
-        self._job = asyncio.create_task(self._process(block, final))
+        await self._settled()
+        stored = await self._seal(block, final)
+        append = self._sink.append
+        if append is None:
+            self._job = asyncio.create_task(self._process(block, stored))
+        else:
+            loop = asyncio.get_running_loop()
+            self._job = loop.run_in_executor(self._pool, self._hash_and_append, block, stored, append, final)
 
-    async def _process(self, block: Buffer, final: bool) -> None:
-        loop = asyncio.get_running_loop()
+    async def _seal(self, block: Buffer, final: bool) -> Buffer:
+        if self._sealer is None:
+            return block
+        size = sealed_size(len(block))
+        if self._out is None:
+            self._out = bytearray(size)  # no later block is larger
+        view, out, at = memoryview(block), memoryview(self._out), 0
+        for start in range(0, len(view), PAYLOAD):
+            if start:
+                await asyncio.sleep(0)  # others have their turn
+            last = final and start + PAYLOAD >= len(view)
+            at += self._sealer.seal_into(view[start : start + PAYLOAD], last, out[at:])
+        return out[:size]
+
+    def _hash_and_append(
+        self, block: Buffer, stored: Buffer, append: Callable[[Buffer, bool], None], last: bool
+    ) -> None:
+        self._hash(block)
+        append(stored, last)
+
+    async def _process(self, block: Buffer, stored: Buffer) -> None:
         if self._md5 is None and not self._hashers:
-            await self._store(block, final)
+            await self._sink.write(stored)
             return
-        hashing = loop.run_in_executor(self._pool, self._hash, block)
+        hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash, block)
         try:
-            await self._store(block, final)
+            await self._sink.write(stored)
         finally:
             await hashing
-
-    async def _store(self, block: Buffer, final: bool) -> None:
-        if self._sealer is None:
-            await self._sink.write(block)
-            return
-        if self._out is None:
-            self._out = bytearray(sealed_size(BLOCK))
-        loop = asyncio.get_running_loop()
-        length = await loop.run_in_executor(self._pool, self._sealer.seal_into, block, final, self._out)
-        await self._sink.write(memoryview(self._out)[:length])
 
     def _hash(self, block: Buffer) -> None:
         if self._md5 is not None:

@@ -235,6 +235,15 @@ class Writer(Protocol):
         """Append ``data`` (any length; the caller may reuse the buffer once this returns). Raises StoreFull."""
         ...
 
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """Does what :meth:`write` does and blocks meanwhile: for a thread that has worked on the bytes before.
+
+        The flag says that nothing follows, so that the bytes can be made durable right away. Raises StoreFull. None
+        where bytes go elsewhere than into a file. ``abort`` must not be called while it is at work.
+        """
+        ...
+
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object whole, durable and visible, in place of what was there.
 
@@ -252,6 +261,11 @@ class PartWriter(Protocol):
 
     async def write(self, data: Buffer) -> None:
         """As :meth:`Writer.write`."""
+        ...
+
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """As :attr:`Writer.append`."""
         ...
 
     async def commit(self, record: Record) -> Part:

@@ -4,9 +4,9 @@ A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the byt
 
 **After a crash.** A blob is written before the index knows it. Each process has a session directory under
 ``sessions/``, on which it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker
-there, before the blob, and removes it when the index knows the blob (or the blob is gone). Whoever gets the lock of
-a session knows that its process is gone, and removes the blobs that its markers name and the index does not. No scan
-over all blobs is ever needed.
+there, before the blob; when the index knows the blob (or the blob is gone), the marker is renamed for the next one.
+Whoever gets the lock of a session knows that its process is gone, and removes the blobs that its markers name and the
+index does not. No scan over all blobs is ever needed.
 
 **Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
 extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
@@ -22,6 +22,7 @@ import os
 import shutil
 import struct
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -136,6 +137,7 @@ class Blobs:
         for made in (self._blobs, self._sessions, self._leases):
             make_directory(made)
         self._session, self._lock = self._begin_session()
+        self._spent: deque[bytes] = deque()
 
     def _begin_session(self) -> tuple[Path, int]:
         while True:
@@ -153,6 +155,8 @@ class Blobs:
     def close(self) -> None:
         """End the session: what is still marked (a process that stops amid uploads) is swept by the next one."""
         with suppress(OSError):
+            for blob in self._spent:
+                (self._session / blob.hex()).unlink()
             self._session.rmdir()
         os.close(self._lock)
 
@@ -171,14 +175,23 @@ class Blobs:
     def create(self) -> tuple[bytes, int]:
         """Begin a blob: its id, and a descriptor to write to. Raises StoreFull."""
         blob = os.urandom(ID)
-        path = self.path(blob)
+        path, flags = self._path(blob), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            _touch(self._session / blob.hex())
-            if not path.parent.is_dir():
-                make_directory(path.parent)
-            return blob, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+            self._mark(blob)
+            try:
+                return blob, os.open(path, flags, _FILE)
+            except FileNotFoundError:
+                make_directory(self.path(blob).parent)
+                return blob, os.open(path, flags, _FILE)
         except OSError as error:
             raise full(error) from error
+
+    def _mark(self, blob: bytes) -> None:
+        marker = self._session / blob.hex()
+        with suppress(IndexError):
+            (self._session / self._spent.pop().hex()).rename(marker)
+            return
+        _touch(marker)
 
     def finish(self, blob: bytes, descriptor: int) -> None:
         """Make a blob durable: its bytes and its name. Closes the descriptor. Raises StoreFull."""
@@ -191,9 +204,10 @@ class Blobs:
             os.close(descriptor)
 
     def known(self, blob: bytes) -> None:
-        """The index knows this blob, or it is gone: forget its marker."""
-        with suppress(FileNotFoundError):
-            (self._session / blob.hex()).unlink()
+        """The index knows this blob, or it is gone: its marker marks nothing any more, and the next blob can have it.
+        Does not block.
+        """
+        self._spent.append(blob)
 
     def remove(self, blob: bytes) -> None:
         """Remove a blob that nothing refers to."""
