@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
 from strongroom.sealed.dare import PAYLOAD, Sealer, sealed_size
 
 BLOCK = 16 * PAYLOAD
+
+_MANY = 16
+"""Pieces of a block that are hashed and written one by one; more of them are joined."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -82,6 +85,7 @@ class BodyPipeline:
             if room:
                 self._pending.append(view[:room])
             data = view[room:]
+            self._pending_size = BLOCK
             await self._dispatch(final=False)
         self._pending.append(data)
         self._pending_size += len(data)
@@ -89,8 +93,8 @@ class BodyPipeline:
     async def finish(self) -> None:
         """No more comes: see everything hashed, sealed and written."""
         if self._job is None and self._pending_size <= PAYLOAD:
-            block = self._take()
-            self._hash(block)
+            block = b"".join(self._pending)
+            self._hash([block])
             if block:
                 await self._sink.write(self._sealer.seal(block, final=True) if self._sealer else block)
             return
@@ -103,58 +107,75 @@ class BodyPipeline:
             await asyncio.wait([self._job])
             self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
 
-    def _take(self) -> Buffer:
-        block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending, self._pending_size = [], 0
-        return block
-
     async def _settled(self) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)
 
     async def _dispatch(self, final: bool) -> None:
-        block = self._take()
+        pieces, size = self._pending, self._pending_size
+        self._pending, self._pending_size = [], 0
+        if len(pieces) > _MANY:
+            pieces = [b"".join(pieces)]
         await self._settled()
-        stored = await self._seal(block, final)
+        stored = await self._seal(pieces, size, final)
         append = self._sink.append
         if append is None:
-            self._job = asyncio.create_task(self._process(block, stored))
+            self._job = asyncio.create_task(self._process(pieces, stored))
         else:
             loop = asyncio.get_running_loop()
-            self._job = loop.run_in_executor(self._pool, self._hash_and_append, block, stored, append, final)
+            self._job = loop.run_in_executor(self._pool, self._hash_and_append, pieces, stored, append, final)
 
-    async def _seal(self, block: Buffer, final: bool) -> Buffer:
+    async def _seal(self, pieces: Sequence[Buffer], size: int, final: bool) -> Sequence[Buffer]:
         if self._sealer is None:
-            return block
-        size = sealed_size(len(block))
+            return pieces
         if self._out is None:
-            self._out = bytearray(size)  # no later block is larger
-        view, out, at = memoryview(block), memoryview(self._out), 0
-        for start in range(0, len(view), PAYLOAD):
-            if start:
+            self._out = bytearray(sealed_size(size))  # no later block is larger
+        out, at, left = memoryview(self._out), 0, size
+        for payload in _payloads(pieces):
+            if at:
                 await asyncio.sleep(0)  # others have their turn
-            last = final and start + PAYLOAD >= len(view)
-            at += self._sealer.seal_into(view[start : start + PAYLOAD], last, out[at:])
-        return out[:size]
+            left -= len(payload)
+            at += self._sealer.seal_into(payload, final and not left, out[at:])
+        return [out[:at]]
 
     def _hash_and_append(
-        self, block: Buffer, stored: Buffer, append: Callable[[Buffer, bool], None], last: bool
+        self, pieces: Sequence[Buffer], stored: Sequence[Buffer], append: Callable[[Buffer, bool], None], last: bool
     ) -> None:
-        self._hash(block)
-        append(stored, last)
+        self._hash(pieces)
+        for number, piece in enumerate(stored, 1):
+            append(piece, last and number == len(stored))
 
-    async def _process(self, block: Buffer, stored: Buffer) -> None:
-        if self._md5 is None and not self._hashers:
-            await self._sink.write(stored)
-            return
-        hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash, block)
+    async def _process(self, pieces: Sequence[Buffer], stored: Sequence[Buffer]) -> None:
+        hashing = None
+        if self._md5 is not None or self._hashers:
+            hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash, pieces)
         try:
-            await self._sink.write(stored)
+            for piece in stored:
+                await self._sink.write(piece)
         finally:
-            await hashing
+            if hashing is not None:
+                await hashing
 
-    def _hash(self, block: Buffer) -> None:
-        if self._md5 is not None:
-            self._md5.update(block)
-        for hasher in self._hashers:
-            hasher.update(block)
+    def _hash(self, pieces: Sequence[Buffer]) -> None:
+        for piece in pieces:
+            if self._md5 is not None:
+                self._md5.update(piece)
+            for hasher in self._hashers:
+                hasher.update(piece)
+
+
+def _payloads(pieces: Sequence[Buffer]) -> Iterator[Buffer]:
+    """The pieces cut anew, into the payloads of packages: views where one lies in one piece."""
+    parts: list[memoryview] = []
+    missing = PAYLOAD
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            part, view = view[:missing], view[missing:]
+            parts.append(part)
+            missing -= len(part)
+            if not missing:
+                yield part if len(parts) == 1 else b"".join(parts)
+                parts, missing = [], PAYLOAD
+    if parts:
+        yield b"".join(parts)
