@@ -102,8 +102,10 @@ class BodyPipeline:
         await self._settled()
 
     async def abort(self) -> None:
-        """Wait for the work that is under way, if any: a thread cannot be stopped."""
+        """Stop the work that is under way, if any, or wait for it: a thread cannot be stopped."""
         if self._job is not None:
+            if isinstance(self._job, asyncio.Task):
+                self._job.cancel()
             await asyncio.wait([self._job])
             self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
 
