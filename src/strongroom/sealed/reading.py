@@ -96,13 +96,20 @@ class PlainBody:
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes from ``start``, in chunks. Raises Damaged."""
-        if self._reader.read is None:
-            return _ahead(self._reader.stream(start, length))
-        return _read(self._pool, self._reader, _places(start, length, UNIT))
+        read = self._reader.read
+        return _ahead(self._reader.stream(start, length)) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
         """The same as one buffer, where it is little and in memory; else None."""
         return self._reader.cached(start, length) if length <= UNIT else None
+
+    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
+        stored = _Stored(self._pool, self._reader, read, start, length, UNIT)
+        try:
+            while (unit := await stored.next()) is not None:
+                yield unit
+        finally:
+            stored.close()
 
 
 class SealedBody:
@@ -120,9 +127,8 @@ class SealedBody:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
         right.
         """
-        if self._reader.read is None:
-            return _ahead(self._stream(start, length))
-        return self._units(start, length)
+        read = self._reader.read
+        return _ahead(self._stream(start, length)) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
         """The same as one buffer, where it is little and in memory; else None. Raises Damaged."""
@@ -141,20 +147,25 @@ class SealedBody:
         skip = first - package * PAYLOAD
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
-    async def _units(self, start: int, length: int) -> AsyncIterator[Buffer]:
+    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
         """What can be had of a file: opened on the event loop, a package at a time. (A thread would have to wait for
         the interpreter's lock after each package, which costs several times what opening one does.)
         """
         for extent, first, size in self._layout.within(start, length):
-            package, offset, stored = package_range(first, size, extent.size)
+            package, offset, packages = package_range(first, size, extent.size)
             opener = self._opener(extent, package)
             skip, left = first - package * PAYLOAD, size
-            async for data in _read(self._pool, self._reader, _places(extent.offset + offset, stored, _STORED_UNIT)):
-                opened = await self._open(opener, memoryview(data))
-                piece = memoryview(opened)[skip : skip + left]
-                skip = 0
-                left -= len(piece)
-                yield piece
+            stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT)
+            try:
+                while (unit := await stored.next()) is not None:
+                    opened = await self._open(opener, memoryview(unit))
+                    del unit  # it need not wait until the client has taken what was in it
+                    piece = memoryview(opened)[skip : skip + left]
+                    skip = 0
+                    left -= len(piece)
+                    yield piece
+            finally:
+                stored.close()
 
     async def _open(self, opener: Opener, data: memoryview) -> bytearray:
         out = bytearray(plaintext_size(len(data)))
@@ -198,37 +209,44 @@ class SealedBody:
             raise Damaged(f"{self._name!r}: {error}") from error
 
 
-def _places(start: int, length: int, unit: int) -> Iterator[tuple[int, int]]:
-    end = start + length
-    return ((at, min(unit, end - at)) for at in range(start, end, unit))
-
-
-async def _read(pool: Executor, reader: Reader, places: Iterator[tuple[int, int]]) -> AsyncIterator[Buffer]:
-    """The stored bytes of each place, a start and a length. What is not in memory is read by a thread; the next place
-    is then begun while the last is being used.
+class _Stored:
+    """Stored bytes in units. What is not in memory is read by a thread; the next unit is then begun while the last is
+    being used. Keeps no unit that was given out.
     """
-    loop, read = asyncio.get_running_loop(), reader.read
-    assert read is not None
 
-    def begin() -> Buffer | asyncio.Future[bytes] | None:
-        place = next(places, None)
-        if place is None:
-            return None
-        found = reader.cached(*place)
-        return loop.run_in_executor(pool, read, *place) if found is None else found
+    def __init__(self, pool: Executor, reader: Reader, read: Read, start: int, length: int, unit: int) -> None:
+        self._pool = pool
+        self._reader = reader
+        self._read = read
+        self._end = start + length
+        self._places = iter(range(start, self._end, unit))
+        self._unit = unit
+        self._coming: Buffer | asyncio.Future[Buffer] | None = None
 
-    coming: Buffer | asyncio.Future[bytes] | None = None
-    try:
-        while (coming := coming or begin()) is not None:
-            if isinstance(coming, asyncio.Future):
-                data: Buffer = await coming
-                coming = begin()
-            else:
-                data, coming = coming, None
-            yield data
-    finally:
+    async def next(self) -> Buffer | None:
+        """The next unit, None behind the last. Raises Damaged."""
+        coming, self._coming = self._coming or self._begin(), None
+        if not isinstance(coming, asyncio.Future):
+            return coming
+        unit = await coming
+        self._coming = self._begin()
+        return unit
+
+    def close(self) -> None:
+        """Let go of a unit that nobody waits for any more."""
+        coming = self._coming
         if isinstance(coming, asyncio.Future) and not coming.cancel() and not coming.cancelled():
             coming.exception()  # seen: whoever reads no further does not care
+
+    def _begin(self) -> Buffer | asyncio.Future[Buffer] | None:
+        start = next(self._places, None)
+        if start is None:
+            return None
+        length = min(self._unit, self._end - start)
+        found = self._reader.cached(start, length)
+        if found is not None:
+            return found
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._read, start, length)
 
 
 async def _ahead(source: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
