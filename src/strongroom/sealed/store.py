@@ -7,12 +7,14 @@ rule that nothing which was to be encrypted reaches the store in plaintext. Mult
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from strongroom.kms.base import KMS
-from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
+from strongroom.sealed.dare import PAYLOAD, Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, LegacyNotCovered, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
@@ -113,7 +115,11 @@ class OpenObject:
             else:
                 header, object_key = self.sealing
                 assert isinstance(header, Header)
-                parts = open_parts(header, record_key(object_key), annex)
+                opening = partial(open_parts, header, record_key(object_key), annex)
+                if len(annex) > PAYLOAD:
+                    parts = await asyncio.get_running_loop().run_in_executor(self._pool, opening)
+                else:
+                    parts = opening()
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
         if sum(parts.sizes) != self.info.size:

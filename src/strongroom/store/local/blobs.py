@@ -188,7 +188,7 @@ class Blobs:
 
     def _mark(self, blob: bytes) -> None:
         marker = self._session / blob.hex()
-        with suppress(IndexError):
+        with suppress(IndexError, FileNotFoundError):  # there is none, or somebody has tidied up
             (self._session / self._spent.pop().hex()).rename(marker)
             return
         _touch(marker)
