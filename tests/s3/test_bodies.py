@@ -41,7 +41,10 @@ def encode(signed: bool, trailer: bool) -> tuple[BodyDecoder, bytes]:
 def feed(decoder: BodyDecoder, body: bytes, cuts: list[int]) -> bytes:
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     pieces = [body[first:last] for first, last in pairwise(edges) if first < last]
-    return b"".join(bytes(part) for piece in pieces for part in decoder.feed(piece))
+    fed = b"".join(bytes(part) for piece in pieces for part in decoder.feed(piece))
+    if decoder.hasher:
+        decoder.hasher.update(fed)
+    return fed
 
 
 @pytest.mark.parametrize(("signed", "trailer"), [(True, False), (True, True), (False, True)])
@@ -74,9 +77,20 @@ def test_a_body_that_was_cut_never_passes(end: int) -> None:
         decoder.finish()
 
 
+@pytest.mark.parametrize("trailer", [False, True])
+def test_a_signed_body_that_was_not_hashed_whole_never_passes(trailer: bool) -> None:
+    for seen in (b"", DATA[:10_000], DATA[:-1]):
+        decoder, body = encode(signed=True, trailer=trailer)
+        decoder.feed(body)
+        assert decoder.hasher
+        decoder.hasher.update(seen)
+        with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+            decoder.finish()
+
+
 def test_a_hashed_body_has_to_have_its_hash() -> None:
     decoder = decoder_for(HashedPayload(sha256(b"one").hexdigest()), {"content-length": "3"})
-    decoder.feed(b"two")
+    feed(decoder, b"two", [])
     with pytest.raises(S3Error, match="XAmzContentSHA256Mismatch"):
         decoder.finish()
 

@@ -1,10 +1,9 @@
 """Decoders of request bodies: plain ones, and ``aws-chunked`` ones with signed chunks and trailing headers.
 
 No I/O inside: the body's bytes go in as they come from the wire, in pieces of any size, and the object's bytes come out
-as views of what went in. The heavy part (SHA-256) is apart from the splitting, so that the caller can choose where it
-runs: :meth:`BodyDecoder.feed` splits, which costs microseconds; :meth:`BodyDecoder.verify` hashes what ``feed`` left to
-hash and may run in a worker thread, beside the caller's own hashing and encrypting of the same pieces. Calls must not
-overlap. Who never calls ``verify`` is safe: the next ``feed``, or ``finish``, does it.
+as views of what went in. The heavy part (SHA-256) is apart from the splitting, so that the caller can choose how much
+of it is done at a time: :meth:`BodyDecoder.feed` splits, which costs microseconds; :attr:`BodyDecoder.hasher` has to
+see what came out. Who does not show it all of that is safe: then ``finish`` raises.
 
 Rule: pieces come out before they are proven. Nothing may be made durable under its name before ``finish`` returned.
 
@@ -15,13 +14,14 @@ Trailing Headers" in the Amazon S3 API reference.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from enum import Enum, auto
 from hashlib import sha256
 from typing import Protocol
 
 from strongroom.s3.auth.payload import ChunkedPayload, HashedPayload, Payload
-from strongroom.s3.checksums import malformed_trailer
+from strongroom.s3.checksums import Buffer, malformed_trailer
 from strongroom.s3.errors import S3Error
 from strongroom.sigv4.chunks import ChunkSigner
 from strongroom.sigv4.keys import same_signature
@@ -41,6 +41,14 @@ _TRAILER_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
+class Hasher(Protocol):
+    """Takes bytes in."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Take in the next bytes."""
+        ...
+
+
 class BodyDecoder(Protocol):
     """Takes a request's body as it came and gives the object's bytes."""
 
@@ -50,16 +58,15 @@ class BodyDecoder(Protocol):
         ...
 
     @property
-    def hashes(self) -> bool:
-        """Whether :meth:`verify` has work to do; where it has not, it need not be called."""
+    def hasher(self) -> Hasher | None:
+        """What has to see the object's bytes, in order, before :meth:`finish`; None where nothing has to.
+
+        Its ``update`` raises SignatureDoesNotMatch.
+        """
         ...
 
     def feed(self, data: bytes) -> list[bytes | memoryview]:
         """The object's bytes in ``data``: views of it, in order. Raises S3Error as :meth:`finish` does."""
-        ...
-
-    def verify(self) -> None:
-        """Hash what the last :meth:`feed` gave out. Raises SignatureDoesNotMatch."""
         ...
 
     def finish(self) -> dict[str, str]:
@@ -106,12 +113,11 @@ def stored_content_encoding(value: str | None) -> str | None:
 class _PlainDecoder:
     """A body that is the object's bytes."""
 
-    __slots__ = ("_seen", "decoded_length")
-
-    hashes = False
+    __slots__ = ("_seen", "decoded_length", "hasher")
 
     def __init__(self, length: int | None) -> None:
         self.decoded_length = length
+        self.hasher: Hasher | None = None
         self._seen = 0
 
     def feed(self, data: bytes) -> list[bytes | memoryview]:
@@ -119,9 +125,6 @@ class _PlainDecoder:
         if self.decoded_length is not None and self._seen > self.decoded_length:
             raise S3Error("IncompleteBody")
         return [data]
-
-    def verify(self) -> None:
-        """Nothing to hash."""
 
     def finish(self) -> dict[str, str]:
         if self.decoded_length is not None and self._seen != self.decoded_length:
@@ -132,29 +135,14 @@ class _PlainDecoder:
 class _HashedDecoder(_PlainDecoder):
     """A plain body whose SHA-256 was signed."""
 
-    __slots__ = ("_expected", "_hash", "_pending")
-
-    hashes = True
+    __slots__ = ("_expected", "_hash")
 
     def __init__(self, length: int | None, expected: str) -> None:
         super().__init__(length)
         self._expected = expected
-        self._hash = sha256()
-        self._pending = b""
-
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
-        self.verify()
-        pieces = super().feed(data)
-        self._pending = data
-        return pieces
-
-    def verify(self) -> None:
-        pending, self._pending = self._pending, b""
-        if pending:
-            self._hash.update(pending)
+        self.hasher = self._hash = sha256()
 
     def finish(self) -> dict[str, str]:
-        self.verify()
         trailers = super().finish()
         computed = self._hash.hexdigest()
         if computed != self._expected:
@@ -164,6 +152,47 @@ class _HashedDecoder(_PlainDecoder):
                 S3ComputedContentSHA256=computed,
             )
         return trailers
+
+
+class _ChunkHasher:
+    """Checks the signatures of chunks: hashes their bytes, whose lengths and signatures it is told before they come."""
+
+    __slots__ = ("_chunks", "_hash", "_left", "_provided", "_signer")
+
+    def __init__(self, signer: ChunkSigner) -> None:
+        self._signer = signer
+        self._chunks: deque[tuple[int, str]] = deque()
+        self._left = 0  # bytes to come of the chunk that is being hashed
+        self._provided = ""
+        self._hash = sha256()
+
+    def expect(self, size: int, signature: str) -> None:
+        """The next chunk has ``size`` bytes, none where it is the last."""
+        self._chunks.append((size, signature))
+
+    def update(self, data: Buffer, /) -> None:
+        view = memoryview(data)
+        while view:
+            if not self._left:
+                self._left, self._provided = self._chunks.popleft()
+            part, view = view[: self._left], view[self._left :]
+            self._hash.update(part)
+            self._left -= len(part)
+            if not self._left:
+                self._check(self._provided)
+
+    def finish(self) -> None:
+        """All chunks have come, the last one, too. Raises SignatureDoesNotMatch, also where not all was hashed."""
+        size, provided = self._chunks.popleft()
+        if size or self._left:
+            raise S3Error("SignatureDoesNotMatch")
+        self._check(provided)
+
+    def _check(self, provided: str) -> None:
+        expected = self._signer.chunk(self._hash.hexdigest())
+        self._hash = sha256()
+        if not same_signature(expected, provided):
+            raise S3Error("SignatureDoesNotMatch", SignatureProvided=provided)
 
 
 class _State(Enum):
@@ -178,9 +207,9 @@ class _ChunkedDecoder:
 
     def __init__(self, payload: ChunkedPayload, length: int, declared: frozenset[str]) -> None:
         self.decoded_length: int | None = length
-        self.hashes = payload.signing is not None
         self._expected = length
         self._signer = ChunkSigner(payload.signing) if payload.signing else None
+        self.hasher = self._hasher = _ChunkHasher(self._signer) if self._signer else None
         self._header = _SIGNED_HEADER if payload.signing else _UNSIGNED_HEADER
         self._trailer = payload.trailer
         self._declared = declared
@@ -189,13 +218,8 @@ class _ChunkedDecoder:
         self._left = 0  # bytes to come of this chunk
         self._total = 0  # bytes of all chunks so far, this one included
         self._small = False  # whether the last chunk with data was under the minimum
-        self._signature = ""
-        self._hash = sha256()
-        # What verify() has to do: bytes to hash, and (str) the signature of the chunk that ends there.
-        self._pending: list[memoryview | str] = []
 
     def feed(self, data: bytes) -> list[bytes | memoryview]:
-        self.verify()
         pieces: list[bytes | memoryview] = []
         view = memoryview(data)
         at, end = 0, len(data)
@@ -205,10 +229,8 @@ class _ChunkedDecoder:
                 at += len(piece)
                 self._left -= len(piece)
                 pieces.append(piece)
-                if self._signer:
-                    self._pending.append(piece)
                 if not self._left:
-                    self._end_data()
+                    self._state = _State.DATA_END
             elif self._state is _State.TAIL:
                 self._take_tail(view[at:])
                 at = end
@@ -216,18 +238,11 @@ class _ChunkedDecoder:
                 at = self._take_line(data, at)
         return pieces
 
-    def verify(self) -> None:
-        pending, self._pending = self._pending, []
-        for item in pending:
-            if isinstance(item, memoryview):
-                self._hash.update(item)
-            else:
-                self._check_chunk(item)
-
     def finish(self) -> dict[str, str]:
-        self.verify()
         if self._state is not _State.TAIL or self._total != self._expected:
             raise _incomplete()
+        if self._hasher:
+            self._hasher.finish()
         if self._trailer:
             return self._parse_trailers()
         if self._line != b"\r\n":
@@ -257,11 +272,9 @@ class _ChunkedDecoder:
         if match is None:
             raise _malformed()
         size = int(match[1], 16)
-        if self._signer:
-            self._signature = match[2].decode()
+        if self._hasher:
+            self._hasher.expect(size, match[2].decode())
         if not size:
-            if self._signer:
-                self._pending.append(self._signature)
             self._state = _State.TAIL
             return
         if self._small:
@@ -273,22 +286,10 @@ class _ChunkedDecoder:
         self._left = size
         self._state = _State.DATA
 
-    def _end_data(self) -> None:
-        if self._signer:
-            self._pending.append(self._signature)
-        self._state = _State.DATA_END
-
     def _take_tail(self, data: memoryview) -> None:
         if len(self._line) + len(data) > (MAX_TRAILERS if self._trailer else len(b"\r\n")):
             raise malformed_trailer() if self._trailer else _malformed()
         self._line += data
-
-    def _check_chunk(self, provided: str) -> None:
-        assert self._signer is not None
-        expected = self._signer.chunk(self._hash.hexdigest())
-        self._hash = sha256()
-        if not same_signature(expected, provided):
-            raise S3Error("SignatureDoesNotMatch", SignatureProvided=provided)
 
     def _parse_trailers(self) -> dict[str, str]:
         """Read the trailing headers. Lines end in CR LF or LF, blank ones are passed over: clients differ there."""

@@ -12,8 +12,8 @@ from strongroom.s3.body import BodyDecoder
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import Buffer, Exchange
 
-_GATHER = 512 * 1024
-"""Bytes that are collected before a signed body is hashed in a thread: fewer hops, and still little memory."""
+_AT_ONCE = 64 * 1024
+"""Bytes that are hashed before others have their turn."""
 
 
 class Target(Protocol):
@@ -51,49 +51,26 @@ class BodyReceiver:
         while data := await self.next():
             for piece in decoder.feed(data):
                 size += len(piece)
+                if size > limit:
+                    raise S3Error("MaxMessageLengthExceeded")
                 pieces.append(piece)
-            if size > limit:
-                raise S3Error("MaxMessageLengthExceeded")
+                await _show(decoder, piece)
         return b"".join(pieces), decoder.finish()
 
     async def pump(self, decoder: BodyDecoder, target: Target) -> dict[str, str]:
         """Write the decoded body to ``target``; its trailing headers. Raises as BodyDecoder.finish does."""
-        if decoder.hashes:
-            return await self._pump_hashing(decoder, target)
         while data := await self.next():
             for piece in decoder.feed(data):
+                await _show(decoder, piece)
                 await target.write(piece)
         return decoder.finish()
 
-    async def _pump_hashing(self, decoder: BodyDecoder, target: Target) -> dict[str, str]:
-        """As :meth:`pump`, where the decoder hashes: in a thread, while what it hashes goes on to the target."""
-        verifying: asyncio.Future[None] | None = None
-        try:
-            while data := await self._gather():
-                if verifying is not None:
-                    await verifying
-                pieces = decoder.feed(data)
-                if len(data) > _INLINE:
-                    verifying = asyncio.ensure_future(asyncio.to_thread(decoder.verify))
-                for piece in pieces:
-                    await target.write(piece)
-        finally:
-            if verifying is not None:
-                await asyncio.wait([verifying])
-        if verifying is not None:
-            verifying.result()
-        return decoder.finish()
 
-    async def _gather(self) -> bytes:
-        first = await self.next()
-        if len(first) >= _GATHER or self._over:
-            return first
-        pieces, size = [first], len(first)
-        while size < _GATHER and (data := await self.next()):
-            pieces.append(data)
-            size += len(data)
-        return b"".join(pieces)
-
-
-_INLINE = 64 * 1024
-"""Bytes that are hashed at once: less work than a thread hop."""
+async def _show(decoder: BodyDecoder, piece: bytes | memoryview) -> None:
+    """Let the decoder hash what came out of it, where it has to: a little at a time, so that others have their turn."""
+    if decoder.hasher is None:
+        return
+    for start in range(0, len(piece), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        decoder.hasher.update(piece[start : start + _AT_ONCE])

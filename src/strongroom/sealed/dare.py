@@ -95,7 +95,7 @@ class Sealer:
         self._nonce = nonce
         self._sequence = 0
 
-    def seal_into(self, plaintext: Buffer, final: bool, out: bytearray) -> int:
+    def seal_into(self, plaintext: Buffer, final: bool, out: bytearray | memoryview) -> int:
         """Seal the next bytes of the stream into ``out``; returns how many bytes of it were written.
 
         Unless ``final``, the length is a multiple of PAYLOAD. ``out`` has room for ``sealed_size(len(plaintext))``.
@@ -151,6 +151,17 @@ class Opener:
             self._open_package(package, target[position:end])
             position = end
         return out
+
+    def open_into(self, package: Buffer, out: memoryview) -> int:
+        """Take the next package, whole, and write its plaintext into ``out``; returns how many bytes that are.
+
+        Raises StreamInvalid.
+        """
+        size = len(package) - OVERHEAD
+        if len(package) != self._length(self._sequence):
+            raise StreamInvalid(f"package {self._sequence} has another length than was recorded")
+        self._open_package(memoryview(package), out[:size])
+        return size
 
     def _packages(self, view: memoryview) -> list[memoryview]:
         """Cut whole packages off the carry and ``view``; what is left over becomes the carry."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 _HEAD = struct.Struct(">BI")  # length of the checksums, number of parts
 _ROW = struct.Struct(">HQ12s16s")
@@ -45,12 +46,39 @@ def encode_parts(parts: Sequence[PartEntry]) -> bytes:
     return b"".join(rows)
 
 
-def decode_parts(data: bytes) -> list[PartEntry]:
-    """Read a part table. Raises ValueError for what :func:`encode_parts` cannot have made."""
-    if len(data) < _HEAD.size:
-        raise ValueError("the part table is damaged")
-    width, count = _HEAD.unpack_from(data)
-    row = struct.Struct(f"{_ROW.format}{width}s")
-    if len(data) != _HEAD.size + count * row.size:
-        raise ValueError("the part table is damaged")
-    return [PartEntry(*fields) for fields in row.iter_unpack(data[_HEAD.size :])]
+class PartTable(Sequence[PartEntry]):
+    """A part table as :func:`encode_parts` gave it. Its rows are read when they are looked at: a range of an object
+    needs few of them, and there may be 10,000.
+
+    Raises ValueError for what :func:`encode_parts` cannot have made.
+    """
+
+    __slots__ = ("_data", "_row", "sizes")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < _HEAD.size:
+            raise ValueError("the part table is damaged")
+        width, count = _HEAD.unpack_from(data)
+        self._data = data
+        self._row = struct.Struct(f"{_ROW.format}{width}s")
+        if len(data) != _HEAD.size + count * self._row.size:
+            raise ValueError("the part table is damaged")
+        sizes = struct.Struct(f">2xQ{self._row.size - 10}x")
+        self.sizes: Sequence[int] = [size for (size,) in sizes.iter_unpack(memoryview(data)[_HEAD.size :])]
+        """The plaintext's bytes of each part."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> PartEntry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[PartEntry]: ...
+
+    def __getitem__(self, index: int | slice) -> PartEntry | list[PartEntry]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return PartEntry(*self._row.unpack_from(self._data, _HEAD.size + index * self._row.size))

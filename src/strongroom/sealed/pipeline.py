@@ -1,21 +1,25 @@
 """The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
 
-A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: while one is
-hashed in one thread, it is sealed in another and written, and the next one arrives. At most two blocks and one
-sealed block are held at any time, which bounds the memory of an upload.
+A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: a block is sealed on
+the event loop, a package at a time, and handed to a thread that hashes and writes it while the next one arrives.
+(Sealing in the thread would cost more: it would wait for the interpreter's lock after each package.) At most two blocks
+and one sealed block are held at any time, which bounds the memory of an upload.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
 from strongroom.sealed.dare import PAYLOAD, Sealer, sealed_size
 
 BLOCK = 16 * PAYLOAD
+
+_MANY = 16
+"""Pieces of a block that are hashed and written one by one; more of them are joined."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -35,6 +39,11 @@ class Sink(Protocol):
         """Take the next stored bytes."""
         ...
 
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """As Writer.append has it."""
+        ...
+
 
 class BodyPipeline:
     """Takes a body in pieces; seals it if it is given a sealer; writes it to a sink.
@@ -52,7 +61,7 @@ class BodyPipeline:
         self._hashers = list(hashers)
         self._pending: list[Buffer] = []
         self._pending_size = 0
-        self._job: asyncio.Task[None] | None = None
+        self._job: asyncio.Future[None] | None = None
         self._out: bytearray | None = None
         self.size = 0
         """Bytes of plaintext taken so far."""
@@ -76,6 +85,7 @@ class BodyPipeline:
             if room:
                 self._pending.append(view[:room])
             data = view[room:]
+            self._pending_size = BLOCK
             await self._dispatch(final=False)
         self._pending.append(data)
         self._pending_size += len(data)
@@ -83,57 +93,91 @@ class BodyPipeline:
     async def finish(self) -> None:
         """No more comes: see everything hashed, sealed and written."""
         if self._job is None and self._pending_size <= PAYLOAD:
-            block = self._take()
-            self._hash(block)
+            block = b"".join(self._pending)
+            self._hash([block])
             if block:
                 await self._sink.write(self._sealer.seal(block, final=True) if self._sealer else block)
             return
         await self._dispatch(final=True)
-        assert self._job is not None
-        await self._job
+        await self._settled()
 
     async def abort(self) -> None:
-        """Stop the work that is under way, if any."""
-        if self._job is not None and not self._job.done():
-            self._job.cancel()
+        """Stop the work that is under way, if any, or wait for it: a thread cannot be stopped."""
+        if self._job is not None:
+            if isinstance(self._job, asyncio.Task):
+                self._job.cancel()
             await asyncio.wait([self._job])
-        elif self._job is not None:
             self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
 
-    def _take(self) -> Buffer:
-        block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending, self._pending_size = [], 0
-        return block
+    async def _settled(self) -> None:
+        if self._job is not None:
+            await asyncio.shield(self._job)
 
     async def _dispatch(self, final: bool) -> None:
-        block = self._take()
-        if self._job is not None:
-            await self._job
-        self._job = asyncio.create_task(self._process(block, final))
+        pieces, size = self._pending, self._pending_size
+        self._pending, self._pending_size = [], 0
+        if len(pieces) > _MANY:
+            pieces = [b"".join(pieces)]
+        await self._settled()
+        stored = await self._seal(pieces, size, final)
+        append = self._sink.append
+        if append is None:
+            self._job = asyncio.create_task(self._process(pieces, stored))
+        else:
+            loop = asyncio.get_running_loop()
+            self._job = loop.run_in_executor(self._pool, self._hash_and_append, pieces, stored, append, final)
 
-    async def _process(self, block: Buffer, final: bool) -> None:
-        loop = asyncio.get_running_loop()
-        if self._md5 is None and not self._hashers:
-            await self._store(block, final)
-            return
-        hashing = loop.run_in_executor(self._pool, self._hash, block)
-        try:
-            await self._store(block, final)
-        finally:
-            await hashing
-
-    async def _store(self, block: Buffer, final: bool) -> None:
+    async def _seal(self, pieces: Sequence[Buffer], size: int, final: bool) -> Sequence[Buffer]:
         if self._sealer is None:
-            await self._sink.write(block)
-            return
+            return pieces
         if self._out is None:
-            self._out = bytearray(sealed_size(BLOCK))
-        loop = asyncio.get_running_loop()
-        length = await loop.run_in_executor(self._pool, self._sealer.seal_into, block, final, self._out)
-        await self._sink.write(memoryview(self._out)[:length])
+            self._out = bytearray(sealed_size(size))  # no later block is larger
+        out, at, left = memoryview(self._out), 0, size
+        for payload in _payloads(pieces):
+            if at:
+                await asyncio.sleep(0)  # others have their turn
+            left -= len(payload)
+            at += self._sealer.seal_into(payload, final and not left, out[at:])
+        return [out[:at]]
 
-    def _hash(self, block: Buffer) -> None:
-        if self._md5 is not None:
-            self._md5.update(block)
-        for hasher in self._hashers:
-            hasher.update(block)
+    def _hash_and_append(
+        self, pieces: Sequence[Buffer], stored: Sequence[Buffer], append: Callable[[Buffer, bool], None], last: bool
+    ) -> None:
+        self._hash(pieces)
+        for number, piece in enumerate(stored, 1):
+            append(piece, last and number == len(stored))
+
+    async def _process(self, pieces: Sequence[Buffer], stored: Sequence[Buffer]) -> None:
+        hashing = None
+        if self._md5 is not None or self._hashers:
+            hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash, pieces)
+        try:
+            for piece in stored:
+                await self._sink.write(piece)
+        finally:
+            if hashing is not None:
+                await hashing
+
+    def _hash(self, pieces: Sequence[Buffer]) -> None:
+        for piece in pieces:
+            if self._md5 is not None:
+                self._md5.update(piece)
+            for hasher in self._hashers:
+                hasher.update(piece)
+
+
+def _payloads(pieces: Sequence[Buffer]) -> Iterator[Buffer]:
+    """The pieces cut anew, into the payloads of packages: views where one lies in one piece."""
+    parts: list[memoryview] = []
+    missing = PAYLOAD
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            part, view = view[:missing], view[missing:]
+            parts.append(part)
+            missing -= len(part)
+            if not missing:
+                yield part if len(parts) == 1 else b"".join(parts)
+                parts, missing = [], PAYLOAD
+    if parts:
+        yield b"".join(parts)

@@ -5,14 +5,37 @@ origin.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from strongroom.sealed.dare import PAYLOAD, Opener, StreamInvalid, open_whole, package_range, sealed_size
+from strongroom.sealed.dare import (
+    PACKAGE,
+    PAYLOAD,
+    Opener,
+    StreamInvalid,
+    open_whole,
+    package_range,
+    plaintext_size,
+    sealed_size,
+)
 from strongroom.sealed.keys import ObjectKey, part_key
-from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.parts import PartEntry, PartTable
 from strongroom.store.base import Buffer, Damaged, Reader
+
+Read = Callable[[int, int], Buffer]
+"""As Reader.read has it."""
+
+
+UNIT = 16 * PAYLOAD
+"""Bytes that are read at a time."""
+
+_STORED_UNIT = 16 * PACKAGE
+
+AT_ONCE = PAYLOAD
+"""Bytes up to which a range of what is in memory is opened on the event loop; they lie in at most two packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,77 +57,151 @@ class Extent:
         return part_key(self.object_key, self.number) if self.number else self.object_key
 
 
-def extents_of(object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | None) -> list[Extent]:
-    """The streams of an encrypted object: one a part, or one in all where it was not uploaded in parts."""
-    if parts is None:
-        return [Extent(0, size, object_key)]
-    extents, offset = [], 0
-    for part in parts:
-        extents.append(Extent(offset, part.size, object_key, part.number, part.nonce or None))
-        offset += sealed_size(part.size)
-    return extents
+class Layout:
+    """Where the streams of an encrypted object lie: one a part, or one in all where it was not uploaded in parts."""
+
+    def __init__(self, object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | None) -> None:
+        self._object_key = object_key
+        self._parts = parts
+        if parts is None:
+            self._sizes: Sequence[int] = (size,)
+        else:
+            self._sizes = parts.sizes if isinstance(parts, PartTable) else [part.size for part in parts]
+        stored = {size: sealed_size(size) for size in set(self._sizes)}
+        self._ends = list(accumulate(self._sizes))
+        self._stored_ends = list(accumulate(map(stored.__getitem__, self._sizes)))
+
+    @property
+    def stored_size(self) -> int:
+        """Stored bytes of all streams."""
+        return self._stored_ends[-1] if self._stored_ends else 0
+
+    def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
+        """The streams that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
+        index, end = bisect_right(self._ends, start), start + length
+        while start < end and index < len(self._ends):
+            extent = self._extent(index)
+            first = start - (self._ends[index] - extent.size)
+            taken = min(extent.size - first, end - start)
+            yield extent, first, taken
+            start += taken
+            index += 1
+
+    def _extent(self, index: int) -> Extent:
+        size = self._sizes[index]
+        offset = self._stored_ends[index] - sealed_size(size)
+        if self._parts is None:
+            return Extent(offset, size, self._object_key)
+        part = self._parts[index]
+        return Extent(offset, size, self._object_key, part.number, part.nonce or None)
 
 
 class PlainBody:
     """The bytes of an object that is not encrypted."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, pool: Executor, reader: Reader) -> None:
+        self._pool = pool
         self._reader = reader
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes from ``start``, in chunks. Raises Damaged."""
-        return _ahead(self._reader.stream(start, length))
+        read = self._reader.read
+        return _ahead(self._reader.stream(start, length)) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
-        """The same as one buffer, where the store has the object at hand; else None."""
-        inline = self._reader.inline
-        return None if inline is None else inline[start : start + length]
+        """The same as one buffer, where it is little and in memory; else None."""
+        return self._reader.cached(start, length) if length <= UNIT else None
+
+    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
+        stored = _Stored(self._pool, self._reader, read, start, length, UNIT)
+        try:
+            while (unit := await stored.next()) is not None:
+                yield unit
+        finally:
+            stored.close()
 
 
 class SealedBody:
     """The bytes of an encrypted object. Nothing is given out that was not authenticated."""
 
-    def __init__(self, pool: Executor, reader: Reader, extents: Sequence[Extent], name: str) -> None:
+    def __init__(self, pool: Executor, reader: Reader, layout: Layout, name: str) -> None:
         self._pool = pool
         self._reader = reader
-        self._extents = extents
+        self._layout = layout
         self._name = name
-        expected = sum(sealed_size(extent.size) for extent in extents)
-        if expected != reader.stored.size:
-            raise Damaged(f"{name!r} has {reader.stored.size} stored bytes and {expected} were recorded")
+        if layout.stored_size != reader.stored.size:
+            raise Damaged(f"{name!r} has {reader.stored.size} stored bytes and {layout.stored_size} were recorded")
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
         right.
         """
-        return _ahead(self._stream(start, length))
+        read = self._reader.read
+        return _ahead(self._stream(start, length)) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
-        """The same as one buffer, where the object is small and at hand; else None. Raises Damaged."""
-        inline = self._reader.inline
-        if inline is None or len(self._extents) != 1 or self._extents[0].size > PAYLOAD:
+        """The same as one buffer, where it is little and in memory; else None. Raises Damaged."""
+        if length > AT_ONCE:
             return None
-        extent = self._extents[0]
+        if not length:
+            return b""
+        extent, first, size = next(self._layout.within(start, length))
+        if size != length:
+            return None
+        package, offset, stored = package_range(first, length, extent.size)
+        data = self._reader.cached(extent.offset + offset, stored)
+        if data is None:
+            return None
         try:
-            plaintext = open_whole(extent.key, extent.size, inline, extent.nonce)
+            if extent.size <= PAYLOAD:
+                plaintext = open_whole(extent.key, extent.size, bytes(data), extent.nonce)
+            else:
+                plaintext = self._opener(extent, package).open(data)
         except StreamInvalid as error:
             raise self._damaged(error) from error
-        return plaintext if length == len(plaintext) else plaintext[start : start + length]
+        skip = first - package * PAYLOAD
+        return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
+
+    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
+        """What can be had of a file: opened on the event loop, a package at a time. (A thread would have to wait for
+        the interpreter's lock after each package, which costs several times what opening one does.)
+        """
+        for extent, first, size in self._layout.within(start, length):
+            package, offset, packages = package_range(first, size, extent.size)
+            opener = self._opener(extent, package)
+            skip, left = first - package * PAYLOAD, size
+            stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT)
+            try:
+                while (unit := await stored.next()) is not None:
+                    opened = await self._open(opener, memoryview(unit))
+                    del unit  # it need not wait until the client has taken what was in it
+                    piece = memoryview(opened)[skip : skip + left]
+                    skip = 0
+                    left -= len(piece)
+                    yield piece
+            finally:
+                stored.close()
+
+    async def _open(self, opener: Opener, data: memoryview) -> bytearray:
+        out = bytearray(plaintext_size(len(data)))
+        target, at = memoryview(out), 0
+        try:
+            for begin in range(0, len(data), PACKAGE):
+                if begin:
+                    await asyncio.sleep(0)  # others have their turn
+                at += opener.open_into(data[begin : begin + PACKAGE], target[at:])
+        except StreamInvalid as error:
+            raise self._damaged(error) from error
+        return out
 
     async def _stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
-        end, position = start + length, 0
-        for extent in self._extents:
-            first, last = max(start, position), min(end, position + extent.size)
-            if first < last:
-                async for chunk in self._extent(extent, first - position, last - first):
-                    yield chunk
-            position += extent.size
-            if position >= end:
-                break
+        for extent, first, size in self._layout.within(start, length):
+            async for chunk in self._extent(extent, first, size):
+                yield chunk
 
     async def _extent(self, extent: Extent, start: int, length: int) -> AsyncIterator[Buffer]:
         package, offset, stored = package_range(start, length, extent.size)
-        opener = Opener(extent.key, extent.size, package, extent.nonce)
+        opener = self._opener(extent, package)
         skip, left = start - package * PAYLOAD, length
         loop = asyncio.get_running_loop()
         async for chunk in self._reader.stream(extent.offset + offset, stored):
@@ -117,6 +214,9 @@ class SealedBody:
         if left:
             raise Damaged(f"{self._name!r} ends {left} bytes early")
 
+    def _opener(self, extent: Extent, package: int) -> Opener:
+        return Opener(extent.key, extent.size, package, extent.nonce)
+
     def _guard(self, step: Callable[[Buffer], bytearray], data: Buffer) -> bytearray:
         try:
             return step(data)
@@ -125,6 +225,46 @@ class SealedBody:
 
     def _damaged(self, error: StreamInvalid) -> Damaged:
         return Damaged(f"{self._name!r}: {error}")
+
+
+class _Stored:
+    """Stored bytes in units. What is not in memory is read by a thread; the next unit is then begun while the last is
+    being used. Keeps no unit that was given out.
+    """
+
+    def __init__(self, pool: Executor, reader: Reader, read: Read, start: int, length: int, unit: int) -> None:
+        self._pool = pool
+        self._reader = reader
+        self._read = read
+        self._end = start + length
+        self._places = iter(range(start, self._end, unit))
+        self._unit = unit
+        self._coming: Buffer | asyncio.Future[Buffer] | None = None
+
+    async def next(self) -> Buffer | None:
+        """The next unit, None behind the last. Raises Damaged."""
+        coming, self._coming = self._coming or self._begin(), None
+        if not isinstance(coming, asyncio.Future):
+            return coming
+        unit = await coming
+        self._coming = self._begin()
+        return unit
+
+    def close(self) -> None:
+        """Let go of a unit that nobody waits for any more."""
+        coming = self._coming
+        if isinstance(coming, asyncio.Future) and not coming.cancel() and not coming.cancelled():
+            coming.exception()  # seen: whoever reads no further does not care
+
+    def _begin(self) -> Buffer | asyncio.Future[Buffer] | None:
+        start = next(self._places, None)
+        if start is None:
+            return None
+        length = min(self._unit, self._end - start)
+        found = self._reader.cached(start, length)
+        if found is not None:
+            return found
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._read, start, length)
 
 
 async def _ahead(source: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:

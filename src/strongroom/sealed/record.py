@@ -13,7 +13,7 @@ from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
-from strongroom.sealed.parts import PartEntry, decode_parts, encode_parts
+from strongroom.sealed.parts import PartEntry, PartTable, encode_parts
 from strongroom.store.base import ENCRYPTED
 
 Record = Mapping[str, bytes]
@@ -82,14 +82,14 @@ def seal_parts(header: Header, key: RecordKey, parts: list[PartEntry]) -> bytes:
     return seal_box(key, _PARTS, header.encode(), encode_parts(parts))
 
 
-def open_parts(header: Header, key: RecordKey, annex: bytes) -> list[PartEntry]:
+def open_parts(header: Header, key: RecordKey, annex: bytes) -> PartTable:
     """The part table in the annex of an encrypted multipart object. Raises EnvelopeInvalid."""
     return read_parts(open_box(key, _PARTS, header.encode(), annex))
 
 
-def read_parts(table: bytes) -> list[PartEntry]:
+def read_parts(table: bytes) -> PartTable:
     """A part table that stands in the clear. Raises EnvelopeInvalid."""
     try:
-        return decode_parts(table)
+        return PartTable(table)
     except ValueError as error:
         raise EnvelopeInvalid("the part table is damaged") from error

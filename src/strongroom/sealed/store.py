@@ -7,12 +7,14 @@ rule that nothing which was to be encrypted reaches the store in plaintext. Mult
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from strongroom.kms.base import KMS
-from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
+from strongroom.sealed.dare import PAYLOAD, Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
@@ -32,7 +34,7 @@ from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
 from strongroom.sealed.policy import Protection, decide
-from strongroom.sealed.reading import PlainBody, SealedBody, extents_of
+from strongroom.sealed.reading import Layout, PlainBody, SealedBody
 from strongroom.sealed.record import (
     MULTIPART,
     header_of,
@@ -87,10 +89,10 @@ class OpenObject:
     async def body(self) -> PlainBody | SealedBody:
         """Its bytes. Raises Damaged."""
         if self.sealing is None:
-            return PlainBody(self.reader)
+            return PlainBody(self._pool, self.reader)
         parts = await self.parts() if self.info.multipart else None
-        extents = extents_of(self.sealing[1], self.info.size, parts)
-        return SealedBody(self._pool, self.reader, extents, object_name(self._bucket, self.info.key))
+        layout = Layout(self.sealing[1], self.info.size, parts)
+        return SealedBody(self._pool, self.reader, layout, object_name(self._bucket, self.info.key))
 
     async def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""
@@ -112,10 +114,14 @@ class OpenObject:
             else:
                 header, object_key = self.sealing
                 assert isinstance(header, Header)
-                parts = open_parts(header, record_key(object_key), annex)
+                opening = partial(open_parts, header, record_key(object_key), annex)
+                if len(annex) > PAYLOAD:
+                    parts = await asyncio.get_running_loop().run_in_executor(self._pool, opening)
+                else:
+                    parts = opening()
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
-        if sum(part.size for part in parts) != self.info.size:
+        if sum(parts.sizes) != self.info.size:
             raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: its parts do not add up to its size")
         return parts
 

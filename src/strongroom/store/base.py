@@ -18,7 +18,7 @@ cannot hold some key raises :class:`NameRefused`. Times are nanoseconds since th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -234,6 +234,15 @@ class Writer(Protocol):
         """Append ``data`` (any length; the caller may reuse the buffer once this returns). Raises StoreFull."""
         ...
 
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """Does what :meth:`write` does and blocks meanwhile: for a thread that has worked on the bytes before.
+
+        The flag says that nothing follows, so that the bytes can be made durable right away. Raises StoreFull. None
+        where bytes go elsewhere than into a file. ``abort`` must not be called while it is at work.
+        """
+        ...
+
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object whole, durable and visible, in place of what was there.
 
@@ -251,6 +260,11 @@ class PartWriter(Protocol):
 
     async def write(self, data: Buffer) -> None:
         """As :meth:`Writer.write`."""
+        ...
+
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """As :attr:`Writer.append`."""
         ...
 
     async def commit(self, record: Record) -> Part:
@@ -273,6 +287,19 @@ class Reader(Protocol):
     @property
     def inline(self) -> bytes | None:
         """All stored bytes, where the store had them at hand (small objects); else None: use :meth:`stream`."""
+        ...
+
+    def cached(self, start: int, length: int) -> Buffer | None:
+        """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits."""
+        ...
+
+    @property
+    def read(self) -> Callable[[int, int], bytes] | None:
+        """Gives ``length`` stored bytes from ``start`` and blocks meanwhile: for a thread that goes on to work on them.
+
+        Raises Damaged. None where the bytes come by other ways than from a file: use :meth:`stream`. May be called, and
+        may still be at work, when the object is closed.
+        """
         ...
 
     async def annex(self) -> bytes:

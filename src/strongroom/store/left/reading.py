@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from strongroom.store.base import Reader, Stored
+from strongroom.store.base import Buffer, Reader, Stored
 
 
 class LeftReader:
@@ -23,6 +23,15 @@ class LeftReader:
     def inline(self) -> bytes | None:
         """All stored bytes, where the store had them at hand."""
         return self.data.inline
+
+    def cached(self, start: int, length: int) -> Buffer | None:
+        """Stored bytes from ``start`` where they are in memory."""
+        return self.data.cached(start, length)
+
+    @property
+    def read(self) -> Callable[[int, int], bytes] | None:
+        """What gives stored bytes and blocks, where the store has that."""
+        return self.data.read
 
     async def annex(self) -> bytes:
         """Nothing: what an annex is for stands in the document."""

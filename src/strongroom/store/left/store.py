@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -330,6 +330,11 @@ class _LeftWriter:
         self._bucket = bucket
         self._key = key
         self._inner = inner
+
+    @property
+    def append(self) -> Callable[[Buffer, bool], None] | None:
+        """What appends and blocks, where the store has that."""
+        return self._inner.append
 
     async def write(self, data: Buffer) -> None:
         """Append."""

@@ -4,9 +4,9 @@ A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the byt
 
 **After a crash.** A blob is written before the index knows it. Each process has a session directory under
 ``sessions/``, on which it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker
-there, before the blob, and removes it when the index knows the blob (or the blob is gone). Whoever gets the lock of
-a session knows that its process is gone, and removes the blobs that its markers name and the index does not. No scan
-over all blobs is ever needed.
+there, before the blob; when the index knows the blob (or the blob is gone), the marker is renamed for the next one.
+Whoever gets the lock of a session knows that its process is gone, and removes the blobs that its markers name and the
+index does not. No scan over all blobs is ever needed.
 
 **Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
 extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
@@ -21,15 +21,21 @@ import fcntl
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import overload
 
 from strongroom.store.base import Damaged, StoreFull
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
+_SIZE = struct.Struct(f">{ID}xQ")
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _FILE = 0o600
 _DIRECTORY = 0o700
 
@@ -47,12 +53,78 @@ def encode_extents(extents: Iterable[Extent]) -> bytes:
     return b"".join(_EXTENT.pack(extent.blob, extent.size) for extent in extents)
 
 
-def decode_extents(data: bytes) -> list[Extent]:
-    """Read what :func:`encode_extents` gave. Raises Damaged."""
-    try:
-        return [Extent(*fields) for fields in _EXTENT.iter_unpack(data)]
-    except struct.error as error:
-        raise Damaged("a list of blobs is damaged") from error
+class Extents(Sequence[Extent]):
+    """What :func:`encode_extents` gave, read where it is looked at: a range of an object touches few of its blobs.
+
+    Raises Damaged where it is none.
+    """
+
+    __slots__ = ("_data", "_ends")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % _EXTENT.size:
+            raise Damaged("a list of blobs is damaged")
+        self._data = data
+        self._ends: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._data) // _EXTENT.size
+
+    @overload
+    def __getitem__(self, index: int) -> Extent: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Extent]: ...
+
+    def __getitem__(self, index: int | slice) -> Extent | list[Extent]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return Extent(*_EXTENT.unpack_from(self._data, index * _EXTENT.size))
+
+    def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
+        """The blobs that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
+        if self._ends is None:
+            self._ends = list(accumulate(size for (size,) in _SIZE.iter_unpack(self._data)))
+        index, end = bisect_right(self._ends, start), start + length
+        while start < end and index < len(self._ends):
+            extent = self[index]
+            first = start - (self._ends[index] - extent.size)
+            taken = min(extent.size - first, end - start)
+            yield extent, first, taken
+            start += taken
+            index += 1
+
+
+class OpenFile:
+    """A file that is closed when nobody refers to it any more, so never under a thread that still reads from it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: str, flags: int) -> None:
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC, _FILE)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self._descriptor)
+
+    def read(self, size: int, at: int) -> bytes:
+        """Up to ``size`` bytes from ``at``."""
+        return os.pread(self._descriptor, size, at)
+
+    def cached(self, size: int, at: int) -> bytearray | None:
+        """The ``size`` bytes from ``at`` where they are in memory, else None: nothing that could wait for the disk."""
+        found = bytearray(size)
+        try:
+            whole = _NO_WAIT is not None and os.preadv(self._descriptor, [found], at, _NO_WAIT) == size
+        except OSError:
+            return None  # it would have to wait, or the file system cannot tell
+        return found if whole else None
+
+    def lock(self, kind: int) -> None:
+        """As flock(2)."""
+        fcntl.flock(self._descriptor, kind)
 
 
 class Blobs:
@@ -65,6 +137,7 @@ class Blobs:
         for made in (self._blobs, self._sessions, self._leases):
             make_directory(made)
         self._session, self._lock = self._begin_session()
+        self._spent: deque[bytes] = deque()
 
     def _begin_session(self) -> tuple[Path, int]:
         while True:
@@ -82,25 +155,43 @@ class Blobs:
     def close(self) -> None:
         """End the session: what is still marked (a process that stops amid uploads) is swept by the next one."""
         with suppress(OSError):
+            for blob in self._spent:
+                (self._session / blob.hex()).unlink()
             self._session.rmdir()
         os.close(self._lock)
 
     def path(self, blob: bytes) -> Path:
         """Where a blob lies."""
+        return Path(self._path(blob))
+
+    def _path(self, blob: bytes) -> str:
         name = blob.hex()
-        return self._blobs / name[:2] / name
+        return f"{self._blobs}/{name[:2]}/{name}"
+
+    def open(self, blob: bytes) -> OpenFile:
+        """Open a blob for reading. Raises FileNotFoundError."""
+        return OpenFile(self._path(blob), os.O_RDONLY)
 
     def create(self) -> tuple[bytes, int]:
         """Begin a blob: its id, and a descriptor to write to. Raises StoreFull."""
         blob = os.urandom(ID)
-        path = self.path(blob)
+        path, flags = self._path(blob), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            _touch(self._session / blob.hex())
-            if not path.parent.is_dir():
-                make_directory(path.parent)
-            return blob, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+            self._mark(blob)
+            try:
+                return blob, os.open(path, flags, _FILE)
+            except FileNotFoundError:
+                make_directory(self.path(blob).parent)
+                return blob, os.open(path, flags, _FILE)
         except OSError as error:
             raise full(error) from error
+
+    def _mark(self, blob: bytes) -> None:
+        marker = self._session / blob.hex()
+        with suppress(IndexError, FileNotFoundError):  # there is none, or somebody has tidied up
+            (self._session / self._spent.pop().hex()).rename(marker)
+            return
+        _touch(marker)
 
     def finish(self, blob: bytes, descriptor: int) -> None:
         """Make a blob durable: its bytes and its name. Closes the descriptor. Raises StoreFull."""
@@ -113,9 +204,10 @@ class Blobs:
             os.close(descriptor)
 
     def known(self, blob: bytes) -> None:
-        """The index knows this blob, or it is gone: forget its marker."""
-        with suppress(FileNotFoundError):
-            (self._session / blob.hex()).unlink()
+        """The index knows this blob, or it is gone: its marker marks nothing any more, and the next blob can have it.
+        Does not block.
+        """
+        self._spent.append(blob)
 
     def remove(self, blob: bytes) -> None:
         """Remove a blob that nothing refers to."""
@@ -152,11 +244,11 @@ class Blobs:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def lease(self, data: int) -> int:
-        """Hold the blobs of ``data`` as long as the returned descriptor is open."""
-        descriptor = os.open(self._leases / str(data), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return descriptor
+    def lease(self, data: int) -> OpenFile:
+        """Hold the blobs of ``data`` as long as what is returned is referred to."""
+        lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
+        lease.lock(fcntl.LOCK_SH)
+        return lease
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
         """Remove the blobs of ``data``, unless somebody holds them: False then."""

@@ -28,7 +28,7 @@ from strongroom.store.base import (
     Stored,
     Upload,
 )
-from strongroom.store.local.blobs import Extent, decode_extents, encode_extents
+from strongroom.store.local.blobs import Extent, Extents, encode_extents
 from strongroom.store.local.schema import decode_mapping, decode_record, encode_mapping
 
 Connection = sqlite3.Connection
@@ -38,21 +38,30 @@ SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data
 FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 WHERE b.name = ?1
 """
 _OPEN = """
-SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data, d.inline, d.extents
+SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data, d.inline, d.extents,
+    CASE WHEN length(a.content) <= 65536 THEN a.content END
 FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 LEFT JOIN data d ON d.id = o.data
+    LEFT JOIN annexes a ON a.id = o.annex
 WHERE b.name = ?1
 """
 
 
+_NO_EXTENTS = Extents(b"")
+
+
 @dataclass(slots=True)
 class Row:
-    """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds."""
+    """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds.
+
+    ``small_annex``: the annex itself, where it has at most 64 KiB.
+    """
 
     stored: Stored
     annex: int | None
     data: int
     inline: bytes | None = None
-    extents: tuple[Extent, ...] = ()
+    extents: Extents = _NO_EXTENTS
+    small_annex: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
     stored = Stored(key, row[1], row[2], decode_record(row[4]), row[3])
     if not with_data:
         return Row(stored, row[5], row[6])
-    return Row(stored, row[5], row[6], row[7], tuple(decode_extents(row[8])) if row[8] else ())
+    return Row(stored, row[5], row[6], row[7], Extents(row[8]) if row[8] else _NO_EXTENTS, row[9])
 
 
 def read_annex(connection: Connection, annex: int | None) -> bytes:
@@ -240,7 +249,7 @@ def _release(connection: Connection, data: int) -> None:
         return
     connection.execute("DELETE FROM data WHERE id = ?", (data,))
     if extents:
-        blobs = [extent.blob for extent in decode_extents(extents)]
+        blobs = [extent.blob for extent in Extents(extents)]
         _discard(connection, blobs, data if len(blobs) > 1 else 0)
 
 

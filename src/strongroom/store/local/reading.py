@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 
 from strongroom.store.base import Damaged, Stored
-from strongroom.store.local.blobs import Blobs, Extent
+from strongroom.store.local.blobs import Blobs, OpenFile
 from strongroom.store.local.index import Row
 
 CHUNK = 1024 * 1024
 
 
 class LocalReader:
-    """The Reader of the protocol. ``descriptor`` is that of the blob, where there is one; ``lease`` as Blobs has it."""
+    """The Reader of the protocol. ``held``: the blob where there is one, open; a lease as Blobs has it, of many."""
 
     def __init__(
         self,
@@ -23,16 +22,13 @@ class LocalReader:
         blobs: Blobs,
         pool: Executor,
         read_annex: Callable[[int | None], bytes],
-        descriptor: int = -1,
-        lease: int = -1,
+        held: OpenFile | None,
     ) -> None:
         self.row = row
         self._blobs = blobs
         self._pool = pool
         self._read_annex = read_annex
-        self._descriptor = descriptor
-        self._lease = lease
-        self._busy: asyncio.Future[bytes] | None = None
+        self._held = held
 
     @property
     def stored(self) -> Stored:
@@ -46,55 +42,58 @@ class LocalReader:
 
     async def annex(self) -> bytes:
         """The annex of the object."""
-        if self.row.annex is None:
-            return b""
+        if self.row.annex is None or self.row.small_annex is not None:
+            return self.row.small_annex or b""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_annex, self.row.annex)
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stored bytes from ``start``. Raises Damaged."""
-        if self.inline is not None:
-            yield self.inline[start : start + length]
-            return
-        position, end = 0, start + length
-        for extent in self.row.extents:
-            first, last = max(start, position), min(end, position + extent.size)
-            if first < last:
-                async for chunk in self._blob(extent, first - position, last - position):
-                    yield chunk
-            position += extent.size
-            if position >= end:
-                return
-        raise Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")
+        loop, end = asyncio.get_running_loop(), start + length
+        while start < end:
+            size = min(CHUNK, end - start)
+            yield await loop.run_in_executor(self._pool, self.read, start, size)
+            start += size
+
+    def read(self, start: int, length: int) -> bytes:
+        """Stored bytes from ``start``; blocks. Raises Damaged."""
+        inline = self.inline
+        if inline is not None:
+            pieces = [inline[start : start + length]]
+        else:
+            pieces = []
+            for extent, first, size in self.row.extents.within(start, length):
+                blob = self._open(extent.blob)
+                while size and (piece := blob.read(size, first)):
+                    pieces.append(piece)
+                    first += len(piece)
+                    size -= len(piece)
+        found = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(found) != length:
+            raise Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")
+        return found
+
+    def cached(self, start: int, length: int) -> bytes | bytearray | None:
+        """Stored bytes from ``start`` where they are in memory, else None."""
+        inline = self.inline
+        if inline is not None:
+            return inline[start : start + length]
+        places = list(self.row.extents.within(start, length))
+        if len(places) != 1:
+            return None
+        extent, first, size = places[0]
+        return self._open(extent.blob).cached(size, first) if size == length else None
 
     async def close(self) -> None:
         """Let go of it."""
-        if self._busy is not None and not self._busy.done():
-            await asyncio.wait([self._busy])  # a thread is still reading from the descriptor
-        for descriptor in (self._descriptor, self._lease):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._descriptor = self._lease = -1
+        self._held = None
 
-    async def _blob(self, extent: Extent, start: int, end: int) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        owned = -1
-        descriptor = self._descriptor
+    def _open(self, blob: bytes) -> OpenFile:
+        held = self._held
+        if held is None:
+            raise ValueError("the object was closed")
+        if len(self.row.extents) == 1:
+            return held
         try:
-            if descriptor < 0:
-                descriptor = owned = os.open(self._blobs.path(extent.blob), os.O_RDONLY | os.O_CLOEXEC)
-            position = start
-            while position < end:
-                wanted = min(CHUNK, end - position)
-                self._busy = loop.run_in_executor(self._pool, os.pread, descriptor, wanted, position)
-                chunk = await asyncio.shield(self._busy)
-                if not chunk:
-                    raise Damaged(f"a blob of {self.stored.key!r} is shorter than was recorded")
-                position += len(chunk)
-                yield chunk
+            return self._blobs.open(blob)
         except FileNotFoundError as error:
             raise Damaged(f"a blob of {self.stored.key!r} is missing") from error
-        finally:
-            if owned >= 0:
-                if self._busy is not None and not self._busy.done():
-                    await asyncio.wait([self._busy])
-                os.close(owned)

@@ -30,7 +30,7 @@ from strongroom.store.base import (
     UploadPage,
 )
 from strongroom.store.local import index, listing, schema
-from strongroom.store.local.blobs import Blobs, make_directory
+from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
@@ -120,20 +120,19 @@ class LocalStore(Store):
         """Open the object under this key."""
         for _ in range(_OPEN_ATTEMPTS):
             row = index.find_object(self._read, bucket, key, with_data=True)
-            descriptor = lease = -1
+            held: OpenFile | None = None
             if len(row.extents) == 1:
                 try:
-                    descriptor = os.open(self._blobs.path(row.extents[0].blob), os.O_RDONLY | os.O_CLOEXEC)
+                    held = self._blobs.open(row.extents[0].blob)
                 except FileNotFoundError:
                     if self._same(bucket, key, row):
                         raise Damaged(f"the blob of {bucket}/{key} is missing") from None
                     continue  # it was overwritten between the two looks
             elif row.extents:
-                lease = self._blobs.lease(row.data)
+                held = self._blobs.lease(row.data)
                 if not self._same(bucket, key, row):
-                    os.close(lease)
                     continue
-            return LocalReader(row, self._blobs, self._pool, self._read_annex, descriptor, lease)
+            return LocalReader(row, self._blobs, self._pool, self._read_annex, held)
         raise StoreError(f"{bucket}/{key} is overwritten too often to be opened")
 
     def _same(self, bucket: str, key: str, row: Row) -> bool:

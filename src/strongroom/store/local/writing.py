@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
@@ -34,22 +35,35 @@ class BlobWriter:
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        await self._in_thread(lambda: self._append(data))
+        await self._in_thread(partial(self.append, data, False))
+
+    def append(self, data: Buffer, last: bool) -> None:
+        """Append, and make it durable where this is the last; blocks. Raises StoreFull."""
+        if self._blob is None:
+            self._blob, self._descriptor = self._blobs.create()
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise full(error) from error
+        self.size += len(data)
+        if last:
+            self._sync()
 
     async def finish(self) -> Extent | None:
-        """Make it durable; None where nothing was written. Raises StoreFull."""
+        """Make it durable, where it is not; None where nothing was written. Raises StoreFull."""
         if self._blob is None:
             return None
-        blob, descriptor = self._blob, self._descriptor
-        self._descriptor = -1
-        await self._in_thread(lambda: self._blobs.finish(blob, descriptor))
-        return Extent(blob, self.size)
+        if self._descriptor >= 0:
+            await self._in_thread(self._sync)
+        return Extent(self._blob, self.size)
 
-    async def keep(self) -> None:
+    def keep(self) -> None:
         """The index knows the blob."""
         if self._blob is not None:
-            blob, self._blob = self._blob, None
-            await self._in_thread(lambda: self._blobs.known(blob))
+            self._blobs.known(self._blob)
+            self._blob = None
 
     async def abort(self) -> None:
         """Remove it, unless :meth:`keep` was called."""
@@ -62,16 +76,10 @@ class BlobWriter:
         self._busy = asyncio.get_running_loop().run_in_executor(self._pool, step)
         await asyncio.shield(self._busy)
 
-    def _append(self, data: Buffer) -> None:
-        if self._blob is None:
-            self._blob, self._descriptor = self._blobs.create()
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise full(error) from error
-        self.size += len(data)
+    def _sync(self) -> None:
+        assert self._blob is not None
+        descriptor, self._descriptor = self._descriptor, -1
+        self._blobs.finish(self._blob, descriptor)
 
     def _drop(self) -> None:
         blob, self._blob = self._blob, None
@@ -97,18 +105,24 @@ class LocalWriter:
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        if self._large:
-            await self._blob.write(data)
-        elif len(self._small) + len(data) > INLINE:
-            self._large = True
-            small, self._small = self._small, b""
-            if small:
-                await self._blob.write(small)
-            await self._blob.write(data)
-        elif not self._small:
-            self._small = bytes(data)
-        else:
-            self._small = bytearray(self._small) + data
+        if not self._keep_small(data):
+            await self._blob.write(self._with_small(data))
+
+    def append(self, data: Buffer, last: bool) -> None:
+        """Append; blocks. Raises StoreFull."""
+        if not self._keep_small(data):
+            self._blob.append(self._with_small(data), last)
+
+    def _keep_small(self, data: Buffer) -> bool:
+        if self._large or len(self._small) + len(data) > INLINE:
+            return False
+        self._small = bytearray(self._small) + data if self._small else bytes(data)
+        return True
+
+    def _with_small(self, data: Buffer) -> Buffer:
+        self._large = True
+        small, self._small = self._small, b""
+        return b"".join((small, data)) if small else data
 
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object whole, durable and visible."""
@@ -126,7 +140,7 @@ class LocalWriter:
         except BaseException:
             await self._blob.abort()
             raise
-        await self._blob.keep()
+        self._blob.keep()
         return stored
 
     async def abort(self) -> None:
@@ -155,6 +169,10 @@ class LocalPartWriter:
         """Append. Raises StoreFull."""
         await self._blob.write(data)
 
+    def append(self, data: Buffer, last: bool) -> None:
+        """Append; blocks. Raises StoreFull."""
+        self._blob.append(data, last)
+
     async def commit(self, record: Record) -> Part:
         """Make the part durable."""
         self._handed = True
@@ -169,7 +187,7 @@ class LocalPartWriter:
         except BaseException:
             await self._blob.abort()
             raise
-        await self._blob.keep()
+        self._blob.keep()
         return part
 
     async def abort(self) -> None:

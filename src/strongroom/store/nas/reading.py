@@ -16,6 +16,8 @@ CHUNK = 1024 * 1024
 class NasReader:
     """The Reader of the protocol."""
 
+    read = None
+
     def __init__(self, pool: Executor, descriptor: int, found: Found) -> None:
         self._pool = pool
         self._busy: asyncio.Future[bytes] | None = None
@@ -37,6 +39,11 @@ class NasReader:
             (segment,) = self.found.segments
             return whole[segment.offset : segment.offset + segment.length]
         return b"".join(whole[segment.offset : segment.offset + segment.length] for segment in self.found.segments)
+
+    def cached(self, start: int, length: int) -> bytes | None:
+        """Stored bytes from ``start`` where the object is small."""
+        inline = self.inline
+        return None if inline is None else inline[start : start + length]
 
     async def annex(self) -> bytes:
         """The annex of the object. Raises Damaged."""

@@ -77,6 +77,8 @@ class Pending:
 class NasWriter:
     """The Writer of the protocol."""
 
+    append = None
+
     def __init__(self, folder: Folder, pool: Executor, objects: Objects, place: Place, encrypted: bool) -> None:
         self._head = MARK if encrypted else b""
         self._pending = Pending(folder, pool, self._head)
@@ -111,6 +113,8 @@ class NasWriter:
 
 class NasPartWriter:
     """The PartWriter of the protocol. While it writes, it keeps its upload from looking abandoned."""
+
+    append = None
 
     def __init__(self, folder: Folder, pool: Executor, upload: OpenUpload, number: int) -> None:
         self._pending = Pending(folder, pool, b"")

@@ -27,6 +27,8 @@ _RESUMED = 3
 class S3Reader:
     """The Reader of the protocol. ``download`` is the answer that brings the whole object, where there is one."""
 
+    read = None
+
     def __init__(
         self,
         client: Client,
@@ -61,6 +63,11 @@ class S3Reader:
     def at_hand(self) -> bool:
         """Whether the whole object can be read without asking the backend again."""
         return self._inline is not None or self._download is not None
+
+    def cached(self, start: int, length: int) -> bytes | None:
+        """Stored bytes from ``start`` where the object is small."""
+        inline = self.inline
+        return None if inline is None else inline[start : start + length]
 
     async def annex(self) -> bytes:
         """The annex of the object."""

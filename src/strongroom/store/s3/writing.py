@@ -47,6 +47,8 @@ BUFFER = 6 * 1024**2
 class S3Writer:
     """The Writer of the protocol."""
 
+    append = None
+
     def __init__(self, client: Client, bucket: str, key: str, encryption: BackendEncryption) -> None:
         self._client = client
         self._bucket = bucket
@@ -283,6 +285,8 @@ PartDone = Callable[[str, int, Record], Coroutine[Any, Any, Part]]
 
 class S3PartWriter:
     """The PartWriter of the protocol: a small part is sent when it is whole, a large one as it comes."""
+
+    append = None
 
     def __init__(self, client: Client, request: Request, size: int | None, done: PartDone) -> None:
         self._client = client
