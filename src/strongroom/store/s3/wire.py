@@ -1,0 +1,19 @@
+"""The head of a request as bytes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """Request line and headers; values are Latin-1 text standing for bytes.
+
+    Raises ValueError where something in them would end a line or the request line's target: none of it could begin
+    another header or another request.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()], "", ""]
+    head = "\r\n".join(lines)
+    ends = len(lines) - 1
+    if head.count("\r") != ends or head.count("\n") != ends or "\0" in head or " " in target:
+        raise ValueError("a header or the target of a request holds a character that it cannot have")
+    return head.encode("latin-1")
