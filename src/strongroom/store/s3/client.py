@@ -221,7 +221,11 @@ class Client:
             if encoding := request.headers.get("content-encoding"):
                 headers["content-encoding"] += f",{encoding}"
         signed = sign(
-            _Head(request.method, path, query, headers), await self._credential(), region, datetime.now(UTC), digest
+            _Head(request.method, path, query, headers),
+            await self._credentials.current(),
+            region,
+            datetime.now(UTC),
+            digest,
         )
         headers.update(signed.headers)
         outgoing = _outgoing(body, signed)
@@ -238,14 +242,6 @@ class Client:
             bodiless=request.method == "HEAD",
             again=request.again and not isinstance(body, StreamedBody),
         )
-
-    async def _credential(self) -> SigningCredential:
-        from botocore.exceptions import BotoCoreError
-
-        try:
-            return await self._credentials.current()
-        except BotoCoreError as error:
-            raise Unavailable(f"the credentials for the backend cannot be had: {error}") from error
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:
         if isinstance(body, StreamedBody):

@@ -299,7 +299,9 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first byte of an answer, or of what comes behind it."""
         self._excess = self._whole
-        self._count(_STATUS_LINE)
+        self._head_size += _STATUS_LINE
+        if self._head_size > MAX_HEAD:
+            raise _Refused("too much comes before it")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header, or one whole trailer, which is dropped."""
@@ -307,15 +309,10 @@ class Connection(asyncio.Protocol):
             return
         assert self._response is not None
         headers = self._response.headers
-        self._count(len(name) + len(value) + 4)
-        if len(headers) >= MAX_HEADERS:
-            raise _Refused("its head has too many headers")
-        headers[name.lower().decode("latin-1")] = value.rstrip(b" \t").decode("latin-1")
-
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD:
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > MAX_HEAD or len(headers) >= MAX_HEADERS:
             raise _Refused("its head is too long")
+        headers[name.lower().decode("latin-1")] = value.rstrip(b" \t").decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
