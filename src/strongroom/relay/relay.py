@@ -144,7 +144,7 @@ class BackendRelay:
 def _check_deletion(document: bytes) -> None:
     """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
     try:
-        if any(names.is_hidden(item.text("Key")) for item in xml.read(document).all("Object")):
+        if any(map(names.is_hidden, xml.texts_of_all(document, "Key"))):
             raise S3Error("AccessDenied")
     except xml.BadAnswer:
         raise S3Error("MalformedXML") from None

@@ -6,36 +6,27 @@ Knows hosts and connections, nothing of S3.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 
-from aiohappyeyeballs import start_connection
-
 from strongroom.store.base import Buffer
+from strongroom.store.s3.connecting import Connector, Unreachable
 from strongroom.store.s3.connection import Broken, Connection, Outgoing
 from strongroom.store.s3.response import Response
 
 CONNECTIONS = 512
 """Connections that are open at most."""
 
-CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 
-_NEXT_ADDRESS = 0.25  # seconds after which the next address of a host is tried beside the first (RFC 8305)
 _LOOK = 1.0
 _GOODBYE = 1.0
-_PORTS = {False: 80, True: 443}
-
-
-class Unreachable(OSError):
-    """There is no connection to be had: nothing was sent."""
 
 
 class Pool:
     """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: see :class:`Connection`."""
 
     def __init__(self, tls: ssl.SSLContext | None, silence: float) -> None:
-        self._tls = tls
+        self._connector = Connector(tls)
         self._silence = silence
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._connecting = 0
@@ -100,27 +91,7 @@ class Pool:
         return connection
 
     async def _connect(self, host: str) -> Connection:
-        name, port = _address(host, self._tls is not None)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                found = await self._loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-                sock = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
-                try:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    _, connection = await self._loop.create_connection(
-                        lambda: Connection(self._silence, self._is_idle, self._is_lost, host),
-                        sock=sock,
-                        ssl=self._tls,
-                        server_hostname=name if self._tls is not None else None,
-                    )
-                except BaseException:
-                    sock.close()
-                    raise
-        except TimeoutError:
-            raise TimeoutError(f"no connection to {host} in {CONNECT_SECONDS:.0f} seconds") from None
-        except (OSError, UnicodeError) as error:
-            raise Unreachable(f"{host}: {error}") from error
-        return connection
+        return await self._connector.open(host, lambda: Connection(self._silence, self._is_idle, self._is_lost, host))
 
     # -- what connections tell -----------------------------------------------------------------------------------------
 
@@ -164,11 +135,3 @@ class Pool:
             oldest = min(kept, key=lambda connection: connection.idle_since)
             self._idle[oldest.host].remove(oldest)
             oldest.abort()
-
-
-def _address(host: str, secure: bool) -> tuple[str, int]:
-    """Name and port of ``name``, ``name:port``, ``[address]:port``."""
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdecimal():
-        name, port = host, ""
-    return name.removeprefix("[").removesuffix("]"), int(port or _PORTS[secure])
