@@ -14,10 +14,10 @@ import uvloop
 
 from strongroom.store.s3 import pool as pools
 from strongroom.store.s3.connecting import Unreachable
-from strongroom.store.s3.connection import MAX_HEAD, MAX_HEADERS, Broken, Outgoing
+from strongroom.store.s3.connection import MAX_HEAD, MAX_HEADERS, Broken
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.response import BUFFER
-from strongroom.store.s3.wire import request_head
+from strongroom.store.s3.wire import Outgoing, request_head
 
 T = TypeVar("T")
 

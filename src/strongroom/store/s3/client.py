@@ -23,14 +23,13 @@ from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer, Unavailable
 from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
-from strongroom.store.s3.connection import Outgoing
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
 from strongroom.store.s3.errors import REDIRECTS, RETRIED_STATUSES, code_of, meaning
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
-from strongroom.store.s3.wire import request_head
+from strongroom.store.s3.wire import Outgoing, request_head
 
 _log = logging.getLogger("strongroom.backend")
 

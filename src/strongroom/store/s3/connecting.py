@@ -19,7 +19,7 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 CONNECT_SECONDS = 10.0
 
-_KNOWN_SECONDS = 30.0  # for which the addresses of a host are remembered
+_KNOWN, _KNOWN_SECONDS = 1000, 30.0  # hosts whose addresses are remembered (each bucket may be one), and for how long
 _NEXT_ADDRESS = 0.25  # seconds after which the next address of a host is tried beside the first (RFC 8305)
 _PORTS = {False: 80, True: 443}
 
@@ -41,21 +41,23 @@ class Connector:
         name, port = _address(host, self._tls is not None)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await self._open(name, await self._addresses(name, port), protocol)
+                return await self._open(name, await self._addresses(host, name, port), protocol)
         except TimeoutError:
-            self._known.pop(name, None)
+            self._known.pop(host, None)
             raise TimeoutError(f"no connection to {host} in {CONNECT_SECONDS:.0f} seconds") from None
         except (OSError, UnicodeError) as error:
-            self._known.pop(name, None)
+            self._known.pop(host, None)
             raise Unreachable(f"{host}: {error}") from error
 
-    async def _addresses(self, name: str, port: int) -> deque[AddrInfoType]:
+    async def _addresses(self, host: str, name: str, port: int) -> deque[AddrInfoType]:
         """The addresses of a host, each time with another one at the front."""
         now = self._loop.time()
-        until, addresses = self._known.get(name, (now, deque[AddrInfoType]()))
+        until, addresses = self._known.get(host, (now, deque[AddrInfoType]()))
         if until <= now:
             addresses = deque(await self._loop.getaddrinfo(name, port, type=socket.SOCK_STREAM))
-            self._known[name] = now + _KNOWN_SECONDS, addresses
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[host] = now + _KNOWN_SECONDS, addresses
         addresses.rotate(-1)
         return addresses
 

@@ -17,8 +17,7 @@ Time is not kept with a timer for each request: whoever holds connections asks e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import inf
 from typing import cast
 
@@ -26,6 +25,7 @@ import httptools
 
 from strongroom.store.base import Buffer
 from strongroom.store.s3.response import Response
+from strongroom.store.s3.wire import Outgoing
 
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers together."""
@@ -51,17 +51,6 @@ class Broken(ConnectionError):
 
 class _Refused(Exception):
     """The answer breaks a limit; raised within the parser's callbacks, which wrap it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """The body of a request that is sent in ``pieces``, ``length`` bytes in all; ``asked``: only if the server says
-    that it wants it (``expect: 100-continue``).
-    """
-
-    length: int
-    pieces: AsyncIterator[Buffer]
-    asked: bool = False
 
 
 class Connection(asyncio.Protocol):

@@ -10,8 +10,9 @@ import ssl
 
 from strongroom.store.base import Buffer
 from strongroom.store.s3.connecting import Connector, Unreachable
-from strongroom.store.s3.connection import Broken, Connection, Outgoing
+from strongroom.store.s3.connection import Broken, Connection
 from strongroom.store.s3.response import Response
+from strongroom.store.s3.wire import Outgoing
 
 CONNECTIONS = 512
 """Connections that are open at most."""

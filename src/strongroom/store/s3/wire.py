@@ -1,8 +1,22 @@
-"""The head of a request as bytes. Pure."""
+"""A request as a connection sends it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from strongroom.store.base import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The body of a request that is sent in ``pieces``, ``length`` bytes in all; ``asked``: only if the server says
+    that it wants it (``expect: 100-continue``).
+    """
+
+    length: int
+    pieces: AsyncIterator[Buffer]
+    asked: bool = False
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
