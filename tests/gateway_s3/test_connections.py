@@ -199,7 +199,7 @@ def endless(prefix: bytes, piece: bytes) -> Script:
     ids=["reason", "header", "headers", "interim answers", "chunk extension", "trailers"],
 )
 def test_what_is_endless_is_not_taken(prefix: bytes, piece: bytes) -> None:
-    with pytest.raises(Broken, match="not HTTP"):
+    with pytest.raises(Broken, match="not sound"):
         run(endless(prefix, piece), lambda asking: asking.whole())
 
 
@@ -223,7 +223,7 @@ def test_what_is_endless_is_not_taken(prefix: bytes, piece: bytes) -> None:
     ],
 )
 def test_what_is_no_sound_http_is_no_answer(answer: bytes) -> None:
-    with pytest.raises(Broken, match="not HTTP"):
+    with pytest.raises(Broken, match="not sound"):
         run(answering(answer), lambda asking: asking.whole())
 
 
@@ -316,14 +316,20 @@ def test_a_body_that_was_asked_for_first_is_sent_when_the_backend_wants_it() -> 
     assert run(script, use)[0].connections == 1
 
 
+NO = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 2\r\n\r\nno"
+
+
 @pytest.mark.parametrize("asked", [True, False])
-def test_an_answer_before_the_body_ends_the_sending_and_the_connection(asked: bool) -> None:
+@pytest.mark.parametrize("early", [NO, OK])
+def test_an_answer_before_the_body_ends_the_sending_and_the_connection_and_is_never_a_success(
+    early: bytes, asked: bool
+) -> None:
     received = 0
 
     async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal received
         await backend.take(reader)
-        writer.write(OK)
+        writer.write(early if backend.connections == 1 else OK)
         if backend.connections == 1:
             while piece := await reader.read(1_000_000):
                 received += len(piece)
@@ -334,7 +340,12 @@ def test_an_answer_before_the_body_ends_the_sending_and_the_connection(asked: bo
             await asyncio.sleep(0.01)
 
     async def use(asking: Asking) -> None:
-        assert await asking.whole("PUT", Outgoing(10**9, slow(), asked)) == (200, b"ok")
+        body = Outgoing(10**9, slow(), asked)
+        if early == NO:
+            assert await asking.whole("PUT", body) == (503, b"no")
+        else:
+            with pytest.raises(Broken, match="not sent yet"):
+                await asking.whole("PUT", body)
         assert await asking.whole() == (200, b"ok")
 
     assert run(script, use)[0].connections == 2

@@ -7,7 +7,8 @@ about where it ended, the connection is not used again.
   headers, and must be whole in time, counted from the end of the request. So much else may come without getting
   anywhere: a chunk extension, a trailer. Trailers are dropped.
 - Bodies stop coming while nobody reads them (:mod:`~strongroom.store.s3.response`).
-- An answer that comes before the request was sent in full ends the sending, and the connection with it.
+- An answer that comes before the request was sent in full ends the sending, and the connection with it. It can be a
+  refusal only: nothing was done yet that could have succeeded.
 - Bytes that nobody asked for end the connection; so do the codings and upgrades that were never offered.
 
 Time is not kept with a timer for each request: whoever holds connections asks each now and then whether it is
@@ -194,7 +195,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._whole:
                 refused = error.__context__ if isinstance(error.__context__, _Refused) else error
-                self._fail(Broken(f"the answer is not HTTP: {refused}"))
+                self._fail(Broken(f"the answer is not sound: {refused}"))
                 return
             clean = False
         if self._whole:
@@ -203,7 +204,7 @@ class Connection(asyncio.Protocol):
         # What the parser holds back came without progress: one long header, a chunk extension, a trailer.
         self._fruitless = 0 if self._progress else self._fruitless + len(data)
         if self._fruitless > MAX_HEAD:
-            self._fail(Broken("the answer is not HTTP: a line of it is endless"))
+            self._fail(Broken("the answer is not sound: a line of it is endless"))
         elif self._in_body and not self._paused:
             self._await_server()
 
@@ -322,6 +323,8 @@ class Connection(asyncio.Protocol):
         coding = response.headers.get("transfer-encoding", "chunked").lower()
         if version not in _VERSIONS or coding != "chunked":
             raise _Refused("it has another version or coding")
+        if self._unsent and status < 300:
+            raise _Refused("it is one of success, and the request was not sent yet")
         self._http_11 = version == "1.1"
         response.status = status
         if not self._answered.done():
