@@ -14,7 +14,7 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Unavailable
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
 from strongroom.store.s3.streaming import StreamedBody
@@ -155,3 +155,17 @@ def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake
 
     assert fake.run(use)[0] < 1_000_000
     assert len(fake.regions) == 1
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<Delete><Object><Key>a</Key></Object><Object><Key>hidden</Key></Object></Delete>",
+        b"<x:Delete xmlns:x='y'><x:Object><x:Key>hidden</x:Key></x:Object></x:Delete>",
+        b"<Delete><Object><Key>a</Key><Key>hidden</Key></Object></Delete>",
+        b"<Delete><Object><Key>hid<!-- -->d<b>x</b>en</Key></Object></Delete>",
+        b"<Delete><Object><Key><![CDATA[hid]]>d&#101;n</Key></Object></Delete>",
+    ],
+)
+def test_every_name_that_a_backend_could_read_in_a_document_is_seen(document: bytes) -> None:
+    assert "hidden" in xml.texts_of_all(document, "Key")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
 from urllib.parse import unquote
 
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
@@ -103,7 +102,7 @@ class BackendRelay:
             download.close()
             return Answer(length=length), response
         if operation == "GetObject":
-            return Answer(body=_streaming(download, download.length), length=download.length), response
+            return Answer(body=_Streaming(download), length=download.length), response
         document = await download.read(MAX_ANSWER + 1)
         download.close()
         if len(document) > MAX_ANSWER:
@@ -146,20 +145,31 @@ class BackendRelay:
 def _check_deletion(document: bytes) -> None:
     """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
     try:
-        if any(names.is_hidden(item.text("Key")) for item in xml.read(document).all("Object")):
+        if any(map(names.is_hidden, xml.texts_of_all(document, "Key"))):
             raise S3Error("AccessDenied")
     except xml.BadAnswer:
         raise S3Error("MalformedXML") from None
 
 
-async def _streaming(download: Download, length: int) -> AsyncGenerator[Buffer]:
-    try:
-        left = length
-        while left:
-            chunk = await download.read(min(_CHUNK, left))
-            if not chunk:
-                raise Unavailable("the backend's answer broke off")
-            left -= len(chunk)
-            yield chunk
-    finally:
-        download.close()
+class _Streaming:
+    """The body of the backend's answer, for the client; it is closed even if nobody came to read it."""
+
+    def __init__(self, download: Download) -> None:
+        self._download = download
+        self._left = download.length
+
+    def __aiter__(self) -> _Streaming:
+        return self
+
+    async def __anext__(self) -> Buffer:
+        if not self._left:
+            raise StopAsyncIteration
+        chunk = await self._download.read(min(_CHUNK, self._left))
+        if not chunk:
+            raise Unavailable("the backend's answer broke off")
+        self._left -= len(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        """Let go of the answer."""
+        self._download.close()

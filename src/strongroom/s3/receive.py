@@ -30,7 +30,6 @@ class BodyReceiver:
     def __init__(self, exchange: Exchange, idle_timeout: float) -> None:
         self._exchange = exchange
         self._idle_timeout = idle_timeout
-        self._over = False
 
     async def next(self) -> bytes:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
@@ -39,7 +38,6 @@ class BodyReceiver:
                 piece = await self._exchange.receive()
         except TimeoutError:
             raise S3Error("RequestTimeout") from None
-        self._over = not piece
         return piece
 
     async def read(self, decoder: BodyDecoder, limit: int) -> tuple[bytes, dict[str, str]]:

@@ -6,7 +6,7 @@ import hashlib
 import mimetypes
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from strongroom.sealed.keys import Kind

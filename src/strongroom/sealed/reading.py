@@ -152,6 +152,7 @@ class SealedBody:
         data = self._reader.cached(extent.offset + offset, stored)
         if data is None:
             return None
+        plaintext: bytes | bytearray
         try:
             if extent.size <= PAYLOAD:
                 plaintext = open_whole(extent.key, extent.size, bytes(data), extent.nonce)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import quote
 
@@ -84,7 +85,7 @@ def sign(
     ``content_sha256`` is the body's SHA-256 in hexadecimal, or one of the names in ``chunks`` (unsigned, streaming).
     Every header of the request is signed but those that change on the way.
     """
-    stamp = timestamp(now)
+    stamp = _stamp(now.replace(microsecond=0))
     added = {"x-amz-date": stamp, "x-amz-content-sha256": content_sha256}
     if credential.token is not None:
         added["x-amz-security-token"] = credential.token.reveal().decode()
@@ -98,19 +99,18 @@ def sign(
         names,
         content_sha256,
     )
-    scope = _scope(credential, region, stamp)
-    key = signing_key(credential.access_key, credential.secret, scope.day, scope.region)
+    scope, key = _scope(stamp[:8], region), _key(credential, region, stamp)
     mac = signature(key, f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}")
     added["authorization"] = (
         f"{ALGORITHM} Credential={credential.access_key}/{scope}, SignedHeaders={names}, Signature={mac}"
     )
-    return Signed(added, ChunkSigning(mac, key, stamp, str(scope)))
+    return Signed(added, ChunkSigning(mac, key, stamp, scope))
 
 
 def presign(request: Request, credential: SigningCredential, region: str, now: datetime, expires: int) -> str:
     """The query string of a presigned URL that holds for ``expires`` seconds. All headers of the request are signed."""
     stamp = timestamp(now)
-    scope = _scope(credential, region, stamp)
+    scope = _scope(stamp[:8], region)
     names = ";".join(sorted(request.headers))
     parameters = {
         "X-Amz-Algorithm": ALGORITHM,
@@ -126,10 +126,19 @@ def presign(request: Request, credential: SigningCredential, region: str, now: d
     digest = request_digest(
         request.method, request.raw_path, canonical_pairs(query), request.headers, names, UNSIGNED_PAYLOAD
     )
-    key = signing_key(credential.access_key, credential.secret, scope.day, scope.region)
-    mac = signature(key, f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}")
+    mac = signature(_key(credential, region, stamp), f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}")
     return f"{query}&X-Amz-Signature={mac}"
 
 
-def _scope(credential: SigningCredential, region: str, stamp: str) -> Scope:
-    return Scope(credential.access_key, stamp[:8], region or DEFAULT_REGION, SERVICE, TERMINATOR)
+def _key(credential: SigningCredential, region: str, stamp: str) -> Secret:
+    return signing_key(credential.access_key, credential.secret, stamp[:8], region or DEFAULT_REGION)
+
+
+@lru_cache(64)
+def _scope(day: str, region: str) -> str:
+    return str(Scope("", day, region or DEFAULT_REGION, SERVICE, TERMINATOR))
+
+
+@lru_cache(64)  # the requests of a second have the same
+def _stamp(second: datetime) -> str:
+    return timestamp(second)

@@ -18,17 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import aiohttp
-from yarl import URL
-
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer, Unavailable
 from strongroom.store.s3 import xml
+from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
 from strongroom.store.s3.errors import REDIRECTS, RETRIED_STATUSES, code_of, meaning
+from strongroom.store.s3.pool import Pool
+from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
+from strongroom.store.s3.wire import Outgoing, request_head
 
 _log = logging.getLogger("strongroom.backend")
 
@@ -38,13 +39,8 @@ MAX_ANSWER = 16 * 1024**2
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
-_CONNECT_SECONDS = 10.0
-_CONNECTIONS = 512
-_IDLE_SECONDS = 15.0
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
-_READ_BUFFER = 512 * 1024
-_NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 Query = Sequence[tuple[str, str]]
 
@@ -80,35 +76,30 @@ class Answer:
 class Download:
     """An answer whose body is still to be read."""
 
-    def __init__(self, response: aiohttp.ClientResponse, what: str) -> None:
+    def __init__(self, response: Response, what: str) -> None:
         self._response = response
         self._what = what
         self.status = response.status
-        self.headers = _headers_of(response)
+        self.headers = response.headers
 
     @property
     def length(self) -> int:
         """Bytes of the body. Raises Unavailable where the backend does not say."""
-        length = self._response.content_length
+        length = self.headers.get("content-length")
         if length is None:
             raise Unavailable(f"{self._what}: the backend does not say how long its answer is")
-        return length
+        return int(length)
 
     async def read(self, most: int) -> bytes:
         """The next bytes: ``most`` of them, or all that are left. Raises Unavailable."""
         try:
-            return await self._response.content.readexactly(most)
-        except asyncio.IncompleteReadError as error:
-            return error.partial
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return await self._response.read(most)
+        except OSError as error:
             raise Unavailable(f"{self._what}: the backend's answer broke off") from error
 
     def close(self) -> None:
-        """Let go of the connection; it is used again where the body was read to its end."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+        """Let go of the connection; it is used again where the body has come to its end."""
+        self._response.close()
 
 
 class Refusal(Exception):
@@ -162,36 +153,21 @@ class Client:
 
     async def start(self) -> None:
         """Find credentials, open the pool of connections. Raises OSError, ssl.SSLError for a CA that is none."""
-        tls: ssl.SSLContext | bool = True
+        tls: ssl.SSLContext | None = None
         if self.endpoint.secure:
             tls = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
         if self._chain:
             self._credentials = await find_credentials(self._own)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=tls, limit=_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=30
-            ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._timeout),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NOT_ADDED,
-            read_bufsize=_READ_BUFFER,
-        )
-        # aiohttp would repeat a request with a body that was half consumed; what is repeated is decided in _send.
-        self._session._retry_connection = False
+        self._pool = Pool(tls, self._timeout)
 
     async def stop(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._pool.stop()
 
     async def send(self, request: Request) -> Answer:
         """Send a request and read the whole answer, which is one of success. Raises StoreError."""
         response = await self._send(request)
-        try:
-            body = await self._whole(response, MAX_ANSWER, str(request))
-            return Answer(response.status, _headers_of(response), body)
-        finally:
-            response.release()
+        return Answer(response.status, response.headers, await self._whole(response, MAX_ANSWER, request))
 
     async def open(self, request: Request, *, raw: bool = False) -> Download:
         """Send a request and leave the body of the answer to be read; it has to be closed.
@@ -200,7 +176,7 @@ class Client:
         """
         return Download(await self._send(request, raw), str(request))
 
-    async def _send(self, request: Request, raw: bool = False) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, raw: bool = False) -> Response:
         """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal."""
         digest = await self._digest(request.body)
         replayable = not isinstance(request.body, StreamedBody)
@@ -209,15 +185,14 @@ class Client:
             last = attempt >= _ATTEMPTS or not replayable
             try:
                 response = await self._once(request, digest)
-            except aiohttp.ClientConnectorError as error:  # nothing was sent
+            except Unreachable as error:
                 if last:
                     raise Unavailable(f"{request}: the backend cannot be reached: {error}") from error
             except TimeoutError as error:
                 raise Unavailable(f"{request}: the backend has not answered in time") from error
-            except (aiohttp.ClientError, OSError) as error:
+            except OSError as error:
                 if last or not request.again:
-                    reason = str(error) or type(error).__name__
-                    raise Unavailable(f"{request}: the connection to the backend failed: {reason}") from error
+                    raise Unavailable(f"{request}: the connection to the backend failed: {error}") from error
             else:
                 if response.status < 300:
                     self.software = response.headers.get("server", "")
@@ -228,73 +203,45 @@ class Client:
                     continue
                 if response.status not in RETRIED_STATUSES or last or not request.again:
                     if raw:
-                        raise Refusal(response.status, _headers_of(response), document)
+                        raise Refusal(response.status, response.headers, document)
                     raise meaning(response.status, code, message, str(request))
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
             attempt += 1
 
-    async def _once(self, request: Request, digest: str) -> aiohttp.ClientResponse:
-        """One attempt; any answer. Raises what aiohttp raises."""
+    async def _once(self, request: Request, digest: str) -> Response:
+        """One attempt; any answer. Raises OSError, TimeoutError."""
         region = self._regions.get(request.bucket, self.region)
         host, path = self.endpoint.address(region, request.bucket, request.key)
         host = self._hosts.get(request.bucket, host)
-        query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in request.query)
+        query = "&".join([f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in request.query])
         body = request.body
         headers = {"host": host, **request.headers}
         if isinstance(body, StreamedBody):
             headers.update(body.headers)
             if encoding := request.headers.get("content-encoding"):
                 headers["content-encoding"] += f",{encoding}"
-        head = _Head(request.method, path, query, headers)
-        credential = await self._credential()
-        signed = sign(head, credential, region, datetime.now(UTC), digest)
+        signed = sign(
+            _Head(request.method, path, query, headers),
+            await self._credentials.current(),
+            region,
+            datetime.now(UTC),
+            digest,
+        )
         headers.update(signed.headers)
-        url = URL(f"{self.endpoint.scheme}://{host}{path}" + (f"?{query}" if query else ""), encoded=True)
-        sent = {name: _as_text(value) for name, value in headers.items()}
-        return await self._transmit(request.method, url, sent, body, signed)
-
-    async def _transmit(
-        self, method: str, url: URL, headers: dict[str, str], body: Buffer | StreamedBody, signed: Signed
-    ) -> aiohttp.ClientResponse:
-        if not isinstance(body, StreamedBody) and len(body) <= _PIECE:
-            async with asyncio.timeout(self._timeout + _CONNECT_SECONDS):
-                return await self._session.request(
-                    method, url, headers=headers, data=body or None, allow_redirects=False
-                )
-        pieces: AsyncIterator[Buffer]
-        if isinstance(body, StreamedBody):
-            signed_body = SignedBody(body, signed.chunks)
-            pieces, length = aiter(signed_body), signed_body.length
-        else:
-            pieces, length = _pieces(body), len(body)
-        headers["content-length"] = str(length)
-        async with asyncio.timeout(None) as watch:
-            loop = asyncio.get_running_loop()
-
-            async def watched() -> AsyncIterator[Buffer]:
-                async for piece in pieces:
-                    watch.reschedule(loop.time() + self._timeout)
-                    yield piece
-                    watch.reschedule(None)  # what comes next is waited for elsewhere: at the client
-                watch.reschedule(loop.time() + self._timeout + _CONNECT_SECONDS)
-
-            return await self._session.request(
-                method,
-                url,
-                headers=headers,
-                data=watched(),
-                allow_redirects=False,
-                # A body that cannot be sent twice is not begun before the backend says that it wants it.
-                expect100=isinstance(body, StreamedBody),
-            )
-
-    async def _credential(self) -> SigningCredential:
-        from botocore.exceptions import BotoCoreError
-
-        try:
-            return await self._credentials.current()
-        except BotoCoreError as error:
-            raise Unavailable(f"the credentials for the backend cannot be had: {error}") from error
+        outgoing = _outgoing(body, signed)
+        if isinstance(outgoing, Outgoing):
+            headers["content-length"] = str(outgoing.length)
+            if outgoing.asked:
+                headers["expect"] = "100-continue"
+        elif outgoing or request.method in ("PUT", "POST"):
+            headers["content-length"] = str(len(outgoing))
+        return await self._pool.request(
+            host,
+            request_head(request.method, f"{path}?{query}" if query else path, headers),
+            outgoing,
+            bodiless=request.method == "HEAD",
+            again=request.again and not isinstance(body, StreamedBody),
+        )
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:
         if isinstance(body, StreamedBody):
@@ -305,14 +252,12 @@ class Client:
             return hashlib.sha256(body).hexdigest()
         return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
 
-    async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> tuple[bytes, tuple[str, str, str]]:
+    async def _refusal(self, response: Response, request: Request) -> tuple[bytes, tuple[str, str, str]]:
         """The document of an answer that refuses; its code, message and region."""
         try:
-            document = await self._whole(response, _MAX_ERROR, str(request))
+            document = await self._whole(response, _MAX_ERROR, request)
         except Unavailable:
             document = b""
-        finally:
-            response.release()
         region = response.headers.get("x-amz-bucket-region", "")
         found = xml.read_error(document) if document else None
         if found is None:
@@ -327,18 +272,16 @@ class Client:
             self._follow(request.bucket, response.headers.get("location", ""))
         return document, (code, message, region or named)
 
-    async def _whole(self, response: aiohttp.ClientResponse, most: int, what: str) -> bytes:
-        pieces, size = [], 0
+    async def _whole(self, response: Response, most: int, request: Request) -> bytes:
         try:
-            async for piece in response.content.iter_any():
-                size += len(piece)
-                if size > most:
-                    response.close()
-                    raise Unavailable(f"{what}: the backend's answer is longer than {most} bytes")
-                pieces.append(piece)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unavailable(f"{what}: the backend's answer broke off") from error
-        return b"".join(pieces)
+            document = await response.read(most + 1)
+        except OSError as error:  # TimeoutError is one
+            raise Unavailable(f"{request}: the backend's answer broke off") from error
+        finally:
+            response.close()
+        if len(document) > most:
+            raise Unavailable(f"{request}: the backend's answer is longer than {most} bytes")
+        return document
 
     def _learn(self, bucket: str, region: str) -> bool:
         """Remember where a bucket is; whether that is news."""
@@ -360,19 +303,16 @@ class Client:
             self._hosts[bucket] = host
 
 
+def _outgoing(body: Buffer | StreamedBody, signed: Signed) -> Buffer | Outgoing:
+    """A body as it is sent: at once where it is small."""
+    if isinstance(body, StreamedBody):
+        pieces = SignedBody(body, signed.chunks)
+        # A body that cannot be sent twice is not begun before the backend says that it wants it.
+        return Outgoing(pieces.length, aiter(pieces), asked=True)
+    return body if len(body) <= _PIECE else Outgoing(len(body), _pieces(body))
+
+
 async def _pieces(body: Buffer) -> AsyncIterator[Buffer]:
     view = memoryview(body)
     for start in range(0, len(view), _PIECE):
         yield view[start : start + _PIECE]
-
-
-def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
-    return {
-        name.lower(): value.encode("utf-8", "surrogateescape").decode("latin-1")
-        for name, value in response.headers.items()
-    }
-
-
-def _as_text(value: str) -> str:
-    """A header's value (Latin-1 text standing for bytes) as aiohttp sends it: it encodes as UTF-8."""
-    return value if value.isascii() else value.encode("latin-1").decode("utf-8", "replace")

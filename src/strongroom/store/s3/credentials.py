@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
+from strongroom.store.base import Unavailable
 
 _log = logging.getLogger("strongroom.backend")
 
@@ -18,7 +19,7 @@ class CredentialSource(Protocol):
     """Gives the credentials that are valid now."""
 
     async def current(self) -> SigningCredential:
-        """What to sign the next request with."""
+        """What to sign the next request with. Raises Unavailable where there is nothing."""
         ...
 
 
@@ -43,14 +44,22 @@ class ChainedCredentials:
         self._credential: SigningCredential | None = None
 
     async def current(self) -> SigningCredential:
-        """The credentials, refreshed where that is due. Raises botocore's errors where they cannot be."""
+        """The credentials, refreshed where that is due. Raises Unavailable where they cannot be."""
         if self._credential is None or self._due():
             async with self._lock:
                 if self._credential is None or self._due():
-                    frozen = await asyncio.to_thread(self._found.get_frozen_credentials)
-                    token = Secret(frozen.token) if frozen.token else None
-                    self._credential = SigningCredential(frozen.access_key, Secret(frozen.secret_key), token)
+                    self._credential = await self._fresh()
         return self._credential
+
+    async def _fresh(self) -> SigningCredential:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            frozen = await asyncio.to_thread(self._found.get_frozen_credentials)
+        except BotoCoreError as error:
+            raise Unavailable(f"the credentials for the backend cannot be had: {error}") from error
+        token = Secret(frozen.token) if frozen.token else None
+        return SigningCredential(frozen.access_key, Secret(frozen.secret_key), token)
 
     def _due(self) -> bool:
         needed = getattr(self._found, "refresh_needed", None)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PAGE = 1000
-_AT_ONCE = 64
+_AT_ONCE = 128
 _REMEMBERED = 50_000
 _BATCH_DELETE = 1000
 
@@ -97,6 +97,8 @@ class Listings:
                 return entries[:limit], True
             if page.next is None:
                 return entries, False
+            if len(entries) == limit and not delimiter and _name(entries[-1]) > names.LAST_HIDDEN:
+                return entries, True  # more than the backend lists at a time; what follows is not hidden
             token = page.next
             if hidden and not delimiter:
                 after, token = max(after, names.LAST_HIDDEN), None  # pass over what else is hidden at one go

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from strongroom.store.base import Damaged, MetadataRefused, Record, Stored, Unavailable
 
@@ -164,15 +165,14 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
     etag = unquoted(headers.get("etag", ""))
     if not etag:
         raise Unavailable(f"the backend's answer about {key!r} has no ETag")
-    modified = http_time(headers.get("last-modified", "")) if modified is None else modified
     object_id = headers.get(ID, "")
     encoded = headers.get(RECORD)
-    if not object_id:
-        if encoded is not None:
-            raise Damaged(f"the record of {key!r} has lost its id")
-        return Described(key, size, etag, "", modified, {**_native(headers), ":etag": etag.encode()})
+    if not object_id and encoded is not None:
+        raise Damaged(f"the record of {key!r} has lost its id")
     if encoded is None:
-        return Described(key, size, etag, object_id, modified, None)
+        modified = http_time(headers.get("last-modified", "")) if modified is None else modified
+        record = None if object_id else {**_native(headers), ":etag": etag.encode()}
+        return Described(key, size, etag, object_id, modified, record)
     try:
         rest = decode_record(base64.b64decode(encoded, validate=True))
         modified = int(headers[MODIFIED]) * _MILLISECOND
@@ -197,6 +197,7 @@ def unquoted(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')
 
 
+@lru_cache(1024)
 def http_time(text: str) -> int:
     """An HTTP date in nanoseconds since the epoch; 0 where it is none."""
     try:

@@ -1,0 +1,138 @@
+"""Connections to the backend's hosts: as many as requests need at a time, kept for those that follow.
+
+Knows hosts and connections, nothing of S3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from strongroom.store.base import Buffer
+from strongroom.store.s3.connecting import Connector, Unreachable
+from strongroom.store.s3.connection import Broken, Connection
+from strongroom.store.s3.response import Response
+from strongroom.store.s3.wire import Outgoing
+
+CONNECTIONS = 512
+"""Connections that are open at most."""
+
+IDLE_SECONDS = 15.0
+
+_LOOK = 1.0
+_GOODBYE = 1.0
+
+
+class Pool:
+    """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: see :class:`Connection`."""
+
+    def __init__(self, tls: ssl.SSLContext | None, silence: float) -> None:
+        self._connector = Connector(tls)
+        self._silence = silence
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._connecting = 0
+        self._busy: set[Connection] = set()
+        self._idle: dict[str, list[Connection]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._look = min(_LOOK, silence / 4)
+        self._timer: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    async def request(
+        self, host: str, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, again: bool
+    ) -> Response:
+        """Send a request to a host (``name``, ``name:port``); its answer, as :meth:`Connection.request` has it.
+
+        ``again``: whether it may be sent once more, over a new connection, where the server had given up the one that
+        it was sent over. Raises Unreachable, Broken, TimeoutError.
+        """
+        connection = await self._connection(host)
+        try:
+            return await connection.request(head, body, bodiless=bodiless)
+        except Broken as error:
+            if not error.stale or not again:
+                raise
+        connection = await self._connection(host, fresh=True)
+        return await connection.request(head, body, bodiless=bodiless)
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._over = self._loop.create_future()
+        for connection in [*self._busy, *(idle for kept in self._idle.values() for idle in kept)]:
+            connection.abort()
+        self._end_if_over()
+        await asyncio.wait((self._over,), timeout=_GOODBYE)
+
+    async def _connection(self, host: str, *, fresh: bool = False) -> Connection:
+        """A connection of one's own, the one that was used last where there is one (not for ``fresh``)."""
+        await self._free.acquire()
+        kept = self._idle.get(host)
+        while kept and not fresh:
+            connection = kept.pop()
+            if not connection.is_closing:
+                self._busy.add(connection)
+                return connection
+        self._connecting += 1
+        try:
+            self._make_room()
+            connection = await self._connect(host)
+            if connection.is_lost:
+                raise Unreachable(f"{host}: it closed the connection at once")
+        except BaseException:
+            self._free.release()
+            raise
+        finally:
+            self._connecting -= 1
+        self._busy.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._look, self._look_after)
+        return connection
+
+    async def _connect(self, host: str) -> Connection:
+        return await self._connector.open(host, lambda: Connection(self._silence, self._is_idle, self._is_lost, host))
+
+    # -- what connections tell -----------------------------------------------------------------------------------------
+
+    def _is_idle(self, connection: Connection) -> None:
+        self._busy.discard(connection)
+        self._idle.setdefault(connection.host, []).append(connection)
+        self._free.release()
+
+    def _is_lost(self, connection: Connection) -> None:
+        if connection in self._busy:
+            self._busy.discard(connection)
+            self._free.release()
+        elif connection in (kept := self._idle.get(connection.host, [])):
+            kept.remove(connection)
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._over is not None and not self._over.done() and not self._busy and not any(self._idle.values()):
+            self._over.set_result(None)
+
+    # -- what happens now and then -------------------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """End what is late, and what was idle for long."""
+        now = self._loop.time()
+        for connection in list(self._busy):
+            connection.late(now)
+        for host, kept in list(self._idle.items()):
+            for connection in [idle for idle in kept if now - idle.idle_since > IDLE_SECONDS]:
+                kept.remove(connection)
+                connection.abort()
+            if not kept:
+                del self._idle[host]
+        busy = self._busy or self._idle
+        self._timer = self._loop.call_later(self._look, self._look_after) if busy else None
+
+    def _make_room(self) -> None:
+        """Where more would be open than may be, end the one that was idle longest."""
+        kept = [connection for connections in self._idle.values() for connection in connections]
+        if kept and len(kept) + len(self._busy) + self._connecting > CONNECTIONS:
+            oldest = min(kept, key=lambda connection: connection.idle_since)
+            self._idle[oldest.host].remove(oldest)
+            oldest.abort()

@@ -1,0 +1,33 @@
+"""A request as a connection sends it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from strongroom.store.base import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The body of a request that is sent in ``pieces``, ``length`` bytes in all; ``asked``: only if the server says
+    that it wants it (``expect: 100-continue``).
+    """
+
+    length: int
+    pieces: AsyncIterator[Buffer]
+    asked: bool = False
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """Request line and headers; values are Latin-1 text standing for bytes.
+
+    Raises ValueError where something in them would end a line or the request line's target: none of it could begin
+    another header or another request.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()], "", ""]
+    head = "\r\n".join(lines)
+    ends = len(lines) - 1
+    if head.count("\r") != ends or head.count("\n") != ends or "\0" in head or " " in target:
+        raise ValueError("a header or the target of a request holds a character that it cannot have")
+    return head.encode("latin-1")

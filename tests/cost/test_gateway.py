@@ -1,0 +1,178 @@
+"""What an operation costs the gateway to another S3: requests of the backend, connections, timers, hops to threads."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from strongroom.kms.static import StaticKMS
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.writing import Description
+from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3 import pool as pools
+from strongroom.store.s3.connecting import Connector
+from strongroom.store.s3.pool import Pool
+
+
+class Backend:
+    """An S3 that holds objects in memory, each with the headers that it came with; ``name`` is what it calls itself."""
+
+    def __init__(self, name: str = "Other") -> None:
+        self._name = name
+        self._objects: dict[str, tuple[list[str], bytes]] = {}
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await self._head(reader):
+            line, *headers = head.split("\r\n")
+            method, target, _ = line.split(" ")
+            path, _, query = target.partition("?")
+            length = next((int(h[16:]) for h in headers if h.startswith("content-length: ")), 0)
+            body = await reader.readexactly(length)
+            writer.write(self._answer(method, unquote(path), query, headers, body))
+        writer.close()
+
+    async def _head(self, reader: asyncio.StreamReader) -> str:
+        try:
+            return (await reader.readuntil(b"\r\n\r\n")).decode().strip()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return ""
+
+    def _answer(self, method: str, path: str, query: str, headers: list[str], body: bytes) -> bytes:
+        if method == "PUT" and path.count("/") > 1:
+            self._objects[path] = ([h for h in headers if h.startswith("x-amz-meta-")], body)
+        elif method == "GET" and "list-type" in query:
+            return self._framed(200, [], self._listing(path).encode())
+        elif path.count("/") > 1:
+            if path not in self._objects:
+                return self._framed(404, [], b"" if method == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>")
+            kept, content = self._objects[path]
+            return self._framed(200, [*kept, _etag(content)], content, bodiless=method == "HEAD")
+        return self._framed(200, [_etag(body)], b"")
+
+    def _framed(self, status: int, headers: list[str], body: bytes, bodiless: bool = False) -> bytes:
+        lines = [f"HTTP/1.1 {status} X", *headers, f"content-length: {len(body)}", f"server: {self._name}", "", ""]
+        return "\r\n".join(lines).encode() + (b"" if bodiless else body)
+
+    def _listing(self, path: str) -> str:
+        rows = [
+            f"<Contents><Key>{name.removeprefix(path + '/')}</Key><Size>{len(body)}</Size>"
+            f"<ETag>{_etag(body)[6:]}</ETag><LastModified>2026-01-01T00:00:00Z</LastModified>"
+            f"{self._metadata(headers)}</Contents>"
+            for name, (headers, body) in sorted(self._objects.items())
+            if name.startswith(path + "/o")
+        ]
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>" if rows[1000:] else ""
+        return f"<ListBucketResult>{''.join(rows[:1000])}{more}</ListBucketResult>"
+
+    def _metadata(self, headers: list[str]) -> str:
+        if self._name != "MinIO":
+            return ""
+        pairs = [header.split(": ") for header in headers]
+        return f"<UserMetadata>{''.join(f'<{name}>{value}</{name}>' for name, value in pairs)}</UserMetadata>"
+
+
+def _etag(body: bytes) -> str:
+    return f"etag: {hashlib.md5(body).hexdigest()}"
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """What is counted from now on."""
+    counts: Counter[str] = Counter()
+
+    def counting(where: Any, name: str, what: str) -> None:
+        real = getattr(where, name)
+
+        def counted(self: Any, *args: Any, **options: Any) -> Any:
+            counts[what] += 1
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(where, name, counted)
+
+    monkeypatch.setattr(pools, "_LOOK", 3600.0)  # the timer that all requests share
+    counting(Pool, "request", "requests")
+    counting(Connector, "open", "connections")
+    counting(asyncio.BaseEventLoop, "call_at", "timers")
+    counting(ThreadPoolExecutor, "submit", "hops")
+    yield counts
+
+
+def cost(
+    counts: Counter[str], backend: Backend, work: Callable[[SealedStore], Awaitable[object]], objects: int = 1
+) -> dict[str, int]:
+    """The counts of ``work`` at a gateway that has spoken to its backend before, which holds these many objects."""
+
+    async def run() -> dict[str, int]:
+        server = await asyncio.start_server(backend, "127.0.0.1", 0)
+        endpoint = parse_endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        own = SigningCredential("access", Secret("secret"))
+        outer = S3Store(Client(endpoint, "us-east-1", own, chain=False))
+        store = SealedStore(outer, StaticKMS("key", Secret(bytes(32))), auto_encrypt=True, upload_secret=Secret("x"))
+        await store.start()
+        for number in range(objects):
+            await put(store, f"o{number}")
+        counts.clear()
+        await work(store)
+        seen = {name: count for name, count in counts.items() if count}
+        await store.stop()
+        server.close()
+        return seen
+
+    return asyncio.run(run())
+
+
+async def put(store: SealedStore, key: str) -> None:
+    writer = await store.begin("bucket", key, None, 4096)
+    await writer.write(bytes(4096))
+    await writer.finish()
+    await writer.commit(Description({"content-type": "text/plain"}))
+
+
+async def get(store: SealedStore, key: str) -> None:
+    source = await store.open("bucket", key)
+    assert (await source.body()).at_once(0, 4096) == bytes(4096)
+    await source.close()
+
+
+async def page(store: SealedStore, objects: int) -> None:
+    listing = await store.list("bucket", "", "", "", 1000)
+    assert len(listing.objects) == objects
+
+
+def test_a_small_get_is_one_request_over_a_connection_that_is_there(counts: Counter[str]) -> None:
+    assert cost(counts, Backend(), lambda store: get(store, "o0")) == {"requests": 1}
+
+
+def test_a_head_is_one_request(counts: Counter[str]) -> None:
+    assert cost(counts, Backend(), lambda store: store.head("bucket", "o0")) == {"requests": 1}
+
+
+def test_a_small_put_into_a_known_bucket_is_one_request(counts: Counter[str]) -> None:
+    assert cost(counts, Backend(), lambda store: put(store, "o1"))["requests"] == 1
+
+
+def test_a_page_with_metadata_is_one_request(counts: Counter[str]) -> None:
+    assert cost(counts, Backend("MinIO"), lambda store: page(store, 300), 300)["requests"] == 1
+
+
+def test_a_full_page_is_one_request_too(counts: Counter[str]) -> None:
+    assert cost(counts, Backend("MinIO"), lambda store: page(store, 1000), 1001)["requests"] == 1
+
+
+def test_a_page_without_metadata_asks_for_each_object_once_and_shares_connections(counts: Counter[str]) -> None:
+    async def twice(store: SealedStore) -> None:
+        await page(store, 300)
+        await page(store, 300)
+
+    seen = cost(counts, Backend(), twice, 300)
+    assert seen["requests"] == 302
+    assert seen["connections"] < 130
