@@ -35,10 +35,9 @@ class BodyReceiver:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
         try:
             async with asyncio.timeout(self._idle_timeout):
-                piece = await self._exchange.receive()
+                return await self._exchange.receive()
         except TimeoutError:
             raise S3Error("RequestTimeout") from None
-        return piece
 
     async def read(self, decoder: BodyDecoder, limit: int) -> tuple[bytes, dict[str, str]]:
         """The whole decoded body and its trailing headers. Raises MaxMessageLengthExceeded over ``limit`` bytes."""
