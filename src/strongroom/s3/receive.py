@@ -33,6 +33,8 @@ class BodyReceiver:
 
     async def next(self) -> bytes:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
+        if self._exchange.ready:
+            return await self._exchange.receive()  # nothing to wait for, so no timer
         try:
             async with asyncio.timeout(self._idle_timeout):
                 return await self._exchange.receive()

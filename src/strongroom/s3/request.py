@@ -44,6 +44,11 @@ class Exchange(Protocol):
         """Whether the head of a response was given."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`receive` would not wait."""
+        ...
+
     async def receive(self) -> bytes:
         """The next of the request's body, b"" at its end. Raises ClientGone."""
         ...

@@ -57,6 +57,26 @@ class Extent:
         return part_key(self.object_key, self.number) if self.number else self.object_key
 
 
+def read_package(reader: Reader, object_key: ObjectKey, size: int, name: str) -> bytes | None:
+    """An object that is one stream of one package or none (at most PAYLOAD bytes); None where it is not in memory.
+
+    Most small objects are: this is what :class:`SealedBody` does for any, without all that it takes to find the place.
+    Raises Damaged.
+    """
+    stored = sealed_size(size)
+    _check_stored(reader, stored, name)
+    data = reader.cached(0, stored)
+    try:
+        return None if data is None else open_whole(object_key, size, bytes(data))
+    except StreamInvalid as error:
+        raise Damaged(f"{name!r}: {error}") from error
+
+
+def _check_stored(reader: Reader, recorded: int, name: str) -> None:
+    if recorded != reader.stored.size:
+        raise Damaged(f"{name!r} has {reader.stored.size} stored bytes and {recorded} were recorded")
+
+
 class Layout:
     """Where the streams of an encrypted object lie: one a part, or one in all where it was not uploaded in parts."""
 
@@ -129,8 +149,7 @@ class SealedBody:
         self._reader = reader
         self._layout = layout
         self._name = name
-        if layout.stored_size != reader.stored.size:
-            raise Damaged(f"{name!r} has {reader.stored.size} stored bytes and {layout.stored_size} were recorded")
+        _check_stored(reader, layout.stored_size, name)
 
     def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
@@ -152,14 +171,7 @@ class SealedBody:
         data = self._reader.cached(extent.offset + offset, stored)
         if data is None:
             return None
-        plaintext: bytes | bytearray
-        try:
-            if extent.size <= PAYLOAD:
-                plaintext = open_whole(extent.key, extent.size, bytes(data), extent.nonce)
-            else:
-                plaintext = self._opener(extent, package).open(data)
-        except StreamInvalid as error:
-            raise self._damaged(error) from error
+        plaintext = self._guard(self._opener(extent, package).open, data)
         skip = first - package * PAYLOAD
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 

@@ -34,7 +34,7 @@ from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
 from strongroom.sealed.policy import Protection, decide
-from strongroom.sealed.reading import Layout, PlainBody, SealedBody
+from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
 from strongroom.sealed.record import (
     MULTIPART,
     header_of,
@@ -93,6 +93,18 @@ class OpenObject:
         parts = await self.parts() if self.info.multipart else None
         layout = Layout(self.sealing[1], self.info.size, parts)
         return SealedBody(self._pool, self.reader, layout, object_name(self._bucket, self.info.key))
+
+    async def at_once(self, start: int, length: int) -> Buffer | None:
+        """The ``length`` bytes from ``start`` as one buffer, where they are few and in memory; else None. Raises
+        Damaged.
+        """
+        if self.sealing is None or self.info.multipart or self.info.size > PAYLOAD:
+            return (await self.body()).at_once(start, length)
+        name = object_name(self._bucket, self.info.key)
+        plaintext = read_package(self.reader, self.sealing[1], self.info.size, name)
+        if plaintext is None or length == len(plaintext):
+            return plaintext
+        return plaintext[start : start + length]
 
     async def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""

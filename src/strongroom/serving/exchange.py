@@ -142,6 +142,11 @@ class Exchange:
                 _log.error("the application did not answer a request")
                 self._connection.transport.close()
 
+    @property
+    def ready(self) -> bool:
+        """Whether some of the body is here, or its end."""
+        return bool(self._body) or self.whole
+
     async def receive(self) -> bytes:
         """The next of the body."""
         if self._expects_continue and not self.started:

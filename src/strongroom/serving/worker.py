@@ -27,6 +27,7 @@ from strongroom.serving import tls
 from strongroom.serving.accept import Acceptor, Load
 from strongroom.serving.application import Application, CannotBegin
 from strongroom.serving.hardening import harden
+from strongroom.serving.memory import keep_memory
 from strongroom.serving.protocol import Protocol, Server
 
 Factory = Callable[[Settings], Application]
@@ -65,6 +66,7 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, load: Mut
     ``load`` is in memory that the workers share; see :mod:`strongroom.serving.accept`.
     """
     harden()
+    keep_memory()
     # The usual soft limit of 1,024 is there for programs that call select(2); connections and files need more.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -109,8 +109,7 @@ class ObjectHandlers:
             answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
             answer.headers = override_headers(answer.headers, call.request.query)
             part = answer.span
-            body = await source.body()
-            at_once = body.at_once(part.start, part.length)
+            at_once = await source.at_once(part.start, part.length)
             if at_once is None:
                 stream = await _begun(_closing(source, part))
                 return Answer(None, answer.headers, answer.status, stream, part.length)
