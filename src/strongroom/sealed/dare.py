@@ -34,6 +34,8 @@ TAG = 16
 OVERHEAD = HEADER + TAG
 PACKAGE = PAYLOAD + OVERHEAD
 NONCE = 12
+TURN = 4
+"""Packages that the event loop seals or opens before others have their turn: some 30 µs, less than it hashes one in."""
 MAX_PLAINTEXT = PAYLOAD * 2**32  # the package number has 32 bits
 
 _FINAL = 0x80

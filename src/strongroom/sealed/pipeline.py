@@ -1,7 +1,7 @@
 """The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
 
 A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: a block is sealed on
-the event loop, a package at a time, and handed to a thread that hashes and writes it while the next one arrives.
+the event loop, some packages at a time, and handed to a thread that hashes and writes it while the next one arrives.
 (Sealing in the thread would cost more: it would wait for the interpreter's lock after each package.) At most two blocks
 and one sealed block are held at any time, which bounds the memory of an upload.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from strongroom.sealed.dare import PAYLOAD, Sealer, sealed_size
+from strongroom.sealed.dare import PAYLOAD, TURN, Sealer, sealed_size
 
 BLOCK = 16 * PAYLOAD
 
@@ -133,8 +133,8 @@ class BodyPipeline:
         if self._out is None:
             self._out = bytearray(sealed_size(size))  # no later block is larger
         out, at, left = memoryview(self._out), 0, size
-        for payload in _payloads(pieces):
-            if at:
+        for number, payload in enumerate(_payloads(pieces)):
+            if number and not number % TURN:
                 await asyncio.sleep(0)  # others have their turn
             left -= len(payload)
             at += self._sealer.seal_into(payload, final and not left, out[at:])

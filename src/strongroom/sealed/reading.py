@@ -14,6 +14,7 @@ from itertools import accumulate
 from strongroom.sealed.dare import (
     PACKAGE,
     PAYLOAD,
+    TURN,
     Opener,
     StreamInvalid,
     open_whole,
@@ -176,8 +177,8 @@ class SealedBody:
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
     async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
-        """What can be had of a file: opened on the event loop, a package at a time. (A thread would have to wait for
-        the interpreter's lock after each package, which costs several times what opening one does.)
+        """What can be had of a file: opened on the event loop, some packages at a time. (A thread would have to wait
+        for the interpreter's lock after each package, which costs several times what opening one does.)
         """
         for extent, first, size in self._layout.within(start, length):
             package, offset, packages = package_range(first, size, extent.size)
@@ -199,8 +200,8 @@ class SealedBody:
         out = bytearray(plaintext_size(len(data)))
         target, at = memoryview(out), 0
         try:
-            for begin in range(0, len(data), PACKAGE):
-                if begin:
+            for number, begin in enumerate(range(0, len(data), PACKAGE)):
+                if number and not number % TURN:
                     await asyncio.sleep(0)  # others have their turn
                 at += opener.open_into(data[begin : begin + PACKAGE], target[at:])
         except StreamInvalid as error:
