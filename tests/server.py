@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -138,9 +140,13 @@ class Server:
         return max(int(peak[1]) * 1024 for peak in peaks if peak)
 
     def unfinished_files(self) -> list[Path]:
-        """What lies in the store for uploads that are under way."""
-        place = ".strongroom.sys/tmp" if self.command == NAS else ".strongroom/sessions"
-        return [file for file in (self.directory / place).rglob("*") if file.is_file()]
+        """What lies in the store for uploads that are under way: files that nothing refers to yet."""
+        if self.command == NAS:
+            return [file for file in (self.directory / ".strongroom.sys/tmp").rglob("*") if file.is_file()]
+        internal = self.directory / ".strongroom"
+        with contextlib.closing(sqlite3.connect(internal / "index.db", timeout=60)) as connection:
+            known = {row[0].hex() for row in connection.execute("SELECT id FROM blobs UNION SELECT id FROM trash")}
+        return [file for file in (internal / "blobs").rglob("*") if file.is_file() and file.name not in known]
 
     def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""

@@ -295,7 +295,7 @@ def outgoing(pieces: list[bytes], length: int | None = None, asked: bool = False
         for piece in pieces:
             yield piece
 
-    return Outgoing(sum(map(len, pieces)) if length is None else length, given(), asked)
+    return Outgoing(sum(map(len, pieces)) if length is None else length, given, asked)
 
 
 def test_a_body_that_was_asked_for_first_is_sent_when_the_backend_wants_it() -> None:
@@ -340,7 +340,7 @@ def test_an_answer_before_the_body_ends_the_sending_and_the_connection_and_is_ne
             await asyncio.sleep(0.01)
 
     async def use(asking: Asking) -> None:
-        body = Outgoing(10**9, slow(), asked)
+        body = Outgoing(10**9, slow, asked)
         if early == NO:
             assert await asking.whole("PUT", body) == (503, b"no")
         else:
@@ -379,7 +379,7 @@ def test_an_error_of_who_gives_the_body_is_raised_and_ends_the_connection() -> N
         assert await reader.read() in (b"abc", b"")
 
     with pytest.raises(LookupError):
-        run(script, lambda asking: asking.whole("PUT", Outgoing(6, broken())))
+        run(script, lambda asking: asking.whole("PUT", Outgoing(6, broken)))
 
 
 async def given_up(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

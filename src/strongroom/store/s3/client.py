@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -308,8 +309,8 @@ def _outgoing(body: Buffer | StreamedBody, signed: Signed) -> Buffer | Outgoing:
     if isinstance(body, StreamedBody):
         pieces = SignedBody(body, signed.chunks)
         # A body that cannot be sent twice is not begun before the backend says that it wants it.
-        return Outgoing(pieces.length, aiter(pieces), asked=True)
-    return body if len(body) <= _PIECE else Outgoing(len(body), _pieces(body))
+        return Outgoing(pieces.length, partial(aiter, pieces), asked=True)
+    return body if len(body) <= _PIECE else Outgoing(len(body), partial(_pieces, body))
 
 
 async def _pieces(body: Buffer) -> AsyncIterator[Buffer]:

@@ -133,9 +133,10 @@ class Connection(asyncio.Protocol):
     async def _pump(self, body: Outgoing, response: Response) -> None:
         if self._wanted is not None:
             await self._wanted
+        pieces = body.pieces()
         while self._response is response:
             self._deadline = inf  # what comes next is waited for elsewhere
-            piece = await anext(body.pieces, None)
+            piece = await anext(pieces, None)
             if self._response is not response or self._transport is None:
                 return
             if piece is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from strongroom.store.base import Buffer
@@ -11,11 +11,11 @@ from strongroom.store.base import Buffer
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """The body of a request that is sent in ``pieces``, ``length`` bytes in all; ``asked``: only if the server says
-    that it wants it (``expect: 100-continue``).
+    that it wants it (``expect: 100-continue``). ``pieces`` begins anew each time that the request is sent.
     """
 
     length: int
-    pieces: AsyncIterator[Buffer]
+    pieces: Callable[[], AsyncIterator[Buffer]]
     asked: bool = False
 
 
