@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -124,7 +124,7 @@ class PlainBody:
         self._pool = pool
         self._reader = reader
 
-    def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
+    def stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
         """The ``length`` bytes from ``start``, in chunks. Raises Damaged."""
         read = self._reader.read
         return _ahead(self._reader.stream(start, length)) if read is None else self._units(read, start, length)
@@ -133,7 +133,7 @@ class PlainBody:
         """The same as one buffer, where it is little and in memory; else None."""
         return self._reader.cached(start, length) if length <= UNIT else None
 
-    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
+    async def _units(self, read: Read, start: int, length: int) -> AsyncGenerator[Buffer]:
         stored = _Stored(self._pool, self._reader, read, start, length, UNIT)
         try:
             while (unit := await stored.next()) is not None:
@@ -152,7 +152,7 @@ class SealedBody:
         self._name = name
         _check_stored(reader, layout.stored_size, name)
 
-    def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
+    def stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
         right.
         """
@@ -176,7 +176,7 @@ class SealedBody:
         skip = first - package * PAYLOAD
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
-    async def _units(self, read: Read, start: int, length: int) -> AsyncIterator[Buffer]:
+    async def _units(self, read: Read, start: int, length: int) -> AsyncGenerator[Buffer]:
         """What can be had of a file: opened on the event loop, some packages at a time. (A thread would have to wait
         for the interpreter's lock after each package, which costs several times what opening one does.)
         """
@@ -281,7 +281,7 @@ class _Stored:
         return asyncio.get_running_loop().run_in_executor(self._pool, self._read, start, length)
 
 
-async def _ahead(source: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+async def _ahead(source: AsyncIterator[Buffer]) -> AsyncGenerator[Buffer]:
     """Give what ``source`` gives, and get the next chunk ready while the last one is being used."""
 
     async def following() -> Buffer | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from functools import partial
 
 from strongroom.kms.base import KMS
@@ -106,11 +107,12 @@ class OpenObject:
             return plaintext
         return plaintext[start : start + length]
 
-    async def stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
+    async def stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
         """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""
         body = await self.body()
-        async for chunk in body.stream(start, length):
-            yield chunk
+        async with aclosing(body.stream(start, length)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def close(self) -> None:
         """Let go of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Answer, Call, Headers
@@ -286,8 +287,9 @@ async def _part_span(source: OpenObject, number: int, has_range: bool) -> tuple[
 async def _closing(source: OpenObject, part: ByteRange) -> AsyncGenerator[Buffer]:
     """The bytes of an open object, which is closed behind them."""
     try:
-        async for chunk in source.stream(part.start, part.length):
-            yield chunk
+        async with aclosing(source.stream(part.start, part.length)) as chunks:  # ended before what it reads from is
+            async for chunk in chunks:
+                yield chunk
     finally:
         await source.close()
 
