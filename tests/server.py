@@ -144,6 +144,8 @@ class Server:
         if self.command == NAS:
             return [file for file in (self.directory / ".strongroom.sys/tmp").rglob("*") if file.is_file()]
         internal = self.directory / ".strongroom"
+        if not internal.exists():
+            return []  # a gateway to another S3 has none
         with contextlib.closing(sqlite3.connect(internal / "index.db", timeout=60)) as connection:
             known = {row[0].hex() for row in connection.execute("SELECT id FROM blobs UNION SELECT id FROM trash")}
         return [file for file in (internal / "blobs").rglob("*") if file.is_file() and file.name not in known]

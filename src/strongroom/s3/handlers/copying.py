@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -150,8 +151,9 @@ class CopyHandlers:
 
 async def _pour(source: OpenObject, span: ByteRange, writer: UploadWriter) -> None:
     """Write a range of one object into another."""
-    async for chunk in source.stream(span.start, span.length):
-        await writer.write(chunk)
+    async with aclosing(source.stream(span.start, span.length)) as chunks:
+        async for chunk in chunks:
+            await writer.write(chunk)
     await writer.finish()
 
 
