@@ -399,6 +399,27 @@ def test_a_connection_that_the_backend_had_given_up_costs_no_error() -> None:
     assert run(given_up, use)[0].connections == 2
 
 
+def test_a_body_in_pieces_is_sent_anew_where_its_connection_had_been_given_up() -> None:
+    bodies = []
+
+    async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.take(reader)
+        if backend.connections == 1:
+            writer.write(OK)
+            await backend.take(reader)
+            await reader.readexactly(3)  # some of it was sent when the connection ended
+            return
+        bodies.append(await reader.readexactly(9))
+        writer.write(OK)
+
+    async def use(asking: Asking) -> None:
+        await asking.whole()
+        assert await asking.whole("PUT", outgoing([b"abc", b"def", b"ghi"])) == (200, b"ok")
+
+    run(script, use)
+    assert bodies == [b"abcdefghi"]
+
+
 def test_what_must_not_be_sent_twice_is_not() -> None:
     async def use(asking: Asking) -> None:
         await asking.whole()
