@@ -245,12 +245,12 @@ class Protocol(asyncio.Protocol):
         self._answering = None
         if not exchange.stays:
             self._linger()
-        elif self._queue:
-            self.resume_reading()
+            return
+        self.resume_reading()
+        if self._queue:
             self._begin(self._queue.popleft())
         else:
             self._since = self._loop.time()
-            self.resume_reading()
 
     def _linger(self) -> None:
         """Close, when the rest of a body that nobody wants has come, or after a while."""
