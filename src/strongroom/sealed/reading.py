@@ -5,7 +5,6 @@ origin.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from strongroom.sealed.dare import (
 )
 from strongroom.sealed.keys import ObjectKey, part_key
 from strongroom.sealed.parts import PartEntry, PartTable
+from strongroom.spans import within
 from strongroom.store.base import Buffer, Damaged, Reader
 
 Read = Callable[[int, int], Buffer]
@@ -99,14 +99,8 @@ class Layout:
 
     def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
         """The streams that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
-        index, end = bisect_right(self._ends, start), start + length
-        while start < end and index < len(self._ends):
-            extent = self._extent(index)
-            first = start - (self._ends[index] - extent.size)
-            taken = min(extent.size - first, end - start)
-            yield extent, first, taken
-            start += taken
-            index += 1
+        for index, first, taken in within(self._ends, start, length):
+            yield self._extent(index), first, taken
 
     def _extent(self, index: int) -> Extent:
         size = self._sizes[index]

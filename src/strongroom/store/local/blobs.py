@@ -21,7 +21,6 @@ import fcntl
 import os
 import shutil
 import struct
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
+from strongroom.spans import within
 from strongroom.store.base import Damaged, StoreFull
 
 ID = 16
@@ -87,14 +87,8 @@ class Extents(Sequence[Extent]):
         """The blobs that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
         if self._ends is None:
             self._ends = list(accumulate(size for (size,) in _SIZE.iter_unpack(self._data)))
-        index, end = bisect_right(self._ends, start), start + length
-        while start < end and index < len(self._ends):
-            extent = self[index]
-            first = start - (self._ends[index] - extent.size)
-            taken = min(extent.size - first, end - start)
-            yield extent, first, taken
-            start += taken
-            index += 1
+        for index, first, taken in within(self._ends, start, length):
+            yield self[index], first, taken
 
 
 class OpenFile:
