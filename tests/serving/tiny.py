@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from urllib.parse import unquote
 
 from strongroom.config import LocalDirectory, Settings, from_process
 from strongroom.observe import logs
+from strongroom.s3.errors import S3Error
+from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Exchange
 from strongroom.serving import Application, CannotBegin, CannotStart, serve
 
@@ -33,6 +36,8 @@ class Tiny:
         status, answer = 200, b"%d" % os.getpid()
         if path == "/refuse":
             status, answer = 403, b"no"
+        elif path == "/digest":
+            status, answer = await _digest(BodyReceiver(exchange, 1.0))
         elif path == "/slow":
             await asyncio.sleep(1.5)
         elif path == "/request":
@@ -56,6 +61,16 @@ class Tiny:
             await exchange.end()
         finally:
             print("much is over", flush=True)
+
+
+async def _digest(body: BodyReceiver) -> tuple[int, bytes]:
+    digest = hashlib.sha256()
+    try:
+        while piece := await body.next():
+            digest.update(piece)
+    except S3Error as error:
+        return 400, error.code.encode()
+    return 200, digest.hexdigest().encode()
 
 
 def make(settings: Settings) -> Application:

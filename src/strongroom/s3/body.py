@@ -40,6 +40,9 @@ _UNSIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
 _TRAILER_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
+Piece = bytes | bytearray
+"""Some of a body as it came."""
+
 
 class Hasher(Protocol):
     """Takes bytes in."""
@@ -65,7 +68,7 @@ class BodyDecoder(Protocol):
         """
         ...
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
+    def feed(self, data: Piece) -> list[Piece | memoryview]:
         """The object's bytes in ``data``: views of it, in order. Raises S3Error as :meth:`finish` does."""
         ...
 
@@ -120,7 +123,7 @@ class _PlainDecoder:
         self.hasher: Hasher | None = None
         self._seen = 0
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
+    def feed(self, data: Piece) -> list[Piece | memoryview]:
         self._seen += len(data)
         if self.decoded_length is not None and self._seen > self.decoded_length:
             raise S3Error("IncompleteBody")
@@ -219,8 +222,8 @@ class _ChunkedDecoder:
         self._total = 0  # bytes of all chunks so far, this one included
         self._small = False  # whether the last chunk with data was under the minimum
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
-        pieces: list[bytes | memoryview] = []
+    def feed(self, data: Piece) -> list[Piece | memoryview]:
+        pieces: list[Piece | memoryview] = []
         view = memoryview(data)
         at, end = 0, len(data)
         while at < end:
@@ -249,7 +252,7 @@ class _ChunkedDecoder:
             raise _incomplete()
         return {}
 
-    def _take_line(self, data: bytes, at: int) -> int:
+    def _take_line(self, data: Piece, at: int) -> int:
         """Take in bytes up to the end of a line; where ``data`` has it whole, act on it. The place to go on from."""
         newline = data.find(b"\n", at, at + MAX_CHUNK_HEADER)
         stop = newline + 1 if newline >= 0 else len(data)

@@ -31,15 +31,20 @@ class BodyReceiver:
         self._exchange = exchange
         self._idle_timeout = idle_timeout
 
-    async def next(self) -> bytes:
+    async def next(self) -> bytes | bytearray:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
         if self._exchange.ready:
             return await self._exchange.receive()  # nothing to wait for, so no timer
-        try:
-            async with asyncio.timeout(self._idle_timeout):
-                return await self._exchange.receive()
-        except TimeoutError:
-            raise S3Error("RequestTimeout") from None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._idle_timeout
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    return await self._exchange.receive()
+            except TimeoutError:
+                until = self._exchange.heard + self._idle_timeout
+                if until <= loop.time():
+                    raise S3Error("RequestTimeout") from None
 
     async def read(self, decoder: BodyDecoder, limit: int) -> tuple[bytes, dict[str, str]]:
         """The whole decoded body and its trailing headers. Raises MaxMessageLengthExceeded over ``limit`` bytes."""
@@ -65,7 +70,7 @@ class BodyReceiver:
         return decoder.finish()
 
 
-async def _show(decoder: BodyDecoder, piece: bytes | memoryview) -> None:
+async def _show(decoder: BodyDecoder, piece: Buffer) -> None:
     """Let the decoder hash what came out of it, where it has to: a little at a time, so that others have their turn."""
     if decoder.hasher is None:
         return

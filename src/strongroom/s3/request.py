@@ -40,6 +40,11 @@ class Exchange(Protocol):
     request: HttpRequest
 
     @property
+    def heard(self) -> float:
+        """The event loop's time when some of a piece last came which :meth:`receive` cannot give yet; 0.0 if none."""
+        ...
+
+    @property
     def started(self) -> bool:
         """Whether the head of a response was given."""
         ...
@@ -49,7 +54,7 @@ class Exchange(Protocol):
         """Whether :meth:`receive` would not wait."""
         ...
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> bytes | bytearray:
         """The next of the request's body, b"" at its end. Raises ClientGone."""
         ...
 

@@ -24,6 +24,9 @@ from strongroom.s3.request import Buffer, ClientGone, HttpRequest
 MAX_WAITING = 512 * 1024
 """Bytes of a request's body that may wait for the application."""
 
+LARGE = 64 * 1024
+"""Bytes of a piece of a body that is not joined with others."""
+
 _log = logging.getLogger("strongroom.serving")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -73,6 +76,7 @@ class Exchange:
         "_waiting",
         "complete",
         "gone",
+        "heard",
         "persistent",
         "request",
         "started",
@@ -88,9 +92,10 @@ class Exchange:
         self.started = False  # the response
         self.stays = False  # the connection, behind the response
         self.complete = False  # the response
+        self.heard = 0.0
         self._connection = connection
         self._expects_continue = expects_continue
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._waiting = 0
         self._waiter: asyncio.Future[None] | None = None
         self._held: bytes | None = None
@@ -98,7 +103,7 @@ class Exchange:
 
     # -- what the connection tells ---------------------------------------------------------------------------------
 
-    def take(self, piece: bytes) -> None:
+    def take(self, piece: bytes | bytearray) -> None:
         """Some of the body has come."""
         if self.complete:
             return
@@ -147,7 +152,7 @@ class Exchange:
         """Whether some of the body is here, or its end."""
         return bool(self._body) or self.whole
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> bytes | bytearray:
         """The next of the body."""
         if self._expects_continue and not self.started:
             self._expects_continue = False
@@ -159,6 +164,10 @@ class Exchange:
             await self._waiter
         if self.gone:
             raise ClientGone
+        if self._body and len(self._body[0]) >= LARGE:
+            piece = self._body.pop(0)
+            self._waiting -= len(piece)
+            return piece
         pieces, self._body, self._waiting = self._body, [], 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -11,6 +11,7 @@ Requests are read here, by llhttp, and answered by an :class:`~strongroom.servin
 - A request whose body has not come in full when its response begins ends the connection, and says so: what comes
   next could not be told from the rest of the body. The rest is read and dropped for a while, since closing at once
   would reset the connection and could take the response from the client's hands.
+- The rest of a long body does not pass through the parser (:mod:`~strongroom.serving.straight`).
 - An offer to upgrade is declined, as RFC 9110 section 7.8 allows. With a body it is refused: the parser takes the
   body for the other protocol, and its bytes would pass for the next request.
 
@@ -28,11 +29,15 @@ import httptools
 from strongroom.s3.errors import ERRORS
 from strongroom.s3.request import HttpRequest
 from strongroom.serving.exchange import Answer, Exchange, response_head
+from strongroom.serving.straight import WORTH, StraightBody
 
 MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
 
 MAX_HEADERS = 256
+
+_received = memoryview(bytearray(64 * 1024))
+"""Where all connections receive what is copied at once, for the parser."""
 
 LINGER = 5.0
 """Seconds for which the rest of a body is still taken after the response."""
@@ -58,7 +63,7 @@ class _Refused(Exception):
         self.code = code
 
 
-class Protocol(asyncio.Protocol):
+class Protocol(asyncio.BufferedProtocol):
     """One connection."""
 
     transport: asyncio.Transport
@@ -76,6 +81,8 @@ class Protocol(asyncio.Protocol):
         self._deaf = False
         # The request that is being read.
         self._in_head = self._in_body = False
+        self._body_size = self._body_seen = 0
+        self._straight: StraightBody | None = None
         self._url = b""
         self._headers: dict[str, str] = {}
         self._head_size = self._head_lines = 0
@@ -117,10 +124,26 @@ class Protocol(asyncio.Protocol):
         if self._answering is None:
             self.transport.close()
 
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser; answer what it or a limit refuses, and close."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes are to be put."""
+        return _received if self._straight is None or self._deaf else self._straight.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes are there."""
         if self._deaf:
             return
+        if self._straight is None:
+            self._parse(bytes(_received[:nbytes]))
+            return
+        if self._latest is not None:
+            self._latest.heard = self._loop.time()
+        if self._straight.updated(nbytes):
+            self._straight = None
+            self._parser = httptools.HttpRequestParser(self)  # the last one still waits for the body
+            self.on_message_complete()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; answer what it or a limit refuses, and close."""
         self._progress = False
         try:
             self._feed(data)
@@ -134,6 +157,14 @@ class Protocol(asyncio.Protocol):
         self._fruitless = 0 if self._progress else self._fruitless + len(data)
         if self._fruitless > MAX_HEAD:
             self._refuse("RequestHeaderSectionTooLarge")
+        elif self._in_body and self._body_size - self._body_seen >= WORTH:
+            self._go_straight()
+
+    def _go_straight(self) -> None:
+        """Receive the rest of the body past the parser, if it is the one that is wanted now."""
+        latest = self._latest
+        if latest is not None and latest is self._answering and not self._deaf:
+            self._straight = StraightBody(self._body_seen, self._body_size - self._body_seen, latest.take)
 
     def _feed(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
@@ -209,6 +240,8 @@ class Protocol(asyncio.Protocol):
         )
         self._progress = self._in_body = True
         self._in_head = False
+        chunked = "transfer-encoding" in headers
+        self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
         persistent = parser.should_keep_alive() and parser.get_http_version() != "1.0"
         exchange = Exchange(self, request, persistent, headers.get("expect", "").lower() == "100-continue")
         self._latest = exchange
@@ -221,6 +254,7 @@ class Protocol(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
         self._progress = True
+        self._body_seen += len(body)
         if self._latest is not None:
             self._latest.take(body)
 

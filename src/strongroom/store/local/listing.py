@@ -23,6 +23,22 @@ _OBJECTS = """
 SELECT key, size, modified, identity, record FROM objects
 WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?
 """
+# The first key of each common prefix from a key on, as far as they follow each other; then the key that has none, or
+# NULL at the end. ``?4`` bytes of prefix come before a delimiter ``?5``; ``?7`` is the byte behind its last one, and
+# ``?6`` its length less 2, since instr() counts from 1.
+_FOLDERS = """
+WITH RECURSIVE firsts(key) AS (
+    SELECT * FROM (SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT key FROM objects WHERE bucket = ?1 AND key < ?3 AND key >= CAST(
+            substr(firsts.key, 1, ?4 + instr(substr(firsts.key, ?4 + 1), ?5) + ?6) || ?7 AS BLOB
+        ) ORDER BY key LIMIT 1
+    ) FROM firsts WHERE instr(substr(firsts.key, ?4 + 1), ?5)
+    LIMIT ?8
+)
+SELECT key FROM firsts
+"""
 _UPLOADS = """
 SELECT key, started, id, record FROM uploads INDEXED BY uploads_by_name
 WHERE bucket = ? AND (key, started, id) >= (?, ?, ?) AND key < ? ORDER BY key, started, id LIMIT ?
@@ -67,7 +83,13 @@ def list_objects(
     def rows(start: bytes, count: int) -> Iterable[_Row]:
         return connection.execute(_OBJECTS, (bucket, start, end, count))
 
-    found, more = _collect(scan, scan.start(), rows, bytes, limit)
+    def folders(start: bytes, count: int) -> list[bytes]:
+        width, delimiter = len(scan.prefix), scan.delimiter
+        behind = len(delimiter) - 2, successor(delimiter)[-1:]
+        firsts = connection.execute(_FOLDERS, (bucket, start, end, width, delimiter, *behind, count))
+        return [rolled for (key,) in firsts if key and (rolled := scan.rolled(key))]
+
+    found, more = _collect(scan, scan.start(), rows, bytes, limit, folders)
     objects = [
         Stored(key.decode(), size, modified, _Record(record), identity)
         for key, size, modified, identity, record in _rows(found)
@@ -105,19 +127,29 @@ def list_uploads(
     return UploadPage(uploads, _prefixes(found), following)
 
 
+def _no_folders(start: bytes, count: int) -> list[bytes]:
+    return []
+
+
 def _collect(
-    scan: _Scan, start: C, rows: Callable[[C, int], Iterable[_Row]], before: Callable[[bytes], C], limit: int
+    scan: _Scan,
+    start: C,
+    rows: Callable[[C, int], Iterable[_Row]],
+    before: Callable[[bytes], C],
+    limit: int,
+    folders: Callable[[bytes, int], list[bytes]] = _no_folders,
 ) -> tuple[list[_Found], bool]:
     """Up to ``limit`` rows and common prefixes from ``start`` on, and whether there are more.
 
     ``before`` a name gives the place to go on from: behind each common prefix a statement is begun anew, so that the
-    keys under it are never read.
+    keys under it are never read. ``folders`` may give the common prefixes that follow each other from a name on: one
+    statement for many of them.
     """
     found: list[_Found] = []
     if not scan.delimiter:
         found += rows(start, limit + 1)
     while scan.delimiter and len(found) <= limit:
-        rolled = None
+        rolled, so_far = None, len(found)
         for row in rows(start, limit + 1 - len(found)):
             rolled = scan.rolled(row[0])
             if rolled is not None:
@@ -125,8 +157,11 @@ def _collect(
             found.append(row)
         if rolled is None:
             break
+        more_likely = len(found) == so_far  # it came first: where names are folders, the next ones are, too
         found.append(rolled)
-        start = before(successor(rolled))
+        if more_likely:
+            found += folders(successor(rolled), limit + 1 - len(found))
+        start = before(successor(_name(found[-1])))
     return found[:limit], len(found) > limit
 
 

@@ -14,6 +14,7 @@ from strongroom.store.local import index
 from strongroom.store.local.blobs import Blobs, Extent, full
 from strongroom.store.local.commits import Committer
 from strongroom.store.local.index import NewObject
+from strongroom.store.writeback import Writeback
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class BlobWriter:
         self._pool = pool
         self._blob: bytes | None = None
         self._descriptor = -1
+        self._writeback = Writeback()
         self._busy: asyncio.Future[None] | None = None
         self.size = 0
         """Bytes written so far."""
@@ -50,6 +52,8 @@ class BlobWriter:
         self.size += len(data)
         if last:
             self._sync()
+        else:
+            self._writeback.reached(self._descriptor, self.size)
 
     async def finish(self) -> Extent | None:
         """Make it durable, where it is not; None where nothing was written. Raises StoreFull."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from strongroom.store.base import Buffer, Damaged, StoreError
 from strongroom.store.nas.folder import Folder, refusal, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned
+from strongroom.store.writeback import Writeback
 
 _CHUNK = 1024 * 1024
 _SPAN = 1024 * 1024 * 1024  # of one copy_file_range, which the kernel bounds at 2 GiB
@@ -28,6 +29,7 @@ class Draft:
         self._name = secrets.token_hex(16)
         self.position = 0
         """Bytes written so far."""
+        self._writeback = Writeback()
         try:
             self.descriptor = os.open(self._name, _FLAGS, 0o600, dir_fd=self._tmp)
         except OSError as error:
@@ -41,6 +43,7 @@ class Draft:
                 written = os.pwrite(self.descriptor, view, self.position)
                 view = view[written:]
                 self.position += written
+            self._writeback.reached(self.descriptor, self.position)
         except OSError as error:
             raise refusal(error, self._name) from error
 

@@ -1,0 +1,103 @@
+"""Long bodies, most of which the parser never sees: whole, in order, and no byte of the next request among them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.serving.straight import BLOCK, WORTH, StraightBody
+from tests.serving.conftest import Running, Start, until_closed
+from tests.serving.test_tls import write_pair
+
+HEAD = b"PUT /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+LAST = b"GET /request HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+SIZES = [WORTH - 1, WORTH, WORTH + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + WORTH, 5 * BLOCK + 7]
+
+
+def answers(connection: socket.socket) -> list[bytes]:
+    """The bodies of all responses that come until the server closes."""
+    return [part.partition(b"\r\n\r\n")[2] for part in until_closed(connection).split(b"HTTP/1.1 ")[1:]]
+
+
+def digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
+
+
+@given(st.integers(0, 3 * BLOCK), st.integers(1, 3 * BLOCK), st.lists(st.integers(9_999, BLOCK), min_size=1))
+def test_blocks_are_what_came_and_end_at_their_multiples(seen: int, left: int, counts: list[int]) -> None:
+    body = os.urandom(left)
+    blocks: list[bytearray] = []
+    straight = StraightBody(seen, left, blocks.append)
+    at, whole = 0, False
+    for wanted in itertools.cycle(counts):
+        if whole:
+            break
+        room = straight.buffer()
+        count = min(len(room), wanted)
+        room[:count] = body[at : at + count]
+        at += count
+        whole = straight.updated(count)
+    assert b"".join(blocks) == body
+    ends = [seen + sum(map(len, blocks[:number])) for number in range(1, len(blocks))]
+    assert all(end % BLOCK == 0 for end in ends)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_follows_a_long_body_at_once_is_the_next_request(start: Start, size: int) -> None:
+    first, second = os.urandom(size), os.urandom(size)
+    with start().connect() as connection:
+        connection.sendall(HEAD % size + first + HEAD % size + second + LAST)
+        found = answers(connection)
+    assert found[:2] == [digest(first), digest(second)]
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("piece", [1000, 70_001])
+def test_a_long_body_may_come_in_any_pieces(start: Start, piece: int) -> None:
+    body = os.urandom(3 * BLOCK + 5)
+    with start().connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(HEAD % len(body))
+        for begin in range(0, len(body), piece):
+            connection.sendall(body[begin : begin + piece])
+        connection.sendall(LAST)
+        assert answers(connection)[0] == digest(body)
+
+
+def test_a_long_body_comes_whole_over_tls(start: Start, tmp_path: Path) -> None:
+    write_pair(tmp_path / "certs")
+    server = start(f"--certs-dir={tmp_path / 'certs'}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    bodies = [os.urandom(size) for size in SIZES]
+    with server.connect() as plain, context.wrap_socket(plain) as connection:
+        for body in bodies:
+            connection.sendall(HEAD % len(body) + body)
+        connection.sendall(LAST)
+        assert answers(connection)[: len(bodies)] == [digest(body) for body in bodies]
+
+
+def test_a_body_that_comes_slowly_is_waited_for_and_one_that_stops_is_not(start: Start) -> None:
+    server = start()
+    assert slowly(server, pieces=8, size=8000 + WORTH).startswith(b"400")
+    assert slowly(server, pieces=8, size=8000).startswith(b"200")
+
+
+def slowly(server: Running, pieces: int, size: int) -> bytes:
+    """The answer to a body of ``size`` bytes of which 1,000 come every half idle timeout, after a long beginning."""
+    with server.connect() as connection:
+        connection.sendall(HEAD % (WORTH + size) + bytes(WORTH))
+        for _ in range(pieces):
+            time.sleep(0.5)
+            connection.sendall(bytes(1000))
+        return connection.recv(65536).partition(b" ")[2]
