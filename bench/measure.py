@@ -104,7 +104,6 @@ class Bench:
             for name in names:
                 taken = self._sample(name, work) if name in self._servers else self._floor(name, work)
                 measured.samples.setdefault(name, []).append(taken)
-        self._clean(work)
         return measured
 
     def _fill(self, peer: Peer, work: Work) -> None:
@@ -119,10 +118,11 @@ class Bench:
         if work.state == "cold":
             self._servers.restart(name)
         peer, load = self._servers[name], work.load
+        first = self._next.get((name, work.name), 0)
         if "-op delete" in load:
             self._with(peer, work.fill)
-        elif "-op put" in load or "-op multipart" in load:
-            load += f" -first {self._next.get((name, work.name), 0)}"
+        elif work.puts:
+            load += f" -first {first}"
         if "-times" not in load:
             load += f" -seconds {self._seconds}"
         os.sync()  # so that nobody pays for what another has left to be written
@@ -131,9 +131,11 @@ class Bench:
             before = peer.running.processor_seconds()
             outcome = self._generator.run(peer.endpoint, load)
             used = peer.running.processor_seconds() - before
+            self._next[name, work.name] = outcome.last
+            if work.puts and work.unit == "MB":
+                self._remove(peer, work, first, outcome.last)
         finally:
             peer.pause()
-        self._next[name, work.name] = outcome.last
         return Sample.of(outcome, work.unit, used, outcome.processor_seconds)
 
     def _floor(self, name: str, work: Work) -> Sample:
@@ -143,14 +145,15 @@ class Bench:
         outcome = floors.measure(name, self._below, count, self._seconds)
         return Sample.of(outcome, work.unit, outcome.processor_seconds, 0.0)
 
-    def _clean(self, work: Work) -> None:
-        """Remove what work with large objects has put; the disk has its limits."""
-        if work.unit != "MB" or not ("-op put" in work.load or "-op multipart" in work.load):
-            return
+    def _remove(self, peer: Peer, work: Work, first: int, last: int) -> None:
+        """Remove large objects that were put.
+
+        The disk has its limits; and what lies in the kernel's memory must not grow from turn to turn: under a
+        hypervisor, memory that was never used before costs many times what other memory does.
+        """
         prefix = work.load.partition("-prefix ")[2].split()[0]
-        for (name, of), count in self._next.items():
-            if of == work.name:
-                self._with(self._servers[name], f"-op delete -prefix {prefix} -clients 4 -times {count}")
+        load = f"-op delete -prefix {prefix} -clients 4 -first {first} -times {last - first}"
+        self._generator.run(peer.endpoint, load)
 
     def _with(self, peer: Peer, load: str) -> None:
         peer.resume()

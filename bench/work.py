@@ -40,6 +40,11 @@ class Work:
     kept: bool = False
     state: State = ""
 
+    @property
+    def puts(self) -> bool:
+        """Whether it puts objects."""
+        return "-op put" in self.load or "-op multipart" in self.load
+
 
 def clients(count: int) -> str:
     """How many clients, in words."""
