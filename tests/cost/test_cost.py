@@ -25,6 +25,7 @@ from strongroom.sealed.keys import ObjectKey, part_key
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
+from strongroom.store.base import Buffer
 from strongroom.store.local import LocalStore, listing
 from strongroom.store.local.blobs import OpenFile
 
@@ -197,7 +198,7 @@ def test_a_large_get_of_what_is_in_memory_is_no_hop(counts: Counter[str], tmp_pa
 def test_a_large_get_of_what_is_not_in_memory_is_a_hop_a_mebibyte(
     counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpenFile, "cached", lambda self, size, at: None)
+    monkeypatch.setattr(OpenFile, "cached", lambda self, size, at, room=None: None)
     seen = cost(counts, tmp_path, lambda store: get(store, "o"), o=8 * MIB)
     assert seen["hops"] == 8
 
@@ -208,9 +209,9 @@ def test_a_range_reads_only_the_packages_that_hold_it(
     read: list[int] = []
     cached = OpenFile.cached
 
-    def counting(self: OpenFile, size: int, at: int) -> bytearray | None:
+    def counting(self: OpenFile, size: int, at: int, room: bytearray | None = None) -> Buffer | None:
         read.append(size)
-        return cached(self, size, at)
+        return cached(self, size, at, room)
 
     monkeypatch.setattr(OpenFile, "cached", counting)
     cost(counts, tmp_path, lambda store: get(store, "o", 100_000, 70_000), o=8 * MIB)

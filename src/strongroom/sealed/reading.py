@@ -34,6 +34,7 @@ UNIT = 16 * PAYLOAD
 """Bytes that are read at a time."""
 
 _STORED_UNIT = 16 * PACKAGE
+_ROOM = 8 * PACKAGE  # for what is in memory: stays in the processor's cache until it was opened and sent
 
 AT_ONCE = PAYLOAD
 """Bytes up to which a range of what is in memory is opened on the event loop; they lie in at most two packages."""
@@ -178,11 +179,11 @@ class SealedBody:
             package, offset, packages = package_range(first, size, extent.size)
             opener = self._opener(extent, package)
             skip, left = first - package * PAYLOAD, size
-            stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT)
+            room = bytearray(min(packages, _ROOM))  # a unit is used up before the next is asked for
+            stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT, room)
             try:
                 while (unit := await stored.next()) is not None:
                     opened = await self._open(opener, memoryview(unit))
-                    del unit  # it need not wait until the client has taken what was in it
                     piece = memoryview(opened)[skip : skip + left]
                     skip = 0
                     left -= len(piece)
@@ -237,16 +238,26 @@ class SealedBody:
 
 class _Stored:
     """Stored bytes in units. What is not in memory is read by a thread; the next unit is then begun while the last is
-    being used. Keeps no unit that was given out.
+    being used. Keeps no unit that was given out; those that are in memory all lie in ``room``, one after the other.
     """
 
-    def __init__(self, pool: Executor, reader: Reader, read: Read, start: int, length: int, unit: int) -> None:
+    def __init__(
+        self,
+        pool: Executor,
+        reader: Reader,
+        read: Read,
+        start: int,
+        length: int,
+        unit: int,
+        room: bytearray | None = None,
+    ) -> None:
         self._pool = pool
         self._reader = reader
         self._read = read
+        self._at = start
         self._end = start + length
-        self._places = iter(range(start, self._end, unit))
         self._unit = unit
+        self._room = room
         self._coming: Buffer | asyncio.Future[Buffer] | None = None
 
     async def next(self) -> Buffer | None:
@@ -265,14 +276,16 @@ class _Stored:
             coming.exception()  # seen: whoever reads no further does not care
 
     def _begin(self) -> Buffer | asyncio.Future[Buffer] | None:
-        start = next(self._places, None)
-        if start is None:
+        start, left = self._at, self._end - self._at
+        if not left:
             return None
-        length = min(self._unit, self._end - start)
-        found = self._reader.cached(start, length)
-        if found is not None:
-            return found
-        return asyncio.get_running_loop().run_in_executor(self._pool, self._read, start, length)
+        length = min(left, self._unit if self._room is None else len(self._room))
+        found: Buffer | asyncio.Future[Buffer] | None = self._reader.cached(start, length, self._room)
+        if found is None:
+            length = min(left, self._unit)
+            found = asyncio.get_running_loop().run_in_executor(self._pool, self._read, start, length)
+        self._at += length
+        return found
 
 
 async def _ahead(source: AsyncIterator[Buffer]) -> AsyncGenerator[Buffer]:

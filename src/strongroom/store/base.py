@@ -289,8 +289,11 @@ class Reader(Protocol):
         """All stored bytes, where the store had them at hand (small objects); else None: use :meth:`stream`."""
         ...
 
-    def cached(self, start: int, length: int) -> Buffer | None:
-        """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits."""
+    def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
+        """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits.
+
+        ``room`` has at least so many bytes, and may be used for what is given: spares memory that has to be cleared.
+        """
         ...
 
     @property

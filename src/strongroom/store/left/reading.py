@@ -24,9 +24,9 @@ class LeftReader:
         """All stored bytes, where the store had them at hand."""
         return self.data.inline
 
-    def cached(self, start: int, length: int) -> Buffer | None:
+    def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes from ``start`` where they are in memory."""
-        return self.data.cached(start, length)
+        return self.data.cached(start, length, room)
 
     @property
     def read(self) -> Callable[[int, int], bytes] | None:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import overload
 
 from strongroom.spans import within
-from strongroom.store.base import Damaged, StoreFull
+from strongroom.store.base import Buffer, Damaged, StoreFull
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
@@ -107,9 +107,12 @@ class OpenFile:
         """Up to ``size`` bytes from ``at``."""
         return os.pread(self._descriptor, size, at)
 
-    def cached(self, size: int, at: int) -> bytearray | None:
-        """The ``size`` bytes from ``at`` where they are in memory, else None: nothing that could wait for the disk."""
-        found = bytearray(size)
+    def cached(self, size: int, at: int, room: bytearray | None = None) -> Buffer | None:
+        """The ``size`` bytes from ``at`` where they are in memory, else None: nothing that could wait for the disk.
+
+        ``room`` as Reader.cached has it.
+        """
+        found = bytearray(size) if room is None else memoryview(room)[:size]
         try:
             whole = _NO_WAIT is not None and os.preadv(self._descriptor, [found], at, _NO_WAIT) == size
         except OSError:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 
-from strongroom.store.base import Damaged, Stored
+from strongroom.store.base import Buffer, Damaged, Stored
 from strongroom.store.local.blobs import Blobs, OpenFile
 from strongroom.store.local.index import Row
 
@@ -72,7 +72,7 @@ class LocalReader:
             raise Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")
         return found
 
-    def cached(self, start: int, length: int) -> bytes | bytearray | None:
+    def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes from ``start`` where they are in memory, else None."""
         inline = self.inline
         if inline is not None:
@@ -81,7 +81,7 @@ class LocalReader:
         if len(places) != 1:
             return None
         extent, first, size = places[0]
-        return self._open(extent.blob).cached(size, first) if size == length else None
+        return self._open(extent.blob).cached(size, first, room) if size == length else None
 
     async def close(self) -> None:
         """Let go of it."""

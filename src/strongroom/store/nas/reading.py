@@ -40,7 +40,7 @@ class NasReader:
             return whole[segment.offset : segment.offset + segment.length]
         return b"".join(whole[segment.offset : segment.offset + segment.length] for segment in self.found.segments)
 
-    def cached(self, start: int, length: int) -> bytes | None:
+    def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
         """Stored bytes from ``start`` where the object is small."""
         inline = self.inline
         return None if inline is None else inline[start : start + length]

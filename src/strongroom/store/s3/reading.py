@@ -64,7 +64,7 @@ class S3Reader:
         """Whether the whole object can be read without asking the backend again."""
         return self._inline is not None or self._download is not None
 
-    def cached(self, start: int, length: int) -> bytes | None:
+    def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
         """Stored bytes from ``start`` where the object is small."""
         inline = self.inline
         return None if inline is None else inline[start : start + length]
