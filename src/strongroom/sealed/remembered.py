@@ -1,32 +1,68 @@
-"""What is remembered of objects for listings, never a key. Pure; knows nothing of how it is found out."""
+"""What is remembered of objects, never a key. Pure; knows nothing of how it is found out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from sys import getsizeof
+from typing import Generic, TypeVar
 
 from strongroom.sealed.objects import Summary
 from strongroom.store.base import Stored
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
 MOST = 80 * 1024**2
-"""Bytes of memory, about: 300,000 objects with names of 20 characters."""
+"""Bytes of memory for listings, about: 300,000 objects with names of 20 characters."""
 
 _PLACE = 32  # bytes that a dictionary takes for an entry, about
 
 
-class Remembered:
-    """What is shown of objects, by their identity, in up to about ``most`` bytes of memory.
+class Generations(Generic[K, V]):
+    """A dictionary in up to about ``most`` bytes of memory, which forgets what nobody asks for.
 
     Two generations: what is kept, or found in the old one, goes to the young one; when that is half of all, it becomes
-    the old one, and what was there is forgotten. An entry is one text (size, ETag, bucket, key): a third less memory
-    than a tuple of them, and nothing that the garbage collector would look at.
+    the old one, and what was there is forgotten.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._weight = 0
+
+    def get(self, key: K) -> V | None:
+        """What is remembered under a key."""
+        return self._young.get(key) or self._revived(key)
+
+    def weigh(self, key: K, value: V) -> int:
+        """The bytes of memory that an entry takes, about."""
+        return getsizeof(key) + getsizeof(value) + _PLACE
+
+    def add(self, key: K, value: V) -> None:
+        """Remember a value, which is not falsy."""
+        self._young[key] = value
+        self._weight += self.weigh(key, value)
+        if self._weight > self._most // 2:
+            self._old, self._young, self._weight = self._young, {}, 0
+
+    def _revived(self, key: K) -> V | None:
+        """The entry of the old generation, in the young one from now on."""
+        value = self._old.get(key)
+        if value is not None:
+            self.add(key, value)
+        return value
+
+
+class Remembered(Generations[str, str]):
+    """What is shown of objects, by their identity.
+
+    An entry is one text (size, ETag, bucket, key): a third less memory than a tuple of them, and nothing that the
+    garbage collector would look at.
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._young: dict[str, str] = {}
-        self._old: dict[str, str] = {}
-        self._weight = 0
+        super().__init__(most)
 
     def find(self, bucket: str, objects: Sequence[Stored]) -> list[Summary | None]:
         """What is remembered of each.
@@ -47,17 +83,4 @@ class Remembered:
 
     def keep(self, bucket: str, stored: Stored, summary: Summary) -> None:
         """Remember what is shown of an object."""
-        self._add(stored.identity, f"{summary.size}\0{summary.etag}\0{bucket}\0{stored.key}")
-
-    def _revived(self, identity: str) -> str | None:
-        """The entry of the old generation, in the young one from now on."""
-        entry = self._old.get(identity)
-        if entry is not None:
-            self._add(identity, entry)
-        return entry
-
-    def _add(self, identity: str, entry: str) -> None:
-        self._young[identity] = entry
-        self._weight += getsizeof(identity) + getsizeof(entry) + _PLACE
-        if self._weight > self._most // 2:
-            self._old, self._young, self._weight = self._young, {}, 0
+        self.add(stored.identity, f"{summary.size}\0{summary.etag}\0{bucket}\0{stored.key}")

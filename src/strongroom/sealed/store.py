@@ -31,6 +31,7 @@ from strongroom.sealed.objects import (
     Precondition,
     opaque_etag,
 )
+from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
@@ -40,7 +41,6 @@ from strongroom.sealed.record import (
     MULTIPART,
     header_of,
     open_parts,
-    open_record,
     plain_record,
     read_parts,
     seal_parts,
@@ -170,6 +170,7 @@ class SealedStore:
         self.outer = outer or Outer(store)
         self._guard = guard
         self._etags = ETags(self.keyholder)
+        self._opened = OpenedRecords()
 
     async def start(self) -> None:
         """Begin, in the process and event loop that will use it."""
@@ -365,7 +366,7 @@ class SealedStore:
                 multipart = MULTIPART in record
                 return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
-            metadata = legacy.metadata(object_key) if legacy else open_record(record, record_key(object_key))
+            metadata = legacy.metadata(object_key) if legacy else self._opened.metadata(record, header.kind, object_key)
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
         key_id = header.wrapped.key_id if header.wrapped else ""

@@ -16,6 +16,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ P = TypeVarTuple("P")
 Write = Callable[[sqlite3.Connection], T]
 
 _MAX_GROUP = 256
+_PATIENCE = 60.0  # seconds that a program which does not know the lock file may keep the index locked
+_LOOK_AGAIN = 0.01
 
 
 @dataclass(slots=True)
@@ -68,9 +71,11 @@ class Committer:
         self._trash = False
         self._loop = asyncio.get_running_loop()
         self._connection = connect(database)
+        self._connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait for another program
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._waiting: deque[_Pending] = deque()
         self._working: asyncio.Task[None] | None = None
+        self._last = 0  # how many writes the last transaction had
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commits")
 
     async def commit(self, write: Write[T], *, long: bool = False) -> T:
@@ -97,10 +102,13 @@ class Committer:
         while self._waiting:
             begun = None
             try:
-                await self._in_thread(self._begin)
+                # Where several come at a time, the hop to the thread lets more of them into the transaction.
+                if self._last > 1 or not self._begin_at_once():
+                    await self._in_thread(self._begin)
             except Exception as error:
                 begun = error
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
+            self._last = len(group)
             if begun is not None:
                 for pending in group:
                     pending.error = _named(begun)
@@ -144,13 +152,40 @@ class Committer:
     async def _in_thread(self, step: Callable[[*P], T], *arguments: *P) -> T:
         return await self._loop.run_in_executor(self._thread, step, *arguments)
 
+    def _begin_at_once(self) -> bool:
+        """Begin a transaction, where nobody has to be waited for."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        begun = False
+        try:
+            begun = self._is_begun()
+        finally:
+            if not begun:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+        return begun
+
     def _begin(self) -> None:
+        """Begin a transaction; blocks until nobody else writes, or for as long as another program may take."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            until = time.monotonic() + _PATIENCE
+            while not self._is_begun(give_up=time.monotonic() > until):
+                time.sleep(_LOOK_AGAIN)
         except BaseException:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             raise
+
+    def _is_begun(self, give_up: bool = False) -> bool:
+        """Whether the transaction could be begun; False where a program that does not know the lock file writes."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if give_up or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return True
 
     def _end(self, how: str) -> None:
         try:

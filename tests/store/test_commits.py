@@ -1,0 +1,33 @@
+"""Writing to the index of the local store beside programs that do not know of its lock file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+from strongroom.store.local import LocalStore
+from tests.store.kinds import put
+
+
+def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = LocalStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "before", b"x", bucket="bucket")
+        other = sqlite3.connect(tmp_path / ".strongroom" / "index.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        puts = [asyncio.create_task(put(store, f"o{number}", b"x", bucket="bucket")) for number in range(5)]
+        for _ in range(20):
+            await asyncio.wait_for(store.head("bucket", "before"), 5)
+            await asyncio.sleep(0.01)
+        assert not any(one.done() for one in puts)
+        other.execute("COMMIT")
+        other.close()
+        await asyncio.wait_for(asyncio.gather(*puts), 30)
+        for number in range(5):
+            await store.head("bucket", f"o{number}")
+        await store.stop()
+
+    asyncio.run(work())
