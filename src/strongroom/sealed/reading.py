@@ -36,6 +36,8 @@ UNIT = 16 * PAYLOAD
 _STORED_UNIT = 16 * PACKAGE
 _ROOM = 8 * PACKAGE  # for what is in memory: stays in the processor's cache until it was opened and sent
 
+_TURN = TURN * PACKAGE
+
 AT_ONCE = PAYLOAD
 """Bytes up to which a range of what is in memory is opened on the event loop; they lie in at most two packages."""
 
@@ -212,14 +214,16 @@ class SealedBody:
         package, offset, stored = package_range(start, length, extent.size)
         opener = self._opener(extent, package)
         skip, left = start - package * PAYLOAD, length
-        loop = asyncio.get_running_loop()
         async for chunk in self._reader.stream(extent.offset + offset, stored):
-            plaintext = await loop.run_in_executor(self._pool, self._guard, opener.open, chunk)
-            piece = memoryview(plaintext)[skip : skip + left]
-            skip = max(0, skip - len(plaintext))
-            left -= len(piece)
-            if piece:
-                yield piece
+            for begin in range(0, len(chunk), _TURN):
+                if begin:
+                    await asyncio.sleep(0)  # others have their turn
+                plaintext = self._guard(opener.open, memoryview(chunk)[begin : begin + _TURN])
+                piece = memoryview(plaintext)[skip : skip + left]
+                skip = max(0, skip - len(plaintext))
+                left -= len(piece)
+                if piece:
+                    yield piece
         if left:
             raise Damaged(f"{self._name!r} ends {left} bytes early")
 
