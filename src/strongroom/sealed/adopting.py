@@ -10,9 +10,10 @@ from __future__ import annotations
 from strongroom.sealed.keys import Kind, record_key
 from strongroom.sealed.legacy import LegacyHeader, inherited
 from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, seal_parts, sealed_record
-from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import tag_entries
 from strongroom.secret import Secret
 from strongroom.store.base import Condition, Stored

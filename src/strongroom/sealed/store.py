@@ -7,15 +7,12 @@ rule that nothing which was to be encrypted reaches the store in plaintext. Mult
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from functools import partial
 
 from strongroom.kms.base import KMS
-from strongroom.sealed.dare import PAYLOAD, Sealer, new_nonce, sealed_size
+from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
@@ -31,18 +28,16 @@ from strongroom.sealed.objects import (
     Precondition,
     opaque_etag,
 )
+from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
-from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
+from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection, decide
-from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
 from strongroom.sealed.record import (
     MULTIPART,
     header_of,
-    open_parts,
     plain_record,
-    read_parts,
     seal_parts,
     sealed_record,
 )
@@ -55,89 +50,11 @@ from strongroom.store.base import (
     Condition,
     ConditionFailed,
     Damaged,
-    Reader,
     Store,
     Stored,
 )
 
 _ENCRYPTION = "encryption"
-
-
-class OpenObject:
-    """An object that was opened for reading."""
-
-    def __init__(
-        self,
-        pool: ThreadPoolExecutor,
-        bucket: str,
-        reader: Reader,
-        info: ObjectInfo,
-        sealing: tuple[Header | LegacyHeader, ObjectKey] | None,
-    ) -> None:
-        self._pool = pool
-        self._bucket = bucket
-        self._parts: Sequence[PartEntry] | None = None
-        self.reader = reader
-        self.info = info
-        self.sealing = sealing
-
-    async def parts(self) -> Sequence[PartEntry]:
-        """The part table of a multipart object; empty for others. Raises Damaged."""
-        if self._parts is None:
-            self._parts = await self._read_parts() if self.info.multipart else []
-        return self._parts
-
-    async def body(self) -> PlainBody | SealedBody:
-        """Its bytes. Raises Damaged."""
-        if self.sealing is None:
-            return PlainBody(self._pool, self.reader)
-        parts = await self.parts() if self.info.multipart else None
-        layout = Layout(self.sealing[1], self.info.size, parts)
-        return SealedBody(self._pool, self.reader, layout, object_name(self._bucket, self.info.key))
-
-    async def at_once(self, start: int, length: int) -> Buffer | None:
-        """The ``length`` bytes from ``start`` as one buffer, where they are few and in memory; else None. Raises
-        Damaged.
-        """
-        if self.sealing is None or self.info.multipart or self.info.size > PAYLOAD:
-            return (await self.body()).at_once(start, length)
-        name = object_name(self._bucket, self.info.key)
-        plaintext = read_package(self.reader, self.sealing[1], self.info.size, name)
-        if plaintext is None or length == len(plaintext):
-            return plaintext
-        return plaintext[start : start + length]
-
-    async def stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
-        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged."""
-        body = await self.body()
-        async with aclosing(body.stream(start, length)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def close(self) -> None:
-        """Let go of it."""
-        await self.reader.close()
-
-    async def _read_parts(self) -> Sequence[PartEntry]:
-        if self.sealing is not None and isinstance(self.sealing[0], LegacyHeader):
-            return self.sealing[0].parts or ()
-        annex = await self.reader.annex()
-        try:
-            if self.sealing is None:
-                parts = read_parts(annex)
-            else:
-                header, object_key = self.sealing
-                assert isinstance(header, Header)
-                opening = partial(open_parts, header, record_key(object_key), annex)
-                if len(annex) > PAYLOAD:
-                    parts = await asyncio.get_running_loop().run_in_executor(self._pool, opening)
-                else:
-                    parts = opening()
-        except EnvelopeInvalid as error:
-            raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: {error}") from error
-        if sum(parts.sizes) != self.info.size:
-            raise Damaged(f"{object_name(self._bucket, self.info.key)!r}: its parts do not add up to its size")
-        return parts
 
 
 class SealedStore:

@@ -36,11 +36,11 @@ MAX_HEAD = 64 * 1024
 
 MAX_HEADERS = 256
 
-_received = memoryview(bytearray(64 * 1024))
-"""Where all connections receive what is copied at once, for the parser."""
-
 LINGER = 5.0
 """Seconds for which the rest of a body is still taken after the response."""
+
+_received = memoryview(bytearray(256 * 1024))
+"""Where all connections receive what is copied at once, for the parser."""
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP

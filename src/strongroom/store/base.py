@@ -284,11 +284,6 @@ class Reader(Protocol):
         """What was opened."""
         ...
 
-    @property
-    def inline(self) -> bytes | None:
-        """All stored bytes, where the store had them at hand (small objects); else None: use :meth:`stream`."""
-        ...
-
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits.
 

@@ -29,8 +29,9 @@ from strongroom.s3.upload import UploadWriter
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import Protection
-from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 
 _SOURCE = "x-amz-copy-source-"

@@ -45,8 +45,9 @@ from strongroom.s3.upload import Integrity
 from strongroom.sealed.faults import NoSuchObject, ObjectChanged
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.parts import PartEntry
-from strongroom.sealed.store import OpenObject, SealedStore
+from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 

@@ -19,11 +19,6 @@ class LeftReader:
         """What was opened."""
         return self._stored
 
-    @property
-    def inline(self) -> bytes | None:
-        """All stored bytes, where the store had them at hand."""
-        return self.data.inline
-
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes from ``start`` where they are in memory."""
         return self.data.cached(start, length, room)

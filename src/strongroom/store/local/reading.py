@@ -36,7 +36,7 @@ class LocalReader:
         return self.row.stored
 
     @property
-    def inline(self) -> bytes | None:
+    def _inline(self) -> bytes | None:
         """All stored bytes, where they lie in the index."""
         return self.row.inline if self.row.inline is not None else None if self.row.extents else b""
 
@@ -56,7 +56,7 @@ class LocalReader:
 
     def read(self, start: int, length: int) -> bytes:
         """Stored bytes from ``start``; blocks. Raises Damaged."""
-        inline = self.inline
+        inline = self._inline
         if inline is not None:
             pieces = [inline[start : start + length]]
         else:
@@ -74,7 +74,7 @@ class LocalReader:
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes from ``start`` where they are in memory, else None."""
-        inline = self.inline
+        inline = self._inline
         if inline is not None:
             return inline[start : start + length]
         places = list(self.row.extents.within(start, length))

@@ -30,7 +30,7 @@ class NasReader:
         return self.found.stored
 
     @property
-    def inline(self) -> bytes | None:
+    def _inline(self) -> bytes | None:
         """All stored bytes, where the file was small enough to be read when it was opened."""
         whole = self.found.whole
         if whole is None:
@@ -42,7 +42,7 @@ class NasReader:
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
         """Stored bytes from ``start`` where the object is small."""
-        inline = self.inline
+        inline = self._inline
         return None if inline is None else inline[start : start + length]
 
     async def annex(self) -> bytes:
@@ -56,7 +56,7 @@ class NasReader:
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stored bytes from ``start``. Raises Damaged."""
-        inline = self.inline
+        inline = self._inline
         if inline is not None:
             yield inline[start : start + length]
             return

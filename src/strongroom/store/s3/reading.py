@@ -55,19 +55,13 @@ class S3Reader:
         return self._stored
 
     @property
-    def inline(self) -> bytes | None:
-        """All stored bytes, where the object is small."""
-        return self._inline
-
-    @property
     def at_hand(self) -> bool:
         """Whether the whole object can be read without asking the backend again."""
         return self._inline is not None or self._download is not None
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
         """Stored bytes from ``start`` where the object is small."""
-        inline = self.inline
-        return None if inline is None else inline[start : start + length]
+        return None if self._inline is None else self._inline[start : start + length]
 
     async def annex(self) -> bytes:
         """The annex of the object."""
