@@ -25,6 +25,7 @@ from statistics import median
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.outcome import Outcome
+from strongroom.store.writeback import Writeback
 
 _FILE, _PIECE, _PACKAGE = 64 * 1024**2, 1024**2, 64 * 1024
 _NONCE = bytes(12)
@@ -65,19 +66,25 @@ def _opened() -> Steps:
 
 
 def _copy(directory: Path, algorithm: str | None) -> Steps:
-    """Copies of one file that the kernel has in memory, each synced with its directory, as an upload has to be."""
+    """Copies of one file that the kernel has in memory, each synced with its directory, as an upload has to be.
+
+    What is written goes to the disk while more of it comes: a copy that leaves all of that to the sync at its end takes
+    a fifth to a third longer.
+    """
     source, target = directory / f"source-{os.getpid()}", directory / f"copy-{os.getpid()}"
     source.write_bytes(os.urandom(_FILE))
     buffer = bytearray(_PIECE)
     opened = os.open(directory, os.O_RDONLY)
     while True:
         digest = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
+        writeback, written = Writeback(), 0
         with source.open("rb", buffering=0) as reading, target.open("wb", buffering=0) as writing:
             while count := reading.readinto(buffer):
                 piece = memoryview(buffer)[:count]
                 if digest:
                     digest.update(piece)
-                writing.write(piece)
+                written += writing.write(piece)
+                writeback.reached(writing.fileno(), written)
             os.fdatasync(writing.fileno())
         target.rename(target.with_suffix(".done"))
         os.fsync(opened)
