@@ -69,7 +69,7 @@ func parse() config {
 	flag.IntVar(&c.clients, "clients", 1, "clients at the same time")
 	flag.Int64Var(&c.objects, "objects", 1000, "objects that are there")
 	flag.Int64Var(&c.folder, "folder", 0, "objects in a folder; 0: no folders")
-	flag.Int64Var(&c.first, "first", 0, "number of the first key that put writes")
+	flag.Int64Var(&c.first, "first", 0, "number of the first key that put writes and delete removes")
 	flag.Int64Var(&c.times, "times", 0, "how often in all; 0: as often as goes in the time")
 	flag.Float64Var(&c.seconds, "seconds", 5, "for how long")
 	flag.BoolVar(&c.ssec, "sse-c", false, "bring a key of the client's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import os
@@ -11,11 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom.serving.exchange import Exchange
+from strongroom.serving.protocol import Protocol, Server
 from strongroom.serving.straight import BLOCK, WORTH, StraightBody
-from tests.serving.conftest import Running, Start, until_closed
+from tests.serving.conftest import Start, until_closed
 from tests.serving.test_tls import write_pair
 
 HEAD = b"PUT /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -88,16 +92,54 @@ def test_a_long_body_comes_whole_over_tls(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_body_that_comes_slowly_is_waited_for_and_one_that_stops_is_not(start: Start) -> None:
-    server = start()
-    assert slowly(server, pieces=8, size=8000 + WORTH).startswith(b"400")
-    assert slowly(server, pieces=8, size=8000).startswith(b"200")
-
-
-def slowly(server: Running, pieces: int, size: int) -> bytes:
-    """The answer to a body of ``size`` bytes of which 1,000 come every half idle timeout, after a long beginning."""
+    """The idle timeout is a second. What comes slowly here does not fill a block in that time."""
+    server, size = start(), WORTH + 8000
     with server.connect() as connection:
-        connection.sendall(HEAD % (WORTH + size) + bytes(WORTH))
-        for _ in range(pieces):
-            time.sleep(0.5)
-            connection.sendall(bytes(1000))
-        return connection.recv(65536).partition(b" ")[2]
+        begin_slowly(connection, size, pieces=6)
+        connection.sendall(bytes(size - 6000))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    with server.connect() as connection:
+        begun = time.monotonic()
+        begin_slowly(connection, size, pieces=3)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 400") and answer.endswith(b"RequestTimeout")
+        assert time.monotonic() - begun > 1.5 + 0.5
+
+
+def begin_slowly(connection: socket.socket, size: int, pieces: int) -> None:
+    """Announce a body and send 1,000 bytes of it every half second; none with the head, so all of it goes straight."""
+    connection.sendall(HEAD % size)
+    for _ in range(pieces):
+        time.sleep(0.5)
+        connection.sendall(bytes(1000))
+
+
+def test_a_connection_that_is_lost_amid_a_body_keeps_nothing_of_it() -> None:
+    """Else the bytes would lie there until the garbage collector finds the circle that connection and parser are."""
+
+    async def lose() -> None:
+        exchanges: list[Exchange] = []
+        begun, over = asyncio.Event(), asyncio.Event()
+
+        async def answer(exchange: Exchange) -> None:
+            exchanges.append(exchange)
+            begun.set()
+            await over.wait()
+
+        server, loop = Server(answer, 10.0), asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: Protocol(server, loop), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(HEAD % (3 * BLOCK) + bytes(BLOCK + 1000))
+        await begun.wait()
+        (connection,) = server.connections
+        (exchange,) = exchanges
+        while connection._straight is None or not exchange._body:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        writer.close()
+        while not exchange.gone:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        assert connection._straight is None and not exchange._body
+        over.set()
+        listening.close()
+
+    uvloop.run(lose())

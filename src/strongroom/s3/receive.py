@@ -25,7 +25,7 @@ class Target(Protocol):
 
 
 class BodyReceiver:
-    """The body of one request; ``idle_timeout`` is in seconds between two pieces of it."""
+    """The body of one request; ``idle_timeout`` is in seconds in which none of it comes."""
 
     def __init__(self, exchange: Exchange, idle_timeout: float) -> None:
         self._exchange = exchange
@@ -74,7 +74,8 @@ async def _show(decoder: BodyDecoder, piece: Buffer) -> None:
     """Let the decoder hash what came out of it, where it has to: a little at a time, so that others have their turn."""
     if decoder.hasher is None:
         return
-    for start in range(0, len(piece), _AT_ONCE):
+    view = memoryview(piece)
+    for start in range(0, len(view), _AT_ONCE):
         if start:
             await asyncio.sleep(0)
-        decoder.hasher.update(piece[start : start + _AT_ONCE])
+        decoder.hasher.update(view[start : start + _AT_ONCE])

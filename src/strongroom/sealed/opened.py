@@ -15,7 +15,8 @@ from strongroom.sealed.remembered import Generations
 MOST = 16 * 1024**2
 """Bytes of memory, about: 10,000 objects with few headers."""
 
-_VALUES = 1024  # bytes that the metadata take beside their texts, about
+_VALUES = 1024  # bytes that the metadata of an object take beside its headers, about
+_HEADER = 128  # bytes that a header takes beside its text, about
 
 _Sealed = tuple[bytes, bytes]
 
@@ -29,7 +30,7 @@ class OpenedRecords(Generations[_Sealed, Metadata]):
     def weigh(self, key: _Sealed, value: Metadata) -> int:
         """The bytes of memory that an entry takes, about."""
         header, box = key
-        return len(header) + 2 * len(box) + _VALUES
+        return len(header) + 2 * len(box) + len(value.headers) * _HEADER + _VALUES
 
     def metadata(self, record: Record, kind: Kind, object_key: ObjectKey) -> Metadata:
         """The metadata in the record of an encrypted object, as open_record gives them. Raises EnvelopeInvalid."""

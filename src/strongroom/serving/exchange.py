@@ -121,6 +121,7 @@ class Exchange:
     def lose(self) -> None:
         """The client has gone."""
         self.gone = True
+        self._body.clear()
         self._wake()
 
     def _wake(self) -> None:
@@ -164,12 +165,16 @@ class Exchange:
             await self._waiter
         if self.gone:
             raise ClientGone
-        if self._body and len(self._body[0]) >= LARGE:
-            piece = self._body.pop(0)
-            self._waiting -= len(piece)
-            return piece
-        pieces, self._body, self._waiting = self._body, [], 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        small = 0
+        while small < len(self._body) and len(self._body[small]) < LARGE:
+            small += 1
+        taken = self._body[: max(1, small)]
+        del self._body[: len(taken)]
+        piece = taken[0] if len(taken) == 1 else b"".join(taken)
+        self._waiting -= len(piece)
+        if not self.whole and self._waiting <= MAX_WAITING // 2:
+            self._connection.resume_reading()
+        return piece
 
     async def respond(self, status: int, headers: Sequence[tuple[str, str]], length: int | None, body: Buffer) -> None:
         """The whole response."""

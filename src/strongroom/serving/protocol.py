@@ -40,7 +40,7 @@ LINGER = 5.0
 """Seconds for which the rest of a body is still taken after the response."""
 
 _received = memoryview(bytearray(256 * 1024))
-"""Where all connections receive what is copied at once, for the parser."""
+"""Where all connections receive what is copied at once, for the parser: a process has one event loop."""
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
@@ -117,6 +117,9 @@ class Protocol(asyncio.BufferedProtocol):
                 exchange.lose()
         self._queue.clear()
         self._unclog()
+        # Nothing that holds memory waits for the garbage collector, which would find this in a circle.
+        self._latest = self._straight = None
+        del self._parser
 
     def shutdown(self) -> None:
         """The server ends: finish the response that is being made, then close."""
@@ -292,6 +295,7 @@ class Protocol(asyncio.BufferedProtocol):
             self.transport.close()
             return
         self._deaf = True
+        self._straight = None
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -1,7 +1,7 @@
 """The rest of a long body of known length: received straight into the blocks that the application gets.
 
-The parser has nothing to find in it, and each pass through it costs a copy of every byte. Blocks end where the body's
-packages do (multiples of 64 KiB), so that an object's bytes can be sealed as they lie.
+The parser has nothing to find in it, and each pass through it costs a copy of every byte. Blocks end at multiples of
+their size, where packages end, too: so that an object's bytes can be sealed as they lie.
 
 Knows nothing of connections.
 """

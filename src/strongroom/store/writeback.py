@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 
 SPAN = 4 * 1024**2
 """Bytes that are handed to the disk at a time."""
@@ -19,9 +20,10 @@ class Writeback:
 
     def reached(self, descriptor: int, position: int) -> None:
         """All bytes before ``position`` are written. Where they are many, let the kernel begin with them."""
-        if position - self._begun < SPAN:
+        end = position - position % mmap.PAGESIZE  # the page that is being filled would be written twice
+        if end - self._begun < SPAN:
             return
         if _sync_file_range is not None:
-            begin, length = ctypes.c_int64(self._begun), ctypes.c_int64(position - self._begun)
+            begin, length = ctypes.c_int64(self._begun), ctypes.c_int64(end - self._begun)
             _sync_file_range(descriptor, begin, length, _WRITE)  # an error is the sync's to find
-        self._begun = position
+        self._begun = end
