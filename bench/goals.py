@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import floors
 from bench.measure import Measured
-from bench.work import RANGES, first_pages, folders, large, pages, small, through_gateway
+from bench.work import RANGES, WITHOUT_MD5, first_pages, folders, large, pages, small, through_gateway
 
 OURS = "strongroom"
 MEMORY = 300 * 1024**2
@@ -108,6 +108,8 @@ def _small(run: _Run) -> Iterator[Goal]:
 def _large(run: _Run) -> Iterator[Goal]:
     put, get = {"": large("put")}, {"": large("get")}
     yield Goal("64 MiB PUT", "rate / MinIO's", 1.0, run.ratios(put, OURS, "minio"))
+    figures = run.ratios(put, *WITHOUT_MD5)
+    yield Goal("64 MiB PUT, both without MD5", "rate with --no-compat / MinIO's with SSE-KMS", 1.0, figures)
     yield Goal("64 MiB GET", "rate / MinIO's", 1.0, run.ratios(get, OURS, "minio"))
     yield Goal(
         "64 MiB PUT, of what MD5 and the disk allow",

@@ -13,6 +13,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from botocore.session import Session
 
 from bench import openbao
 from bench.processes import Running
@@ -33,6 +36,20 @@ class Peer:
     running: Running
     """What is measured: its memory, its processor time."""
     beside: list[Running] = field(default_factory=list)
+    bucket_encrypts: bool = False
+    """Whether SSE-S3 is a setting of its bucket, not of the server."""
+
+    def encrypt(self, bucket: str) -> None:
+        """Let a bucket encrypt what does not say how, with SSE-S3."""
+        client: Any = Session().create_client(
+            "s3",
+            region_name="us-east-1",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+        )
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
 
     def pause(self) -> None:
         """Stop all that belongs to it."""
@@ -93,21 +110,23 @@ def strongroom_with_openbao(home: Path) -> Peer:
     return Peer("strongroom, OpenBao", "synced: index and blobs", f"http://{endpoint}", running, [kms])
 
 
-def minio(name: str, encrypt: bool = True) -> Start:
-    """MinIO on one directory, with SSE-S3 for every upload."""
+def minio(name: str, encrypt: bool = True, kms: bool = False) -> Start:
+    """MinIO on one directory, with SSE-S3 for every upload; SSE-KMS if ``kms``.
+
+    The latter is what its auto-encryption means by now: its ETags are random, so it hashes nothing with MD5.
+    """
 
     def start(home: Path) -> Peer:
         endpoint = f"127.0.0.1:{free_port()}"
         settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
         if encrypt:
             settings["MINIO_KMS_SECRET_KEY"] = f"bench:{base64.b64encode(_KEY).decode()}"
-            settings["MINIO_KMS_AUTO_ENCRYPTION"] = "on"
+            settings["MINIO_KMS_AUTO_ENCRYPTION"] = "on" if kms else "off"
         command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, str(home / "data")]
         running = Running(command, _environment(home, **settings), home / "log")
         running.wait_for(f"http://{endpoint}/minio/health/ready")
-        return Peer(
-            name, "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory", f"http://{endpoint}", running
-        )
+        durable = "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory"
+        return Peer(name, durable, f"http://{endpoint}", running, bucket_encrypts=encrypt and not kms)
 
     return start
 
@@ -157,6 +176,7 @@ PEERS: dict[str, Start] = {
     "strongroom gateway s3, 1 worker": gateway_s3("strongroom gateway s3, 1 worker", "--workers", "1"),
     "strongroom gateway s3, plain": gateway_s3("strongroom gateway s3, plain", encrypt=False),
     "minio": minio("minio"),
+    "minio, SSE-KMS": minio("minio, SSE-KMS", kms=True),
     "minio, plain": minio("minio, plain", encrypt=False),
     "versitygw": versitygw,
 }

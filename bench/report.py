@@ -27,7 +27,7 @@ Written by `{command}` on {today}: {cores} cores, {system}, Python {python}.
   SDKs do over TLS.
 - Answers are checked: status, length, ETag, the bytes of bodies of up to 64 KiB each time and of larger ones now and
   then, the number of a page's entries. GETs read what was put shortly before: from the kernel's memory.
-- Servers that encrypt use SSE-S3 with a static master key unless it says otherwise."""
+- Servers that encrypt use SSE-S3 with a static master key, so that ETags are MD5s, unless it says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

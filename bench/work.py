@@ -15,6 +15,8 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 ENCRYPTED = ("strongroom", "minio", "versitygw")
 PRICE = ("strongroom, plain", "minio, plain")
 """Peers that show what encryption costs, beside those that are compared."""
+WITHOUT_MD5 = ("strongroom --no-compat", "minio, SSE-KMS")
+"""Peers whose ETags are no MD5s."""
 GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "strongroom gateway s3, plain", "minio, plain")
 
 
@@ -110,7 +112,7 @@ def _sized(operation: str, size: int, label: str, count: int) -> Work:
     peers: tuple[str, ...] = ENCRYPTED + PRICE
     below: tuple[str, ...] = ()
     if operation == "put":
-        peers += ("strongroom --no-compat",)
+        peers += WITHOUT_MD5
     if size == 64 * MIB:
         peers += ("strongroom, 1 worker",)
         below = floors.OF_PUT if operation == "put" else floors.OF_GET
@@ -162,7 +164,12 @@ WORK: tuple[Work, ...] = (
         for size, label, count in ((64 * KIB, "64 KiB", 8), (MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
         for operation in ("put", "get")
     ),
-    Work("1 GiB multipart upload, 4 parts at a time", _GIB.replace("gib", "multi"), "MB"),
+    Work(
+        "1 GiB multipart upload, 4 parts at a time",
+        _GIB.replace("gib", "multi"),
+        "MB",
+        peers=ENCRYPTED + PRICE + WITHOUT_MD5,
+    ),
     Work(RANGES, f"-op range -prefix gib -size {GIB} -range 65536 -clients 8", "ranges", _GIB),
     *(
         _own_key(operation, size, label, count)
