@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -154,7 +155,7 @@ class SealedBody:
         right.
         """
         read = self._reader.read
-        return _ahead(self._stream(start, length)) if read is None else self._units(read, start, length)
+        return self._stream(start, length) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
         """The same as one buffer, where it is little and in memory; else None. Raises Damaged."""
@@ -205,27 +206,25 @@ class SealedBody:
             raise self._damaged(error) from error
         return out
 
-    async def _stream(self, start: int, length: int) -> AsyncIterator[Buffer]:
+    async def _stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
+        """What comes by other ways than from a file: opened on the event loop, while the next chunk comes."""
         for extent, first, size in self._layout.within(start, length):
-            async for chunk in self._extent(extent, first, size):
-                yield chunk
-
-    async def _extent(self, extent: Extent, start: int, length: int) -> AsyncIterator[Buffer]:
-        package, offset, stored = package_range(start, length, extent.size)
-        opener = self._opener(extent, package)
-        skip, left = start - package * PAYLOAD, length
-        async for chunk in self._reader.stream(extent.offset + offset, stored):
-            for begin in range(0, len(chunk), _TURN):
-                if begin:
-                    await asyncio.sleep(0)  # others have their turn
-                plaintext = self._guard(opener.open, memoryview(chunk)[begin : begin + _TURN])
-                piece = memoryview(plaintext)[skip : skip + left]
-                skip = max(0, skip - len(plaintext))
-                left -= len(piece)
-                if piece:
-                    yield piece
-        if left:
-            raise Damaged(f"{self._name!r} ends {left} bytes early")
+            package, offset, packages = package_range(first, size, extent.size)
+            opener = self._opener(extent, package)
+            skip, left = first - package * PAYLOAD, size
+            async with aclosing(_ahead(self._reader.stream(extent.offset + offset, packages))) as chunks:
+                async for chunk in chunks:
+                    for begin in range(0, len(chunk), _TURN):
+                        if begin:
+                            await asyncio.sleep(0)  # others have their turn
+                        plaintext = self._guard(opener.open, memoryview(chunk)[begin : begin + _TURN])
+                        piece = memoryview(plaintext)[skip : skip + left]
+                        skip = max(0, skip - len(plaintext))
+                        left -= len(piece)
+                        if piece:
+                            yield piece
+            if left:
+                raise Damaged(f"{self._name!r} ends {left} bytes early")
 
     def _opener(self, extent: Extent, package: int) -> Opener:
         return Opener(extent.key, extent.size, package, extent.nonce)
