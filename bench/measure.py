@@ -17,8 +17,8 @@ from bench.peers import Peer
 from bench.servers import Servers
 from bench.work import Work
 
-_LOOK, _LOOKS = 0.25, 40
-_TOUCHED = 5 * 1024**3 // 2
+_LOOK, _LOOKS = 0.25, 40  # seconds between two looks at what a peer does, and how many there are at most
+_TOUCHED = 5 * 1024**3 // 2  # bytes: about what the fastest server writes in a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Bench:
         if "-times" not in load:
             load += f" -seconds {self._seconds}"
         os.sync()  # so that nobody pays for what another has left to be written
-        if work.puts and work.unit == "MB":
+        if work.puts_much:
             _touch_memory()
         peer.resume()
         try:
@@ -142,7 +142,7 @@ class Bench:
             outcome = self._generator.run(peer.endpoint, load)
             used = peer.running.processor_seconds() - before
             self._next[name, work.name] = outcome.last
-            if work.puts and work.unit == "MB":
+            if work.puts_much:
                 self._remove(peer, work, first, outcome.last)
         finally:
             peer.pause()

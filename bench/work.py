@@ -47,6 +47,11 @@ class Work:
         """Whether it puts objects."""
         return "-op put" in self.load or "-op multipart" in self.load
 
+    @property
+    def puts_much(self) -> bool:
+        """Whether what it puts is measured by its bytes."""
+        return self.puts and self.unit == "MB"
+
 
 def clients(count: int) -> str:
     """How many clients, in words."""

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import os
 import socket
-import ssl
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from strongroom.serving.exchange import Exchange
 from strongroom.serving.protocol import Protocol, Server
 from strongroom.serving.straight import BLOCK, WORTH, StraightBody
 from tests.serving.conftest import Start, until_closed
-from tests.serving.test_tls import write_pair
+from tests.serving.test_tls import trusting, write_pair
 
 HEAD = b"PUT /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 LAST = b"GET /request HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -80,11 +79,8 @@ def test_a_long_body_may_come_in_any_pieces(start: Start, piece: int) -> None:
 def test_a_long_body_comes_whole_over_tls(start: Start, tmp_path: Path) -> None:
     write_pair(tmp_path / "certs")
     server = start(f"--certs-dir={tmp_path / 'certs'}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     bodies = [os.urandom(size) for size in SIZES]
-    with server.connect() as plain, context.wrap_socket(plain) as connection:
+    with server.connect() as plain, trusting().wrap_socket(plain) as connection:
         for body in bodies:
             connection.sendall(HEAD % len(body) + body)
         connection.sendall(LAST)

@@ -40,11 +40,17 @@ def write_pair(directory: Path, name: str = "first", days: int = 10, passphrase:
     (directory / "private.key").write_bytes(key.private_bytes(encoding, form, protection))
 
 
-def served_name(server: Running, most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
-    """The name in the certificate that the server shows."""
+def trusting() -> ssl.SSLContext:
+    """A client's side, which takes any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def served_name(server: Running, most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
+    """The name in the certificate that the server shows."""
+    context = trusting()
     context.maximum_version = most
     with server.connect() as plain, context.wrap_socket(plain) as connection:
         shown = connection.getpeercert(binary_form=True)

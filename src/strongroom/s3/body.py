@@ -23,6 +23,7 @@ from typing import Protocol
 from strongroom.s3.auth.payload import ChunkedPayload, HashedPayload, Payload
 from strongroom.s3.checksums import Buffer, malformed_trailer
 from strongroom.s3.errors import S3Error
+from strongroom.s3.request import Piece
 from strongroom.sigv4.chunks import ChunkSigner
 from strongroom.sigv4.keys import same_signature
 
@@ -39,9 +40,6 @@ _SIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64}
 _UNSIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
 _TRAILER_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
-
-Piece = bytes | bytearray
-"""Some of a body as it came."""
 
 
 class Hasher(Protocol):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from strongroom.s3.body import BodyDecoder
 from strongroom.s3.errors import S3Error
-from strongroom.s3.request import Buffer, Exchange
+from strongroom.s3.request import Buffer, Exchange, Piece
 
 _AT_ONCE = 64 * 1024
 """Bytes that are hashed before others have their turn."""
@@ -31,7 +31,7 @@ class BodyReceiver:
         self._exchange = exchange
         self._idle_timeout = idle_timeout
 
-    async def next(self) -> bytes | bytearray:
+    async def next(self) -> Piece:
         """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
         if self._exchange.ready:
             return await self._exchange.receive()  # nothing to wait for, so no timer

@@ -11,6 +11,9 @@ from strongroom.s3.errors import S3Error
 
 Buffer = bytes | bytearray | memoryview
 
+Piece = bytes | bytearray
+"""Some of a request's body as it came."""
+
 
 @dataclass(slots=True)
 class HttpRequest:
@@ -54,7 +57,7 @@ class Exchange(Protocol):
         """Whether :meth:`receive` would not wait."""
         ...
 
-    async def receive(self) -> bytes | bytearray:
+    async def receive(self) -> Piece:
         """The next of the request's body, b"" at its end. Raises ClientGone."""
         ...
 

@@ -73,7 +73,7 @@ class Remembered(Generations[str, str]):
         found: list[Summary | None] = []
         for name, _, modified, _, identity in objects:
             summary = None
-            entry = self._young.get(identity) or self._revived(identity)
+            entry = self.get(identity)
             if entry is not None:
                 size, etag, its_bucket, key = entry.split("\0", 3)
                 if key == name and its_bucket == bucket:

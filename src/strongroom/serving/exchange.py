@@ -19,7 +19,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
-from strongroom.s3.request import Buffer, ClientGone, HttpRequest
+from strongroom.s3.request import Buffer, ClientGone, HttpRequest, Piece
 
 MAX_WAITING = 512 * 1024
 """Bytes of a request's body that may wait for the application."""
@@ -95,7 +95,7 @@ class Exchange:
         self.heard = 0.0
         self._connection = connection
         self._expects_continue = expects_continue
-        self._body: list[bytes | bytearray] = []
+        self._body: list[Piece] = []
         self._waiting = 0
         self._waiter: asyncio.Future[None] | None = None
         self._held: bytes | None = None
@@ -103,7 +103,7 @@ class Exchange:
 
     # -- what the connection tells ---------------------------------------------------------------------------------
 
-    def take(self, piece: bytes | bytearray) -> None:
+    def take(self, piece: Piece) -> None:
         """Some of the body has come."""
         if self.complete:
             return
@@ -153,7 +153,7 @@ class Exchange:
         """Whether some of the body is here, or its end."""
         return bool(self._body) or self.whole
 
-    async def receive(self) -> bytes | bytearray:
+    async def receive(self) -> Piece:
         """The next of the body."""
         if self._expects_continue and not self.started:
             self._expects_continue = False

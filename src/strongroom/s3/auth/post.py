@@ -19,6 +19,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from strongroom.s3.errors import S3Error
+from strongroom.s3.request import Piece
 from strongroom.sigv4.keys import (
     ALGORITHM,
     Credentials,
@@ -94,10 +95,10 @@ class FormDecoder:
             },
         )
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: Piece) -> list[bytes]:
         """The bytes of the file in ``data``, in order."""
         try:
-            self._parser.write(data)
+            self._parser.write(bytes(data))
         except FormParserError as error:
             raise S3Error("MalformedPOSTRequest") from error
         pieces, self._pieces = self._pieces, []

@@ -63,7 +63,7 @@ class PostHandler:
 async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
     """Read the form up to its file; what has come of that."""
     while data := await body.next():
-        pieces = decoder.feed(bytes(data))
+        pieces = decoder.feed(data)
         if decoder.form is not None:
             return pieces
     decoder.finish()
@@ -82,7 +82,7 @@ async def _take(
         data = await body.next()
         if not data:
             break
-        pieces = decoder.feed(bytes(data))
+        pieces = decoder.feed(data)
     decoder.finish()
     if writer.size < identity.min_length:
         raise S3Error("EntityTooSmall", ProposedSize=str(writer.size), MinSizeAllowed=str(identity.min_length))
