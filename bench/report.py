@@ -11,11 +11,13 @@ from statistics import median
 
 from bench.fresh import Fresh
 from bench.goals import Goal, goals
+from bench.interpreter import calls_a_second
 from bench.measure import Measured
 
 _HEAD = """# Results of the benchmark
 
-Written by `{command}` on {today}: {cores} cores, {system}, Python {python}.
+Written by `{command}` on {today}: {cores} cores, {system}, Python {python}
+(which makes and calls {calls:.1f} million small objects a second: [which Python](../docs/performance.md#which-python)).
 [performance.md](../docs/performance.md) says how to read it.
 
 - All servers do the same work in turns on the same cores, which the load generator shares; all but one are stopped
@@ -69,6 +71,7 @@ def markdown(run: Run) -> str:
         cores=os.cpu_count(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
+        calls=calls_a_second() / 1e6,
         rounds=f"{turns} round{'s' * (turns != 1)}",
         seconds=run.seconds,
     )
