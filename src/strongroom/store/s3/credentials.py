@@ -1,5 +1,8 @@
-"""Credentials towards the backend: those that botocore's chain finds (environment, profile, web identity, instance),
-else the gateway's own pair. Knows nothing of requests.
+"""Credentials towards the backend: those that botocore's chain finds (environment, profile, web identity, container,
+instance), else the gateway's own pair. Knows nothing of requests.
+
+Credentials that end are had anew in the background, long before they do. A request waits for new ones only where those
+at hand may have ended when it arrives, and then all that wait share one attempt: where they come from may be slow.
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ from typing import Any, Protocol
 
 from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
-from strongroom.store.base import Unavailable
+from strongroom.store.base import StoreError, Unavailable
 
 _log = logging.getLogger("strongroom.backend")
+
+_LEFT = 60  # seconds of life that credentials need for a request: clocks differ, and a request may be repeated
+_PAUSE = 30.0  # seconds between two attempts in the background
 
 
 class CredentialSource(Protocol):
@@ -35,40 +41,73 @@ class FixedCredentials:
 
 
 class ChainedCredentials:
-    """What botocore found, refreshed by botocore in a thread when it is about to end."""
+    """What botocore found. It asks where they came from, too, and that blocks: in a thread.
+
+    ``found`` is botocore's object; None where there are credentials to be had, but not yet.
+    """
 
     def __init__(self, found: Any) -> None:
         self._found = found
-        self._lock = asyncio.Lock()
-        self._frozen: Any = None
         self._credential: SigningCredential | None = None
+        self._attempt: asyncio.Task[SigningCredential] | None = None
+        self._next = 0.0  # when the next attempt in the background may begin, by the loop's clock
 
     async def current(self) -> SigningCredential:
-        """The credentials, refreshed where that is due. Raises Unavailable where they cannot be."""
-        if self._credential is None or self._due():
-            async with self._lock:
-                if self._credential is None or self._due():
-                    self._credential = await self._fresh()
-        return self._credential
+        """The credentials. Raises Unavailable where they have ended and no others can be had."""
+        held = self._credential
+        if held is None or self._ends_in(_LEFT):
+            return await asyncio.shield(self._begun())
+        if self._ends_in(None) and asyncio.get_running_loop().time() >= self._next:
+            self._begun()
+        return held
+
+    def _ends_in(self, seconds: int | None) -> bool:
+        """Whether the credentials at hand end so soon; None: as soon as botocore thinks of new ones."""
+        needed = getattr(self._found, "refresh_needed", None)
+        return bool(needed is not None and needed(refresh_in=seconds))
+
+    def _begun(self) -> asyncio.Task[SigningCredential]:
+        """The attempt that is under way; begun where none is."""
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._fresh())
+            self._attempt.add_done_callback(self._ended)
+        return self._attempt
+
+    def _ended(self, attempt: asyncio.Task[SigningCredential]) -> None:
+        self._attempt = None
+        self._next = attempt.get_loop().time() + _PAUSE
+        if not attempt.cancelled() and (error := attempt.exception()) is not None:
+            _log.warning("no new credentials for the backend: %s", error)
 
     async def _fresh(self) -> SigningCredential:
-        from botocore.exceptions import BotoCoreError
-
         try:
+            if self._found is None:
+                self._found = await asyncio.to_thread(_chain)
+            if self._found is None:
+                raise LookupError("there are none any more")
             frozen = await asyncio.to_thread(self._found.get_frozen_credentials)
-        except BotoCoreError as error:
+        except Exception as error:  # what a chain asks raises whatever it likes: BotoCoreError, OSError, RuntimeError
             raise Unavailable(f"the credentials for the backend cannot be had: {error}") from error
         token = Secret(frozen.token) if frozen.token else None
-        return SigningCredential(frozen.access_key, Secret(frozen.secret_key), token)
-
-    def _due(self) -> bool:
-        needed = getattr(self._found, "refresh_needed", None)
-        return bool(needed is not None and needed())
+        self._credential = SigningCredential(frozen.access_key, Secret(frozen.secret_key), token)
+        return self._credential
 
 
 async def find_credentials(own: SigningCredential) -> CredentialSource:
-    """The credentials of botocore's chain, or ``own`` where it finds none."""
-    found = await asyncio.to_thread(_chain)
+    """The credentials of botocore's chain, or ``own`` where it finds none.
+
+    Raises StoreError for settings of the chain that are wrong. Where what it asks does not answer, it is asked again
+    when they are needed.
+    """
+    from botocore.exceptions import BotoCoreError, CredentialRetrievalError
+
+    try:
+        found = await asyncio.to_thread(_chain)
+    except CredentialRetrievalError as error:
+        _log.warning("no credentials for the backend yet: %s", error)
+        return ChainedCredentials(None)
+    except (BotoCoreError, OSError) as error:
+        raise StoreError(f"the credentials for the backend: {error}") from error
     if found is None:
         _log.info("the backend is asked with the gateway's own credentials")
         return FixedCredentials(own)
@@ -79,5 +118,6 @@ async def find_credentials(own: SigningCredential) -> CredentialSource:
 def _chain() -> Any:
     from botocore.session import Session  # 100 ms, and only the S3 gateway needs it
 
-    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)  # what it tells below that, this module says
+    # What it tells, this module says: in one line, and without a traceback.
+    logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     return Session().get_credentials()
