@@ -34,7 +34,8 @@ class Server:
 
     ``settings`` are further environment variables; None removes one of the defaults. ``certs`` is a directory with
     ``public.crt`` and ``private.key`` (TLS then). ``data`` is the directory that is served, by default one in ``home``.
-    With a ``backend`` (a URL) it is ``strongroom gateway s3``, and what it stores lies in ``data``.
+    With a ``backend`` (a URL) it is ``strongroom gateway s3``, and what it stores lies in ``data``. ``health`` is the
+    check that says when it has started: "ready", or "live" where the backend does not answer.
     """
 
     home: Path
@@ -46,6 +47,7 @@ class Server:
     command: tuple[str, ...] = SERVER
     data: Path | None = None
     backend: str | None = None
+    health: str = "ready"
     directory: Path = Path()
     process: subprocess.Popen[bytes] | None = None
 
@@ -166,7 +168,9 @@ class Server:
     def _ready(self) -> bool:
         context = ssl.create_default_context(cafile=str(self.certs / "ca.crt")) if self.certs else None
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/minio/health/ready", timeout=5, context=context) as answer:
+            with urllib.request.urlopen(
+                f"{self.endpoint}/minio/health/{self.health}", timeout=5, context=context
+            ) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from strongroom.sigv4.sign import SigningCredential
 from strongroom.store.base import StoreError, Unavailable
 from strongroom.store.s3 import credentials as module
 from strongroom.store.s3.credentials import ChainedCredentials, FixedCredentials, find_credentials
-from tests.backends import Backend
+from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.sts import Sts
 from tests.server import ACCESS_KEY, MASTER_KEY, SECRET_KEY, Server
@@ -99,6 +100,25 @@ def test_requests_go_on_while_credentials_last(caplog: pytest.LogCaptureFixture)
 
     asyncio.run(script())
     assert "no new credentials for the backend" in caplog.text
+
+
+def test_credentials_that_were_refused_are_looked_for_anew_but_not_at_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script() -> None:
+        monkeypatch.setattr(module, "_chain", lambda: Found(left=7200))
+        first = Found(left=3600)
+        source = ChainedCredentials(first)
+        await source.current()
+        source.refused()  # just after they were had
+        await source.current()
+        assert source._found is first
+        source._next = 0.0  # long ago
+        source.refused()
+        assert await names(source, 3) == ["key-1"] * 3
+        assert source._found.left == 7200
+
+    asyncio.run(script())
 
 
 @pytest.mark.parametrize(
@@ -184,6 +204,31 @@ def test_wrong_settings_of_the_chain_stop_the_start(tmp_path: Path, settings: di
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("master_key", [MASTER_KEY, None], ids=["encrypting", "passing through"])
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId"),
+        ({"AWS_SECRET_ACCESS_KEY": "another-secret"}, "SignatureDoesNotMatch"),
+        ({"AWS_SESSION_TOKEN": "no-token"}, "InvalidToken"),
+    ],
+)
+def test_a_client_is_not_told_that_its_credentials_are_wrong_where_the_gateway_s_are(
+    minio: Backend, tmp_path: Path, bucket_name: str, wrong: dict[str, str | None], code: str, master_key: str | None
+) -> None:
+    settings = {"MINIO_SSE_MASTER_KEY": master_key, "MINIO_SSE_AUTO_ENCRYPTION": None, **wrong}
+    minio.client().create_bucket(Bucket=bucket_name)
+    with replace(served_by(minio, tmp_path, settings), health="live") as server:
+        for ask in (
+            lambda client: client.put_object(Bucket=bucket_name, Key="key", Body=b"content"),
+            lambda client: client.list_objects_v2(Bucket=bucket_name),
+        ):
+            with pytest.raises(ClientError) as failure:
+                ask(server.client())
+            assert failure.value.response["Error"]["Code"] == "ServiceUnavailable"
+        assert f"the backend refuses the credentials of this server: {code}" in server.log
 
 
 # -- with a service account's role ----------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 instance), else the gateway's own pair. Knows nothing of requests.
 
 Credentials that end are had anew in the background, long before they do. A request waits for new ones only where those
-at hand may have ended when it arrives, and then all that wait share one attempt: where they come from may be slow.
+at hand may have ended when it arrives, or were refused, and then all that wait share one attempt: where they come from
+may be slow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from strongroom.store.base import StoreError, Unavailable
 _log = logging.getLogger("strongroom.backend")
 
 _LEFT = 60  # seconds of life that credentials need for a request: clocks differ, and a request may be repeated
-_PAUSE = 30.0  # seconds between two attempts in the background
+_PAUSE = 30.0  # seconds between two attempts while there are credentials that have not ended
 
 
 class CredentialSource(Protocol):
@@ -26,6 +27,10 @@ class CredentialSource(Protocol):
 
     async def current(self) -> SigningCredential:
         """What to sign the next request with. Raises Unavailable where there is nothing."""
+        ...
+
+    def refused(self) -> None:
+        """The backend does not take them any more."""
         ...
 
 
@@ -38,6 +43,9 @@ class FixedCredentials:
     async def current(self) -> SigningCredential:
         """The pair."""
         return self._credential
+
+    def refused(self) -> None:
+        """There are no others."""
 
 
 class ChainedCredentials:
@@ -60,6 +68,11 @@ class ChainedCredentials:
         if self._ends_in(None) and asyncio.get_running_loop().time() >= self._next:
             self._begun()
         return held
+
+    def refused(self) -> None:
+        """Look for others before the next request, in whatever the chain reads: somebody may have put them there."""
+        if self._attempt is None and asyncio.get_running_loop().time() >= self._next:
+            self._found = self._credential = None
 
     def _ends_in(self, seconds: int | None) -> bool:
         """Whether the credentials at hand end so soon; None: as soon as botocore thinks of new ones."""

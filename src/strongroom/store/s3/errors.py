@@ -14,6 +14,7 @@ from strongroom.store.base import (
     Refused,
     StoreError,
     StoreFull,
+    Unavailable,
 )
 
 # S3's error codes that the store protocol has a word for.
@@ -33,6 +34,21 @@ _MEANINGS: dict[str, type[StoreError]] = {
     "QuotaExceeded": StoreFull,
     "XMinioAdminBucketQuotaExceeded": StoreFull,
 }
+
+NOT_THE_CLIENT_S = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "InvalidTokenId",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+"""Codes of answers that refuse who asks: this server, with its credentials and its clock, and not its client, which
+would take them for its own and give up, or set its clock."""
 
 # What an answer without a document (to a HEAD, say) means.
 _STATUSES = {
@@ -63,6 +79,8 @@ def code_of(status: int) -> str:
 
 def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     """The error of the store protocol for an answer of the backend to ``what`` ("PUT bucket/key")."""
+    if code in NOT_THE_CLIENT_S:
+        return Unavailable(f"{what}: the backend refuses the credentials of this server: {code}: {message}")
     kind = _MEANINGS.get(code)
     if kind is not None:
         return kind(f"{what}: the backend answered {code}")
