@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -14,6 +13,7 @@ import pytest
 from strongroom.store.base import Forbidden, NoSuchObject, StoreFull
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
+from tests.mounts import small_file_system
 from tests.server import NAS, Server
 from tests.store.kinds import PLAIN, get, put
 
@@ -77,17 +77,8 @@ def test_a_commit_that_is_given_up_makes_the_object_whole_or_not_at_all(tmp_path
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MiB."""
-    point = tmp_path / "small"
-    point.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(point)], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
+    with small_file_system(tmp_path / "small", 24) as point:
         yield point
-    finally:
-        subprocess.run(["umount", str(point)], check=True)
 
 
 def test_a_full_folder_refuses_uploads_and_keeps_nothing_of_them(small: Path, tmp_path: Path) -> None:

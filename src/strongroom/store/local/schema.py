@@ -80,6 +80,12 @@ def is_there_trash(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM trash LIMIT 1").fetchone() is not None
 
 
+def unused_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the database in pages that hold nothing, and are used again before it grows."""
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+    return int(pages) * int(size)
+
+
 def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
     """A mapping as one blob: for each entry its name's length (1 byte), name, value's length (4 bytes), value."""
     out = []

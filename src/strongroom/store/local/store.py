@@ -34,6 +34,7 @@ from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
+from strongroom.store.local.room import Room
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter, to_the_end
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class LocalStore(Store):
                 self._read = schema.connect(self._database, read_only=True)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
+            self._room = Room(self._directory, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
         self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
@@ -87,6 +89,7 @@ class LocalStore(Store):
 
     async def create_bucket(self, name: str) -> Bucket:
         """Make a bucket."""
+        self._room.take_in_index(0)
         return await self._committer.commit(lambda connection: index.create_bucket(connection, name))
 
     async def bucket(self, name: str) -> Bucket:
@@ -110,7 +113,7 @@ class LocalStore(Store):
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> LocalWriter:
         """Begin an object."""
         index.find_bucket(self._read, bucket)
-        return LocalWriter(self._committer, BlobWriter(self._blobs, self._pool), bucket, key)
+        return LocalWriter(self._committer, self._blob_writer(), self._room, bucket, key)
 
     async def head(self, bucket: str, key: str) -> Stored:
         """The object under this key. A point read of the index: some microseconds, so no thread."""
@@ -147,6 +150,7 @@ class LocalStore(Store):
     ) -> Stored:
         """Put the bytes of an opened object under a name: a reference more, no byte moves."""
         assert isinstance(source, LocalReader)
+        self._room.take_in_index(len(annex))
         new, row = NewObject(bucket, key, record, annex, when), source.row
         stored = await self._committer.commit(lambda connection: index.put_shared(connection, new, row))
         if stored is None:  # the source was removed since it was opened; its bytes can still be read
@@ -188,6 +192,7 @@ class LocalStore(Store):
 
     async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
         """Open a multipart upload."""
+        self._room.take_in_index(0)
         return await self._committer.commit(lambda connection: index.create_upload(connection, bucket, key, record))
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
@@ -199,8 +204,7 @@ class LocalStore(Store):
     ) -> LocalPartWriter:
         """Begin a part."""
         index.find_upload(self._read, bucket, key, upload_id)
-        blob = BlobWriter(self._blobs, self._pool)
-        return LocalPartWriter(self._committer, blob, (bucket, key, upload_id), number)
+        return LocalPartWriter(self._committer, self._blob_writer(), (bucket, key, upload_id), number)
 
     async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts."""
@@ -238,6 +242,9 @@ class LocalStore(Store):
         )
 
     # -- keeping house ---------------------------------------------------------------------------------------------
+
+    def _blob_writer(self) -> BlobWriter:
+        return BlobWriter(self._blobs, self._room, self._pool)
 
     async def _in_thread(self, read: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: read(self._connection()))

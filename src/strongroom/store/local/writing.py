@@ -14,6 +14,7 @@ from strongroom.store.local import index
 from strongroom.store.local.blobs import Blobs, Extent, full
 from strongroom.store.local.commits import Committer
 from strongroom.store.local.index import NewObject
+from strongroom.store.local.room import Room
 from strongroom.store.writeback import Writeback
 
 T = TypeVar("T")
@@ -25,8 +26,9 @@ INLINE = 128 * 1024
 class BlobWriter:
     """Writes one blob file, in threads."""
 
-    def __init__(self, blobs: Blobs, pool: Executor) -> None:
+    def __init__(self, blobs: Blobs, room: Room, pool: Executor) -> None:
         self._blobs = blobs
+        self._room = room
         self._pool = pool
         self._blob: bytes | None = None
         self._descriptor = -1
@@ -41,6 +43,7 @@ class BlobWriter:
 
     def append(self, data: Buffer, last: bool) -> None:
         """Append, and make it durable where this is the last; blocks. Raises StoreFull."""
+        self._room.take(len(data))
         if self._blob is None:
             self._blob, self._descriptor = self._blobs.create()
         view = memoryview(data)
@@ -98,9 +101,10 @@ class BlobWriter:
 class LocalWriter:
     """The Writer of the protocol."""
 
-    def __init__(self, committer: Committer, blob: BlobWriter, bucket: str, key: str) -> None:
+    def __init__(self, committer: Committer, blob: BlobWriter, room: Room, bucket: str, key: str) -> None:
         self._committer = committer
         self._blob = blob
+        self._room = room
         self._bucket = bucket
         self._key = key
         self._small: bytes | bytearray = b""
@@ -135,6 +139,7 @@ class LocalWriter:
 
     async def _commit(self, new: NewObject) -> Stored:
         try:
+            self._room.take_in_index(len(self._small) + len(new.annex))
             extent = await self._blob.finish() if self._large else None
             if extent is None:
                 content = bytes(self._small)

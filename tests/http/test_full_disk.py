@@ -1,0 +1,65 @@
+"""A disk that gets full: uploads are refused in time, so that objects can still be removed, and room comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.raw import error_of
+from tests.mounts import small_file_system
+from tests.server import Server
+
+MIB = 1024**2
+FULL = ("XMinioStorageFull", 507)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 160 MiB, of which a quarter is kept for removing objects."""
+    with small_file_system(tmp_path / "disk", 160) as point:
+        yield point
+
+
+def test_a_disk_full_of_small_objects(disk: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "home", data=disk / "data", workers=1) as server:
+        client, content = server.client(), bytes(100_000)
+        client.create_bucket(Bucket="bucket")
+        stored = 0
+        while error_of(client.put_object, Bucket="bucket", Key=f"{stored:04}", Body=content) == ("", 200):
+            stored += 1
+        assert stored > 500
+        for refused in (
+            error_of(client.put_object, Bucket="bucket", Key="large", Body=bytes(MIB)),
+            error_of(client.put_object, Bucket="bucket", Key="tiny", Body=b"x"),
+            error_of(client.create_bucket, Bucket="another"),
+            error_of(client.create_multipart_upload, Bucket="bucket", Key="large"),
+            error_of(client.copy_object, Bucket="bucket", Key="copy", CopySource="bucket/0000"),
+        ):
+            assert refused == FULL
+        assert server.unfinished_files() == []
+        assert client.get_object(Bucket="bucket", Key="0000")["Body"].read() == content
+
+        for number in range(stored):  # the index's log is filled several times by that
+            client.delete_object(Bucket="bucket", Key=f"{number:04}")
+        for number in range(stored // 2):  # and what was used in the index is used again
+            client.put_object(Bucket="bucket", Key=f"{number:04}", Body=content)
+
+
+def test_a_disk_full_of_large_objects(disk: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "home", data=disk / "data", workers=1) as server:
+        client, content = server.client(), bytes(20 * MIB)
+        client.create_bucket(Bucket="bucket")
+        stored = 0
+        while error_of(client.put_object, Bucket="bucket", Key=f"{stored}", Body=content) == ("", 200):
+            stored += 1
+        assert 4 <= stored < 8
+        assert server.unfinished_files() == []
+        client.delete_object(Bucket="bucket", Key="0")
+        deadline = time.monotonic() + 30
+        while error_of(client.put_object, Bucket="bucket", Key="0", Body=content) != ("", 200):
+            assert time.monotonic() < deadline  # the file is removed after the answer
+            time.sleep(0.1)
+        assert client.get_object(Bucket="bucket", Key="0")["Body"].read() == content
