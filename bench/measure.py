@@ -18,6 +18,7 @@ from bench.servers import Servers
 from bench.work import Work
 
 _LOOK, _LOOKS = 0.25, 40  # seconds between two looks at what a peer does, and how many there are at most
+_SEEN_A_SECOND = 15_000  # names of a listing, by a server that remembers nothing yet: about
 _TOUCHED = 5 * 1024**3 // 2  # bytes: about what the fastest server writes in a turn
 
 
@@ -107,7 +108,7 @@ class Bench:
             if name in self._servers:
                 self._fill(self._servers[name], work)
                 if work.state == "warm":
-                    self._sample(name, work)
+                    self._sample(name, work, _warming(work))
         for _ in range(rounds):
             for name in names:
                 taken = self._sample(name, work) if name in self._servers else self._floor(name, work)
@@ -122,7 +123,7 @@ class Bench:
             with self._filled.open("a") as file:
                 print(line, file=file)
 
-    def _sample(self, name: str, work: Work) -> Sample:
+    def _sample(self, name: str, work: Work, at_least: float = 0.0) -> Sample:
         if work.state == "cold":
             self._servers.restart(name)
         peer, load = self._servers[name], work.load
@@ -132,7 +133,7 @@ class Bench:
         elif work.puts:
             load += f" -first {first}"
         if "-times" not in load:
-            load += f" -seconds {self._seconds}"
+            load += f" -seconds {max(self._seconds, at_least)}"
         os.sync()  # so that nobody pays for what another has left to be written
         if work.puts_much:
             _touch_memory()
@@ -172,6 +173,11 @@ class Bench:
             self._generator.run(peer.endpoint, load)
         finally:
             peer.pause()
+
+
+def _warming(work: Work) -> float:
+    """Seconds until a server has seen all objects of a listing often enough to remember what it can of them."""
+    return int(work.load.partition("-objects ")[2].split()[0]) / _SEEN_A_SECOND
 
 
 def _touch_memory() -> None:
