@@ -17,7 +17,7 @@ from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import Inherited, inherited
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import Summary, guessed, stand_in_etag
-from strongroom.sealed.record import header_of, open_etag, read_plain
+from strongroom.sealed.record import header_of, open_record, read_plain
 from strongroom.sealed.remembered import Remembered
 from strongroom.store.base import FOUND, Damaged, Stored
 
@@ -133,4 +133,4 @@ def _open(sealed: _Sealed, object_key: ObjectKey | Exception) -> str:
         raise object_key
     if sealed.legacy is not None:
         return sealed.legacy.metadata(object_key).etag
-    return open_etag(sealed.stored.record, record_key(object_key))
+    return open_record(sealed.stored.record, record_key(object_key)).etag

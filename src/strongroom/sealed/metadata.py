@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 ETAG = ":etag"
 UPLOAD = ":upload"
@@ -68,24 +68,11 @@ def encode(metadata: Metadata) -> bytes:
 
 def decode(data: bytes) -> Metadata:
     """Read what :func:`encode` gave. Raises ValueError."""
-    flat = _flat(data)
-    for value in flat.values():
-        if not isinstance(value, str):
-            raise ValueError("the metadata is damaged")
-    return from_flat(flat)
-
-
-def decode_etag(data: bytes) -> str:
-    """The ETag alone of what :func:`encode` gave: all that a listing asks for. Raises ValueError."""
-    etag = _flat(data).get(ETAG, "")
-    if not isinstance(etag, str):
-        raise ValueError("the metadata is damaged")
-    return etag
-
-
-def _flat(data: bytes) -> dict[str, Any]:
     text = data.decode()
     flat, end = _decode(text)
     if end != len(text) or not isinstance(flat, dict):
         raise ValueError("the metadata is damaged")
-    return flat
+    for value in flat.values():
+        if not isinstance(value, str):
+            raise ValueError("the metadata is damaged")
+    return from_flat(flat)

@@ -7,8 +7,7 @@ the header of its envelope, and ``:sealed``, the metadata in a box. ``:tags…``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
@@ -16,8 +15,6 @@ from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, PartTable, encode_parts
 from strongroom.store.base import ENCRYPTED
-
-T = TypeVar("T")
 
 Record = Mapping[str, bytes]
 
@@ -49,18 +46,9 @@ def sealed_record(header: Header, key: RecordKey, metadata: Metadata) -> dict[st
 
 def open_record(record: Record, key: RecordKey) -> Metadata:
     """The metadata of an encrypted object. Raises EnvelopeInvalid."""
-    return _opened(record, key, metadata_codec.decode)
-
-
-def open_etag(record: Record, key: RecordKey) -> str:
-    """The ETag of an encrypted object. Raises EnvelopeInvalid."""
-    return _opened(record, key, metadata_codec.decode_etag)
-
-
-def _opened(record: Record, key: RecordKey, decode: Callable[[bytes], T]) -> T:
     content = open_box(key, _METADATA, record[SSE], record.get(SEALED, b""))
     try:
-        return decode(content)
+        return metadata_codec.decode(content)
     except (ValueError, TypeError) as error:
         raise EnvelopeInvalid("the record is damaged") from error
 
