@@ -26,7 +26,7 @@ from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
-from strongroom.store.s3.errors import NOT_THE_CLIENT_S, REDIRECTS, RETRIED_STATUSES, code_of, meaning
+from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
@@ -203,7 +203,7 @@ class Client:
                     redirected = True
                     continue
                 if response.status not in RETRIED_STATUSES or last or not request.again:
-                    if code in NOT_THE_CLIENT_S:
+                    if code in CREDENTIALS_REFUSED:
                         self._credentials.refused()
                     elif raw:
                         raise Refusal(response.status, response.headers, document)

@@ -35,7 +35,7 @@ _MEANINGS: dict[str, type[StoreError]] = {
     "XMinioAdminBucketQuotaExceeded": StoreFull,
 }
 
-NOT_THE_CLIENT_S = frozenset(
+CREDENTIALS_REFUSED = frozenset(
     {
         "ExpiredToken",
         "InvalidAccessKeyId",
@@ -79,7 +79,7 @@ def code_of(status: int) -> str:
 
 def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     """The error of the store protocol for an answer of the backend to ``what`` ("PUT bucket/key")."""
-    if code in NOT_THE_CLIENT_S:
+    if code in CREDENTIALS_REFUSED:
         return Unavailable(f"{what}: the backend refuses the credentials of this server: {code}: {message}")
     kind = _MEANINGS.get(code)
     if kind is not None:
