@@ -19,7 +19,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -291,11 +290,6 @@ def full(error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreFull(f"no space is left: {os.strerror(error.errno)}")
     return error
-
-
-def free_bytes(directory: Path) -> int:
-    """Bytes that are free where ``directory`` lies."""
-    return shutil.disk_usage(directory).free
 
 
 def _touch(path: Path) -> None:

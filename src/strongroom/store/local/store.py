@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from strongroom.store.base import (
     ALWAYS,
@@ -35,9 +32,8 @@ from strongroom.store.local.commits import LOCK, Committer, locked
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.room import Room
+from strongroom.store.local.scans import Scans
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter, to_the_end
-
-T = TypeVar("T")
 
 INTERNAL = ".strongroom"
 _SWEEP_SECONDS = 60.0
@@ -52,24 +48,23 @@ class LocalStore(Store):
     def __init__(self, directory: Path) -> None:
         self._directory = directory / INTERNAL
         self._database = self._directory / "index.db"
-        self._threads = threading.local()
-        self._connections: list[sqlite3.Connection] = []
         self._emptying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
+        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
         try:
             make_directory(self._directory)
             # One worker after the other: SQLite does not wait its turn while a database is made or set to WAL.
             with locked(self._directory / LOCK):
                 schema.create(self._database)
                 self._read = schema.connect(self._database, read_only=True)
+                self._scans = Scans(self._database, self._pool)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
             self._room = Room(self._directory, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
-        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
         await self._sweep()
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 
@@ -81,8 +76,8 @@ class LocalStore(Store):
                 await asyncio.wait([task])
         await self._committer.close()
         self._pool.shutdown(wait=True)
-        for connection in (self._read, *self._connections):
-            connection.close()
+        self._scans.close()
+        self._read.close()
         self._blobs.close()
 
     # -- buckets ---------------------------------------------------------------------------------------------------
@@ -184,7 +179,7 @@ class LocalStore(Store):
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
         bucket_id, _ = index.find_bucket(self._read, bucket)
-        return await self._in_thread(
+        return await self._scans.read(
             lambda connection: listing.list_objects(connection, bucket_id, prefix, delimiter, after, limit)
         )
 
@@ -208,7 +203,7 @@ class LocalStore(Store):
 
     async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts."""
-        return await self._in_thread(
+        return await self._scans.read(
             lambda connection: index.list_parts(connection, bucket, key, upload_id, after, limit)
         )
 
@@ -237,7 +232,7 @@ class LocalStore(Store):
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads."""
         bucket_id, _ = index.find_bucket(self._read, bucket)
-        return await self._in_thread(
+        return await self._scans.read(
             lambda connection: listing.list_uploads(connection, bucket_id, prefix, delimiter, after, limit)
         )
 
@@ -246,20 +241,8 @@ class LocalStore(Store):
     def _blob_writer(self) -> BlobWriter:
         return BlobWriter(self._blobs, self._room, self._pool)
 
-    async def _in_thread(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: read(self._connection()))
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection for reading."""
-        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
-        if connection is None:
-            connection = schema.connect(self._database, read_only=True, cache=schema.SCAN_CACHE)
-            self._threads.connection = connection
-            self._connections.append(connection)
-        return connection
-
     def _read_annex(self, annex: int | None) -> bytes:
-        return index.read_annex(self._connection(), annex)
+        return index.read_annex(self._scans.of_thread(), annex)
 
     async def _sweep_regularly(self) -> None:
         while True:
@@ -267,7 +250,7 @@ class LocalStore(Store):
             await self._sweep()
 
     async def _sweep(self) -> None:
-        await self._in_thread(lambda connection: self._blobs.sweep(lambda blob: index.is_known(connection, blob)))
+        await self._scans.in_thread(lambda connection: self._blobs.sweep(lambda blob: index.is_known(connection, blob)))
         self._empty_trash_soon()
 
     def _empty_trash_soon(self) -> None:
@@ -278,7 +261,7 @@ class LocalStore(Store):
     async def _empty_trash(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            found = await self._in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
+            found = await self._scans.in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             if gone:
                 await self._committer.commit(functools.partial(index.empty_trash, blobs=gone), long=True)
