@@ -12,6 +12,7 @@ import pytest
 
 from tests.backends import Backend, served_by
 from tests.certificates import make_certificates
+from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server
 
 _numbers = itertools.count(1)
@@ -21,6 +22,14 @@ _numbers = itertools.count(1)
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a CA's and a server's certificate."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """An OpenBao over plain HTTP, with transit and AppRole, that no test seals or stops."""
+    with OpenBao(tmp_path_factory.mktemp("bao")) as running:
+        running.prepare()
+        yield running
 
 
 KINDS = ["server", "nas", "s3"]

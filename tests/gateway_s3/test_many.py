@@ -247,3 +247,42 @@ def test_the_command_sweeps_what_is_older_than_a_day(minio: Backend, gateway: Ga
     wrong = subprocess.run([*command, "--bucket", "none-such"], env=server.environment, capture_output=True, text=True)
     assert wrong.returncode == 1
     assert "NoSuchBucket" in wrong.stderr.splitlines()[-1]
+
+
+def test_tags_that_are_set_while_an_object_is_replaced_spoil_nothing(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    """Tags go with a record that belongs to the bytes: the backend must not put it on what came meanwhile."""
+    writing, tagging = gateway(minio), gateway(minio)
+    here = {"Bucket": bucket_name, "Key": "k"}
+    client = writing.client()
+    client.create_bucket(Bucket=bucket_name)
+    client.put_object(**here, Body=b"")
+    over = threading.Event()
+    wrong: list[Exception] = []
+    tagged: list[int] = []
+
+    def tag() -> None:
+        tagger = tagging.client()
+        while not over.is_set():
+            try:
+                tagger.put_object_tagging(**here, Tagging={"TagSet": [{"Key": "n", "Value": str(len(tagged))}]})
+                tagged.append(1)
+            except Exception as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=tag) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(200):
+            body = b"%d" % number * (number % 7)
+            client.put_object(**here, Body=body)
+            assert client.get_object(**here)["Body"].read() == body
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert tagged

@@ -1,4 +1,4 @@
-"""An OpenBao that tests share, and the KMS on it."""
+"""An OpenBao over TLS that tests share, and keys of their own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """An OpenBao over plain HTTP, with transit and AppRole, that no test seals or stops."""
-    with OpenBao(tmp_path_factory.mktemp("bao")) as running:
-        running.prepare()
-        yield running
-
-
-@pytest.fixture(scope="session")
 def tls_bao(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[OpenBao]:
-    """An OpenBao over TLS, likewise."""
+    """An OpenBao over TLS, with transit and AppRole, that no test seals or stops."""
     with OpenBao(tmp_path_factory.mktemp("tls-bao"), certificates) as running:
         running.prepare()
         yield running

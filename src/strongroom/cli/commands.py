@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from strongroom import __version__
-from strongroom.cli import transfer
+from strongroom.cli import bulk
 from strongroom.cli.kms import add_kms_commands
 from strongroom.cli.options import option as _option
 from strongroom.cli.options import parameter as _parameter
@@ -196,7 +196,7 @@ _command(
     inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
 )
 
-transfer.register(_app)
+bulk.register(_app)
 
 _kms = typer.Typer(help="Look at and set up the KMS.", no_args_is_help=True, rich_markup_mode=None)
 _app.add_typer(_kms, name="kms")

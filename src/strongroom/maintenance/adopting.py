@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
+from strongroom.maintenance.walk import bucket_names, for_each, stored_objects
 from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
@@ -20,7 +21,6 @@ from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreEr
 from strongroom.store.left import LeftStore
 from strongroom.transfer.report import Failure, Report
 
-_PAGE = 1000
 _DAY = 24 * 3600 * 1_000_000_000
 
 
@@ -35,29 +35,12 @@ class Adoption:
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
         """Adopt until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
-        limit = asyncio.Semaphore(self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
-            try:
-                await self._adopt(bucket, stored, report)
-                ended()
-            finally:
-                limit.release()
+            await self._adopt(bucket, stored, report)
+            ended()
 
-        failed: Exception | None = None
-        async with asyncio.TaskGroup() as group:
-            try:
-                async for bucket, stored in self._legacy():
-                    await limit.acquire()
-                    if stop.is_set():
-                        limit.release()
-                        break
-                    group.create_task(work(bucket, stored))
-            except (StoreError, OSError) as error:
-                failed = error  # raised as it is, when what was begun has ended
-        if failed is not None:
-            raise failed
-        report.finished = not stop.is_set()
+        report.finished = await for_each(self._legacy(), work, self.tasks, stop)
         if report.finished and not report.dry_run:
             await self._tidy(report)
 
@@ -65,23 +48,16 @@ class Adoption:
         """Behind an S3 gateway: end what nobody completed, and note which buckets have nothing of MinIO's any more."""
         store = self.objects.store
         if isinstance(store, LeftStore):
-            for bucket in await self._names():
+            for bucket in self.buckets or await bucket_names(self.objects):
                 if await store.tidy(bucket, time.time_ns() - _DAY):
                     report.notes.append(f"{bucket}: nothing of MinIO's is left")
 
-    async def _names(self) -> Sequence[str]:
-        return self.buckets or [found.name for found in await self.objects.buckets()]
-
     async def _legacy(self) -> AsyncIterator[tuple[str, Stored]]:
         """All objects that MinIO left, those that cannot be read included."""
-        for bucket in await self._names():
-            after: str | None = ""
-            while after is not None:
-                page = await self.objects.store.list(bucket, "", "", after, _PAGE)
-                for stored in page.objects:
-                    if _may_be_legacy(bucket, stored):
-                        yield bucket, stored
-                after = page.next
+        for bucket in self.buckets or await bucket_names(self.objects):
+            async for stored in stored_objects(self.objects, bucket):
+                if _may_be_legacy(bucket, stored):
+                    yield bucket, stored
 
     async def _adopt(self, bucket: str, stored: Stored, report: Report) -> None:
         key = stored.key

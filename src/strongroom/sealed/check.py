@@ -15,6 +15,7 @@ import json
 from typing import Protocol
 
 from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
+from strongroom.kms.master import MasterKey, master_of
 
 _FORMAT = 1
 _TEXT = b"strongroom v1 check"
@@ -46,6 +47,10 @@ class CheckPlace(Protocol):
         """Leave a check value, durably, unless one lies there; the one that lies there now."""
         ...
 
+    async def replace_check(self, document: bytes) -> None:
+        """Put another in the place of the check value that lies there, durably."""
+        ...
+
 
 async def claim(kms: KMS, place: CheckPlace) -> None:
     """See that the objects at a place are sealed under keys of this KMS; whoever is first there makes it so.
@@ -56,6 +61,12 @@ async def claim(kms: KMS, place: CheckPlace) -> None:
     if document is None:
         document = await place.leave_check(await make_check(kms, place.place))
     await verify_check(kms, place.place, document)
+
+
+def master_of_check(document: bytes) -> MasterKey:
+    """The master key that a check value is sealed under. Raises CheckDamaged."""
+    wrapped, _ = _decode(document)
+    return master_of(wrapped)
 
 
 def _context(place: str) -> Context:

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
-from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim
+from strongroom.kms.master import MasterKey
+from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, make_check, master_of_check
 
 _log = logging.getLogger("strongroom.kms")
 
@@ -58,6 +59,15 @@ class CheckedKMS:
     async def status(self) -> KMSStatus:
         """Whether it works."""
         return await self._kms.status()
+
+    async def renew(self, active: MasterKey) -> None:
+        """Seal the check value anew, unless it is sealed under ``active`` already. Raises KMSError, ForeignKMS,
+        CheckDamaged.
+        """
+        await claim(self._kms, self._place)
+        document = await self._place.read_check()
+        if document is not None and master_of_check(document) != active:
+            await self._place.replace_check(await make_check(self._kms, self._place.place))
 
     async def _claim(self) -> None:
         async with self._claiming:

@@ -11,6 +11,10 @@ class LegacyNotCovered(SealedError):
     """MinIO left the object in a form that is not read here; the message says which, and what to do."""
 
 
+class NotAdopted(SealedError):
+    """MinIO left the object; in our own format, which adopting gives it, this could be done."""
+
+
 class NoKMS(SealedError):
     """Encryption with a server-side key was asked for, and no KMS is configured."""
 

@@ -11,7 +11,8 @@ import time
 from collections import OrderedDict
 
 from strongroom.kms.base import KMS
-from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, verify_check
+from strongroom.kms.master import MasterKey
+from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, master_of_check, verify_check
 from strongroom.store.base import CheckPlace
 
 _log = logging.getLogger("strongroom.sealed")
@@ -46,6 +47,16 @@ class WriteGuard:
         self._admitted.move_to_end(bucket)
         if len(self._admitted) > _REMEMBERED:
             self._admitted.popitem(last=False)
+
+    async def renew(self, bucket: str, active: MasterKey) -> None:
+        """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.
+
+        Raises as :meth:`admit` does.
+        """
+        document = await self._place.read_check(bucket)
+        if document is not None and master_of_check(document) != active:
+            await verify_check(self._kms, _PLACE, document)
+            await self._place.replace_check(bucket, await make_check(self._kms, _PLACE))
 
     async def _verify(self, bucket: str) -> None:
         for _ in range(_ATTEMPTS):

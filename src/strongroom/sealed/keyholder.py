@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, KMSError, WrappedKey
+from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong, NoKMS
 from strongroom.sealed.keys import (
@@ -35,6 +36,8 @@ def kms_context(bucket: str, key: str) -> Context:
     return {bucket: f"{bucket}/{key}"}
 
 
+_PROBE = {"strongroom": "probe"}  # of no object: its name would follow that of the bucket
+
 AnyHeader = Header | LegacyHeader
 """What says how an object's key is sealed: in our own format, or as MinIO did."""
 
@@ -49,6 +52,11 @@ class Keyholder:
     def has_kms(self) -> bool:
         """Whether a KMS is configured."""
         return self._kms is not None
+
+    async def active(self) -> MasterKey:
+        """The master key that wraps now, found by having it wrap. Raises KMSError, NoKMS."""
+        (made,) = await self._require_kms().generate([_PROBE])
+        return master_of(made.wrapped)
 
     async def new(self, bucket: str, key: str, protection: Protection, size: int = 0) -> tuple[Header, ObjectKey]:
         """A new object key for an object, and the header that keeps it. Raises KMSError, NoKMS."""

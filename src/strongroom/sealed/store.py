@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from strongroom.kms.base import KMS
+from strongroom.kms.master import MasterKey
+from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
@@ -123,6 +125,17 @@ class SealedStore:
     async def default_encryption(self, bucket: str) -> Kind | None:
         """How the bucket encrypts what does not say: SSE_S3, or None."""
         return _default_of(await self.store.bucket(bucket))
+
+    async def renew_checks(self, active: MasterKey, buckets: Sequence[str] = ()) -> None:
+        """Seal check values anew under the master key that wraps now: of these buckets, or of the whole place.
+
+        Raises KMSError, ForeignKMS, CheckDamaged, StoreError.
+        """
+        if isinstance(self._kms, CheckedKMS) and not buckets:
+            await self._kms.renew(active)
+        if self._guard is not None:
+            for bucket in buckets or [found.name for found in await self.buckets()]:
+                await self._guard.renew(bucket, active)
 
     async def set_default_encryption(self, bucket: str, kind: Kind | None) -> None:
         """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""

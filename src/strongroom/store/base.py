@@ -457,3 +457,7 @@ class CheckPlace(Protocol):
     async def leave_check(self, bucket: str, document: bytes) -> bool:
         """Leave a check value; False where another was left meanwhile. Raises NoSuchBucket."""
         ...
+
+    async def replace_check(self, bucket: str, document: bytes) -> None:
+        """Put another in the place of a check value. Raises NoSuchBucket."""
+        ...

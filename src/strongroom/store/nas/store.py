@@ -228,6 +228,10 @@ class NasStore(Store):
         """Leave a check value, unless there is one; the one that is there now."""
         return await self._run(self._leave_check, document)
 
+    async def replace_check(self, document: bytes) -> None:
+        """Put another in the place of the check value."""
+        await self._run(self._replace_check, document)
+
     def _read_check(self) -> bytes | None:
         try:
             descriptor = os.open(_CHECK, FILE, dir_fd=self._folder.reserved)
@@ -242,6 +246,10 @@ class NasStore(Store):
             if there is None:
                 write_whole(self._folder, self._folder.reserved, _CHECK, document)
             return document if there is None else there
+
+    def _replace_check(self, document: bytes) -> None:
+        with self._folder.locked("check"):
+            write_whole(self._folder, self._folder.reserved, _CHECK, document)
 
     # -- keeping house ---------------------------------------------------------------------------------------------
 

@@ -117,3 +117,7 @@ class Buckets:
         except ConditionFailed:
             return False
         return True
+
+    async def replace_check(self, name: str, document: bytes) -> None:
+        """Put another in the place of a check value."""
+        await self._client.send(Request("PUT", name, names.CHECK, body=document))

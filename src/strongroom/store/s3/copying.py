@@ -12,6 +12,7 @@ from strongroom.store.base import (
     ConditionFailed,
     NoSuchObject,
     ObjectChanged,
+    Refused,
     Stored,
     StoreError,
     Unavailable,
@@ -145,7 +146,9 @@ class Copier:
             return root
         except xml.BadAnswer as error:
             raise Unavailable(f"{request}: the backend's answer: {error}") from error
-        except (ConditionFailed, NoSuchObject) as error:
+        except (ConditionFailed, NoSuchObject, Refused) as error:
+            if isinstance(error, Refused) and error.code != "InvalidRange":  # looked at before the ETag
+                raise
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
 
 

@@ -106,6 +106,10 @@ class S3Store(Store):
         """Leave a check value; False where one was left meanwhile."""
         return await self._buckets.leave_check(bucket, document)
 
+    async def replace_check(self, bucket: str, document: bytes) -> None:
+        """Put another in the place of a check value."""
+        await self._buckets.replace_check(bucket, document)
+
     # -- objects ---------------------------------------------------------------------------------------------------
 
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> S3Writer:
@@ -198,7 +202,10 @@ class S3Store(Store):
             raise
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
-        """Replace the record of an object: the backend copies it onto itself. A new id goes with the new record."""
+        """Replace the record of an object: the backend copies it onto itself. A new id goes with the new record.
+
+        Always under the condition that nobody has replaced the object meanwhile: the record is no other's.
+        """
         names.check_writable(key)
         source = await self._open_pinned(bucket, key)
         if when.absent or when.identity not in (None, source.stored.identity):
@@ -206,7 +213,11 @@ class S3Store(Store):
         if annex is None:
             annex = await source.annex()
         hidden = HiddenRecord(key, source.stored.modified, record, annex)
-        stored = await self._copier.copy(source, bucket, hidden, self._encryption, ALWAYS)
+        unchanged = Condition(identity=source.stored.identity)
+        try:
+            stored = await self._copier.copy(source, bucket, hidden, self._encryption, unchanged)
+        except ObjectChanged as error:
+            raise ConditionFailed(str(error)) from error
         await self._forget_hidden(source, bucket)
         return stored
 

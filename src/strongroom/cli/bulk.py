@@ -1,4 +1,4 @@
-"""The commands that bring objects in and out, and their options. What they do is loaded when they are used."""
+"""The commands that work on many objects at once, and their options. What they do is loaded when they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 _EXIT_CODES = (
-    "Exit codes: 0 all is copied, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped."
+    "Exit codes: 0 all is done, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped."
 )
 
 _Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Objects that are copied at the same time.")]
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
     app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
+    app.command(help=f"{inspect.getdoc(rewrap)}\n\n{_EXIT_CODES}")(rewrap)
     app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
 
 
@@ -114,7 +115,42 @@ def adopt(
     server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
     cannot read the objects any more.
     """
-    from strongroom.cli import adopting, copying
+    from strongroom.cli import copying, jobs
+    from strongroom.maintenance.adopting import Adoption
 
-    wanted = adopting.Wanted(bucket or [], copying.customer_key(sse_c_key_file), tasks, dry_run)
-    raise typer.Exit(adopting.run_adopt(place, wanted, json_))
+    customer_key = copying.customer_key(sse_c_key_file)
+    report = jobs.report_on(place, "adopted", dry_run)
+    code = jobs.run_job(
+        place, jobs.left_place, lambda objects: Adoption(objects, bucket or [], customer_key, tasks), report, json_
+    )
+    raise typer.Exit(code)
+
+
+def rewrap(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE",
+            help="The directory or folder that is served; the URL of the gateway's backend.",
+            show_default=False,
+        ),
+    ],
+    bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
+    tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are rewrapped at the same time.")] = 32,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be rewrapped.")] = False,
+    json_: _Json = False,
+) -> None:
+    """Seal the keys of all objects anew under the master key that wraps now, so that no other is needed any more.
+
+    No data is read or written, but records; the place is served meanwhile. The settings are those of the server, from
+    the environment: the new master key, and the old one to read with. One that was stopped goes on where it was when
+    it is started again.
+    """
+    from strongroom.cli import jobs
+    from strongroom.maintenance.rewrapping import Rewrapping
+
+    report = jobs.report_on(place, "rewrapped", dry_run)
+    code = jobs.run_job(
+        place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks), report, json_
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,111 @@
+"""``strongroom adopt`` and ``rewrap``, run: long jobs over all objects of a place, with a progress bar and a report.
+
+The settings are those of the server, from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from strongroom.app import build_objects
+from strongroom.cli.copying import FAILED, WRONG, finish, stop_with
+from strongroom.cli.layout import recognised
+from strongroom.cli.server import check_vault
+from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
+from strongroom.kms.base import KMSError
+from strongroom.legacy.layout import SYSTEM
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
+from strongroom.sealed.errors import NoKMS
+from strongroom.sealed.store import SealedStore
+from strongroom.serving.hardening import harden
+from strongroom.store.base import StoreError
+from strongroom.store.local.store import INTERNAL
+from strongroom.store.nas.names import RESERVED
+from strongroom.transfer.report import Report
+
+
+class Job(Protocol):
+    """What is done in a place."""
+
+    async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
+        """Do it until all is done or ``stop`` is set; ``ended`` is told of each object."""
+        ...
+
+
+def run_job(
+    place: str, find: Callable[[str], Target], make: Callable[[SealedStore], Job], report: Report, as_json: bool
+) -> int:
+    """Run the job that ``make`` makes for the place, which ``find`` finds; the exit code. Raises typer.Exit."""
+    harden()
+    try:
+        settings = from_process({}, find(place), dev=False)
+        if settings.vault is not None:
+            check_vault(settings.vault.place)
+        objects = build_objects(settings)
+        asyncio.run(_run(objects, make(objects), report))
+    except (SettingError, NoKMS) as error:
+        raise stop_with(error, WRONG) from None
+    except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+        raise stop_with(error, FAILED) from None
+    return finish(report, as_json)
+
+
+def report_on(place: str, verb: str, dry_run: bool) -> Report:
+    """An empty report on what is done in a place from now on."""
+    return Report(place, "", datetime.now(UTC), dry_run=dry_run, verb=verb)
+
+
+def left_place(place: str) -> Target:
+    """Where MinIO left objects. Raises SettingError."""
+    if _is_url(place):
+        return RemoteS3(place)
+    target, _ = recognised(LocalDirectory(Path(place).absolute()))
+    if not isinstance(target, SharedFolder):
+        raise SettingError("PLACE", f"no MinIO has left anything in {place!r}: there is no {SYSTEM}")
+    return target
+
+
+def served_place(place: str) -> Target:
+    """What is served from a place: the directory of a server, the folder of NAS gateways, the backend of S3 gateways.
+
+    Raises SettingError.
+    """
+    if _is_url(place):
+        return RemoteS3(place)
+    path = Path(place).absolute()
+    if (path / INTERNAL / "index.db").exists():
+        return LocalDirectory(path)
+    if (path / RESERVED).exists() or (path / SYSTEM).exists():
+        mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
+        target, _ = recognised(SharedFolder(path, mask))
+        return target
+    raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
+async def _run(objects: SealedStore, job: Job, report: Report) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.completed} objects"), TimeElapsedColumn())
+    await objects.start()
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("", total=None)
+            await job.run(report, stop, lambda: progress.advance(task))
+    finally:
+        await objects.stop()

@@ -1,0 +1,34 @@
+"""Which master key wrapped a data key, by what is stored of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from strongroom.kms.base import WrappedKey
+from strongroom.kms.static import PROVIDER as STATIC
+from strongroom.kms.transit import PROVIDER as TRANSIT
+from strongroom.kms.transit import PROVIDER_UNBOUND
+from strongroom.legacy.datakey import PROVIDER as LEGACY
+
+_KINDS = {LEGACY: STATIC, PROVIDER_UNBOUND: TRANSIT}  # other forms that the same master key wraps in
+_VERSION = re.compile(rb"vault:v([0-9]{1,9}):")
+
+
+class MasterKey(NamedTuple):
+    """A master key: where it is ("static", "transit"), its name, and its version, 0 where it has none."""
+
+    kind: str
+    key_id: str
+    version: int
+
+    def __str__(self) -> str:
+        version = f", version {self.version}" if self.version else ""
+        return f"{self.key_id!r} ({self.kind}{version})"
+
+
+def master_of(wrapped: WrappedKey) -> MasterKey:
+    """The master key that wrapped a data key."""
+    kind = _KINDS.get(wrapped.provider, wrapped.provider)
+    found = _VERSION.match(wrapped.ciphertext) if kind == TRANSIT else None
+    return MasterKey(kind, wrapped.key_id, int(found[1]) if found else 0)

@@ -1,0 +1,96 @@
+"""``strongroom rewrap``: all objects of a place, one after another under the master key that wraps now.
+
+What is under it already is passed over, so a job that was stopped goes on by being started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from strongroom.kms.base import KMSError
+from strongroom.kms.master import MasterKey
+from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, stored_objects
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
+from strongroom.sealed.errors import LegacyNotCovered, SealedError
+from strongroom.sealed.rewrapping import Rewrapper, masters_of, masters_of_upload
+from strongroom.sealed.store import SealedStore
+from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
+from strongroom.transfer.report import Failure, Report
+
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapping:
+    """One run. ``buckets``: which; all, where it names none."""
+
+    objects: SealedStore
+    buckets: Sequence[str]
+    tasks: int
+
+    async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
+        """Rewrap until all is done or ``stop`` is set; ``ended`` is told of each.
+
+        Raises StoreError, OSError, KMSError, NoKMS, ForeignKMS, CheckDamaged.
+        """
+        active = await self.objects.keyholder.active()
+        report.notes.append(f"the master key that wraps now is {active}")
+        rewrapper = Rewrapper(self.objects, active)
+
+        async def work(bucket: str, stored: Stored) -> None:
+            await self._rewrap(rewrapper, bucket, stored, report)
+            ended()
+
+        buckets = self.buckets or await bucket_names(self.objects)
+        await self._uploads(buckets, active, report)  # those that are opened from now on are under the active one
+        report.finished = await for_each(self._due(buckets, active), work, self.tasks, stop)
+        if report.finished and not report.failures and not report.dry_run:
+            await self.objects.renew_checks(active, self.buckets)
+
+    async def _due(self, buckets: Sequence[str], active: MasterKey) -> AsyncIterator[tuple[str, Stored]]:
+        for bucket in buckets:
+            async for stored in stored_objects(self.objects, bucket):
+                try:
+                    if masters_of(bucket, stored) <= {active}:
+                        continue
+                except (StoreError, LegacyNotCovered):
+                    pass  # what is wrong with it is told by whoever tries
+                yield bucket, stored
+
+    async def _uploads(self, buckets: Sequence[str], active: MasterKey, report: Report) -> None:
+        """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
+        for bucket in buckets:
+            async for upload in open_uploads(self.objects, bucket):
+                try:
+                    others = masters_of_upload(bucket, upload) - {active}
+                except StoreError as error:
+                    report.failures.append(Failure(bucket, upload.key, str(error)))
+                    continue
+                for master in others:
+                    reason = f"upload {upload.upload_id} is open, under {master}: to be completed or aborted"
+                    report.failures.append(Failure(bucket, upload.key, reason))
+
+    async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, report: Report) -> None:
+        try:
+            if report.dry_run:
+                masters_of(bucket, stored)
+            elif not await self._until_settled(rewrapper, bucket, stored.key):
+                return
+        except NoSuchObject:
+            return  # removed at this very moment
+        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+            report.failures.append(Failure(bucket, stored.key, str(error)))
+            return
+        report.done += 1
+        report.bytes += stored.size
+
+    async def _until_settled(self, rewrapper: Rewrapper, bucket: str, key: str) -> bool:
+        """Rewrap an object, also one that is written or tagged at this very moment."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await rewrapper.rewrap(bucket, key)
+            except ConditionFailed as error:
+                changed = error
+        raise changed

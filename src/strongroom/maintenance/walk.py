@@ -1,0 +1,70 @@
+"""Walking over all that is stored: some objects at the same time, until it is done or somebody says stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from strongroom.sealed.store import SealedStore
+from strongroom.store.base import Stored, StoreError, Upload
+
+_PAGE = 1000
+
+
+async def bucket_names(objects: SealedStore) -> Sequence[str]:
+    """The names of all buckets. Raises StoreError."""
+    return [bucket.name for bucket in await objects.buckets()]
+
+
+async def stored_objects(objects: SealedStore, bucket: str) -> AsyncIterator[Stored]:
+    """All objects of a bucket. Raises StoreError."""
+    after: str | None = ""
+    while after is not None:
+        page = await objects.store.list(bucket, "", "", after, _PAGE)
+        for stored in page.objects:
+            yield stored
+        after = page.next
+
+
+async def open_uploads(objects: SealedStore, bucket: str) -> AsyncIterator[Upload]:
+    """All open multipart uploads of a bucket. Raises StoreError."""
+    after: tuple[str, str] | None = ("", "")
+    while after is not None:
+        page = await objects.store.uploads(bucket, "", "", after, _PAGE)
+        for upload in page.uploads:
+            yield upload
+        after = page.next
+
+
+async def for_each(
+    found: AsyncIterator[tuple[str, Stored]],
+    work: Callable[[str, Stored], Awaitable[None]],
+    tasks: int,
+    stop: asyncio.Event,
+) -> bool:
+    """Do ``work`` for each object and its bucket, ``tasks`` at the same time; False if ``stop`` was set before the end.
+
+    What was begun is ended in any case. Raises StoreError and OSError of the iterator.
+    """
+    limit = asyncio.Semaphore(tasks)
+
+    async def one(bucket: str, stored: Stored) -> None:
+        try:
+            await work(bucket, stored)
+        finally:
+            limit.release()
+
+    failed: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        try:
+            async for bucket, stored in found:
+                await limit.acquire()
+                if stop.is_set():
+                    limit.release()
+                    break
+                group.create_task(one(bucket, stored))
+        except (StoreError, OSError) as error:
+            failed = error  # raised as it is, when what was begun has ended
+    if failed is not None:
+        raise failed
+    return not stop.is_set()

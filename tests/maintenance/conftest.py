@@ -1,0 +1,68 @@
+"""Places that jobs work on while they are served: a directory, a shared folder, another S3."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends import Backend, served_by
+from tests.server import NAS, SERVER, Server
+
+Serve = Callable[[dict[str, str | None]], Server]
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A MinIO."""
+    with Backend("minio", tmp_path_factory.mktemp("minio")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A versitygw."""
+    with Backend("versitygw", tmp_path_factory.mktemp("versitygw")) as running:
+        yield running
+
+
+@pytest.fixture(params=["server", "nas", "minio", "versitygw"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    """Serves one place with these settings, instead of those before."""
+    running: list[Server] = []
+
+    def start(settings: dict[str, str | None]) -> Server:
+        stop()
+        settings = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on", **settings}
+        backend = request.getfixturevalue(request.param) if request.param in ("minio", "versitygw") else None
+        server = served_by(backend, tmp_path, settings, command=NAS if request.param == "nas" else SERVER)
+        server.workers = 1
+        running.append(server)
+        return server.__enter__()
+
+    def stop() -> None:
+        while running:
+            running.pop().__exit__(None, None, None)
+
+    yield start
+    stop()
+
+
+def job(server: Server, name: str, *arguments: str) -> Any:
+    """Run a job on what a server serves, beside it and with its settings; its report."""
+    process = run_job(server, name, *arguments)
+    assert process.returncode in (0, 3), process.stderr
+    return json.loads(process.stdout)
+
+
+def run_job(server: Server, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same; the process."""
+    return subprocess.run(
+        [sys.executable, "-m", "strongroom", name, server.backend or str(server.directory), "--json", *arguments],
+        env=server.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
