@@ -55,7 +55,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
 
 def job(server: Server, name: str, *arguments: str) -> Any:
     """Run a job on what a server serves, beside it and with its settings; its report."""
-    process = run_job(server, name, *arguments)
+    process = run_job(server, name, "--json", *arguments)
     assert process.returncode in (0, 3), process.stderr
     return json.loads(process.stdout)
 
@@ -63,6 +63,6 @@ def job(server: Server, name: str, *arguments: str) -> Any:
 def run_job(server: Server, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The same; the process."""
     return subprocess.run(
-        [sys.executable, "-m", "strongroom", name, server.backend or str(server.directory), "--json", *arguments],
+        [sys.executable, "-m", "strongroom", name, server.backend or str(server.directory), *arguments],
         env=server.environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

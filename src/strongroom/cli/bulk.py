@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,15 @@ _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")
 _SourceProfile = Annotated[str | None, typer.Option(help="A profile of AWS's configuration files, for the source.")]
 _SourceCA = Annotated[Path | None, typer.Option(help="A file with the CA that the source's certificate is from.")]
 _SourceRegion = Annotated[str | None, typer.Option(help="The source's region.")]
+_Buckets = Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")]
+_Served = Annotated[
+    str,
+    typer.Argument(
+        metavar="PLACE",
+        help="The directory or folder that is served; the URL of the gateway's backend.",
+        show_default=False,
+    ),
+]
 _CustomerKey = Annotated[
     Path | None, typer.Option("--sse-c-key-file", help="A file with the key (32 bytes) of SSE-C objects.")
 ]
@@ -27,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
     app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
     app.command(help=f"{inspect.getdoc(rewrap)}\n\n{_EXIT_CODES}")(rewrap)
+    app.command(help=f"{inspect.getdoc(audit)}\n\n{_EXIT_CODES}")(audit)
     app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
 
 
@@ -103,7 +114,7 @@ def adopt(
             show_default=False,
         ),
     ],
-    bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
+    bucket: _Buckets = None,
     tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are adopted at the same time.")] = 4,
     sse_c_key_file: _CustomerKey = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be adopted.")] = False,
@@ -127,15 +138,8 @@ def adopt(
 
 
 def rewrap(
-    place: Annotated[
-        str,
-        typer.Argument(
-            metavar="PLACE",
-            help="The directory or folder that is served; the URL of the gateway's backend.",
-            show_default=False,
-        ),
-    ],
-    bucket: Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")] = None,
+    place: _Served,
+    bucket: _Buckets = None,
     tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are rewrapped at the same time.")] = 32,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be rewrapped.")] = False,
     json_: _Json = False,
@@ -152,5 +156,35 @@ def rewrap(
     report = jobs.report_on(place, "rewrapped", dry_run)
     code = jobs.run_job(
         place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks), report, json_
+    )
+    raise typer.Exit(code)
+
+
+def audit(
+    place: _Served,
+    bucket: _Buckets = None,
+    tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are opened at the same time.")] = 16,
+    read: Annotated[
+        bool, typer.Option("--read", help="Read and authenticate every byte, not only what is recorded.")
+    ] = False,
+    sse_c_key_file: _CustomerKey = None,
+    json_: _Json = False,
+) -> None:
+    """Open every object, and say what is encrypted, under which master key, and what lies in plaintext.
+
+    Nothing is changed; the place is served meanwhile. The settings are those of the server, from the environment. What
+    is not encrypted, or does not open, is named, and counts as failed.
+    """
+    from strongroom.cli import copying, jobs
+    from strongroom.maintenance.auditing import Audit, AuditReport
+
+    key = copying.customer_key(sse_c_key_file)
+    report = AuditReport(place, "", datetime.now(UTC), verb="opened")
+    code = jobs.run_job(
+        place,
+        jobs.served_place,
+        lambda objects: Audit(objects, bucket or [], tasks, read, key),
+        report,
+        json_,
     )
     raise typer.Exit(code)

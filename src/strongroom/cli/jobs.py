@@ -1,4 +1,4 @@
-"""``strongroom adopt`` and ``rewrap``, run: long jobs over all objects of a place, with a progress bar and a report.
+"""``strongroom adopt``, ``rewrap`` and ``audit``, run: long jobs over all objects of a place, with a progress bar.
 
 The settings are those of the server, from the environment.
 """
@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -32,17 +32,20 @@ from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 from strongroom.transfer.report import Report
 
+R = TypeVar("R", bound=Report)
+R_contra = TypeVar("R_contra", bound=Report, contravariant=True)
 
-class Job(Protocol):
-    """What is done in a place."""
 
-    async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
+class Job(Protocol[R_contra]):
+    """What is done in a place, and reported in a report of its kind."""
+
+    async def run(self, report: R_contra, stop: asyncio.Event, ended: Callable[[], None]) -> None:
         """Do it until all is done or ``stop`` is set; ``ended`` is told of each object."""
         ...
 
 
 def run_job(
-    place: str, find: Callable[[str], Target], make: Callable[[SealedStore], Job], report: Report, as_json: bool
+    place: str, find: Callable[[str], Target], make: Callable[[SealedStore], Job[R]], report: R, as_json: bool
 ) -> int:
     """Run the job that ``make`` makes for the place, which ``find`` finds; the exit code. Raises typer.Exit."""
     harden()
@@ -95,7 +98,7 @@ def _is_url(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
 
-async def _run(objects: SealedStore, job: Job, report: Report) -> None:
+async def _run(objects: SealedStore, job: Job[R], report: R) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

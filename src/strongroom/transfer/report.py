@@ -37,11 +37,15 @@ class Report:
 
     def as_json(self, ended: datetime) -> str:
         """For programs."""
-        fields = {
+        seconds = round((ended - self.started).total_seconds(), 3)
+        return json.dumps({**self.fields(), "seconds": seconds}, indent=1, ensure_ascii=False)
+
+    def fields(self) -> dict[str, object]:
+        """What programs are told, but for the time it took."""
+        return {
             "source": self.source,
             "target": self.target,
             "started": self.started.isoformat(),
-            "seconds": round((ended - self.started).total_seconds(), 3),
             "finished": self.finished,
             "dry_run": self.dry_run,
             "done": self.done,
@@ -50,7 +54,10 @@ class Report:
             "failed": [{"bucket": f.bucket, "key": f.key, "reason": f.reason} for f in self.failures],
             "notes": self.notes,
         }
-        return json.dumps(fields, indent=1, ensure_ascii=False)
+
+    def told(self) -> Sequence[str]:
+        """What people are told between the summary and the failures."""
+        return []
 
     def lines(self, ended: datetime) -> Sequence[str]:
         """For people."""
@@ -59,6 +66,7 @@ class Report:
         lines = [f"{self.done} objects ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")
+        lines += self.told()
         lines += [f"failed: {f.bucket}/{f.key}: {f.reason}" for f in self.failures]
         lines += self.notes
         if not self.finished:

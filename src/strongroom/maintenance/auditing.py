@@ -1,0 +1,158 @@
+"""``strongroom audit``: opens all objects of a place, and says what is encrypted, under which master key, and what is
+not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from strongroom.kms.base import KMSError
+from strongroom.kms.master import MasterKey
+from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, stored_objects
+from strongroom.sealed.auditing import Finding, examine
+from strongroom.sealed.errors import SealedError
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.rewrapping import masters_of_upload
+from strongroom.sealed.store import SealedStore
+from strongroom.secret import Secret
+from strongroom.store.base import ENCRYPTED, NoSuchObject, ObjectChanged, Stored, StoreError
+from strongroom.transfer.report import Failure, Report
+
+_ATTEMPTS = 8
+_NAMED = 1000
+"""Objects in plaintext that are named; the others are counted."""
+
+_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C"}
+
+
+@dataclass(slots=True)
+class Count:
+    """Objects of one kind, and their stored bytes."""
+
+    objects: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class AuditReport(Report):
+    """What was found: objects that are alike, counted together."""
+
+    found: dict[Finding, Count] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> int:
+        """How many objects are not encrypted."""
+        return sum(count.objects for finding, count in self.found.items() if finding.kind is Kind.PLAIN)
+
+    def fields(self) -> dict[str, object]:
+        """For programs."""
+        return {**Report.fields(self), "found": [_row(finding, count) for finding, count in self._sorted()]}
+
+    def told(self) -> Sequence[str]:
+        """For people, between the summary and the failures."""
+        return [f"{count.objects} objects ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
+
+    def _sorted(self) -> Sequence[tuple[Finding, Count]]:
+        return sorted(self.found.items(), key=lambda item: (item[0][:2], sorted(item[0].masters), item[0][3:]))
+
+
+def _row(finding: Finding, count: Count) -> dict[str, object]:
+    return {
+        "encryption": _ENCRYPTION[finding.kind],
+        "format": "minio" if finding.legacy else "strongroom",
+        "master_keys": [master._asdict() for master in sorted(finding.masters)],
+        "opened": finding.opened,
+        "tags_in_the_clear": finding.tags_clear,
+        "objects": count.objects,
+        "bytes": count.bytes,
+    }
+
+
+def _text(finding: Finding) -> str:
+    parts = ["not encrypted" if finding.kind is Kind.PLAIN else _ENCRYPTION[finding.kind]]
+    parts += [f"master key {master}" for master in sorted(finding.masters)]
+    if finding.legacy:
+        parts.append("in MinIO's format, whose metadata stand in the clear")
+    if not finding.opened:
+        parts.append("not opened: this takes the client's key")
+    if finding.tags_clear:
+        parts.append("with tags in the clear")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One run. ``buckets``: which; all, where it names none. ``read``: every byte is opened, not only what is recorded.
+    ``customer_key`` is tried on SSE-C objects.
+    """
+
+    objects: SealedStore
+    buckets: Sequence[str]
+    tasks: int
+    read: bool
+    customer_key: Secret | None
+
+    async def run(self, report: AuditReport, stop: asyncio.Event, ended: Callable[[], None]) -> None:
+        """Audit until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
+
+        async def work(bucket: str, stored: Stored) -> None:
+            await self._examine(bucket, stored, report)
+            ended()
+
+        buckets = self.buckets or await bucket_names(self.objects)
+        await self._uploads(buckets, report)
+        report.finished = await for_each(self._all(buckets), work, self.tasks, stop)
+        if report.plain > _NAMED:
+            report.notes.append(f"{report.plain - _NAMED} more objects are not encrypted")
+
+    async def _all(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
+        for bucket in buckets:
+            async for stored in stored_objects(self.objects, bucket):
+                yield bucket, stored
+
+    async def _uploads(self, buckets: Sequence[str], report: AuditReport) -> None:
+        masters: dict[MasterKey, int] = {}
+        for bucket in buckets:
+            async for upload in open_uploads(self.objects, bucket):
+                try:
+                    for master in masters_of_upload(bucket, upload):
+                        masters[master] = masters.get(master, 0) + 1
+                except StoreError as error:
+                    _failed(report, bucket, upload.key, str(error))
+                    continue
+                if ENCRYPTED not in upload.record:
+                    _failed(report, bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
+        report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
+
+    async def _examine(self, bucket: str, stored: Stored, report: AuditReport) -> None:
+        try:
+            finding = await self._until_settled(bucket, stored.key)
+        except NoSuchObject:
+            return  # removed at this very moment
+        except (StoreError, SealedError, KMSError, OSError) as error:
+            _failed(report, bucket, stored.key, str(error))
+            return
+        count = report.found.setdefault(finding, Count())
+        count.objects += 1
+        count.bytes += stored.size
+        report.done += 1
+        report.bytes += stored.size
+        if finding.kind is Kind.PLAIN and report.plain <= _NAMED:
+            _failed(report, bucket, stored.key, "it is not encrypted")
+        if finding.tags_clear:
+            _failed(report, bucket, stored.key, "its tags are not encrypted")
+
+    async def _until_settled(self, bucket: str, key: str) -> Finding:
+        """Examine an object, also one that is replaced at this very moment."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await examine(self.objects, bucket, key, self.customer_key, read=self.read)
+            except ObjectChanged as error:
+                changed = error
+        raise changed
+
+
+def _failed(report: Report, bucket: str, key: str, reason: str) -> None:
+    report.failures.append(Failure(bucket, key, reason))

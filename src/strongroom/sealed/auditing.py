@@ -1,0 +1,72 @@
+"""Auditing: what an object is found to be when it is opened, whoever says what of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from strongroom.kms.master import MasterKey
+from strongroom.sealed.errors import CustomerKeyNeeded
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.legacy import inherited
+from strongroom.sealed.rewrapping import masters_of
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.tags import TAGS, TAGS_SSE
+from strongroom.secret import Secret
+from strongroom.store.base import Reader
+
+
+class Finding(NamedTuple):
+    """An object: how it is encrypted, in whose format, and the master keys that are needed to read it and its tags.
+
+    ``opened``: its seals were opened; not so where it takes a client's key that was not given. ``tags_clear``: its tags
+    stand in the clear.
+    """
+
+    kind: Kind
+    legacy: bool
+    masters: frozenset[MasterKey]
+    opened: bool
+    tags_clear: bool
+
+
+async def examine(objects: SealedStore, bucket: str, key: str, customer_key: Secret | None, *, read: bool) -> Finding:
+    """Open an object: its key, its record, its part table, its tags; with ``read`` also every byte of it.
+
+    What is sealed is authenticated by that. ``customer_key`` is tried on SSE-C objects.
+    Raises NoSuchObject, Damaged, KMSError, SealedError (not CustomerKeyNeeded), ObjectChanged.
+    """
+    try:
+        source = await objects.open(bucket, key, None, whole=read)
+    except CustomerKeyNeeded:
+        if customer_key is None:
+            return await _unopened(objects, bucket, key)
+        source = await objects.open(bucket, key, customer_key, whole=read)
+    try:
+        await source.body()  # sees that the part table opens, and that so many bytes are stored
+        if read:
+            async for _ in source.stream(0, source.info.size):
+                pass
+        await objects.tags_of(bucket, source.reader.stored)
+        return _finding(bucket, source.reader, source.info.kind, opened=True)
+    finally:
+        await source.close()
+
+
+async def _unopened(objects: SealedStore, bucket: str, key: str) -> Finding:
+    """An SSE-C object, as it says of itself. Where the storage gives nothing out without the key, no more than that."""
+    try:
+        reader = await objects.outer.read(bucket, key, None, lambda store: store.open(bucket, key, whole=False))
+    except CustomerKeyNeeded:
+        return Finding(Kind.SSE_C, False, frozenset(), opened=False, tags_clear=False)
+    try:
+        await objects.tags_of(bucket, reader.stored)
+        return _finding(bucket, reader, Kind.SSE_C, opened=False)
+    finally:
+        await reader.close()
+
+
+def _finding(bucket: str, reader: Reader, kind: Kind, *, opened: bool) -> Finding:
+    stored = reader.stored
+    legacy = inherited(bucket, stored) is not None
+    clear = kind is not Kind.PLAIN and bool(stored.record.get(TAGS)) and TAGS_SSE not in stored.record
+    return Finding(kind, legacy, masters_of(bucket, stored), opened, clear)
