@@ -69,6 +69,10 @@ def test_what_is_encrypted_and_what_is_not(serve: Serve, bucket: str, tmp_path: 
     assert reasons == {"plain": "it is not encrypted", "open": f"the open upload {upload} is not encrypted"}
     client.abort_multipart_upload(**here, UploadId=upload)
 
+    plain = {"Bucket": bucket, "Key": "plain"}
+    client.copy_object(**plain, CopySource=plain, ServerSideEncryption="AES256")
+    assert audit(server, bucket)["failed"] == []
+
 
 def test_what_does_not_open_is_named(tmp_path: Path, bucket: str) -> None:
     with Server(tmp_path, {**OLD, **TAKES_KEYS}, workers=1) as server:
