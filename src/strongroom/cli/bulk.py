@@ -128,9 +128,10 @@ def adopt(
     """
     from strongroom.cli import copying, jobs
     from strongroom.maintenance.adopting import Adoption
+    from strongroom.transfer.report import Report
 
     customer_key = copying.customer_key(sse_c_key_file)
-    report = jobs.report_on(place, "adopted", dry_run)
+    report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="adopted")
     code = jobs.run_job(
         place, jobs.left_place, lambda objects: Adoption(objects, bucket or [], customer_key, tasks), report, json_
     )
@@ -152,8 +153,9 @@ def rewrap(
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.rewrapping import Rewrapping
+    from strongroom.transfer.report import Report
 
-    report = jobs.report_on(place, "rewrapped", dry_run)
+    report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="rewrapped")
     code = jobs.run_job(
         place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks), report, json_
     )
@@ -181,10 +183,6 @@ def audit(
     key = copying.customer_key(sse_c_key_file)
     report = AuditReport(place, "", datetime.now(UTC), verb="opened")
     code = jobs.run_job(
-        place,
-        jobs.served_place,
-        lambda objects: Audit(objects, bucket or [], tasks, read, key),
-        report,
-        json_,
+        place, jobs.served_place, lambda objects: Audit(objects, bucket or [], tasks, read, key), report, json_
     )
     raise typer.Exit(code)

@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -60,11 +59,6 @@ def run_job(
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
         raise stop_with(error, FAILED) from None
     return finish(report, as_json)
-
-
-def report_on(place: str, verb: str, dry_run: bool) -> Report:
-    """An empty report on what is done in a place from now on."""
-    return Report(place, "", datetime.now(UTC), dry_run=dry_run, verb=verb)
 
 
 def left_place(place: str) -> Target:
