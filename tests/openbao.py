@@ -163,7 +163,8 @@ class OpenBao:
             with urllib.request.urlopen(request, timeout=20, context=self._tls()) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, error.read().decode(errors="replace")) from None
+            with error:
+                raise Refused(error.code, error.read().decode(errors="replace")) from None
         return json.loads(content) if content else {}
 
     def _tls(self) -> ssl.SSLContext | None:

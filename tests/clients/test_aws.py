@@ -114,7 +114,8 @@ def test_a_presigned_url_is_open_until_it_expires(aws: Program, home: Path, buck
         assert answer.read() == content
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))
-    assert error.value.code == 403
+    with error.value as answer:
+        assert answer.code == 403
 
 
 def test_an_object_is_encrypted_by_the_server_if_asked(plain_aws: Program, home: Path, plain_bucket: str) -> None:

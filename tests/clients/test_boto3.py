@@ -126,8 +126,9 @@ def test_urls_presigned_without_asking_for_version_4_are_refused_and_told_so(
     url = sealed_server.client().generate_presigned_url("get_object", {"Bucket": bucket, "Key": "o"})
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(url)
-    assert error.value.code == 400
-    assert b"Please use AWS4-HMAC-SHA256." in error.value.read()
+    with error.value as answer:
+        assert answer.code == 400
+        assert b"Please use AWS4-HMAC-SHA256." in answer.read()
 
 
 def test_a_presigned_form_uploads_what_its_policy_allows(sealed_server: Server, bucket: str) -> None:
@@ -155,4 +156,5 @@ def post(url: str, fields: Mapping[str, str], content: bytes) -> int:
         with urllib.request.urlopen(request) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code

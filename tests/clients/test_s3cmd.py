@@ -134,5 +134,6 @@ def test_signed_urls_of_the_old_kind_are_refused_and_the_error_names_the_new_kin
     url = s3cmd("signurl", f"s3://{bucket}/file", "+60").strip()  # s3cmd has signature version 2 only here
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(url)
-    assert error.value.code == 400
-    assert b"Please use AWS4-HMAC-SHA256." in error.value.read()
+    with error.value as answer:
+        assert answer.code == 400
+        assert b"Please use AWS4-HMAC-SHA256." in answer.read()

@@ -107,7 +107,8 @@ def fetch(url: str, **options: Any) -> Answer:
         with urllib.request.urlopen(urllib.request.Request(url, **options)) as answer:
             return Answer(answer.status, {}, answer.read())
     except urllib.error.HTTPError as error:
-        return Answer(error.code, {}, error.read())
+        with error:
+            return Answer(error.code, {}, error.read())
 
 
 def presigned(server: Server, bucket: str, expires: int = 60, method: str = "get_object", **given: Any) -> str:
