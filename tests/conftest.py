@@ -32,6 +32,20 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A MinIO."""
+    with Backend("minio", tmp_path_factory.mktemp("minio")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A versitygw."""
+    with Backend("versitygw", tmp_path_factory.mktemp("versitygw")) as running:
+        yield running
+
+
 KINDS = ["server", "nas", "s3"]
 """What the common suites run over: `strongroom server`, `strongroom gateway nas`, and `strongroom gateway s3` before a
 real MinIO.

@@ -16,20 +16,6 @@ Gateway = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """A MinIO."""
-    with Backend("minio", tmp_path_factory.mktemp("minio")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """A versitygw."""
-    with Backend("versitygw", tmp_path_factory.mktemp("versitygw")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def minio_tls(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Backend]:
     """A MinIO over TLS, with a KMS of its own: it encrypts with SSE-S3 and SSE-C."""
     kms = {"MINIO_KMS_SECRET_KEY": "minio-own-key:" + base64.b64encode(bytes(range(32))).decode()}

@@ -11,24 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.backends import Backend, served_by
+from tests.backends import served_by
 from tests.server import NAS, SERVER, Server
 
 Serve = Callable[[dict[str, str | None]], Server]
-
-
-@pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """A MinIO."""
-    with Backend("minio", tmp_path_factory.mktemp("minio")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """A versitygw."""
-    with Backend("versitygw", tmp_path_factory.mktemp("versitygw")) as running:
-        yield running
 
 
 @pytest.fixture(params=["server", "nas", "minio", "versitygw"])

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.rewrapping import masters_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
-from strongroom.store.base import ENCRYPTED, NoSuchObject, ObjectChanged, Stored, StoreError
+from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
 from strongroom.transfer.report import Failure, Report
 
-_ATTEMPTS = 8
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""
 
@@ -128,7 +127,9 @@ class Audit:
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport) -> None:
         try:
-            finding = await self._until_settled(bucket, stored.key)
+            finding = await settled(
+                lambda: examine(self.objects, bucket, stored.key, self.customer_key, read=self.read)
+            )
         except NoSuchObject:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
@@ -143,15 +144,6 @@ class Audit:
             _failed(report, bucket, stored.key, "it is not encrypted")
         if finding.tags_clear:
             _failed(report, bucket, stored.key, "its tags are not encrypted")
-
-    async def _until_settled(self, bucket: str, key: str) -> Finding:
-        """Examine an object, also one that is replaced at this very moment."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await examine(self.objects, bucket, key, self.customer_key, read=self.read)
-            except ObjectChanged as error:
-                changed = error
-        raise changed
 
 
 def _failed(report: Report, bucket: str, key: str, reason: str) -> None:

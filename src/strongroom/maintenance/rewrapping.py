@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, masters_of, masters_of_upload
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
+from strongroom.store.base import NoSuchObject, Stored, StoreError
 from strongroom.transfer.report import Failure, Report
-
-_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Rewrapping:
         try:
             if report.dry_run:
                 masters_of(bucket, stored)
-            elif not await self._until_settled(rewrapper, bucket, stored.key):
+            elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
         except NoSuchObject:
             return  # removed at this very moment
@@ -85,12 +83,3 @@ class Rewrapping:
             return
         report.done += 1
         report.bytes += stored.size
-
-    async def _until_settled(self, rewrapper: Rewrapper, bucket: str, key: str) -> bool:
-        """Rewrap an object, also one that is written or tagged at this very moment."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await rewrapper.rewrap(bucket, key)
-            except ConditionFailed as error:
-                changed = error
-        raise changed

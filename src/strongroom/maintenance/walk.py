@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import Stored, StoreError, Upload
+from strongroom.store.base import ConditionFailed, ObjectChanged, Stored, StoreError, Upload
+
+T = TypeVar("T")
 
 _PAGE = 1000
+_ATTEMPTS = 8
 
 
 async def bucket_names(objects: SealedStore) -> Sequence[str]:
@@ -34,6 +38,16 @@ async def open_uploads(objects: SealedStore, bucket: str) -> AsyncIterator[Uploa
         for upload in page.uploads:
             yield upload
         after = page.next
+
+
+async def settled(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` finds or does, also with an object that clients replace or tag at this very moment."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return await attempt()
+        except (ConditionFailed, ObjectChanged) as error:
+            changed = error
+    raise changed
 
 
 async def for_each(

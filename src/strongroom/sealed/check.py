@@ -63,12 +63,6 @@ async def claim(kms: KMS, place: CheckPlace) -> None:
     await verify_check(kms, place.place, document)
 
 
-def master_of_check(document: bytes) -> MasterKey:
-    """The master key that a check value is sealed under. Raises CheckDamaged."""
-    wrapped, _ = _decode(document)
-    return master_of(wrapped)
-
-
 def _context(place: str) -> Context:
     return {"strongroom-check": place}
 
@@ -99,6 +93,18 @@ async def verify_check(kms: KMS, place: str, document: bytes) -> None:
             f"the objects here are sealed under the master key {wrapped.key_id!r} of the provider {wrapped.provider!r},"
             f" which the configured KMS (master key {kms.key_id!r}) does not have"
         )
+
+
+async def renewed(kms: KMS, place: str, document: bytes, active: MasterKey) -> bytes | None:
+    """What is to be put in a check value's place: None for one under ``active``, the master key that wraps now.
+
+    Raises as :func:`verify_check` does.
+    """
+    wrapped, _ = _decode(document)
+    if master_of(wrapped) == active:
+        return None
+    await verify_check(kms, place, document)
+    return await make_check(kms, place)
 
 
 def _decode(document: bytes) -> tuple[WrappedKey, bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, make_check, master_of_check
+from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, renewed
 
 _log = logging.getLogger("strongroom.kms")
 
@@ -64,10 +64,9 @@ class CheckedKMS:
         """Seal the check value anew, unless it is sealed under ``active`` already. Raises KMSError, ForeignKMS,
         CheckDamaged.
         """
-        await claim(self._kms, self._place)
         document = await self._place.read_check()
-        if document is not None and master_of_check(document) != active:
-            await self._place.replace_check(await make_check(self._kms, self._place.place))
+        if document is not None and (fresh := await renewed(self._kms, self._place.place, document, active)):
+            await self._place.replace_check(fresh)
 
     async def _claim(self) -> None:
         async with self._claiming:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, master_of_check, verify_check
+from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
 from strongroom.store.base import CheckPlace
 
 _log = logging.getLogger("strongroom.sealed")
@@ -54,9 +54,8 @@ class WriteGuard:
         Raises as :meth:`admit` does.
         """
         document = await self._place.read_check(bucket)
-        if document is not None and master_of_check(document) != active:
-            await verify_check(self._kms, _PLACE, document)
-            await self._place.replace_check(bucket, await make_check(self._kms, _PLACE))
+        if document is not None and (fresh := await renewed(self._kms, _PLACE, document, active)):
+            await self._place.replace_check(bucket, fresh)
 
     async def _verify(self, bucket: str) -> None:
         for _ in range(_ATTEMPTS):
