@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 
 from tests.backends import Backend, served_by
 from tests.http.raw import error_of
+from tests.jobs import job
 from tests.legacy import left
 from tests.legacy.test_serving import assert_as_minio_showed
 from tests.server import Server
@@ -123,9 +121,4 @@ def test_they_are_adopted(gateway: Gateway, tmp_path: Path) -> None:
 
 def adopt(gateway: Gateway, *arguments: str) -> Any:
     """Run ``strongroom adopt`` beside the gateway; its report."""
-    process = subprocess.run(
-        [sys.executable, "-m", "strongroom", "adopt", gateway.backend.endpoint, "--json", *arguments],
-        env=gateway.server.environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert process.returncode in (0, 3), process.stderr
-    return json.loads(process.stdout)
+    return job(gateway.server, "adopt", *arguments)

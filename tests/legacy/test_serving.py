@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.http.raw import error_of
+from tests.jobs import job
 from tests.legacy import left
 from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server
@@ -294,9 +295,7 @@ def test_the_layouts_of_drives_are_refused_with_a_way_out(
 
 def adopt(place: Place, *arguments: str) -> Any:
     """Run ``strongroom adopt`` beside the gateway; its report."""
-    process = run(["adopt", str(place.server.directory), "--json", *arguments], place.server)
-    assert process.returncode in (0, 3), process.stderr
-    return json.loads(process.stdout)
+    return job(place.server, "adopt", *arguments)
 
 
 def run(arguments: list[str], server: Server) -> subprocess.CompletedProcess[str]:

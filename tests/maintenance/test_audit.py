@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.jobs import job, run_job
 from tests.legacy import left
-from tests.maintenance.conftest import Serve, job, run_job
+from tests.maintenance.conftest import Serve
 from tests.maintenance.test_rewrap import BOTH, NEW, OBJECTS, OLD, SSE_C, fill
 from tests.server import NAS, Server
 

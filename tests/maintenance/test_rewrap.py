@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.jobs import job, run_job
 from tests.kms.test_transit import raise_version
 from tests.legacy import left
-from tests.maintenance.conftest import Serve, job, run_job
+from tests.maintenance.conftest import Serve
 from tests.openbao import OpenBao
 from tests.server import MASTER_KEY, NAS, Server
 
