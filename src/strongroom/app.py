@@ -63,7 +63,7 @@ class Application:
             _log.exception("the store could not be closed in order")
 
 
-_DOUBLE = {"s3": Kind.SSE_S3, "c": Kind.SSE_C}
+_DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _place(settings: Settings, kms: KMS | None) -> _Place:
     store = LeftStore(remote)
     # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
     encrypting = store if endpoint.secure or backend.sse else None
-    outer = Outer(store, encrypting, frozenset(_DOUBLE[name] for name in backend.sse))
+    outer = Outer(store, encrypting, frozenset(kind for name in backend.sse for kind in _DOUBLE[name]))
     if kms is None:
         return _Place(store, None, outer, relay=BackendRelay(remote.client))
     return _Place(store, kms, outer, WriteGuard(kms, remote))

@@ -40,9 +40,9 @@ class CountingKMS(StaticKMS):
         super().__init__("key", Secret(bytes(32)))
         self._counts = counts
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
         self._counts["KMS calls"] += 1
-        return await super().generate(contexts)
+        return await super().generate(contexts, key_id)
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         self._counts["KMS calls"] += 1

@@ -87,6 +87,16 @@ def test_a_form_may_bring_a_key_of_its_own(server: Server, bucket: str) -> None:
     assert got["Body"].read() == b"x"
 
 
+def test_a_form_may_name_a_master_key(server: Server, bucket: str) -> None:
+    sse = "x-amz-server-side-encryption"
+    fields = {sse: "aws:kms", f"{sse}-aws-kms-key-id": "alias/my-minio-key"}
+    conditions = [{name: value} for name, value in fields.items()]
+    answer = post(server, bucket, signed(server, bucket, "o", fields, conditions), b"x")
+    assert (answer.status, answer.headers[sse]) == (204, "aws:kms")
+    assert answer.headers[f"{sse}-aws-kms-key-id"] == "my-minio-key"
+    assert server.client().get_object(Bucket=bucket, Key="o")["Body"].read() == b"x"
+
+
 def test_a_redirect_tells_where_the_object_is(server: Server, bucket: str) -> None:
     target = "https://example.com/done?a=b"
     fields = {"success_action_redirect": target}

@@ -76,11 +76,13 @@ def test_a_key_for_an_object_that_has_none_is_refused(server: Server, bucket: st
     assert error_of(client.get_object, Bucket=bucket, Key="o", **sse_c()) == ("InvalidRequest", 400)
 
 
-KINDS: list[dict[str, Any]] = [{}, {"ServerSideEncryption": "AES256"}, sse_c(KEY), sse_c(OTHER)]
+KINDS: list[dict[str, Any]] = [
+    {}, {"ServerSideEncryption": "AES256"}, sse_c(KEY), sse_c(OTHER), {"ServerSideEncryption": "aws:kms"},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [100, 300_000])
-@pytest.mark.parametrize(("source", "target"), list(itertools.product(range(4), range(4))))
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(range(5), range(5))))
 def test_objects_are_copied_between_any_two_kinds(
     plain_server: Server, plain_bucket: str, source: int, target: int, size: int
 ) -> None:
@@ -117,7 +119,7 @@ def test_a_copy_onto_itself_changes_the_kind(plain_server: Server, plain_bucket:
 
 BAD_HEADERS = [
     ({"x-amz-server-side-encryption": "AES128"}, "InvalidArgument"),
-    ({"x-amz-server-side-encryption": "aws:kms"}, "NotImplemented"),
+    ({"x-amz-server-side-encryption": "aws:kms:dsse"}, "NotImplemented"),
     ({"x-amz-server-side-encryption-aws-kms-key-id": "k"}, "InvalidArgument"),
     ({**sse_c_headers(), "x-amz-server-side-encryption": "AES256"}, "InvalidArgument"),
     ({**sse_c_headers(), PREFIX + "algorithm": "AES128"}, "InvalidEncryptionAlgorithmError"),

@@ -113,10 +113,10 @@ class Flaky(StaticKMS):
 
     down = True
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
         if self.down:
             raise KMSUnavailable("it is down")
-        return await super().generate(contexts)
+        return await super().generate(contexts, key_id)
 
     async def unwrap(self, keys: Any) -> Sequence[bytes | KMSError]:
         if self.down:

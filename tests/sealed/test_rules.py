@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from strongroom.kms.base import WrappedKey, context_bytes
 from strongroom.sealed import metadata as metadata_codec
+from strongroom.sealed.context import check_added, context_text, kms_context, read_context
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
-from strongroom.sealed.errors import NoKMS
+from strongroom.sealed.errors import ContextRefused, NoKMS
 from strongroom.sealed.keys import (
     ExternalKey,
     KeyRefused,
@@ -30,6 +31,7 @@ from strongroom.sealed.record import header_of, open_record, plain_record, read_
 from strongroom.secret import Secret
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
+SSE_KMS = Protection(Kind.SSE_KMS, key_id="key", context='{"a":"b"}')
 KEY = record_key(new_object_key())
 METADATA = Metadata({"x-amz-meta-a": "b", "content-type": "text/plain"}, "etag", ObjectChecksum("CRC32", "X", "y"))
 
@@ -38,19 +40,22 @@ def header() -> Header:
     return Header(Kind.SSE_S3, 12345, new_iv(), bytes(48), WrappedKey("static", "key", bytes(60)))
 
 
-@pytest.mark.parametrize("asked", [None, SSE_S3, SSE_C])
-@pytest.mark.parametrize("default", [None, Kind.SSE_S3])
+@pytest.mark.parametrize("asked", [None, SSE_S3, SSE_C, SSE_KMS])
+@pytest.mark.parametrize("default", [None, SSE_S3, SSE_KMS])
 @pytest.mark.parametrize("auto", [False, True])
 def test_what_the_request_asks_stands_above_the_bucket_and_the_bucket_above_nothing(
-    asked: Protection | None, default: Kind | None, auto: bool
+    asked: Protection | None, default: Protection | None, auto: bool
 ) -> None:
-    expected = asked or (SSE_S3 if default or auto else PLAIN)
+    expected = asked or default or (SSE_S3 if auto else PLAIN)
     assert decide(asked, default, auto, has_kms=True) == expected
 
 
-@pytest.mark.parametrize(("asked", "default", "auto"), [(SSE_S3, None, False), (None, Kind.SSE_S3, False), (None, None, True)])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    ("asked", "default", "auto"),
+    [(SSE_S3, None, False), (SSE_KMS, None, False), (None, SSE_S3, False), (None, SSE_KMS, True), (None, None, True)],
+)
 def test_without_a_kms_nothing_falls_back_to_plaintext(
-    asked: Protection | None, default: Kind | None, auto: bool
+    asked: Protection | None, default: Protection | None, auto: bool
 ) -> None:
     with pytest.raises(NoKMS):
         decide(asked, default, auto, has_kms=False)
@@ -84,7 +89,8 @@ def test_a_header_reads_back_and_no_shorter_or_longer_one_does() -> None:
 
 @given(st.data())
 def test_a_damaged_header_is_another_one_or_refused_in_so_many_words(data: st.DataObject) -> None:
-    encoded = bytearray(header().encode())
+    original = data.draw(st.sampled_from([header(), header()._replace(kind=Kind.SSE_KMS, context='{"a":"b"}')]))
+    encoded = bytearray(original.encode())
     for _ in range(data.draw(st.integers(1, 3))):
         encoded[data.draw(st.integers(4, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(EnvelopeInvalid):
@@ -94,6 +100,40 @@ def test_a_damaged_header_is_another_one_or_refused_in_so_many_words(data: st.Da
 def test_a_header_without_a_provider_has_no_wrapped_key() -> None:
     sse_c = header()._replace(kind=Kind.SSE_C, wrapped=None, etag="0" * 32, multipart=True)
     assert decode_header(sse_c.encode()) == sse_c
+
+
+def test_a_header_of_a_named_master_key_ends_with_the_clients_context() -> None:
+    named = header()._replace(kind=Kind.SSE_KMS, etag="0" * 32 + "-1", context='{"a":"ü"}')
+    encoded = named.encode()
+    assert encoded.endswith('{"a":"ü"}'.encode())
+    assert decode_header(encoded) == named
+    assert decode_header(named._replace(context="").encode()).context == ""
+    for end in range(len(encoded) - len('{"a":"ü"}'.encode())):
+        with pytest.raises(EnvelopeInvalid):
+            decode_header(encoded[:end])
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(), max_size=4))
+def test_a_clients_context_is_kept_in_one_form(entries: dict[str, str]) -> None:
+    try:
+        text = context_text(entries)
+    except ContextRefused:
+        assert any(0xD800 <= ord(c) < 0xE000 for value in entries.values() for c in value)
+        return
+    assert read_context(text) == entries
+    assert kms_context("bucket", "key", text) == {**entries, "bucket": "bucket/key"}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a":1}', '{"a": "b"}', '{"b":"","a":""}', "{}", "[" * 10_000])
+def test_a_context_in_another_form_is_refused(text: str) -> None:
+    with pytest.raises(ContextRefused):
+        kms_context("bucket", "key", text)
+
+
+def test_a_clients_context_cannot_speak_for_the_objects_name() -> None:
+    with pytest.raises(ContextRefused, match="kept for the object's own"):
+        check_added("bucket", '{"bucket":"another"}')
+    check_added("bucket", '{"other":"another"}')
 
 
 def test_a_header_of_a_later_format_is_refused_by_name() -> None:

@@ -142,24 +142,43 @@ def rewrap(
     place: _Served,
     bucket: _Buckets = None,
     tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are rewrapped at the same time.")] = 32,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="OLD=NEW: what clients put under the master key OLD by its name (SSE-KMS) goes under NEW. Can be given"
+            " more than once.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be rewrapped.")] = False,
     json_: _Json = False,
 ) -> None:
     """Seal the keys of all objects anew under the master key that wraps now, so that no other is needed any more.
 
-    No data is read or written, but records; the place is served meanwhile. The settings are those of the server, from
-    the environment: the new master key, and the old one to read with. One that was stopped goes on where it was when
-    it is started again.
+    What clients put under a master key by its name (SSE-KMS) stays under that name. No data is read or written, but
+    records; the place is served meanwhile. The settings are those of the server, from the environment: the new master
+    key, and the old one to read with. One that was stopped goes on where it was when it is started again.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.rewrapping import Rewrapping
     from strongroom.transfer.report import Report
 
+    renamed = _renamed(key or [])
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="rewrapped")
     code = jobs.run_job(
-        place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks), report, json_
+        place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks, renamed), report, json_
     )
     raise typer.Exit(code)
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    """The names of master keys and what is to be in their place, from OLD=NEW. Raises typer.BadParameter."""
+    renamed: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not old or not equals or not new or renamed.setdefault(old, new) != new:
+            raise typer.BadParameter(f"{pair!r} is not OLD=NEW, or OLD was given before", param_hint="--key")
+    return renamed
 
 
 def audit(

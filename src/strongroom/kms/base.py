@@ -83,11 +83,13 @@ class KMS(Protocol):
 
     @property
     def key_id(self) -> str:
-        """The name of the master key that new data keys are wrapped with."""
+        """The name of the master key that new data keys are wrapped with, where no other is asked for."""
         ...
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
-        """A new data key for each context. Raises KMSError."""
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
+        """A new data key for each context, wrapped with the master key ``key_id``; "" is the one that :attr:`key_id`
+        names. Raises KMSError.
+        """
         ...
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:

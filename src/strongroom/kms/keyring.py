@@ -21,12 +21,12 @@ class Keyring:
 
     @property
     def key_id(self) -> str:
-        """The name of the master key that new data keys are wrapped with."""
+        """The name of the master key that new data keys are wrapped with, where no other is asked for."""
         return self._active.key_id
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
         """A new data key for each context, from the active KMS. Raises KMSError."""
-        return await self._active.generate(contexts)
+        return await self._active.generate(contexts, key_id)
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         """Open wrapped keys, whichever member has the master key."""

@@ -56,8 +56,10 @@ class StaticKMS:
         """The name of the master key."""
         return self._key_id
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
-        """A new random data key for each context."""
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
+        """A new random data key for each context. Raises NoSuchKey for another master key than the one there is."""
+        if key_id not in ("", self._key_id):
+            raise NoSuchKey(f"no master key {key_id!r} is configured: the one there is, is {self._key_id!r}")
         return [self._generate(context) for context in contexts]
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:

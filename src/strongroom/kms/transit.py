@@ -67,7 +67,8 @@ class _Way:
 
 
 class TransitKMS:
-    """Wraps new data keys with the transit key ``key_id``, in its version ``version`` (0: the latest).
+    """Wraps new data keys with the transit key ``key_id``, in its version ``version`` (0: the latest), or with the
+    latest version of another that it is asked for, where the policy grants it.
 
     It unwraps what any version, and any other transit key that the policy grants, has wrapped.
     """
@@ -85,7 +86,7 @@ class TransitKMS:
 
     @property
     def key_id(self) -> str:
-        """The name of the transit key."""
+        """The name of the transit key that wraps where no other is asked for."""
         return self._key_id
 
     async def start(self) -> None:
@@ -140,40 +141,32 @@ class TransitKMS:
         return Item(wrapped.key_id, context_bytes(context), bound, wrapped=wrapped.ciphertext)
 
     async def _decrypt(self, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
-        by_key: dict[str, list[int]] = {}
-        for index, item in enumerate(items):
-            by_key.setdefault(item.key, []).append(index)
-        found: list[bytes | KMSError] = [NoSuchKey("")] * len(items)
-        groups = list(by_key.values())
-        answers = await asyncio.gather(*(self._batch("decrypt", [items[i] for i in group]) for group in groups))
-        for group, rows in zip(groups, answers, strict=True):
-            for index, row in zip(group, rows, strict=True):
-                found[index] = row
-        return found
+        return await self._by_key("decrypt", items)
 
     # -- wrapping ------------------------------------------------------------------------------------------------------
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
         """A new data key for each context, wrapped by ``encrypt`` or by ``datakey``, whichever the policy grants."""
+        key = key_id or self._key_id
+        if not wire.is_key_name(key):
+            raise NoSuchKey(f"no master key {key!r}: a transit key cannot have this name")
         first, second = self._ways
         try:
-            return await self._in_time(self._generate(first, contexts))
+            return await self._in_time(self._generate(first, contexts, key))
         except KMSDenied as denied:
             try:
-                made = await self._in_time(self._generate(second, contexts))
+                made = await self._in_time(self._generate(second, contexts, key))
             except KMSDenied:
                 raise denied from None
-        self._ways = (second, first)
+        if key == self._key_id:  # what the policy grants of other keys says nothing of most data keys
+            self._ways = (second, first)
         return made
 
-    async def _generate(self, way: _Way, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def _generate(self, way: _Way, contexts: Sequence[Context], key: str) -> Sequence[DataKey]:
         bound = await way.bound(self._try)
-        items = [Item(self._key_id, context_bytes(context), bound) for context in contexts]
+        items = [Item(key, context_bytes(context), bound) for context in contexts]
         provider = PROVIDER if bound else PROVIDER_UNBOUND
-        return [
-            DataKey(plaintext, WrappedKey(provider, self._key_id, wrapped))
-            for plaintext, wrapped in await way.make(items)
-        ]
+        return [DataKey(plaintext, WrappedKey(provider, key, wrapped)) for plaintext, wrapped in await way.make(items)]
 
     async def _by_encrypt(self, items: Sequence[Item]) -> Sequence[tuple[bytes, bytes]]:
         secrets = [os.urandom(wire.DATA_KEY) for _ in items]
@@ -184,7 +177,7 @@ class TransitKMS:
         return [(secret, _or_raise(answer)) for secret, answer in zip(secrets, wrapped, strict=True)]
 
     async def _encrypt(self, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
-        return await self._batch("encrypt", items)
+        return await self._by_key("encrypt", items)
 
     async def _by_datakey(self, items: Sequence[Item]) -> Sequence[tuple[bytes, bytes]]:
         return await asyncio.gather(*map(self._datakey, items))
@@ -192,7 +185,7 @@ class TransitKMS:
     async def _datakey(self, item: Item) -> tuple[bytes, bytes]:
         async with self._datakeys:
             answer = await self._session.post(
-                f"transit/datakey/plaintext/{item.key}", wire.datakey(item, self._version)
+                f"transit/datakey/plaintext/{item.key}", wire.datakey(item, self._version_of(item.key))
             )
         if not answer.ok:
             raise wire.refusal(answer, item.key, self._url)
@@ -221,14 +214,31 @@ class TransitKMS:
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
+    async def _by_key(self, operation: str, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
+        """A call for the data keys of each master key, all at the same time."""
+        by_key: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            by_key.setdefault(item.key, []).append(index)
+        found: list[bytes | KMSError] = [NoSuchKey("")] * len(items)
+        groups = list(by_key.values())
+        answers = await asyncio.gather(*(self._batch(operation, [items[i] for i in group]) for group in groups))
+        for group, rows in zip(groups, answers, strict=True):
+            for index, row in zip(group, rows, strict=True):
+                found[index] = row
+        return found
+
     async def _batch(self, operation: str, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
         """One call for data keys of one master key."""
-        version = self._version if operation == "encrypt" else 0
+        version = self._version_of(items[0].key) if operation == "encrypt" else 0
         try:
             answer = await self._session.post(f"transit/{operation}/{items[0].key}", wire.batch(items, version))
             return wire.results(answer, items, self._url)
         except KMSError as error:
             return [type(error)(str(error)) for _ in items]
+
+    def _version_of(self, key: str) -> int:
+        """The version of a transit key that wraps: the one that the settings pin is that of the key they name."""
+        return self._version if key == self._key_id else 0
 
     async def _in_time(self, answer: Awaitable[_T]) -> _T:
         """What is asked, or KMSUnavailable when it takes too long, waiting for its turn included."""

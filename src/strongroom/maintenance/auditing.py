@@ -14,7 +14,7 @@ from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, se
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import Kind
-from strongroom.sealed.rewrapping import masters_of_upload
+from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
@@ -23,7 +23,7 @@ from strongroom.transfer.report import Failure, Report
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""
 
-_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C"}
+_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Audit:
         for bucket in buckets:
             async for upload in open_uploads(self.objects, bucket):
                 try:
-                    for master in masters_of_upload(bucket, upload):
+                    for master in {use.master for use in uses_of_upload(bucket, upload)}:
                         masters[master] = masters.get(master, 0) + 1
                 except StoreError as error:
                     _failed(report, bucket, upload.key, str(error))

@@ -6,15 +6,14 @@ What is under it already is passed over, so a job that was stopped goes on by be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
-from strongroom.kms.master import MasterKey
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
-from strongroom.sealed.rewrapping import Rewrapper, masters_of, masters_of_upload
+from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import NoSuchObject, Stored, StoreError
 from strongroom.transfer.report import Failure, Report
@@ -22,48 +21,49 @@ from strongroom.transfer.report import Failure, Report
 
 @dataclass(frozen=True, slots=True)
 class Rewrapping:
-    """One run. ``buckets``: which; all, where it names none."""
+    """One run. ``buckets``: which; all, where it names none. ``renamed`` as Rewrapper has it."""
 
     objects: SealedStore
     buckets: Sequence[str]
     tasks: int
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
         """Rewrap until all is done or ``stop`` is set; ``ended`` is told of each.
 
         Raises StoreError, OSError, KMSError, NoKMS, ForeignKMS, CheckDamaged.
         """
-        active = await self.objects.keyholder.active()
+        rewrapper = Rewrapper(self.objects, self.renamed)
+        active = await rewrapper.active()
         report.notes.append(f"the master key that wraps now is {active}")
-        rewrapper = Rewrapper(self.objects, active)
 
         async def work(bucket: str, stored: Stored) -> None:
             await self._rewrap(rewrapper, bucket, stored, report)
             ended()
 
         buckets = self.buckets or await bucket_names(self.objects)
-        await self._uploads(buckets, active, report)  # those that are opened from now on are under the active one
-        report.finished = await for_each(self._due(buckets, active), work, self.tasks, stop)
+        await self._uploads(buckets, rewrapper, report)  # those that are opened from now on are under the active one
+        report.finished = await for_each(self._due(buckets, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failures and not report.dry_run:
             await self.objects.renew_checks(active, self.buckets)
 
-    async def _due(self, buckets: Sequence[str], active: MasterKey) -> AsyncIterator[tuple[str, Stored]]:
+    async def _due(self, buckets: Sequence[str], rewrapper: Rewrapper) -> AsyncIterator[tuple[str, Stored]]:
         for bucket in buckets:
             async for stored in stored_objects(self.objects, bucket):
                 try:
-                    if masters_of(bucket, stored) <= {active}:
+                    if not await rewrapper.outdated(uses_of(bucket, stored)):
                         continue
-                except (StoreError, LegacyNotCovered):
+                except (StoreError, LegacyNotCovered, KMSError):
                     pass  # what is wrong with it is told by whoever tries
                 yield bucket, stored
 
-    async def _uploads(self, buckets: Sequence[str], active: MasterKey, report: Report) -> None:
+    async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, report: Report) -> None:
         """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
         for bucket in buckets:
             async for upload in open_uploads(self.objects, bucket):
                 try:
-                    others = masters_of_upload(bucket, upload) - {active}
-                except StoreError as error:
+                    others = await rewrapper.outdated(uses_of_upload(bucket, upload))
+                except (StoreError, KMSError) as error:
                     report.failures.append(Failure(bucket, upload.key, str(error)))
                     continue
                 for master in others:
@@ -73,7 +73,7 @@ class Rewrapping:
     async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, report: Report) -> None:
         try:
             if report.dry_run:
-                masters_of(bucket, stored)
+                await rewrapper.outdated(uses_of(bucket, stored))
             elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
         except NoSuchObject:

@@ -9,9 +9,12 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from strongroom.s3.errors import S3Error
+from strongroom.sealed.context import context_text
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.secret import Secret
@@ -19,11 +22,11 @@ from strongroom.secret import Secret
 SSE = "x-amz-server-side-encryption"
 _CUSTOMER = tuple(f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
 _SOURCE = tuple(f"x-amz-copy-source-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
-_KMS_ONLY = (
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-context",
-    "x-amz-server-side-encryption-bucket-key-enabled",
-)
+KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
+_CONTEXT = "x-amz-server-side-encryption-context"
+_BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
+_MAX_KEY_NAME = 255
+_MAX_ENCODED_CONTEXT = 16_384
 
 
 class EncryptionHeaders:
@@ -44,14 +47,19 @@ class EncryptionHeaders:
         if key is not None:
             return Protection(Kind.SSE_C, key)
         if method is None:
-            if any(name in self._headers for name in _KMS_ONLY):
+            if any(name in self._headers for name in (KMS_KEY, _CONTEXT, _BUCKET_KEY)):
                 raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
             return None
-        if method in ("aws:kms", "aws:kms:dsse"):
+        if self._headers.get(_BUCKET_KEY, "false").lower() not in ("true", "false"):
+            raise _invalid(f"{_BUCKET_KEY} is true or false.")
+        if method == "aws:kms":
+            key_id = kms_key_name(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
+            return Protection(Kind.SSE_KMS, None, key_id, self._context())
+        if method == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {method} is not implemented.")
         if method != "AES256":
             raise _invalid("The encryption method specified is not supported")
-        if any(name in self._headers for name in _KMS_ONLY[:2]):
+        if any(name in self._headers for name in (KMS_KEY, _CONTEXT)):
             raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
         return SSE_S3
 
@@ -67,6 +75,16 @@ class EncryptionHeaders:
         """Refuse ``x-amz-server-side-encryption`` where an object is read. Raises S3Error."""
         if SSE in self._headers:
             raise _invalid("x-amz-server-side-encryption header is not supported for this operation.")
+
+    def _context(self) -> str:
+        encoded = self._headers.get(_CONTEXT, "")
+        try:
+            if len(encoded) > _MAX_ENCODED_CONTEXT:
+                raise ValueError("too long")
+            entries = json.loads(base64.b64decode(encoded, validate=True)) if encoded else {}
+        except (ValueError, RecursionError):
+            raise _invalid(f"{_CONTEXT} is the base64 of a JSON object of strings.") from None
+        return context_text(entries)
 
     def _customer_key(self, names: Sequence[str]) -> Secret | None:
         algorithm, encoded, digest = map(self._headers.get, names)
@@ -112,13 +130,55 @@ def key_md5(key: Secret) -> str:
     return base64.b64encode(hashlib.md5(key.reveal(), usedforsecurity=False).digest()).decode()
 
 
-def shown(kind: Kind, customer_key: Secret | None) -> list[tuple[str, str]]:
-    """The response headers that say how an object is encrypted. ``customer_key`` is that of the request, if any."""
-    if kind is Kind.SSE_S3:
+def kms_key_name(text: bytes) -> str:
+    """The name of the master key that a client means: "" for none, a name, ``alias/NAME``, or an ARN that ends in one
+    (AWS's, or ``arn:aws:kms:NAME``, as MinIO has it). Raises KMS.NotFoundException.
+    """
+    try:
+        name = text.decode()
+    except UnicodeDecodeError:
+        raise S3Error("KMS.NotFoundException") from None
+    if name.startswith("arn:"):
+        name = name.rpartition(":")[2].removeprefix("key/")
+    name = name.removeprefix("alias/")
+    if len(name.encode()) > _MAX_KEY_NAME or not name.isprintable() or (text and not name):
+        raise S3Error("KMS.NotFoundException")
+    return name
+
+
+class Encrypted(Protocol):
+    """What is told of an object, or of an upload: how it is encrypted, and the name of the master key, or ""."""
+
+    @property
+    def kind(self) -> Kind:
+        """How it is encrypted."""
+        ...
+
+    @property
+    def key_id(self) -> str:
+        """The name of the master key."""
+        ...
+
+
+def shown(what: Encrypted, customer_key: Secret | None) -> list[tuple[str, str]]:
+    """The response headers that say how it is encrypted. ``customer_key`` is that of the request, if any."""
+    if what.kind is Kind.SSE_S3:
         return [(SSE, "AES256")]
-    if kind is Kind.SSE_C and customer_key is not None:
+    if what.kind is Kind.SSE_KMS:
+        return [(SSE, "aws:kms"), (KMS_KEY, what.key_id.encode().decode("latin-1"))]
+    if what.kind is Kind.SSE_C and customer_key is not None:
         return [(_CUSTOMER[0], "AES256"), (_CUSTOMER[2], key_md5(customer_key))]
     return []
+
+
+def confirmed(what: Encrypted, asked: Protection | None) -> list[tuple[str, str]]:
+    """The response headers that say how a new object is encrypted, to whom ``asked`` for it."""
+    if asked is None:
+        return shown(what, None)
+    headers = shown(what, asked.customer_key)
+    if asked.context:
+        headers.append((_CONTEXT, base64.b64encode(asked.context.encode()).decode()))
+    return headers
 
 
 def _invalid(message: str) -> S3Error:

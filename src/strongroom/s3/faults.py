@@ -57,7 +57,7 @@ def translate(error: Exception) -> S3Error | None:
         return error
     if isinstance(error, below.LegacyNotCovered):
         return S3Error("NotImplemented", str(error))
-    if isinstance(error, below.MetadataRefused):
+    if isinstance(error, below.MetadataRefused | below.ContextRefused):
         return S3Error("InvalidArgument", str(error))
     if isinstance(error, below.NameReserved):
         return S3Error("AccessDenied", str(error))

@@ -7,6 +7,7 @@ authenticated, so that nothing is given our seal which does not bear MinIO's.
 
 from __future__ import annotations
 
+from strongroom.sealed.keyholder import protection_of
 from strongroom.sealed.keys import Kind, record_key
 from strongroom.sealed.legacy import LegacyHeader, inherited
 from strongroom.sealed.metadata import Metadata
@@ -34,18 +35,19 @@ async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secre
     if legacy is None:
         return False
     is_sse_c = legacy.header is not None and legacy.header.kind is Kind.SSE_C
-    source = await objects.open(bucket, key, customer_key if is_sse_c else None)
+    customer_key = customer_key if is_sse_c else None
+    source = await objects.open(bucket, key, customer_key)
     try:
         stored = source.reader.stored
         if not is_legacy(bucket, stored):
             return False
         async for _ in source.stream(0, source.info.size):
             pass  # Damaged, if a byte of it is not as MinIO sealed it
-        protection = Protection(source.info.kind, customer_key if is_sse_c else None)
+        protection = protection_of(bucket, source.sealing[0] if source.sealing else None, customer_key)
         if protection.kind is not Kind.PLAIN:
             await objects.protection(bucket, protection)  # refused where others write there with another KMS
         record, annex = await _sealed_anew(objects, bucket, source, protection)
-        record.update(await _tags(objects, bucket, source))
+        record.update(await _tags(objects, bucket, source, protection))
     finally:
         await source.close()
     store = objects.outer.writing(bucket, key, protection)
@@ -63,16 +65,16 @@ async def _sealed_anew(
     old, object_key = source.sealing
     assert isinstance(old, LegacyHeader)
     header, _ = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
-    header = header.resized(info.size, info.etag if objects.opaque(info.kind) else "")
+    header = header.resized(info.size, old.etag if objects.opaque(info.kind) else "")
     parts = await objects.parts_with_nonces(source)
     annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
     return sealed_record(header, record_key(object_key), metadata), annex
 
 
-async def _tags(objects: SealedStore, bucket: str, source: OpenObject) -> dict[str, bytes]:
+async def _tags(objects: SealedStore, bucket: str, source: OpenObject, protection: Protection) -> dict[str, bytes]:
     entries = tag_entries(source.reader.stored.record)
     if entries:
         return entries  # set through us already, and bound to the name, not to the object's seal
     tags = await objects.tags_of(bucket, source.reader.stored)
     count = len(tags.split("&")) if tags else 0
-    return dict(await objects.seal_tags(bucket, source.info.key, source.info.kind, tags, count))
+    return dict(await objects.seal_tags(bucket, source.info.key, protection, tags, count))

@@ -8,7 +8,7 @@ from strongroom.kms.master import MasterKey
 from strongroom.sealed.errors import CustomerKeyNeeded
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.legacy import inherited
-from strongroom.sealed.rewrapping import masters_of
+from strongroom.sealed.rewrapping import uses_of
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS, TAGS_SSE
 from strongroom.secret import Secret
@@ -69,4 +69,5 @@ def _finding(bucket: str, reader: Reader, kind: Kind, *, opened: bool) -> Findin
     stored = reader.stored
     legacy = inherited(bucket, stored) is not None
     clear = kind is not Kind.PLAIN and bool(stored.record.get(TAGS)) and TAGS_SSE not in stored.record
-    return Finding(kind, legacy, masters_of(bucket, stored), opened, clear)
+    masters = frozenset(use.master for use in uses_of(bucket, stored))
+    return Finding(kind, legacy, masters, opened, clear)

@@ -43,14 +43,14 @@ class CheckedKMS:
         """Let go of everything."""
         await self._kms.stop()
 
-    async def generate(self, contexts: Sequence[Context]) -> Sequence[DataKey]:
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
         """New data keys. Raises KMSError, KMSDenied where the place belongs to another KMS."""
         if not self._claimed:
             try:
                 await self._claim()
             except (ForeignKMS, CheckDamaged) as error:
                 raise KMSDenied(str(error)) from error
-        return await self._kms.generate(contexts)
+        return await self._kms.generate(contexts, key_id)
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         """Open wrapped keys."""

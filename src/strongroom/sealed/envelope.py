@@ -24,7 +24,7 @@ _NONCE = 12
 _FIXED = struct.Struct(f">4sBBQ{IV}s{SEALED_KEY}s")
 _PROVIDER = _FIXED.size  # where the length of the provider's name stands
 _MULTIPART = 0x01
-_ENCRYPTED = {int(kind): kind for kind in (Kind.SSE_S3, Kind.SSE_C)}
+_ENCRYPTED = {int(kind): kind for kind in (Kind.SSE_S3, Kind.SSE_C, Kind.SSE_KMS)}
 
 
 class EnvelopeInvalid(Exception):
@@ -35,7 +35,8 @@ class Header(NamedTuple):
     """The part of an envelope that stands in the clear.
 
     ``size`` is the plaintext's length; ``wrapped`` the data key, None for SSE-C. ``etag`` is set where it is opaque
-    and must be known without a key (SSE-C), else "".
+    and must be known without a key (SSE-C, SSE-KMS), else "". ``context`` is what the client had the data key bound to
+    (SSE-KMS), as :mod:`strongroom.sealed.context` writes it.
 
     A named tuple, as are the other values that every request makes: made in a third of a frozen dataclass's time.
     """
@@ -47,6 +48,7 @@ class Header(NamedTuple):
     wrapped: WrappedKey | None
     etag: str = ""
     multipart: bool = False
+    context: str = ""
 
     def encode(self) -> bytes:
         """The header as bytes; :func:`decode_header` reads it back."""
@@ -60,12 +62,13 @@ class Header(NamedTuple):
                 len(wrapped.ciphertext).to_bytes(2, "big"),
                 wrapped.ciphertext,
                 _short(self.etag.encode()),
+                self.context.encode(),
             )
         )
 
     def resized(self, size: int, etag: str = "") -> Header:
         """The same header for a plaintext of ``size`` bytes."""
-        return Header(self.kind, size, self.iv, self.sealed_key, self.wrapped, etag, self.multipart)
+        return Header(self.kind, size, self.iv, self.sealed_key, self.wrapped, etag, self.multipart, self.context)
 
 
 _NOT_WRAPPED = WrappedKey("", "", b"")
@@ -82,13 +85,15 @@ def decode_header(data: bytes) -> Header:
         key_id_at = _PROVIDER + 1 + data[_PROVIDER]
         ciphertext_at = key_id_at + 1 + data[key_id_at]
         etag_at = ciphertext_at + 2 + (data[ciphertext_at] << 8 | data[ciphertext_at + 1])
+        end = etag_at + 1 + data[etag_at]
         kind = _ENCRYPTED.get(number)
-        if etag_at + 1 + data[etag_at] != len(data) or flags & ~_MULTIPART or kind is None:
+        if (end != len(data) and (kind is not Kind.SSE_KMS or end > len(data))) or flags & ~_MULTIPART or kind is None:
             raise EnvelopeInvalid("the record is damaged")
         provider = data[_PROVIDER + 1 : key_id_at].decode()
         key_id = data[key_id_at + 1 : ciphertext_at].decode()
         wrapped = WrappedKey(provider, key_id, data[ciphertext_at + 2 : etag_at]) if provider else None
-        return Header(kind, size, iv, sealed_key, wrapped, data[etag_at + 1 :].decode(), flags == _MULTIPART)
+        etag, context = data[etag_at + 1 : end].decode(), data[end:].decode()
+        return Header(kind, size, iv, sealed_key, wrapped, etag, flags == _MULTIPART, context)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise EnvelopeInvalid("the record is damaged") from error
 

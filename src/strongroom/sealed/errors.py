@@ -19,6 +19,10 @@ class NoKMS(SealedError):
     """Encryption with a server-side key was asked for, and no KMS is configured."""
 
 
+class ContextRefused(SealedError):
+    """The encryption context that the request brings (SSE-KMS) is none, or cannot be used for this object."""
+
+
 class CustomerKeyNeeded(SealedError):
     """The object is encrypted with a key of the client's (SSE-C), and the request brings none."""
 

@@ -10,6 +10,7 @@ from strongroom.kms.base import (
 )
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import (
+    ContextRefused,
     CustomerKeyNeeded,
     CustomerKeyNotApplicable,
     CustomerKeyWrong,
@@ -46,6 +47,7 @@ __all__ = [
     "BucketNotEmpty",
     "CheckDamaged",
     "ConditionFailed",
+    "ContextRefused",
     "CustomerKeyNeeded",
     "CustomerKeyNotApplicable",
     "CustomerKeyWrong",

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, KMSError, WrappedKey
 from strongroom.kms.master import MasterKey, master_of
+from strongroom.sealed.context import kms_context, object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
-from strongroom.sealed.errors import CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong, NoKMS
+from strongroom.sealed.errors import (
+    ContextRefused,
+    CustomerKeyNeeded,
+    CustomerKeyNotApplicable,
+    CustomerKeyWrong,
+    NoKMS,
+)
 from strongroom.sealed.keys import (
     ExternalKey,
     KeyRefused,
@@ -22,24 +29,26 @@ from strongroom.sealed.keys import (
     seal_object_key,
 )
 from strongroom.sealed.legacy import LegacyHeader
-from strongroom.sealed.policy import Protection
+from strongroom.sealed.policy import PLAIN, Protection
 from strongroom.secret import Secret
-
-
-def object_name(bucket: str, key: str) -> str:
-    """The name that an object key is bound to. Bucket names hold no slash, so it is unambiguous."""
-    return f"{bucket}/{key}"
-
-
-def kms_context(bucket: str, key: str) -> Context:
-    """The context that the KMS binds a data key to (the form of MinIO's 2019 release)."""
-    return {bucket: f"{bucket}/{key}"}
-
 
 _PROBE = {"strongroom": "probe"}  # of no object: its name would follow that of the bucket
 
 AnyHeader = Header | LegacyHeader
 """What says how an object's key is sealed: in our own format, or as MinIO did."""
+
+
+def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | None = None) -> Protection:
+    """How an object of this header is encrypted: what to ask for to have its key sealed anew in the same way.
+
+    Raises ContextRefused.
+    """
+    if header is None:
+        return PLAIN
+    if header.kind is not Kind.SSE_KMS or header.wrapped is None:
+        return Protection(header.kind, customer_key)
+    context = header.added_context(bucket) if isinstance(header, LegacyHeader) else header.context
+    return Protection(header.kind, None, header.wrapped.key_id, context)
 
 
 class Keyholder:
@@ -53,9 +62,12 @@ class Keyholder:
         """Whether a KMS is configured."""
         return self._kms is not None
 
-    async def active(self) -> MasterKey:
-        """The master key that wraps now, found by having it wrap. Raises KMSError, NoKMS."""
-        (made,) = await self._require_kms().generate([_PROBE])
+    async def active(self, key_id: str = "") -> MasterKey:
+        """The master key that wraps now what asks for this one ("" for the default one), found by having it wrap.
+
+        Raises KMSError, NoKMS.
+        """
+        (made,) = await self._require_kms().generate([_PROBE], key_id)
         return master_of(made.wrapped)
 
     async def new(self, bucket: str, key: str, protection: Protection, size: int = 0) -> tuple[Header, ObjectKey]:
@@ -76,11 +88,13 @@ class Keyholder:
             assert protection.customer_key is not None
             external, wrapped = ExternalKey(protection.customer_key.reveal()), None
         else:
-            (data_key,) = await self._require_kms().generate([kms_context(bucket, key)])
+            context = kms_context(bucket, key, protection.context)
+            (data_key,) = await self._require_kms().generate([context], protection.key_id)
             external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
         iv = new_iv()
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
-        return Header(protection.kind, size, iv, sealed, wrapped, multipart=multipart), object_key
+        header = Header(protection.kind, size, iv, sealed, wrapped, "", multipart, protection.context)
+        return header, object_key
 
     async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:
         """The object key behind a header.
@@ -102,7 +116,10 @@ class Keyholder:
     async def open_many(
         self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
-        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
+        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS.
+
+        Raises NoKMS, EnvelopeInvalid.
+        """
         answers = await self._require_kms().unwrap([_asked(header, bucket, key) for key, header in headers])
         opened: list[ObjectKey | KMSError | EnvelopeInvalid] = []
         for (key, header), answer in zip(headers, answers, strict=True):
@@ -126,7 +143,12 @@ def _asked(header: AnyHeader, bucket: str, key: str) -> tuple[WrappedKey, Contex
     wrapped = header.wrapped
     if wrapped is None:
         raise EnvelopeInvalid(f"the record of {object_name(bucket, key)!r} names no data key")
-    return wrapped, header.context(bucket, key) if isinstance(header, LegacyHeader) else kms_context(bucket, key)
+    if isinstance(header, LegacyHeader):
+        return wrapped, header.kms_context(bucket, key)
+    try:
+        return wrapped, kms_context(bucket, key, header.context)
+    except ContextRefused as error:
+        raise EnvelopeInvalid(str(error)) from None
 
 
 def _open(external: ExternalKey, header: AnyHeader, bucket: str, key: str) -> ObjectKey:

@@ -41,6 +41,7 @@ class Kind(IntEnum):
     PLAIN = 0
     SSE_S3 = 1
     SSE_C = 2
+    SSE_KMS = 3
 
 
 _SEAL = {kind: b"strongroom v1 seal\0" + bytes((kind,)) for kind in Kind}

@@ -14,10 +14,11 @@ from strongroom.kms.base import Context, WrappedKey
 from strongroom.kms.transit import PROVIDER_UNBOUND
 from strongroom.legacy.context import bound_name
 from strongroom.legacy.datakey import PROVIDER, wrapped_by_vault
-from strongroom.legacy.document import SSE_C, LegacyObject, Sealing, read_document
+from strongroom.legacy.document import SSE_C, SSE_KMS, SSE_S3, LegacyObject, Sealing, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import PackageRefused
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
+from strongroom.sealed.context import context_text
 from strongroom.sealed.dare import HEADER, NONCE, StreamInvalid, plaintext_size, sealed_size, stream_nonce
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered
@@ -26,6 +27,7 @@ from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.parts import PartEntry
 from strongroom.store.base import LEFT, Damaged, Reader, Stored
 
+_KINDS = {SSE_S3: Kind.SSE_S3, SSE_C: Kind.SSE_C, SSE_KMS: Kind.SSE_KMS}
 _UNKNOWN_NONCE = b""
 _UNKNOWN_MD5 = bytes(16)
 
@@ -57,9 +59,13 @@ class LegacyHeader:
         """Whether each part is a stream of its own."""
         return self.parts is not None
 
-    def context(self, bucket: str, key: str) -> Context:
+    def kms_context(self, bucket: str, key: str) -> Context:
         """The context that the data key was wrapped with."""
         return {bucket: bound_name(bucket, key), **self.sealing.context}
+
+    def added_context(self, bucket: str) -> str:
+        """What the client had the data key bound to, beside the object's name. Raises ContextRefused."""
+        return context_text({name: value for name, value in self.sealing.context.items() if name != bucket})
 
     def open(self, external: ExternalKey, bucket: str, key: str) -> ObjectKey:
         """The object key. Raises EnvelopeInvalid."""
@@ -100,8 +106,8 @@ def inherited(bucket: str, stored: Stored) -> Inherited | None:
             return Inherited(legacy, stored.size, None)
         parts = _parts_of(legacy)
         size = sum(part.size for part in parts) if parts is not None else plaintext_size(stored.size)
-        kind = Kind.SSE_C if legacy.sealing.domain == SSE_C else Kind.SSE_S3
-        header = LegacyHeader(kind, size, legacy.sealing, etag_without_key(legacy) or "", parts)
+        kind, etag = _KINDS[legacy.sealing.domain], etag_without_key(legacy) or ""
+        header = LegacyHeader(kind, size, legacy.sealing, etag, parts)
         return Inherited(legacy, size, header)
     except (LegacyDamaged, StreamInvalid) as error:
         raise Damaged(f"{name!r}, left by MinIO: {error}") from error

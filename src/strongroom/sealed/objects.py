@@ -19,7 +19,7 @@ class ObjectInfo(NamedTuple):
     """An object, as HEAD shows it.
 
     ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id``
-    names the master key (SSE-S3), or is "". ``upload``: the id of the multipart upload that made it, or "".
+    names the master key (SSE-S3, SSE-KMS), or is "". ``upload``: the id of the multipart upload that made it, or "".
     """
 
     key: str

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
 
+from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import PAYLOAD
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
-from strongroom.sealed.keyholder import object_name
 from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import LegacyHeader
 from strongroom.sealed.objects import ObjectInfo

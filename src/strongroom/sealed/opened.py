@@ -34,7 +34,7 @@ class OpenedRecords(Generations[_Sealed, Metadata]):
 
     def metadata(self, record: Record, kind: Kind, object_key: ObjectKey) -> Metadata:
         """The metadata in the record of an encrypted object, as open_record gives them. Raises EnvelopeInvalid."""
-        if kind is not Kind.SSE_S3:
+        if kind is Kind.SSE_C:
             return open_record(record, record_key(object_key))
         sealed = record[SSE], record.get(SEALED, b"")
         metadata = self.get(sealed)

@@ -36,7 +36,7 @@ class Outer:
         """The store that takes a new object of this protection."""
         if self._encrypting is None or protection.kind not in self._kinds:
             return self._store
-        if protection.kind is Kind.SSE_S3:
+        if protection.kind in (Kind.SSE_S3, Kind.SSE_KMS):
             return self._encrypting.encrypted(sse_s3=True)
         if protection.customer_key is None:
             raise CustomerKeyNeeded(f"{key!r} is encrypted twice with a key of the client's")

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.keys import Kind
 from strongroom.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """How an object is to be encrypted. ``customer_key``: the client's 32 bytes, for SSE-C only."""
+class Protection(NamedTuple):
+    """How an object is to be encrypted.
+
+    ``customer_key``: the client's 32 bytes, for SSE-C only. ``key_id`` and ``context`` are for SSE-KMS only: the master
+    key, "" for the default one; and what the client binds the data key to, as :func:`context_text` writes it.
+    """
 
     kind: Kind
     customer_key: Secret | None = None
+    key_id: str = ""
+    context: str = ""
 
 
 PLAIN = Protection(Kind.PLAIN)
 SSE_S3 = Protection(Kind.SSE_S3)
 
 
-def decide(asked: Protection | None, bucket_default: Kind | None, auto_encrypt: bool, has_kms: bool) -> Protection:
+def decide(
+    asked: Protection | None, bucket_default: Protection | None, auto_encrypt: bool, has_kms: bool
+) -> Protection:
     """The protection of a new object.
 
     What the request asks for comes first; else the bucket's default; else auto-encryption. Raises NoKMS where the
@@ -29,10 +36,10 @@ def decide(asked: Protection | None, bucket_default: Kind | None, auto_encrypt: 
     """
     if asked is not None and asked.kind is not Kind.PLAIN:
         protection = asked
-    elif auto_encrypt or bucket_default is Kind.SSE_S3:
-        protection = SSE_S3
+    elif bucket_default is not None:
+        protection = bucket_default
     else:
-        protection = PLAIN
-    if protection.kind is Kind.SSE_S3 and not has_kms:
+        protection = SSE_S3 if auto_encrypt else PLAIN
+    if protection.kind in (Kind.SSE_S3, Kind.SSE_KMS) and not has_kms:
         raise NoKMS("server-side encryption needs a KMS, and none is configured")
     return protection

@@ -1,16 +1,22 @@
 """Rewrapping: an object's key sealed anew under the master key that wraps now. Its bytes stay as they are.
 
 What is bound to the header that keeps the key (metadata, part table) is sealed anew with it. Tags have an envelope of
-their own and go the same way by themselves, those of SSE-C objects too.
+their own and go the same way by themselves, those of SSE-C objects too. What is under a master key that a client named
+(SSE-KMS) stays under the key of that name, unless told otherwise: of the KMS that wraps now, in the version that wraps
+now.
 """
 
 from __future__ import annotations
 
-from strongroom.kms.base import WrappedKey
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from strongroom.kms.base import KMSError, KMSUnavailable
 from strongroom.kms.master import MasterKey, master_of
+from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NotAdopted
-from strongroom.sealed.keyholder import object_name
+from strongroom.sealed.keyholder import AnyHeader, protection_of
 from strongroom.sealed.keys import Kind, record_key
 from strongroom.sealed.legacy import inherited
 from strongroom.sealed.policy import SSE_S3, Protection
@@ -20,37 +26,78 @@ from strongroom.sealed.tags import TAGS_SSE, tag_count
 from strongroom.store.base import Condition, Damaged, Reader, Stored, Upload
 
 
-def masters_of(bucket: str, stored: Stored) -> frozenset[MasterKey]:
+class Use(NamedTuple):
+    """That a master key is needed to read something; ``named``: a client named it (SSE-KMS)."""
+
+    master: MasterKey
+    named: bool
+
+
+def uses_of(bucket: str, stored: Stored) -> frozenset[Use]:
     """The master keys that are needed to read an object and its tags. Raises Damaged, LegacyNotCovered."""
     try:
         legacy = inherited(bucket, stored)
-        header = legacy.header if legacy else header_of(stored.record)
-        return _masters(header.wrapped if header else None, stored.record)
+        return _uses(legacy.header if legacy else header_of(stored.record), stored.record)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
 
 
-def masters_of_upload(bucket: str, upload: Upload) -> frozenset[MasterKey]:
+def uses_of_upload(bucket: str, upload: Upload) -> frozenset[Use]:
     """The master keys that are needed to complete an upload, and to read the object then. Raises Damaged."""
     try:
-        header = header_of(upload.record)
-        return _masters(header.wrapped if header else None, upload.record)
+        return _uses(header_of(upload.record), upload.record)
     except EnvelopeInvalid as error:
         raise Damaged(f"the upload of {object_name(bucket, upload.key)!r}: {error}") from error
 
 
-def _masters(wrapped: WrappedKey | None, record: Record) -> frozenset[MasterKey]:
+def _uses(header: AnyHeader | None, record: Record) -> frozenset[Use]:
     tags = record.get(TAGS_SSE)
-    keys = (wrapped, decode_header(tags).wrapped if tags is not None else None)
-    return frozenset(master_of(key) for key in keys if key is not None)
+    found = (_use(header), _use(decode_header(tags) if tags is not None else None))
+    return frozenset(use for use in found if use is not None)
+
+
+def _use(header: AnyHeader | None) -> Use | None:
+    if header is None or header.wrapped is None:
+        return None
+    return Use(master_of(header.wrapped), header.kind is Kind.SSE_KMS)
 
 
 class Rewrapper:
-    """Rewraps objects for the master key ``active``."""
+    """Rewraps objects for the master keys that wrap now.
 
-    def __init__(self, objects: SealedStore, active: MasterKey) -> None:
+    ``renamed``: for names of master keys that clients gave, what is to be in their place.
+    """
+
+    def __init__(self, objects: SealedStore, renamed: Mapping[str, str]) -> None:
         self._objects = objects
-        self._active = active
+        self._renamed = renamed
+        self._active: dict[str, MasterKey | KMSError] = {}
+
+    async def active(self, key_id: str = "") -> MasterKey:
+        """The master key that wraps now what asks for this one ("" for the default one). The KMS is asked once.
+
+        Raises KMSError, NoKMS.
+        """
+        found = self._active.get(key_id)
+        if found is None:
+            try:
+                found = await self._objects.keyholder.active(key_id)
+            except KMSUnavailable:
+                raise
+            except KMSError as error:
+                found = error
+            self._active[key_id] = found
+        if isinstance(found, KMSError):
+            raise type(found)(str(found))
+        return found
+
+    async def outdated(self, uses: Iterable[Use]) -> frozenset[MasterKey]:
+        """Those of these master keys in whose place another wraps now. Raises KMSError, NoKMS."""
+        found = set()
+        for master, named in uses:
+            if master != await self.active(self._name(master.key_id) if named else ""):
+                found.add(master)
+        return frozenset(found)
 
     async def rewrap(self, bucket: str, key: str) -> bool:
         """Rewrap an object; False if nothing of it is wrapped by another master key. It is whole at any moment.
@@ -62,18 +109,18 @@ class Rewrapper:
         reader = await objects.outer.read(bucket, key, None, lambda store: store.open(bucket, key, whole=False))
         try:
             stored = reader.stored
-            if not masters_of(bucket, stored) - {self._active}:
+            if not await self.outdated(uses_of(bucket, stored)):
                 return False
             if inherited(bucket, stored) is not None:
                 raise NotAdopted(f"MinIO left {object_name(bucket, key)!r}: adopting it seals it anew")
             record, annex = dict(stored.record), None
             header = header_of(record)
-            if header is not None and self._is_due(header):
+            if header is not None and await self._is_due(header):
                 changed, annex = await self._sealed_anew(bucket, reader, header)
                 record.update(changed)
-            if TAGS_SSE in record and self._is_due(decode_header(record[TAGS_SSE])):
-                tags = await objects.tags_of(bucket, stored)
-                record.update(await objects.seal_tags(bucket, key, Kind.SSE_S3, tags, tag_count(stored.record)))
+            if TAGS_SSE in record and await self._is_due(own := decode_header(record[TAGS_SSE])):
+                tags, protection = await objects.tags_of(bucket, stored), self._protection(bucket, own)
+                record.update(await objects.seal_tags(bucket, key, protection, tags, tag_count(stored.record)))
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(bucket, key)!r}: {error}") from error
         finally:
@@ -83,8 +130,16 @@ class Rewrapper:
         await store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
         return True
 
-    def _is_due(self, header: Header) -> bool:
-        return header.wrapped is not None and master_of(header.wrapped) != self._active
+    async def _is_due(self, header: Header) -> bool:
+        use = _use(header)
+        return use is not None and bool(await self.outdated([use]))
+
+    def _name(self, key_id: str) -> str:
+        return self._renamed.get(key_id, key_id)
+
+    def _protection(self, bucket: str, old: Header) -> Protection:
+        protection = protection_of(bucket, old)
+        return protection._replace(key_id=self._name(protection.key_id))
 
     async def _sealed_anew(self, bucket: str, reader: Reader, old: Header) -> tuple[dict[str, bytes], bytes | None]:
         """What changes in the record, and the annex, None where it stays."""
@@ -92,7 +147,8 @@ class Rewrapper:
         object_key = await keyholder.open(bucket, key, old, None)
         secret = record_key(object_key)
         metadata = open_record(reader.stored.record, secret)
-        new, _ = await keyholder.seal(bucket, key, Protection(old.kind), object_key, old.size, old.multipart)
+        protection = self._protection(bucket, old)
+        new, _ = await keyholder.seal(bucket, key, protection, object_key, old.size, old.multipart)
         new = new.resized(old.size, old.etag)
         annex = None
         if old.multipart:

@@ -14,14 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.checked import CheckedKMS
+from strongroom.sealed.context import check_added, object_name
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
+from strongroom.sealed.defaults import Defaults
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
-from strongroom.sealed.keyholder import Keyholder, object_name
+from strongroom.sealed.keyholder import AnyHeader, Keyholder, protection_of
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
-from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited, legacy_tags, with_nonces
+from strongroom.sealed.legacy import LegacyHeader, inherited, legacy_tags, with_nonces
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
@@ -56,14 +58,13 @@ from strongroom.store.base import (
     Stored,
 )
 
-_ENCRYPTION = "encryption"
-
 
 class SealedStore:
     """Objects, encrypted as asked, in a store.
 
     ``compat``: ETags of SSE-S3 and plain objects are MD5s; without it they are opaque, and no MD5 is computed.
     ``upload_secret`` seals what an open SSE-C upload needs between requests (see :mod:`~strongroom.sealed.uploads`).
+    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where auto-encryption is on.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SealedStore:
         upload_secret: Secret,
         outer: Outer | None = None,
         guard: WriteGuard | None = None,
+        defaults_seconds: float = 0.0,
     ) -> None:
         from strongroom.sealed.uploads import Uploads  # it needs this class, too
 
@@ -88,6 +90,7 @@ class SealedStore:
         self._compat = compat
         self.outer = outer or Outer(store)
         self._guard = guard
+        self._defaults = Defaults(store, defaults_seconds)
         self._etags = ETags(self.keyholder)
         self._opened = OpenedRecords()
 
@@ -122,9 +125,9 @@ class SealedStore:
         """Remove an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
         await self.store.delete_bucket(name)
 
-    async def default_encryption(self, bucket: str) -> Kind | None:
-        """How the bucket encrypts what does not say: SSE_S3, or None."""
-        return _default_of(await self.store.bucket(bucket))
+    async def default_encryption(self, bucket: str) -> Protection | None:
+        """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
+        return await self._defaults.get(bucket)
 
     async def renew_checks(self, active: MasterKey, buckets: Sequence[str] = ()) -> None:
         """Seal check values anew under the master key that wraps now: of these buckets, or of the whole place.
@@ -137,21 +140,23 @@ class SealedStore:
             for bucket in buckets or [found.name for found in await self.buckets()]:
                 await self._guard.renew(bucket, active)
 
-    async def set_default_encryption(self, bucket: str, kind: Kind | None) -> None:
+    async def set_default_encryption(self, bucket: str, protection: Protection | None) -> None:
         """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""
-        if kind is not None:
-            decide(Protection(kind), None, False, self.keyholder.has_kms)
-        await self.store.set_bucket(bucket, _ENCRYPTION, kind.name.encode() if kind is not None else None)
+        decide(protection, None, False, self.keyholder.has_kms)
+        await self._defaults.set(bucket, protection)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def protection(self, bucket: str, asked: Protection | None) -> Protection:
-        """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS; ForeignKMS and CheckDamaged where a
-        check value says that others write there with another KMS.
+        """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS, ContextRefused; ForeignKMS and
+        CheckDamaged where a check value says that others write there with another KMS.
         """
-        settled = self._auto_encrypt or (asked is not None and asked.kind is not Kind.PLAIN)
-        # Where the bucket's default does not matter, the store is not asked for it: over a network that takes time.
-        default = None if settled else _default_of(await self.store.bucket(bucket))
+        default = None
+        if asked is None or asked.kind is Kind.PLAIN:
+            # Without auto-encryption a default that is not seen yet would be plaintext in the store.
+            default = await (self._defaults.get_soon(bucket) if self._auto_encrypt else self._defaults.get(bucket))
+        elif asked.context:
+            check_added(bucket, asked.context)
         protection = decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
         if self._guard is not None:
             await self._guard.admit(bucket)
@@ -159,7 +164,7 @@ class SealedStore:
 
     def opaque(self, kind: Kind) -> bool:
         """Whether the ETag of an object of this kind is opaque."""
-        return kind is Kind.SSE_C or not self._compat
+        return kind in (Kind.SSE_C, Kind.SSE_KMS) or not self._compat
 
     async def begin(
         self,
@@ -189,7 +194,7 @@ class SealedStore:
         async def resolve(precondition: Precondition) -> Condition:
             return await self.condition(bucket, key, precondition)
 
-        return ObjectWriter(key, pipeline, writer, sealing, opaque, resolve)
+        return ObjectWriter(key, pipeline, writer, protection, sealing, opaque, resolve)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
         """What the store must check for a precondition to hold. Raises PreconditionFailed; NoSuchObject (If-Match)."""
@@ -208,7 +213,7 @@ class SealedStore:
         """
         if (source.sealing is None) != (protection.kind is Kind.PLAIN):
             return False
-        source_opaque = source.info.kind is Kind.SSE_C or bool(source.sealing and source.sealing[0].etag)
+        source_opaque = bool(source.sealing and source.sealing[0].etag)
         return self.opaque(protection.kind) or not source_opaque
 
     async def share(
@@ -283,7 +288,7 @@ class SealedStore:
 
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
-    ) -> tuple[ObjectInfo, tuple[Header | LegacyHeader, ObjectKey] | None]:
+    ) -> tuple[ObjectInfo, tuple[AnyHeader, ObjectKey] | None]:
         record, legacy = stored.record, inherited(bucket, stored)
         try:
             tags = tag_count(record, legacy_tags(legacy))
@@ -305,9 +310,11 @@ class SealedStore:
 
     # -- tags ------------------------------------------------------------------------------------------------------
 
-    async def seal_tags(self, bucket: str, key: str, kind: Kind, tags: str, count: int) -> Mapping[str, bytes]:
+    async def seal_tags(
+        self, bucket: str, key: str, protection: Protection, tags: str, count: int
+    ) -> Mapping[str, bytes]:
         """Tags for a Description: entries of the record of an object of this name. Raises KMSError."""
-        return await seal_tags(self.keyholder, bucket, key, kind, tags, count)
+        return await seal_tags(self.keyholder, bucket, key, protection, tags, count)
 
     async def tags(self, bucket: str, key: str) -> str:
         """The tags of an object, as a query string. Raises NoSuchObject, KMSError, Damaged."""
@@ -327,29 +334,22 @@ class SealedStore:
         while True:
             stored = await self.store.head(bucket, key)
             legacy = inherited(bucket, stored)
-            kind = _kind_of(bucket, stored, legacy)
-            sealed = await self.seal_tags(bucket, key, kind, tags, count)
+            protection = protection_of(bucket, legacy.header if legacy else _header_of(bucket, stored))
+            sealed = await self.seal_tags(bucket, key, protection, tags, count)
             record = {**without_tags(stored.record), **(NO_TAGS if legacy else {}), **sealed}
             try:
-                store = self.outer.writing(bucket, key, Protection(kind))
+                store = self.outer.writing(bucket, key, protection)
                 await store.rewrite(bucket, key, record, None, Condition(identity=stored.identity))
             except ConditionFailed:
                 continue  # the object was written meanwhile: these tags are for what is there now
             return
 
 
-def _kind_of(bucket: str, stored: Stored, legacy: Inherited | None) -> Kind:
-    if legacy is not None:
-        return legacy.header.kind if legacy.header else Kind.PLAIN
+def _header_of(bucket: str, stored: Stored) -> Header | None:
     try:
         header = header_of(stored.record)
         if header is None:
             plain_metadata(stored)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
-    return header.kind if header else Kind.PLAIN
-
-
-def _default_of(bucket: Bucket) -> Kind | None:
-    name = bucket.settings.get(_ENCRYPTION)
-    return Kind[name.decode()] if name else None
+    return header

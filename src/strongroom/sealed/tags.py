@@ -1,8 +1,8 @@
 """Object tags in a record: sealed apart from the object, since they are set without its key.
 
-Tags of an encrypted object have an envelope of their own under the KMS's master key, also where the object's key is the
-client's. Without a KMS (SSE-C alone), they stand in the clear; ``docs/security.md`` says so. Their number stands in the
-clear, because every GET shows it.
+Tags of an encrypted object have an envelope of their own under the KMS's master key, for SSE-KMS that of the object,
+also where the object's key is the client's. Without a KMS (SSE-C alone), they stand in the clear; ``docs/security.md``
+says so. Their number stands in the clear, because every GET shows it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from strongroom.sealed.envelope import EnvelopeInvalid, decode_header, open_box, seal_box
 from strongroom.sealed.keyholder import Keyholder
 from strongroom.sealed.keys import Kind, record_key
-from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record
 
 TAGS = ":tags"
@@ -23,14 +23,19 @@ NO_TAGS = {TAGS: b"", TAGS_COUNT: b"0"}
 """The entries that say of a legacy object that the tags MinIO recorded were removed."""
 
 
-async def seal_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, tags: str, count: int) -> dict[str, bytes]:
-    """The entries of a record that keep ``tags`` (a query string of ``count`` pairs); none for "". Raises KMSError."""
+async def seal_tags(
+    keyholder: Keyholder, bucket: str, key: str, protection: Protection, tags: str, count: int
+) -> dict[str, bytes]:
+    """The entries of a record that keep ``tags`` (a query string of ``count`` pairs) of an object that is protected so;
+    none for "". Raises KMSError.
+    """
     if not tags:
         return {}
     shown = {TAGS_COUNT: str(count).encode()}
-    if kind is Kind.PLAIN or not keyholder.has_kms:
+    if protection.kind is Kind.PLAIN or not keyholder.has_kms:
         return {TAGS: tags.encode(), **shown}
-    header, tags_key = await keyholder.new(bucket, key, SSE_S3)
+    own = protection if protection.kind is Kind.SSE_KMS else SSE_S3
+    header, tags_key = await keyholder.new(bucket, key, own)
     encoded = header.encode()
     return {
         TAGS_SSE: encoded,

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import Sealer, new_nonce, plaintext_size, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, open_box, seal_box
 from strongroom.sealed.errors import CustomerKeyNotApplicable
-from strongroom.sealed.keyholder import object_name
 from strongroom.sealed.keys import Kind, RecordKey, new_object_key, part_key, record_key
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, multipart_etag, opaque_etag

@@ -11,6 +11,7 @@ from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
+from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, sealed_record
 from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer
 
@@ -35,6 +36,7 @@ class ObjectWriter:
         key: str,
         pipeline: BodyPipeline,
         writer: Writer,
+        protection: Protection,
         sealing: tuple[Header, ObjectKey] | None,
         opaque: bool,
         resolve: Resolve,
@@ -42,20 +44,11 @@ class ObjectWriter:
         self._key = key
         self._pipeline = pipeline
         self._writer = writer
+        self.protection = protection
+        """How the object is being encrypted."""
         self._sealing = sealing
         self._opaque = opaque
         self._resolve = resolve
-
-    @property
-    def kind(self) -> Kind:
-        """How the object is being encrypted."""
-        return self._sealing[0].kind if self._sealing else Kind.PLAIN
-
-    @property
-    def key_id(self) -> str:
-        """The master key's name, or ""."""
-        wrapped = self._sealing[0].wrapped if self._sealing else None
-        return wrapped.key_id if wrapped else ""
 
     @property
     def size(self) -> int:
@@ -81,17 +74,19 @@ class ObjectWriter:
         Raises PreconditionFailed, ConditionFailed (it changed at this very moment), NoSuchObject (If-Match), StoreFull.
         """
         digest = self._pipeline.md5
-        etag = opaque_etag(self.kind) if self._opaque or digest is None else digest.hex()
+        kind, key_id = self.protection.kind, ""
+        etag = opaque_etag(kind) if self._opaque or digest is None else digest.hex()
         metadata = Metadata(description.headers, etag, description.checksum)
         if self._sealing is None:
             record = plain_record(metadata)
         else:
             header, object_key = self._sealing
             header = header.resized(self.size, etag if self._opaque else "")
+            key_id = header.wrapped.key_id if header.wrapped else ""
             record = sealed_record(header, record_key(object_key), metadata)
         record.update(description.tags or {})
         stored = await self._writer.commit(record, when=await self._resolve(precondition))
-        return info_of(stored, self.size, metadata, self.kind, self.key_id)
+        return info_of(stored, self.size, metadata, kind, key_id)
 
     async def abort(self) -> None:
         """Forget what was written. Harmless after commit."""

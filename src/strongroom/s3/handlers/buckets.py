@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.describe import moment
+from strongroom.s3.encryption import kms_key_name
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
 from strongroom.s3.routing import valid_bucket_name
@@ -28,10 +29,13 @@ from strongroom.s3.shapes import (
     ServerSideEncryptionRule,
 )
 from strongroom.sealed.keys import Kind
+from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 
 MAX_BUCKETS = 10_000
 """Buckets in a page of ListBuckets, and at all (S3 User Guide, "Bucket quotas")."""
+
+_ALGORITHMS = {Kind.SSE_S3: "AES256", Kind.SSE_KMS: "aws:kms"}
 
 
 class BucketHandlers:
@@ -102,31 +106,35 @@ class BucketHandlers:
 
     async def get_bucket_encryption(self, call: Call, request: GetBucketEncryptionRequest) -> Answer:
         """How the bucket encrypts what does not say."""
-        kind = await self._objects.default_encryption(call.bucket)
-        if kind is None:
+        protection = await self._objects.default_encryption(call.bucket)
+        if protection is None:
             raise S3Error("ServerSideEncryptionConfigurationNotFoundError", BucketName=call.bucket)
-        rule = ServerSideEncryptionRule(
-            apply_server_side_encryption_by_default=ServerSideEncryptionByDefault(sse_algorithm="AES256"),
-            bucket_key_enabled=False,
-        )
+        default = ServerSideEncryptionByDefault(sse_algorithm=_ALGORITHMS[protection.kind])
+        default.kms_master_key_id = protection.key_id or None
+        rule = ServerSideEncryptionRule(apply_server_side_encryption_by_default=default, bucket_key_enabled=False)
         configuration = ServerSideEncryptionConfiguration(rules=[rule])
         return Answer(GetBucketEncryptionOutput(server_side_encryption_configuration=configuration))
 
     async def put_bucket_encryption(self, call: Call, request: PutBucketEncryptionRequest) -> Answer:
-        """Set how the bucket encrypts what does not say: AES256."""
+        """Set how the bucket encrypts what does not say: AES256, or aws:kms with a master key."""
         rules = request.server_side_encryption_configuration.rules
         default = rules[0].apply_server_side_encryption_by_default if len(rules) == 1 else None
         if default is None:
             raise S3Error("MalformedXML")
-        if default.sse_algorithm in ("aws:kms", "aws:kms:dsse"):
+        key_id = kms_key_name((default.kms_master_key_id or "").encode())
+        if default.sse_algorithm == "aws:kms":
+            protection = Protection(Kind.SSE_KMS, key_id=key_id)
+        elif default.sse_algorithm == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {default.sse_algorithm} is not implemented.")
-        if default.sse_algorithm != "AES256":
+        elif default.sse_algorithm != "AES256":
             raise S3Error("MalformedXML")
-        if default.kms_master_key_id:
+        elif key_id:
             raise S3Error(
                 "InvalidArgument", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"
             )
-        await self._objects.set_default_encryption(call.bucket, Kind.SSE_S3)
+        else:
+            protection = SSE_S3
+        await self._objects.set_default_encryption(call.bucket, protection)
         return Answer()
 
     async def delete_bucket_encryption(self, call: Call, request: DeleteBucketEncryptionRequest) -> Answer:

@@ -11,7 +11,7 @@ from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
 from strongroom.s3.describe import META, check_upload_headers, moment, quoted, stored_headers
-from strongroom.s3.encryption import shown
+from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_version
 from strongroom.s3.preconditions import write_precondition
@@ -76,8 +76,7 @@ class CopyHandlers:
         if info.checksum:
             result.checksum_type = info.checksum.kind
             setattr(result, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
-        customer_key = asked.customer_key if asked else None
-        return Answer(CopyObjectOutput(copy_object_result=result), shown(info.kind, customer_key))
+        return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked))
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
         """Fill a part of an upload from a range of an object."""
@@ -107,7 +106,7 @@ class CopyHandlers:
         result = CopyPartResult(etag=quoted(entry.etag), last_modified=moment(part.modified))
         if algorithm:
             setattr(result, f"checksum_{algorithm.lower()}", checksums.format_value(entry.checksum))
-        return Answer(UploadPartCopyOutput(copy_part_result=result), shown(writer.kind, customer_key))
+        return Answer(UploadPartCopyOutput(copy_part_result=result), shown(upload, customer_key))
 
     async def _plan(
         self, call: Call, request: CopyObjectRequest, asked: Protection | None, bucket: str, source: OpenObject
@@ -130,7 +129,7 @@ class CopyHandlers:
 
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum
-        tags = await objects.seal_tags(call.bucket, call.key, plan.protection.kind, *plan.tags)
+        tags = await objects.seal_tags(call.bucket, call.key, plan.protection, *plan.tags)
         same_checksum = plan.algorithm is None or (kept is not None and plan.algorithm == kept.algorithm)
         if same_checksum and objects.shareable(source, plan.protection):
             description = Description(plan.headers, kept, tags)

@@ -11,7 +11,7 @@ from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm, ChecksumType
 from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
-from strongroom.s3.encryption import shown
+from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.copying import check_part_number
 from strongroom.s3.handlers.objects import MAX_PUT
@@ -67,12 +67,12 @@ class MultipartHandlers:
         checksum = ObjectChecksum(announced[0], announced[1], "") if announced else None
         asked = call.encryption.protection()
         protection = await self._objects.protection(call.bucket, asked)
-        sealed_tags = await self._objects.seal_tags(call.bucket, call.key, protection.kind, *tags)
+        sealed_tags = await self._objects.seal_tags(call.bucket, call.key, protection, *tags)
         upload = await self._uploads.create(call.bucket, call.key, asked, Description(kept, checksum, sealed_tags))
         output = CreateMultipartUploadOutput(bucket=call.bucket, key=call.key, upload_id=upload.upload_id)
         if checksum:
             output.checksum_algorithm, output.checksum_type = checksum.algorithm, checksum.kind
-        return Answer(output, shown(upload.kind, asked.customer_key if asked else None))
+        return Answer(output, confirmed(upload, asked))
 
     async def upload_part(self, call: Call, request: UploadPartRequest) -> Answer:
         """Store a part."""
@@ -95,7 +95,7 @@ class MultipartHandlers:
         except BaseException:
             await writer.abort()
             raise
-        answer = [("etag", quoted(entry.etag)), *shown(writer.kind, customer_key)]
+        answer = [("etag", quoted(entry.etag)), *shown(upload, customer_key)]
         if integrity.algorithm:
             answer.append((integrity.algorithm.header, checksums.format_value(integrity.digest)))
         return Answer(headers=answer)
@@ -128,7 +128,7 @@ class MultipartHandlers:
         if info.checksum:
             output.checksum_type = info.checksum.kind
             setattr(output, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
-        return Answer(output, shown(info.kind, None))
+        return Answer(output, shown(info, None))
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
         """End an upload and drop its parts."""

@@ -18,7 +18,7 @@ from strongroom.s3.describe import (
     quoted,
     stored_headers,
 )
-from strongroom.s3.encryption import shown
+from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import translate
 from strongroom.s3.preconditions import write_precondition
@@ -85,12 +85,13 @@ class ObjectHandlers:
         )
         try:
             await integrity.take(call.body, decoder, writer)
-            sealed_tags = await self._objects.seal_tags(call.bucket, call.key, writer.kind, *tags)
+            sealed_tags = await self._objects.seal_tags(call.bucket, call.key, writer.protection, *tags)
             info = await writer.commit(Description(kept, integrity.checksum, sealed_tags), precondition)
         except BaseException:
             await writer.abort()
             raise
-        return Answer(headers=_written(info, asked.customer_key if asked else None))
+        answer = [("etag", quoted(info.etag)), *checksum_headers(info.checksum), *confirmed(info, asked)]
+        return Answer(headers=answer)
 
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
@@ -199,7 +200,7 @@ class ObjectHandlers:
             output.checksum = _checksum_shape(info.checksum)
         if parts:
             output.object_parts = _attributes_parts(parts, info, request)
-        headers = [("last-modified", http_date(info.modified)), *shown(info.kind, customer_key)]
+        headers = [("last-modified", http_date(info.modified)), *shown(info, customer_key)]
         return Answer(output, headers)
 
 
@@ -244,7 +245,7 @@ async def _describe(
     info, request = source.info, call.request.headers
     check_read(request, info.etag, info.modified)
     headers = object_headers(info.headers, info.etag, info.modified, info.tag_count)
-    headers.extend(shown(info.kind, customer_key))
+    headers.extend(shown(info, customer_key))
     checksum = info.checksum
     if part_number is not None:
         span, checksum, count = await _part_span(source, part_number, "range" in request)
@@ -318,11 +319,6 @@ class _Begun:
 
 async def _begun(stream: AsyncGenerator[Buffer]) -> _Begun:
     return _Begun(await anext(stream, None), stream)
-
-
-def _written(info: ObjectInfo, customer_key: Secret | None) -> Headers:
-    """What a PUT answers of the object that it wrote."""
-    return [("etag", quoted(info.etag)), *checksum_headers(info.checksum), *shown(info.kind, customer_key)]
 
 
 def _unquoted(etag: str | None) -> str | None:

@@ -10,7 +10,7 @@ from strongroom.s3.auth import Credentials
 from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form
 from strongroom.s3.call import Answer
 from strongroom.s3.describe import check_upload_headers, checksum_headers, quoted, stored_headers
-from strongroom.s3.encryption import EncryptionHeaders, shown
+from strongroom.s3.encryption import EncryptionHeaders, confirmed
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key
 from strongroom.s3.model import Response
@@ -50,13 +50,13 @@ class PostHandler:
         try:
             await _take(decoder, body, first, writer, identity)
             integrity.check(writer.md5, {})
-            sealed_tags = await self._objects.seal_tags(bucket, key, writer.kind, *tags)
+            sealed_tags = await self._objects.seal_tags(bucket, key, writer.protection, *tags)
             info = await writer.commit(Description(kept, integrity.checksum, sealed_tags))
         except BaseException:
             await writer.abort()
             raise
         answer, response = _respond(request, form.fields, bucket, info)
-        answer.headers += [*checksum_headers(info.checksum), *shown(info.kind, asked.customer_key if asked else None)]
+        answer.headers += [*checksum_headers(info.checksum), *confirmed(info, asked)]
         return answer, response
 
 

@@ -1,0 +1,64 @@
+"""The default encryption of buckets: how it is kept among a bucket's settings, and for how long it is remembered."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.policy import Protection
+from strongroom.store.base import Bucket, Store, StoreError
+
+_SETTING = "encryption"
+_REMEMBERED = 10_000
+
+
+class Defaults:
+    """What the buckets of a store encrypt with where a request does not say.
+
+    ``seconds``: for how long an answer may be remembered where a change made elsewhere may come late; 0 for never.
+    """
+
+    def __init__(self, store: Store, seconds: float = 0.0) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._known: OrderedDict[str, tuple[float, Protection | None]] = OrderedDict()
+
+    async def get(self, bucket: str) -> Protection | None:
+        """The default of a bucket, None where it has none. Raises NoSuchBucket, StoreError."""
+        return _decode(await self._store.bucket(bucket))
+
+    async def get_soon(self, bucket: str) -> Protection | None:
+        """As :meth:`get`, and possibly as it was some seconds ago."""
+        if not self._seconds:
+            return await self.get(bucket)
+        until, protection = self._known.get(bucket, (0.0, None))
+        now = time.monotonic()
+        if until <= now:
+            protection = await self.get(bucket)
+            self._known[bucket] = now + self._seconds, protection
+            self._known.move_to_end(bucket)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return protection
+
+    async def set(self, bucket: str, protection: Protection | None) -> None:
+        """Set or remove (None) the default of a bucket. Raises NoSuchBucket, StoreError."""
+        document = None if protection is None else _encode(protection)
+        await self._store.set_bucket(bucket, _SETTING, document)
+        self._known.pop(bucket, None)
+
+
+def _encode(protection: Protection) -> bytes:
+    return f"{protection.kind.name} {protection.key_id}".rstrip().encode()
+
+
+def _decode(bucket: Bucket) -> Protection | None:
+    document = bucket.settings.get(_SETTING)
+    if not document:
+        return None
+    try:
+        kind, _, key_id = document.decode().partition(" ")
+        return Protection(Kind[kind], key_id=key_id)
+    except (KeyError, UnicodeDecodeError):
+        raise StoreError(f"the default encryption of the bucket {bucket.name!r} is damaged") from None
