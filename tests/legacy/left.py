@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import random
 import tarfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from strongroom.legacy.context import bound_name, context_forms
 from strongroom.legacy.datakey import open_data_key
-from strongroom.legacy.document import SSE_C, LegacyObject, read_document
+from strongroom.legacy.document import SEAL_ALGORITHM, SSE_C, SSE_KMS, LegacyObject, read_document
 from strongroom.legacy.seals import open_object_key
-from strongroom.sealed.dare import Sealer
+from strongroom.sealed.dare import Sealer, new_nonce
 from strongroom.sealed.keys import ObjectKey, part_key
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -25,6 +27,7 @@ MASTER_KEY = bytes.fromhex("6368616e676520746869732070617373776f726420746f206120
 CUSTOMER_KEY = bytes(range(32))
 STATIC = ("server-fs", "gateway-nas", "gateway-s3")
 FOLDERS = ("server-fs", "gateway-nas")
+_SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # before Python 3.11.4
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def unpack(name: str, folder: Path) -> Path:
     """Put the files of a fixture into a folder, those that are left out of the archive made again."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(FIXTURES / f"{name}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, **_SAFELY)
     for key, row in json.loads((FIXTURES / "rebuilt.json").read_text())[name].items():
         (entry,) = (entry for entry in manifest(name) if entry.key == key)
         nonces = [bytes.fromhex(nonce) for nonce in row["nonces"]]
@@ -87,7 +90,30 @@ def document(name: str, folder: Path, key: str) -> bytes:
     """The document of an object: its ``fs.json``, or its ``dare.meta``."""
     if name == "gateway-s3":
         return backend_objects(folder)[f"{key}/.minio/dare.meta"].read_bytes()
-    return (folder / ".minio.sys" / "buckets" / BUCKET / key / "fs.json").read_bytes()
+    return document_path(folder, key).read_bytes()
+
+
+def document_path(folder: Path, key: str) -> Path:
+    """Where the ``fs.json`` of an object lies."""
+    return folder / ".minio.sys" / "buckets" / BUCKET / key / "fs.json"
+
+
+def under_sse_kms(entry: Entry, document: bytes, context: dict[str, str]) -> bytes:
+    """The ``fs.json`` of an SSE-S3 object as it would be under SSE-KMS, with a client's ``context``."""
+    fields, internal = json.loads(document), "X-Minio-Internal-Server-Side-Encryption-"
+    key, name, data_key = object_key(entry, read_document(document)), bound_name(BUCKET, entry.key), bytes(range(32))
+    (bound,) = context_forms({BUCKET: name, **context})
+    wrapping = hmac.digest(MASTER_KEY, MASTER_KEY_NAME.encode() + bound, "sha256")
+    iv = base64.b64decode(fields["meta"][internal + "Iv"])
+    sealing = hmac.digest(data_key, iv + f"{SSE_KMS}{SEAL_ALGORITHM}{name}".encode(), "sha256")
+    sealed = {
+        "Kms-Sealed-Key": bytes(Sealer(sealing, new_nonce()).seal(key, final=True)),
+        "S3-Kms-Sealed-Key": bytes(Sealer(wrapping, new_nonce()).seal(data_key, final=True)),
+        **({"Context": json.dumps(context).encode()} if context else {}),
+    }
+    del fields["meta"][internal + "S3-Sealed-Key"]
+    fields["meta"] |= {internal + field: base64.b64encode(value).decode() for field, value in sealed.items()}
+    return json.dumps(fields).encode()
 
 
 def data(name: str, folder: Path, key: str) -> bytes:

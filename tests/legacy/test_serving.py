@@ -179,6 +179,33 @@ def test_tags_of_later_releases_are_shown_and_adopted(place: Place) -> None:
     assert client.get_object_tagging(**here)["TagSet"] == expected
 
 
+@pytest.mark.parametrize("context", [{}, {"department": "ledger"}])
+def test_objects_under_a_named_master_key_are_shown_and_adopted_as_such(place: Place, context: dict[str, str]) -> None:
+    """SSE-KMS of later releases, after their sources."""
+    client, key = place.client, "s3/size-65537.bin"
+    here, path = {"Bucket": BUCKET, "Key": key}, left.document_path(place.server.directory, key)
+    path.write_bytes(left.under_sse_kms(place.entry(key), path.read_bytes(), context))
+
+    def assert_shown() -> None:
+        got = client.get_object(**here)
+        assert (got["Body"].read(), got["ETag"]) == (place.entry(key).plaintext, f'"{place.entry(key).etag}"')
+        assert (got["ServerSideEncryption"], got["SSEKMSKeyId"]) == ("aws:kms", left.MASTER_KEY_NAME)
+        listed = client.list_objects_v2(Bucket=BUCKET, Prefix=key)["Contents"][0]
+        assert (listed["ETag"], listed["Size"]) == (got["ETag"], place.entry(key).size)
+
+    assert_shown()
+    copied = client.copy_object(Bucket=BUCKET, Key="copy", CopySource=here)
+    assert "ServerSideEncryption" not in copied
+    assert client.get_object(Bucket=BUCKET, Key="copy")["Body"].read() == place.entry(key).plaintext
+    assert adopt(place)["done"]
+    assert not path.exists()
+    assert_shown()
+    assert not any(
+        hashlib.md5(place.entry(key).plaintext).hexdigest().encode() in file.read_bytes()
+        for file in (place.server.directory / BUCKET / "s3").iterdir()
+    )
+
+
 def test_what_was_altered_is_not_given_out(place: Place) -> None:
     client, directory = place.client, place.server.directory
     stream = directory / BUCKET / "s3" / "size-65535.bin"
