@@ -15,6 +15,7 @@ from unittest import mock
 from strongroom.kms.base import WrappedKey, context_bytes
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import envelope, keys
+from strongroom.sealed.context import kms_context
 from strongroom.sealed.dare import Sealer
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.parts import PartEntry
@@ -24,6 +25,7 @@ from strongroom.secret import Secret
 MASTER = bytes.fromhex("6368616e676520746869732070617373776f726420746f206120736563726574")
 CUSTOMER = bytes(range(32))
 BUCKET, KEY = "vault", "reports/2026/ünïcode & spaces.txt"
+ADDED = '{"department":"ledger","zürich":""}'
 PATTERN = b"Strongroom "
 
 
@@ -40,18 +42,21 @@ def counting_random(size: int) -> bytes:
 _COUNTER = itertools.count()
 
 
-def vector(name: str, kind: keys.Kind, sizes: list[int], multipart: bool, all_bytes: bool) -> dict[str, object]:
-    """One object with all its intermediate values."""
+def vector(
+    name: str, kind: keys.Kind, sizes: list[int], multipart: bool, all_bytes: bool, added: str = ""
+) -> dict[str, object]:
+    """One object with all its intermediate values; ``added`` to the context by the client."""
     object_key = keys.new_object_key()
     wrapped: WrappedKey | None = None
     external = keys.ExternalKey(CUSTOMER)
-    if kind is keys.Kind.SSE_S3:
-        data_key = StaticKMS("my-minio-key", Secret(MASTER))._generate({BUCKET: f"{BUCKET}/{KEY}"})
+    context = kms_context(BUCKET, KEY, added)
+    if kind is not keys.Kind.SSE_C:
+        data_key = StaticKMS("my-minio-key", Secret(MASTER))._generate(context)
         external, wrapped = keys.ExternalKey(data_key.plaintext), data_key.wrapped
     iv = keys.new_iv()
     sealed = keys.seal_object_key(external, object_key, kind, iv, f"{BUCKET}/{KEY}")
     etag = "" if kind is keys.Kind.SSE_S3 else "0123456789abcdef0123456789abcdef"
-    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart)
+    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart, added)
     metadata = Metadata(
         {"content-type": "text/plain", "x-amz-meta-who": "somebody"},
         etag or "d41d8cd98f00b204e9800998ecf8427e",
@@ -71,8 +76,8 @@ def vector(name: str, kind: keys.Kind, sizes: list[int], multipart: bool, all_by
         "bucket": BUCKET,
         "key": KEY,
         "size": sum(sizes),
-        "external_key": (MASTER if kind is keys.Kind.SSE_S3 else CUSTOMER).hex(),
-        "kms_context": context_bytes({BUCKET: f"{BUCKET}/{KEY}"}).decode(),
+        "external_key": (CUSTOMER if kind is keys.Kind.SSE_C else MASTER).hex(),
+        "kms_context": context_bytes(context).decode(),
         "data_key": external.hex(),
         "object_key": object_key.hex(),
         "record_key": keys.record_key(object_key).hex(),
@@ -97,6 +102,8 @@ def vectors(all_bytes: bool = False) -> list[dict[str, object]]:
             vector("a full package and a byte, SSE-C", keys.Kind.SSE_C, [65_537], False, all_bytes),
             vector("three parts, SSE-S3", keys.Kind.SSE_S3, [70_000, 65_536, 5], True, all_bytes),
             vector("two parts, SSE-C", keys.Kind.SSE_C, [131_072, 1], True, all_bytes),
+            vector("one short package, SSE-KMS", keys.Kind.SSE_KMS, [100], False, all_bytes),
+            vector("one part, SSE-KMS with a context", keys.Kind.SSE_KMS, [5], True, all_bytes, ADDED),
         ]
 
 

@@ -23,17 +23,19 @@ def parse_header(data: bytes) -> dict[str, object]:
     key_id, at = short(data, at)
     length = int.from_bytes(data[at : at + 2], "big")
     etag, end = short(data, at + 2 + length)
-    assert end == len(data)
+    assert end == len(data) or kind == 3
     return {
         "kind": kind, "multipart": bool(flags & 1), "size": size, "iv": data[14:46], "sealed_key": data[46:94],
         "provider": provider.decode(), "key_id": key_id.decode(), "wrapped": data[at + 2 : at + 2 + length],
-        "etag": etag.decode(),
+        "etag": etag.decode(), "context": json.loads(data[end:] or b"{}"),
     }  # fmt: skip
 
 
-def static_data_key(master: bytes, key_id: str, bucket: str, key: str, wrapped: bytes) -> bytes:
-    name = key_id.encode()
-    context = json.dumps({bucket: f"{bucket}/{key}"}, separators=(",", ":"), ensure_ascii=False).encode()
+def static_data_key(master: bytes, header: dict[str, object], bucket: str, key: str) -> bytes:
+    key_id, wrapped, added = header["key_id"], header["wrapped"], header["context"]
+    assert isinstance(wrapped, bytes) and isinstance(key_id, str) and isinstance(added, dict)
+    name, entries = key_id.encode(), {**added, bucket: f"{bucket}/{key}"}
+    context = json.dumps(entries, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
     wrapping = mac(master, len(name).to_bytes(2, "big"), name, context)
     return AESGCM(wrapping).decrypt(wrapped[:12], wrapped[12:], None)
 
@@ -75,12 +77,11 @@ def open_stream(key: bytes, stream: bytes, size: int, nonce: bytes | None = None
 
 
 def read(record: dict[str, bytes], annex: bytes, stored: bytes, bucket: str, key: str, external: bytes) -> tuple[bytes, dict[str, str]]:  # fmt: skip
-    """Plaintext and metadata of an object; ``external`` is the master key (SSE-S3) or the client's key (SSE-C)."""
+    """Plaintext and metadata of an object; ``external`` is the master key, or the client's key (SSE-C)."""
     header = parse_header(record[":sse"])
-    if header["kind"] == 1:
-        wrapped, key_id = header["wrapped"], header["key_id"]
-        assert isinstance(wrapped, bytes) and isinstance(key_id, str) and header["provider"] == "static"
-        external = static_data_key(external, key_id, bucket, key, wrapped)
+    if header["kind"] in (1, 3):
+        assert header["provider"] == "static"
+        external = static_data_key(external, header, bucket, key)
     secret = object_key(external, header, bucket, key)
     metadata = json.loads(open_box(secret, b"metadata", record[":sse"], record[":sealed"]))
     size = header["size"]
