@@ -76,6 +76,7 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         certs_dir=Path("/home/u/.strongroom/certs"),
         log_format="text",
         idle_timeout=60,
+        bucket_key_seconds=0,
         sweep_age=24 * 3600,
         home=Path("/home/u/.strongroom"),
         dev=False,

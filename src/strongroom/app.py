@@ -63,13 +63,15 @@ class Application:
             _log.exception("the store could not be closed in order")
 
 
+_DEFAULTS_SECONDS = 5.0
 _DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where objects are kept: the store, the KMS as it is used there, what is encrypted once more behind it, who else
-    must not write there, and what passes requests through where there is no KMS.
+    must not write there, what passes requests through where there is no KMS, and for how long what was found out of
+    buckets is remembered, where to look costs a request or a file.
     """
 
     store: Store
@@ -77,6 +79,7 @@ class _Place:
     outer: Outer | None = None
     guard: WriteGuard | None = None
     relay: BackendRelay | None = None
+    defaults_seconds: float = 0.0
 
 
 def _place(settings: Settings, kms: KMS | None) -> _Place:
@@ -85,7 +88,8 @@ def _place(settings: Settings, kms: KMS | None) -> _Place:
         return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
         shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age)
-        return _Place(shared, CheckedKMS(kms, shared) if kms is not None else None)
+        checked = CheckedKMS(kms, shared) if kms is not None else None
+        return _Place(shared, checked, defaults_seconds=_DEFAULTS_SECONDS)
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)
@@ -96,7 +100,7 @@ def _place(settings: Settings, kms: KMS | None) -> _Place:
     outer = Outer(store, encrypting, frozenset(kind for name in backend.sse for kind in _DOUBLE[name]))
     if kms is None:
         return _Place(store, None, outer, relay=BackendRelay(remote.client))
-    return _Place(store, kms, outer, WriteGuard(kms, remote))
+    return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
 
 
 def build_objects(settings: Settings) -> SealedStore:
@@ -113,6 +117,8 @@ def _objects(settings: Settings, place: _Place) -> SealedStore:
         upload_secret=settings.secret_key,
         outer=place.outer,
         guard=place.guard,
+        defaults_seconds=place.defaults_seconds,
+        bucket_key_seconds=settings.bucket_key_seconds,
     )
 
 

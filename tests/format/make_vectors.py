@@ -43,20 +43,26 @@ _COUNTER = itertools.count()
 
 
 def vector(
-    name: str, kind: keys.Kind, sizes: list[int], multipart: bool, all_bytes: bool, added: str = ""
+    name: str,
+    kind: keys.Kind,
+    sizes: list[int],
+    multipart: bool,
+    all_bytes: bool,
+    added: str = "",
+    bucket_key: bool = False,
 ) -> dict[str, object]:
     """One object with all its intermediate values; ``added`` to the context by the client."""
     object_key = keys.new_object_key()
     wrapped: WrappedKey | None = None
     external = keys.ExternalKey(CUSTOMER)
-    context = kms_context(BUCKET, KEY, added)
+    context = kms_context(BUCKET, None if bucket_key else KEY, added)
     if kind is not keys.Kind.SSE_C:
         data_key = StaticKMS("my-minio-key", Secret(MASTER))._generate(context)
         external, wrapped = keys.ExternalKey(data_key.plaintext), data_key.wrapped
     iv = keys.new_iv()
     sealed = keys.seal_object_key(external, object_key, kind, iv, f"{BUCKET}/{KEY}")
     etag = "" if kind is keys.Kind.SSE_S3 else "0123456789abcdef0123456789abcdef"
-    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart, added)
+    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart, added, bucket_key)
     metadata = Metadata(
         {"content-type": "text/plain", "x-amz-meta-who": "somebody"},
         etag or "d41d8cd98f00b204e9800998ecf8427e",
@@ -104,6 +110,7 @@ def vectors(all_bytes: bool = False) -> list[dict[str, object]]:
             vector("two parts, SSE-C", keys.Kind.SSE_C, [131_072, 1], True, all_bytes),
             vector("one short package, SSE-KMS", keys.Kind.SSE_KMS, [100], False, all_bytes),
             vector("one part, SSE-KMS with a context", keys.Kind.SSE_KMS, [5], True, all_bytes, ADDED),
+            vector("one part, SSE-KMS with a bucket key", keys.Kind.SSE_KMS, [5], True, all_bytes, ADDED, True),
         ]
 
 

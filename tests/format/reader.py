@@ -25,7 +25,7 @@ def parse_header(data: bytes) -> dict[str, object]:
     etag, end = short(data, at + 2 + length)
     assert end == len(data) or kind == 3
     return {
-        "kind": kind, "multipart": bool(flags & 1), "size": size, "iv": data[14:46], "sealed_key": data[46:94],
+        "kind": kind, "multipart": bool(flags & 1), "bucket_key": flags & 2, "size": size, "iv": data[14:46], "sealed_key": data[46:94],
         "provider": provider.decode(), "key_id": key_id.decode(), "wrapped": data[at + 2 : at + 2 + length],
         "etag": etag.decode(), "context": json.loads(data[end:] or b"{}"),
     }  # fmt: skip
@@ -34,7 +34,7 @@ def parse_header(data: bytes) -> dict[str, object]:
 def static_data_key(master: bytes, header: dict[str, object], bucket: str, key: str) -> bytes:
     key_id, wrapped, added = header["key_id"], header["wrapped"], header["context"]
     assert isinstance(wrapped, bytes) and isinstance(key_id, str) and isinstance(added, dict)
-    name, entries = key_id.encode(), {**added, bucket: f"{bucket}/{key}"}
+    name, entries = key_id.encode(), {**added, bucket: bucket if header["bucket_key"] else f"{bucket}/{key}"}
     context = json.dumps(entries, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
     wrapping = mac(master, len(name).to_bytes(2, "big"), name, context)
     return AESGCM(wrapping).decrypt(wrapped[:12], wrapped[12:], None)

@@ -113,6 +113,17 @@ def test_a_header_of_a_named_master_key_ends_with_the_clients_context() -> None:
             decode_header(encoded[:end])
 
 
+def test_only_what_is_under_a_named_master_key_has_a_key_of_the_bucket() -> None:
+    named = header()._replace(kind=Kind.SSE_KMS, bucket_key=True, multipart=True)
+    assert decode_header(named.encode()) == named
+    for wrong in (
+        header()._replace(bucket_key=True),
+        header()._replace(kind=Kind.SSE_C, wrapped=None, bucket_key=True),
+    ):
+        with pytest.raises(EnvelopeInvalid):
+            decode_header(wrong.encode())
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(), max_size=4))
 def test_a_clients_context_is_kept_in_one_form(entries: dict[str, str]) -> None:
     try:

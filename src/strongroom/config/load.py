@@ -154,6 +154,7 @@ def load(
         log_format=given.value(table.LOG_FORMAT, "text"),
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
         sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
+        bucket_key_seconds=given.value(table.BUCKET_KEY_SECONDS, 0),
         home=home,
         dev=dev,
         vault=keys.vault,

@@ -207,6 +207,11 @@ def seconds(text: str) -> int:
     return _whole(text, 1, 86_400)
 
 
+def lifetime(text: str) -> int:
+    """A time of whole seconds, up to a day; 0 for none."""
+    return _whole(text, 0, 86_400)
+
+
 def hours(text: str) -> int:
     """A time of whole hours, up to a year, in seconds."""
     return 3600 * _whole(text, 1, 8_784)

@@ -279,6 +279,16 @@ IDLE_TIMEOUT = Setting(
     "STRONGROOM_IDLE_TIMEOUT=60",
     "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
 )
+BUCKET_KEY_SECONDS = Setting(
+    ("STRONGROOM_BUCKET_KEY_SECONDS",),
+    "--bucket-key-seconds",
+    parse.lifetime,
+    "SECONDS",
+    "0",
+    "STRONGROOM_BUCKET_KEY_SECONDS=300",
+    "For how long data keys of buckets that ask for bucket keys (SSE-KMS) are kept in memory, instead of asking the KMS"
+    " at each request. A master key that is disabled denies those objects that much later. 0: the KMS is always asked.",
+)
 SWEEP_AGE = Setting(
     ("STRONGROOM_SWEEP_AGE",),
     "--sweep-age",
@@ -375,6 +385,7 @@ TABLE: tuple[Setting[object], ...] = (
     ADDRESS,
     WORKERS,
     CERTS_DIR,
+    BUCKET_KEY_SECONDS,
     IDLE_TIMEOUT,
     SWEEP_AGE,
     LOG_FORMAT,

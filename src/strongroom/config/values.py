@@ -129,7 +129,8 @@ class Settings:
     """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
 
     ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
-    (certificates, the key of ``--dev``). ``sweep_age`` is in seconds.
+    (certificates, the key of ``--dev``). ``sweep_age`` is in seconds. ``bucket_key_seconds``: for how long keys of
+    buckets are kept, 0 for not at all.
     """
 
     target: Target
@@ -147,6 +148,7 @@ class Settings:
     log_format: LogFormat
     idle_timeout: int
     sweep_age: int
+    bucket_key_seconds: int
     home: Path
     dev: bool
     vault: Vault | None = None

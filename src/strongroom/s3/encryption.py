@@ -54,7 +54,9 @@ class EncryptionHeaders:
             raise _invalid(f"{_BUCKET_KEY} is true or false.")
         if method == "aws:kms":
             key_id = kms_key_name(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
-            return Protection(Kind.SSE_KMS, None, key_id, self._context())
+            of_bucket = self._headers.get(_BUCKET_KEY)
+            bucket_key = None if of_bucket is None else of_bucket.lower() == "true"
+            return Protection(Kind.SSE_KMS, None, key_id, self._context(), bucket_key)
         if method == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {method} is not implemented.")
         if method != "AES256":
@@ -147,7 +149,7 @@ def kms_key_name(text: bytes) -> str:
 
 
 class Encrypted(Protocol):
-    """What is told of an object, or of an upload: how it is encrypted, and the name of the master key, or ""."""
+    """What is told of an object, or of an upload: how it is encrypted, with which key."""
 
     @property
     def kind(self) -> Kind:
@@ -156,7 +158,12 @@ class Encrypted(Protocol):
 
     @property
     def key_id(self) -> str:
-        """The name of the master key."""
+        """The name of the master key, or ""."""
+        ...
+
+    @property
+    def bucket_key(self) -> bool:
+        """Whether its data key is one of the bucket's."""
         ...
 
 
@@ -165,7 +172,8 @@ def shown(what: Encrypted, customer_key: Secret | None) -> list[tuple[str, str]]
     if what.kind is Kind.SSE_S3:
         return [(SSE, "AES256")]
     if what.kind is Kind.SSE_KMS:
-        return [(SSE, "aws:kms"), (KMS_KEY, what.key_id.encode().decode("latin-1"))]
+        headers = [(SSE, "aws:kms"), (KMS_KEY, what.key_id.encode().decode("latin-1"))]
+        return [*headers, (_BUCKET_KEY, "true")] if what.bucket_key else headers
     if what.kind is Kind.SSE_C and customer_key is not None:
         return [(_CUSTOMER[0], "AES256"), (_CUSTOMER[2], key_md5(customer_key))]
     return []

@@ -16,11 +16,13 @@ def object_name(bucket: str, key: str) -> str:
     return f"{bucket}/{key}"
 
 
-def kms_context(bucket: str, key: str, added: str = "") -> Context:
+def kms_context(bucket: str, key: str | None, added: str = "") -> Context:
     """The context of an object's data key: in the form of MinIO's 2019 release, with what the client ``added``, as
-    :func:`context_text` wrote it. Raises ContextRefused where that is no context.
+    :func:`context_text` wrote it; of a data key of the bucket, where ``key`` is None.
+
+    Raises ContextRefused where ``added`` is no context.
     """
-    name = object_name(bucket, key)
+    name = bucket if key is None else object_name(bucket, key)
     return {**read_context(added), bucket: name} if added else {bucket: name}
 
 

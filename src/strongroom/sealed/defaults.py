@@ -10,6 +10,7 @@ from strongroom.sealed.policy import Protection
 from strongroom.store.base import Bucket, Store, StoreError
 
 _SETTING = "encryption"
+_BUCKET_KEY = "+BUCKET_KEY"
 _REMEMBERED = 10_000
 
 
@@ -50,7 +51,9 @@ class Defaults:
 
 
 def _encode(protection: Protection) -> bytes:
-    return f"{protection.kind.name} {protection.key_id}".rstrip().encode()
+    """The kind, whether with bucket keys, and where a master key is named, its name."""
+    kind = protection.kind.name + (_BUCKET_KEY if protection.bucket_key else "")
+    return (f"{kind} {protection.key_id}" if protection.key_id else kind).encode()
 
 
 def _decode(bucket: Bucket) -> Protection | None:
@@ -59,6 +62,7 @@ def _decode(bucket: Bucket) -> Protection | None:
         return None
     try:
         kind, _, key_id = document.decode().partition(" ")
-        return Protection(Kind[kind], key_id=key_id)
+        of_bucket = kind.endswith(_BUCKET_KEY)
+        return Protection(Kind[kind.removesuffix(_BUCKET_KEY)], key_id=key_id, bucket_key=of_bucket)
     except (KeyError, UnicodeDecodeError):
         raise StoreError(f"the default encryption of the bucket {bucket.name!r} is damaged") from None

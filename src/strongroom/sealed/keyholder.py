@@ -1,13 +1,14 @@
 """The keyholder: gets object keys for envelopes, from the KMS or from the client's key. Knows nothing of bytes.
 
-No key outlives the call that asked for it.
+No key outlives the call that asked for it, but for bucket keys (see :mod:`strongroom.kms.bucket_keys`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.kms.base import KMS, Context, KMSError, WrappedKey
+from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey
+from strongroom.kms.bucket_keys import BucketKeys
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.context import kms_context, object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
@@ -48,14 +49,23 @@ def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | 
     if header.kind is not Kind.SSE_KMS or header.wrapped is None:
         return Protection(header.kind, customer_key)
     context = header.added_context(bucket) if isinstance(header, LegacyHeader) else header.context
-    return Protection(header.kind, None, header.wrapped.key_id, context)
+    return Protection(header.kind, None, header.wrapped.key_id, context, header.bucket_key)
 
 
 class Keyholder:
-    """Makes and opens object keys. ``kms`` may be None: then only SSE-C works."""
+    """Makes and opens object keys. ``kms`` may be None: then only SSE-C works.
 
-    def __init__(self, kms: KMS | None) -> None:
+    ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
+    """
+
+    def __init__(self, kms: KMS | None, bucket_key_seconds: float = 0.0) -> None:
         self._kms = kms
+        self._bucket_keys = BucketKeys(kms, bucket_key_seconds) if kms and bucket_key_seconds else None
+
+    @property
+    def keeps_bucket_keys(self) -> bool:
+        """Whether keys of buckets are kept."""
+        return self._bucket_keys is not None
 
     @property
     def has_kms(self) -> bool:
@@ -84,16 +94,19 @@ class Keyholder:
         multipart: bool = False,
     ) -> tuple[Header, ObjectKey]:
         """Seal an object key for the object of this name. Raises KMSError, NoKMS."""
+        of_bucket = False
         if protection.kind is Kind.SSE_C:
             assert protection.customer_key is not None
             external, wrapped = ExternalKey(protection.customer_key.reveal()), None
         else:
-            context = kms_context(bucket, key, protection.context)
-            (data_key,) = await self._require_kms().generate([context], protection.key_id)
+            of_bucket = bool(protection.bucket_key) and self._bucket_keys is not None
+            data_key = await self._data_key(
+                kms_context(bucket, None if of_bucket else key, protection.context), protection.key_id, of_bucket
+            )
             external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
         iv = new_iv()
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
-        header = Header(protection.kind, size, iv, sealed, wrapped, "", multipart, protection.context)
+        header = Header(protection.kind, size, iv, sealed, wrapped, "", multipart, protection.context, of_bucket)
         return header, object_key
 
     async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:
@@ -108,9 +121,14 @@ class Keyholder:
             return _open_with_customer_key(header, customer_key, bucket, key)
         if customer_key is not None:
             raise CustomerKeyNotApplicable(f"{object_name(bucket, key)!r} is not encrypted with a key of the client's")
-        (data_key,) = await self._require_kms().unwrap([_asked(header, bucket, key)])
-        if isinstance(data_key, KMSError):
-            raise data_key
+        wrapped, context = _asked(header, bucket, key)
+        if header.bucket_key and self._bucket_keys is not None:
+            data_key = await self._bucket_keys.unwrap(wrapped, context)
+        else:
+            (answer,) = await self._require_kms().unwrap([(wrapped, context)])
+            if isinstance(answer, KMSError):
+                raise answer
+            data_key = answer
         return _open(ExternalKey(data_key), header, bucket, key)
 
     async def open_many(
@@ -132,6 +150,12 @@ class Keyholder:
                 opened.append(error)
         return opened
 
+    async def _data_key(self, context: Context, key_id: str, of_bucket: bool) -> DataKey:
+        if of_bucket and self._bucket_keys is not None:
+            return await self._bucket_keys.generate(context, key_id)
+        (data_key,) = await self._require_kms().generate([context], key_id)
+        return data_key
+
     def _require_kms(self) -> KMS:
         if self._kms is None:
             raise NoKMS("this needs a KMS, and none is configured")
@@ -146,7 +170,7 @@ def _asked(header: AnyHeader, bucket: str, key: str) -> tuple[WrappedKey, Contex
     if isinstance(header, LegacyHeader):
         return wrapped, header.kms_context(bucket, key)
     try:
-        return wrapped, kms_context(bucket, key, header.context)
+        return wrapped, kms_context(bucket, None if header.bucket_key else key, header.context)
     except ContextRefused as error:
         raise EnvelopeInvalid(str(error)) from None
 

@@ -55,6 +55,11 @@ class LegacyHeader:
         return WrappedKey(provider, self.sealing.key_id, self.sealing.wrapped)
 
     @property
+    def bucket_key(self) -> bool:
+        """MinIO has no bucket keys."""
+        return False
+
+    @property
     def multipart(self) -> bool:
         """Whether each part is a stream of its own."""
         return self.parts is not None

@@ -20,6 +20,7 @@ class ObjectInfo(NamedTuple):
 
     ``size`` counts plaintext bytes, ``modified`` nanoseconds since the epoch. ``etag`` is without quotes. ``key_id``
     names the master key (SSE-S3, SSE-KMS), or is "". ``upload``: the id of the multipart upload that made it, or "".
+    ``bucket_key``: its data key is one of the bucket's.
     """
 
     key: str
@@ -34,6 +35,7 @@ class ObjectInfo(NamedTuple):
     multipart: bool = False
     tag_count: int = 0
     upload: str = ""
+    bucket_key: bool = False
 
 
 class Summary(NamedTuple):

@@ -12,14 +12,17 @@ from strongroom.secret import Secret
 class Protection(NamedTuple):
     """How an object is to be encrypted.
 
-    ``customer_key``: the client's 32 bytes, for SSE-C only. ``key_id`` and ``context`` are for SSE-KMS only: the master
-    key, "" for the default one; and what the client binds the data key to, as :func:`context_text` writes it.
+    ``customer_key``: the client's 32 bytes, for SSE-C only. The others are for SSE-KMS only. ``key_id``: the master
+    key, "" for the default one. ``context``: what the client binds the data key to, as
+    :mod:`strongroom.sealed.context` writes it. ``bucket_key``: whether the data key may be one of the bucket's; None
+    where that is not said.
     """
 
     kind: Kind
     customer_key: Secret | None = None
     key_id: str = ""
     context: str = ""
+    bucket_key: bool | None = None
 
 
 PLAIN = Protection(Kind.PLAIN)

@@ -64,7 +64,8 @@ class SealedStore:
 
     ``compat``: ETags of SSE-S3 and plain objects are MD5s; without it they are opaque, and no MD5 is computed.
     ``upload_secret`` seals what an open SSE-C upload needs between requests (see :mod:`~strongroom.sealed.uploads`).
-    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where auto-encryption is on.
+    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where auto-encryption is on;
+    ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
     """
 
     def __init__(
@@ -78,11 +79,12 @@ class SealedStore:
         outer: Outer | None = None,
         guard: WriteGuard | None = None,
         defaults_seconds: float = 0.0,
+        bucket_key_seconds: float = 0.0,
     ) -> None:
         from strongroom.sealed.uploads import Uploads  # it needs this class, too
 
         self.store = store
-        self.keyholder = Keyholder(kms)
+        self.keyholder = Keyholder(kms, bucket_key_seconds)
         self.pool = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="sealed")
         self.uploads = Uploads(self, upload_secret)
         self._kms = kms
@@ -158,9 +160,20 @@ class SealedStore:
         elif asked.context:
             check_added(bucket, asked.context)
         protection = decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
+        if protection.kind is Kind.SSE_KMS:
+            protection = protection._replace(bucket_key=await self._bucket_key(bucket, protection))
         if self._guard is not None:
             await self._guard.admit(bucket)
         return protection
+
+    async def _bucket_key(self, bucket: str, protection: Protection) -> bool:
+        """Whether the data key of a new object is to be one of the bucket's: asked for, and allowed by the operator."""
+        if not self.keyholder.keeps_bucket_keys:
+            return False
+        if protection.bucket_key is None:
+            default = await self._defaults.get_soon(bucket)
+            return default is not None and bool(default.bucket_key)
+        return protection.bucket_key
 
     def opaque(self, kind: Kind) -> bool:
         """Whether the ETag of an object of this kind is opaque."""
@@ -233,7 +246,8 @@ class SealedStore:
         opaque = self.opaque(protection.kind)
         etag = opaque_etag(protection.kind, len(parts)) if opaque else source.info.etag
         metadata = Metadata(description.headers, etag, description.checksum)
-        annex, key_id = b"", ""
+        header: Header | None = None
+        annex = b""
         if source.sealing is None:
             record = plain_record(metadata, multipart=bool(parts))
             annex = await source.reader.annex()
@@ -243,12 +257,11 @@ class SealedStore:
             header = header.resized(size, etag if opaque else "")
             record = sealed_record(header, record_key(object_key), metadata)
             annex = seal_parts(header, record_key(object_key), parts) if parts else b""
-            key_id = header.wrapped.key_id if header.wrapped else ""
         record.update(description.tags or {})
         when = await self.condition(bucket, key, precondition)
         store = self.outer.writing(bucket, key, protection)
         stored = await store.copy(source.reader, bucket, key, record, annex, when)
-        return info_of(stored, source.info.size, metadata, protection.kind, key_id, bool(parts))
+        return info_of(stored, source.info.size, metadata, header, bool(parts))
 
     async def parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
         """The part table of an object, to be sealed anew. That of a legacy object lacks the nonces of the streams."""
@@ -299,14 +312,12 @@ class SealedStore:
                     raise CustomerKeyNotApplicable(f"{name!r} is not encrypted with a key of the client's")
                 metadata = legacy.metadata(None) if legacy else plain_metadata(stored)
                 multipart = MULTIPART in record
-                return info_of(stored, stored.size, metadata, Kind.PLAIN, "", multipart, tags), None
+                return info_of(stored, stored.size, metadata, None, multipart, tags), None
             object_key = await self.keyholder.open(bucket, stored.key, header, customer_key)
             metadata = legacy.metadata(object_key) if legacy else self._opened.metadata(record, header.kind, object_key)
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
-        key_id = header.wrapped.key_id if header.wrapped else ""
-        info = info_of(stored, header.size, metadata, header.kind, key_id, header.multipart, tags)
-        return info, (header, object_key)
+        return info_of(stored, header.size, metadata, header, header.multipart, tags), (header, object_key)
 
     # -- tags ------------------------------------------------------------------------------------------------------
 

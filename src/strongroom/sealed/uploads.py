@@ -65,6 +65,7 @@ class UploadInfo:
     kind: Kind
     key_id: str
     checksum: ObjectChecksum | None = None
+    bucket_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,7 @@ class Uploads:
         when = await self._sealed.condition(bucket, key, precondition)
         stored_parts = [part.stored for part in parts]
         stored = await self._sealed.store.complete(bucket, key, upload_id, stored_parts, record, annex, when)
-        key_id = header.wrapped.key_id if header and header.wrapped else ""
-        return info_of(stored, size, metadata, kind, key_id, multipart=True, tags=tag_count(record))
+        return info_of(stored, size, metadata, header, multipart=True, tags=tag_count(record))
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload and drop its parts. Raises NoSuchUpload."""
@@ -258,4 +258,5 @@ def _encode_part(entry: PartEntry, header: Header | None, secret: RecordKey | No
 def _info(upload: Upload, header: Header | None, metadata: Metadata) -> UploadInfo:
     kind = header.kind if header else Kind.PLAIN
     key_id = header.wrapped.key_id if header and header.wrapped else ""
-    return UploadInfo(upload.key, upload.upload_id, upload.started, kind, key_id, metadata.checksum)
+    of_bucket = header is not None and header.bucket_key
+    return UploadInfo(upload.key, upload.upload_id, upload.started, kind, key_id, metadata.checksum, of_bucket)

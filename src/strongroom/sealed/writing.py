@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from strongroom.sealed.envelope import Header
+from strongroom.sealed.keyholder import AnyHeader
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
@@ -74,19 +75,18 @@ class ObjectWriter:
         Raises PreconditionFailed, ConditionFailed (it changed at this very moment), NoSuchObject (If-Match), StoreFull.
         """
         digest = self._pipeline.md5
-        kind, key_id = self.protection.kind, ""
-        etag = opaque_etag(kind) if self._opaque or digest is None else digest.hex()
+        header: Header | None = None
+        etag = opaque_etag(self.protection.kind) if self._opaque or digest is None else digest.hex()
         metadata = Metadata(description.headers, etag, description.checksum)
         if self._sealing is None:
             record = plain_record(metadata)
         else:
             header, object_key = self._sealing
             header = header.resized(self.size, etag if self._opaque else "")
-            key_id = header.wrapped.key_id if header.wrapped else ""
             record = sealed_record(header, record_key(object_key), metadata)
         record.update(description.tags or {})
         stored = await self._writer.commit(record, when=await self._resolve(precondition))
-        return info_of(stored, self.size, metadata, kind, key_id)
+        return info_of(stored, self.size, metadata, header, multipart=False)
 
     async def abort(self) -> None:
         """Forget what was written. Harmless after commit."""
@@ -152,25 +152,21 @@ class SealedPartWriter:
 
 
 def info_of(
-    stored: Stored,
-    size: int,
-    metadata: Metadata,
-    kind: Kind,
-    key_id: str,
-    multipart: bool = False,
-    tags: int = 0,
+    stored: Stored, size: int, metadata: Metadata, header: AnyHeader | None, multipart: bool, tags: int = 0
 ) -> ObjectInfo:
-    """What is told of an object that is stored so."""
+    """What is told of an object that is stored so; ``header`` is None where it is plain."""
+    wrapped = header.wrapped if header else None
     return ObjectInfo(
         key=stored.key,
         size=size,
         modified=stored.modified,
         etag=metadata.etag,
-        kind=kind,
+        kind=header.kind if header else Kind.PLAIN,
         identity=stored.identity,
         headers=metadata.headers,
         checksum=metadata.checksum,
-        key_id=key_id,
+        key_id=wrapped.key_id if wrapped else "",
+        bucket_key=header is not None and header.bucket_key,
         multipart=multipart,
         tag_count=tags,
         upload=metadata.upload,

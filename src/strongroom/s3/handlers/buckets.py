@@ -111,7 +111,9 @@ class BucketHandlers:
             raise S3Error("ServerSideEncryptionConfigurationNotFoundError", BucketName=call.bucket)
         default = ServerSideEncryptionByDefault(sse_algorithm=_ALGORITHMS[protection.kind])
         default.kms_master_key_id = protection.key_id or None
-        rule = ServerSideEncryptionRule(apply_server_side_encryption_by_default=default, bucket_key_enabled=False)
+        rule = ServerSideEncryptionRule(
+            apply_server_side_encryption_by_default=default, bucket_key_enabled=bool(protection.bucket_key)
+        )
         configuration = ServerSideEncryptionConfiguration(rules=[rule])
         return Answer(GetBucketEncryptionOutput(server_side_encryption_configuration=configuration))
 
@@ -123,7 +125,7 @@ class BucketHandlers:
             raise S3Error("MalformedXML")
         key_id = kms_key_name((default.kms_master_key_id or "").encode())
         if default.sse_algorithm == "aws:kms":
-            protection = Protection(Kind.SSE_KMS, key_id=key_id)
+            protection = Protection(Kind.SSE_KMS, key_id=key_id, bucket_key=bool(rules[0].bucket_key_enabled))
         elif default.sse_algorithm == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {default.sse_algorithm} is not implemented.")
         elif default.sse_algorithm != "AES256":

@@ -1,0 +1,77 @@
+"""Bucket keys: data keys that outlive a request, for as long as the operator allows, where a bucket asks for it.
+
+Objects of a bucket that are written meanwhile share one data key, and those who read them ask the KMS once. The price:
+a master key that is disabled goes on to open what was opened shortly before, until the time is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey, context_bytes
+
+MOST = 10_000
+"""Keys of each sort that are kept; beyond that, the oldest goes."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class _Kept(Generic[K, V]):
+    """What is forgotten ``seconds`` after it was asked for, also if nobody looks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._kept: OrderedDict[K, tuple[V, asyncio.TimerHandle]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._kept.get(key)
+        return found[0] if found else None
+
+    def keep(self, key: K, value: V, asked_at: float) -> None:
+        timer = asyncio.get_running_loop().call_at(asked_at + self._seconds, self.forget, key)
+        self.forget(key)
+        self._kept[key] = value, timer
+        if len(self._kept) > MOST:
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, key: K) -> None:
+        found = self._kept.pop(key, None)
+        if found is not None:
+            found[1].cancel()
+
+
+class BucketKeys:
+    """Keeps data keys of ``kms`` for ``seconds``, counted from when the KMS was asked."""
+
+    def __init__(self, kms: KMS, seconds: float) -> None:
+        self._kms = kms
+        self._writing: _Kept[tuple[str, bytes], DataKey] = _Kept(seconds)
+        self._reading: _Kept[tuple[WrappedKey, bytes], bytes] = _Kept(seconds)
+
+    async def generate(self, context: Context, key_id: str) -> DataKey:
+        """The data key for what is written now under this context and master key. Raises KMSError."""
+        bound = context_bytes(context)
+        data_key = self._writing.get((key_id, bound))
+        if data_key is None:
+            asked_at = asyncio.get_running_loop().time()
+            (data_key,) = await self._kms.generate([context], key_id)
+            self._writing.keep((key_id, bound), data_key, asked_at)
+            self._reading.keep((data_key.wrapped, bound), data_key.plaintext, asked_at)
+        return data_key
+
+    async def unwrap(self, wrapped: WrappedKey, context: Context) -> bytes:
+        """The data key behind a wrapped one. Raises KMSError."""
+        bound = context_bytes(context)
+        plaintext = self._reading.get((wrapped, bound))
+        if plaintext is None:
+            asked_at = asyncio.get_running_loop().time()
+            (answer,) = await self._kms.unwrap([(wrapped, context)])
+            if isinstance(answer, KMSError):
+                raise answer
+            plaintext = answer
+            self._reading.keep((wrapped, bound), plaintext, asked_at)
+        return plaintext

@@ -1,0 +1,186 @@
+"""Bucket keys: the KMS is asked once for many objects, and what it denies is denied when the time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.kms import bucket_keys
+from strongroom.kms.base import Context, DataKey, KeyDisabled, KMSError, WrappedKey
+from strongroom.kms.bucket_keys import BucketKeys
+from strongroom.kms.static import StaticKMS
+from strongroom.secret import Secret
+from tests.kms.test_server import refusal
+from tests.kms.test_transit import soft_delete, undelete
+from tests.openbao import OpenBao, Role
+from tests.server import Server
+
+SECONDS = 4
+DISABLED = (400, "KMS.DisabledException")
+KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
+
+
+class Counting(StaticKMS):
+    """A KMS that counts what it is asked for, and can be disabled."""
+
+    def __init__(self) -> None:
+        super().__init__("key", Secret(bytes(32)))
+        self.calls = 0
+        self.disabled = False
+
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
+        self.calls += 1
+        if self.disabled:
+            raise KeyDisabled("it is disabled")
+        return await super().generate(contexts, key_id)
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        self.calls += 1
+        if self.disabled:
+            return [KeyDisabled("it is disabled") for _ in keys]
+        return await super().unwrap(keys)
+
+
+def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
+    async def main() -> None:
+        kms = Counting()
+        keys = BucketKeys(kms, 0.2)
+        first = await keys.generate({"b": "b"}, "")
+        assert await keys.generate({"b": "b"}, "") is first
+        assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
+        assert kms.calls == 1
+        other = await keys.generate({"c": "c"}, "")
+        assert (kms.calls, other.plaintext != first.plaintext) == (2, True)
+        kms.disabled = True
+        assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
+        await asyncio.sleep(0.25)
+        assert not keys._reading._kept and not keys._writing._kept, "what nobody asks for is forgotten, too"
+        with pytest.raises(KeyDisabled):
+            await keys.unwrap(first.wrapped, {"b": "b"})
+        with pytest.raises(KeyDisabled):
+            await keys.generate({"b": "b"}, "")
+        kms.disabled = False
+        assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
+
+    asyncio.run(main())
+
+
+def test_a_key_opens_only_in_its_context() -> None:
+    async def main() -> None:
+        keys = BucketKeys(Counting(), 60)
+        made = await keys.generate({"b": "b"}, "")
+        with pytest.raises(KMSError):
+            await keys.unwrap(made.wrapped, {"c": "c"})
+
+    asyncio.run(main())
+
+
+def test_no_more_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_keys, "MOST", 3)
+
+    async def main() -> None:
+        kms = Counting()
+        keys = BucketKeys(kms, 60)
+        for number in range(10):
+            await keys.generate({"b": f"b{number}"}, "")
+        assert (len(keys._writing._kept), len(keys._reading._kept)) == (3, 3)
+        assert kms.calls == 10
+        await keys.generate({"b": "b9"}, "")
+        assert kms.calls == 10
+
+    asyncio.run(main())
+
+
+# -- a server ------------------------------------------------------------------------------------------------------
+
+Serve = Callable[[int], Server]
+
+
+@pytest.fixture
+def role(bao: OpenBao, key: str) -> Role:
+    return bao.role(key, key)
+
+
+@pytest.fixture
+def serve(role: Role, tmp_path: Path) -> Iterator[Serve]:
+    """Serves one directory with keys of buckets that are kept for so many seconds."""
+    running: list[Server] = []
+
+    def start(seconds: int) -> Server:
+        stop()
+        settings = role.settings(STRONGROOM_BUCKET_KEY_SECONDS=str(seconds))
+        running.append(Server(tmp_path, settings))
+        return running[-1].__enter__()
+
+    def stop() -> None:
+        while running:
+            running.pop().__exit__(None, None, None)
+
+    yield start
+    stop()
+
+
+def ask_for_bucket_keys(client: Any, bucket: str) -> None:
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}, "BucketKeyEnabled": True}
+    client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    (shown,) = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert shown["BucketKeyEnabled"] is True
+
+
+def test_what_is_denied_is_denied_when_the_time_is_over(
+    bao: OpenBao, role: Role, serve: Serve, bucket_name: str
+) -> None:
+    server = serve(SECONDS)
+    client = server.client()
+    client.create_bucket(Bucket=bucket_name)
+    ask_for_bucket_keys(client, bucket_name)
+    kept, asked = {"Bucket": bucket_name, "Key": "kept"}, {"Bucket": bucket_name, "Key": "asked"}
+    assert client.put_object(**kept, Body=b"kept", Tagging="a=b")["BucketKeyEnabled"] is True
+    assert "BucketKeyEnabled" not in client.put_object(**asked, Body=b"asked", BucketKeyEnabled=False, **KMS)
+    assert client.put_object(Bucket=bucket_name, Key="named", Body=b"", **KMS)["BucketKeyEnabled"] is True
+    for _ in range(8):
+        assert server.client().get_object(**kept)["Body"].read() == b"kept"
+    begun = time.monotonic()
+    soft_delete(bao, role.key)
+    try:
+        assert refusal(client.get_object, **asked) == DISABLED
+        got = client.get_object(**kept)  # this connection's worker has the key
+        if time.monotonic() - begun < SECONDS / 3:
+            assert (got["Body"].read(), got["BucketKeyEnabled"]) == (b"kept", True)
+        time.sleep(SECONDS + 0.5)
+        for _ in range(8):
+            assert refusal(server.client().get_object, **kept) == DISABLED
+            assert refusal(server.client().put_object, **kept, Body=b"") == DISABLED
+    finally:
+        undelete(bao, role.key)
+    assert client.get_object(**kept)["Body"].read() == b"kept"
+    assert client.get_object_tagging(**kept)["TagSet"] == [{"Key": "a", "Value": "b"}]
+
+
+def test_without_a_lifetime_none_is_made_and_those_there_are_read(serve: Serve, bucket_name: str) -> None:
+    client = serve(60).client()
+    client.create_bucket(Bucket=bucket_name)
+    ask_for_bucket_keys(client, bucket_name)
+    client.put_object(Bucket=bucket_name, Key="kept", Body=b"kept")
+    source = {"Bucket": bucket_name, "Key": "kept"}
+    assert client.copy_object(Bucket=bucket_name, Key="copy", CopySource=source)["BucketKeyEnabled"] is True
+    upload = client.create_multipart_upload(Bucket=bucket_name, Key="parts")
+    part = client.upload_part(
+        Bucket=bucket_name, Key="parts", UploadId=upload["UploadId"], PartNumber=1, Body=b"part"
+    )  # fmt: skip
+    done = client.complete_multipart_upload(
+        Bucket=bucket_name, Key="parts", UploadId=upload["UploadId"],
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )  # fmt: skip
+    assert [answer["BucketKeyEnabled"] for answer in (upload, part, done)] == [True] * 3
+    client = serve(0).client()
+    for key, body in (("kept", b"kept"), ("copy", b"kept"), ("parts", b"part")):
+        got = client.get_object(Bucket=bucket_name, Key=key)
+        assert (got["Body"].read(), got["BucketKeyEnabled"]) == (body, True)
+    put = client.put_object(Bucket=bucket_name, Key="new", Body=b"new", BucketKeyEnabled=True, **KMS)
+    assert put["ServerSideEncryption"] == "aws:kms" and "BucketKeyEnabled" not in put
