@@ -21,7 +21,8 @@ import pytest
 from strongroom.kms.base import Context, DataKey, KMSError, WrappedKey
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import dare
-from strongroom.sealed.keys import ObjectKey, part_key
+from strongroom.sealed.keys import Kind, ObjectKey, part_key
+from strongroom.sealed.policy import Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
@@ -95,7 +96,9 @@ def cost(
 
     async def run() -> dict[str, int]:
         local = LocalStore(directory)
-        store = SealedStore(local, CountingKMS(counts), auto_encrypt=True, upload_secret=Secret("x"))
+        store = SealedStore(
+            local, CountingKMS(counts), auto_encrypt=True, upload_secret=Secret("x"), bucket_key_seconds=60
+        )
         await store.start()
         await store.create_bucket("bucket")
         for name, size in before.items():
@@ -139,6 +142,16 @@ def test_a_head_is_one_statement_and_one_call_to_the_kms(counts: Counter[str], t
     }
 
 
+def test_where_the_bucket_has_a_key_of_its_own_the_kms_is_asked_once(counts: Counter[str], tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        await store.set_default_encryption("bucket", Protection(Kind.SSE_KMS, bucket_key=True))
+        for number in range(3):
+            await put(store, f"o{number}", 4096)
+            await get(store, f"o{number}")
+
+    assert cost(counts, tmp_path, work)["KMS calls"] == 1
+
+
 async def calls(work: Awaitable[object]) -> int:
     """How many calls of functions in ``sealed`` and ``kms`` some work takes in this thread."""
     seen = 0
@@ -169,7 +182,7 @@ def test_a_small_object_takes_few_calls_which_are_most_of_what_its_encryption_co
 
 def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_path: Path) -> None:
     assert cost(counts, tmp_path, lambda store: put(store, "o", 4096)) == {
-        "statements": 5,
+        "statements": 6,
         "transactions": 1,
         "hops": 1,  # to wait for the disk; nobody else holds the lock
         "KMS calls": 1,

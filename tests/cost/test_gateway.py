@@ -116,7 +116,8 @@ def cost(
         endpoint = parse_endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         own = SigningCredential("access", Secret("secret"))
         outer = S3Store(Client(endpoint, "us-east-1", own, chain=False))
-        store = SealedStore(outer, StaticKMS("key", Secret(bytes(32))), auto_encrypt=True, upload_secret=Secret("x"))
+        kms = StaticKMS("key", Secret(bytes(32)))
+        store = SealedStore(outer, kms, auto_encrypt=True, upload_secret=Secret("x"), defaults_seconds=60)
         await store.start()
         for number in range(objects):
             await put(store, f"o{number}")

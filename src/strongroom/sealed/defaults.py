@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import Protection
-from strongroom.store.base import Bucket, Store, StoreError
+from strongroom.store.base import Store, StoreError
 
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"
@@ -27,7 +27,8 @@ class Defaults:
 
     async def get(self, bucket: str) -> Protection | None:
         """The default of a bucket, None where it has none. Raises NoSuchBucket, StoreError."""
-        return _decode(await self._store.bucket(bucket))
+        document = (await self._store.bucket(bucket)).settings.get(_SETTING)
+        return _decode(bucket, document) if document else None
 
     async def get_soon(self, bucket: str) -> Protection | None:
         """As :meth:`get`, and possibly as it was some seconds ago."""
@@ -56,13 +57,10 @@ def _encode(protection: Protection) -> bytes:
     return (f"{kind} {protection.key_id}" if protection.key_id else kind).encode()
 
 
-def _decode(bucket: Bucket) -> Protection | None:
-    document = bucket.settings.get(_SETTING)
-    if not document:
-        return None
+def _decode(bucket: str, document: bytes) -> Protection:
     try:
         kind, _, key_id = document.decode().partition(" ")
         of_bucket = kind.endswith(_BUCKET_KEY)
         return Protection(Kind[kind.removesuffix(_BUCKET_KEY)], key_id=key_id, bucket_key=of_bucket)
     except (KeyError, UnicodeDecodeError):
-        raise StoreError(f"the default encryption of the bucket {bucket.name!r} is damaged") from None
+        raise StoreError(f"the default encryption of the bucket {bucket!r} is damaged") from None

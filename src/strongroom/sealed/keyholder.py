@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey
+from strongroom.kms.base import KMS, Context, KMSError, WrappedKey
 from strongroom.kms.bucket_keys import BucketKeys
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.context import kms_context, object_name
@@ -94,18 +94,20 @@ class Keyholder:
         multipart: bool = False,
     ) -> tuple[Header, ObjectKey]:
         """Seal an object key for the object of this name. Raises KMSError, NoKMS."""
-        of_bucket = False
+        bucket_keys = self._bucket_keys if protection.bucket_key else None
         if protection.kind is Kind.SSE_C:
             assert protection.customer_key is not None
             external, wrapped = ExternalKey(protection.customer_key.reveal()), None
         else:
-            of_bucket = bool(protection.bucket_key) and self._bucket_keys is not None
-            data_key = await self._data_key(
-                kms_context(bucket, None if of_bucket else key, protection.context), protection.key_id, of_bucket
-            )
+            context = kms_context(bucket, None if bucket_keys else key, protection.context)
+            if bucket_keys is not None:
+                data_key = await bucket_keys.generate(context, protection.key_id)
+            else:
+                (data_key,) = await self._require_kms().generate([context], protection.key_id)
             external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
         iv = new_iv()
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
+        of_bucket = bucket_keys is not None
         header = Header(protection.kind, size, iv, sealed, wrapped, "", multipart, protection.context, of_bucket)
         return header, object_key
 
@@ -149,12 +151,6 @@ class Keyholder:
             except EnvelopeInvalid as error:
                 opened.append(error)
         return opened
-
-    async def _data_key(self, context: Context, key_id: str, of_bucket: bool) -> DataKey:
-        if of_bucket and self._bucket_keys is not None:
-            return await self._bucket_keys.generate(context, key_id)
-        (data_key,) = await self._require_kms().generate([context], key_id)
-        return data_key
 
     def _require_kms(self) -> KMS:
         if self._kms is None:
