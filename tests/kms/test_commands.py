@@ -60,6 +60,26 @@ def test_setup_makes_everything_and_what_it_prints_are_the_settings(
         assert other.returncode == 1 and "choose another name with --role" in other.stderr
 
 
+def test_a_role_is_granted_more_keys(command: Command, tls_bao: OpenBao, key: str) -> None:
+    more, role = f"{key}.more", ["--role", f"{key}-role"]
+    settings = as_json(command, "setup", "--sse-vault-key-name", key, *role, **place(tls_bao))["settings"]
+    as_json(command, "key", "create", more, **place(tls_bao))
+    other = settings | {"MINIO_SSE_VAULT_KEY_NAME": more}
+    assert command.run("kms", "status", **other).returncode == 1
+    for _ in range(2):
+        (granted,) = as_json(command, "key", "grant", more, *role, **place(tls_bao))
+        assert granted["name"] == more
+    for its_settings in (settings, other):
+        assert as_json(command, "status", **its_settings)[0]["ok"]
+    policy = tls_bao.api("GET", f"sys/policies/acl/{key}-role")["data"]["policy"]
+    assert policy.count(f'"transit/decrypt/{more}"') == policy.count(f'"transit/decrypt/{key}"') == 1
+    missing = command.run("kms", "key", "grant", f"{key}.missing", *role, **place(tls_bao))
+    assert missing.returncode == 1 and "there is no transit key" in missing.stderr
+    nobody = command.run("kms", "key", "grant", more, "--role", f"{key}-nobody", **place(tls_bao))
+    assert nobody.returncode == 1 and "there is no policy" in nobody.stderr
+    assert command.run("kms", "key", "grant", more, "--role", "a/b", **place(tls_bao)).returncode == 1
+
+
 def test_setup_works_in_a_namespace_and_keeps_the_secret_id_to_a_file(
     command: Command, tls_bao: OpenBao, tmp_path: Path, key: str
 ) -> None:

@@ -121,6 +121,11 @@ def list_keys(token_file: Path | None, as_json: bool, **flags: str | None) -> No
     show.keys(_administer(token_file, flags, lambda admin: admin.keys()), as_json)
 
 
+def grant(name: str, role: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:
+    """Let a role that setup made use another key, too: one that clients and buckets name (SSE-KMS)."""
+    show.keys([_administer(token_file, flags, lambda admin: admin.grant(name, role))], as_json)
+
+
 def rotate(name: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:
     """Give a key a new version, which wraps new data keys; the former ones go on to unwrap."""
     show.keys([_administer(token_file, flags, lambda admin: admin.rotate(name))], as_json)
@@ -149,11 +154,14 @@ def add_kms_commands(app: typer.Typer) -> None:
         json,
     ]
     _add(app, "setup", setup, own, (*_PLACE, settings.VAULT_KEY_NAME))
-    key = typer.Typer(help="Make, list, rotate, disable and enable keys.", no_args_is_help=True, rich_markup_mode=None)
+    helped = "Make, list, grant, rotate, disable and enable keys."
+    key = typer.Typer(help=helped, no_args_is_help=True, rich_markup_mode=None)
     app.add_typer(key, name="key")
     _add(key, "list", list_keys, [token, json], _PLACE)
+    named = ("name", _NAME, inspect.Parameter.empty)
     for name, function in (("create", create), ("rotate", rotate), ("disable", disable), ("enable", enable)):
-        _add(key, name, function, [("name", _NAME, inspect.Parameter.empty), token, json], _PLACE)
+        _add(key, name, function, [named, token, json], _PLACE)
+    _add(key, "grant", grant, [named, ("role", _ROLE, "strongroom"), token, json], _PLACE)
 
 
 def _add(

@@ -73,19 +73,18 @@ class VaultAdmin:
 
     async def steps(self, plan: Plan) -> list[Step]:
         """What :meth:`carry_out` would do. What is there already is left as it is."""
-        if not is_key_name(plan.role):
-            raise AdminRefused(f"{plan.role[:60]!r} cannot be the name of a role: letters, digits, and within it . _ -")
+        _checked_role(plan.role)
         mounts = (await self._do("GET", "sys/mounts", "list the secrets engines")).data
         methods = (await self._do("GET", "sys/auth", "list the auth methods")).data
         engine = "transit/" in mounts
         key = engine and (await self._get(f"transit/keys/{plan.key}")) is not None
         role = "approle/" in methods and (await self._get(f"auth/approle/role/{plan.role}")) is not None
         policy = await self._get(f"sys/policies/acl/{plan.role}")
-        if policy is not None and f'"transit/decrypt/{plan.key}"' not in str(policy.data.get("policy")):
+        if policy is not None and not _grants(str(policy.data.get("policy")), plan.key):
             # To write it anew would take from others what they have.
             raise AdminRefused(
-                f"there is a policy {plan.role!r} that says nothing of the key {plan.key!r}: add to it, or choose"
-                " another name with --role"
+                f"there is a policy {plan.role!r} that says nothing of the key {plan.key!r}: add to it (strongroom kms"
+                f" key grant {plan.key}), or choose another name with --role"
             )
         return [
             Step("enable the transit engine at transit/", not engine),
@@ -153,6 +152,18 @@ class VaultAdmin:
         await self._do("POST", f"transit/keys/{name}", f"make the key {name!r}", {"type": "aes256-gcm96"})
         return await self.key(name)
 
+    async def grant(self, name: str, role: str) -> KeyState:
+        """Let a role that :meth:`carry_out` made use another key, by the policy of its name. Raises NoSuchKey."""
+        state = await self.key(name)
+        policy = await self._get(f"sys/policies/acl/{_checked_role(role)}")
+        if policy is None:
+            raise AdminRefused(f"there is no policy {role!r}: strongroom kms setup makes it")
+        text = str(policy.data.get("policy"))
+        if not _grants(text, name):
+            body = {"policy": f"{text.rstrip()}\n\n{_POLICY.format(key=name)}"}
+            await self._do("POST", f"sys/policies/acl/{role}", f"write the policy {role!r}", body)
+        return state
+
     async def rotate(self, name: str) -> KeyState:
         """Give a key a new version, which wraps new data keys. Raises NoSuchKey."""
         await self.key(name)
@@ -206,6 +217,16 @@ class VaultAdmin:
 def _check_name(name: str) -> None:
     if not is_key_name(name):
         raise AdminRefused(f"{name[:60]!r} is not the name of a transit key (letters, digits, and within it . _ -)")
+
+
+def _checked_role(name: str) -> str:
+    if not is_key_name(name):
+        raise AdminRefused(f"{name[:60]!r} cannot be the name of a role: letters, digits, and within it . _ -")
+    return name
+
+
+def _grants(policy: str, key: str) -> bool:
+    return f'"transit/decrypt/{key}"' in policy
 
 
 def _number(value: object) -> int:
