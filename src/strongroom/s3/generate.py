@@ -44,7 +44,7 @@ Browser uploads (POST on a bucket with a form and a policy) are served as well; 
 Said once for all: buckets and objects have one owner, whoever holds the root credentials;
 `x-amz-expected-bucket-owner` and `x-amz-request-payer` are passed over, as MinIO does. Storage classes other than
 `STANDARD` and `REDUCED_REDUNDANCY` (kept as `STANDARD`) are refused, and so are ACLs other than `private`,
-`bucket-owner-read` and `bucket-owner-full-control`, object lock headers, and encryption with `aws:kms`.
+`bucket-owner-read` and `bucket-owner-full-control`, object lock headers, and encryption with `aws:kms:dsse`.
 
 Requests are signed with Signature Version 4, in the header, in a presigned URL or in a form. Some clients presign with
 version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use AWS4-HMAC-SHA256": boto3 needs
