@@ -147,6 +147,19 @@ def test_a_bucket_encrypts_from_when_it_is_told_to(plain_aws: Program, home: Pat
 
 
 @pytest.mark.parametrize("size", [1000, 20 * MIB])
+def test_an_object_under_a_master_key_that_is_named(aws: Program, home: Path, bucket: str, size: int) -> None:
+    content, url = write(home / "file", size), f"s3://{bucket}/named"
+    aws("s3", "cp", "--sse", "aws:kms", "--sse-kms-key-id", "alias/my-minio-key", "file", url)
+    head = api(aws, "head-object", "--bucket", bucket, "--key", "named")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "my-minio-key")
+    assert aws.output("s3", "cp", url, "-") == content
+    aws("s3", "cp", "--sse", "aws:kms", url, f"{url}-copy")
+    assert aws.output("s3", "cp", f"{url}-copy", "-") == content
+    refused = aws.refused("s3", "cp", "--sse", "aws:kms", "--sse-kms-key-id", "other", "file", f"{url}-other")
+    assert "KMS.NotFoundException" in refused
+
+
+@pytest.mark.parametrize("size", [1000, 20 * MIB])
 def test_an_object_under_a_key_of_ones_own_opens_with_it_only(
     tls_aws: Program, home: Path, tls_bucket: str, size: int
 ) -> None:

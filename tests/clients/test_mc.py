@@ -167,6 +167,26 @@ def test_an_object_is_encrypted_by_the_server_if_asked(plain_mc: Program, home: 
 
 
 @pytest.mark.parametrize("size", [1000, 20 * MIB])
+def test_an_object_under_a_master_key_that_is_named(mc: Program, home: Path, bucket: str, size: int) -> None:
+    content, target = write(home / "file", size), f"s/{bucket}"
+    mc("cp", "--enc-kms", f"{target}=my-minio-key", "file", f"{target}/named")
+    assert "Encryption: SSE-KMS (my-minio-key)" in mc("stat", f"{target}/named")
+    assert mc.output("cat", f"{target}/named") == content
+    assert "KMS" in mc.refused("cp", "--enc-kms", f"{target}=other", "file", f"{target}/other")
+
+
+def test_a_bucket_has_a_master_key_of_its_own(plain_mc: Program, home: Path, plain_bucket: str) -> None:
+    mc, target = plain_mc, f"s/{plain_bucket}"
+    content = write(home / "file", 1000)
+    mc("encrypt", "set", "sse-kms", "my-minio-key", target)
+    assert "'sse-kms' is enabled" in mc("encrypt", "info", target)
+    mc("cp", "file", f"{target}/named")
+    assert "Encryption: SSE-KMS (my-minio-key)" in mc("stat", f"{target}/named")
+    assert mc.output("cat", f"{target}/named") == content
+    mc("encrypt", "clear", target)
+
+
+@pytest.mark.parametrize("size", [1000, 20 * MIB])
 def test_an_object_under_a_key_of_ones_own_opens_with_it_only(
     tls_mc: Program, home: Path, tls_bucket: str, size: int
 ) -> None:

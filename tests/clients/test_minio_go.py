@@ -14,6 +14,8 @@ pytestmark = pytest.mark.on_disk
 CHECKS = (
     "contents of sse-s3",
     "encryption of sse-s3 multipart",
+    "contents of sse-kms",
+    "encryption of sse-kms multipart",
     "contents of the stream",
     "checksum CRC64NVME is shown",
     "contents by URL",

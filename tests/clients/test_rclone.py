@@ -41,6 +41,20 @@ def fill(directory: Path) -> None:
     write(directory / "large", 12 * MIB, seed=7)
 
 
+def test_a_folder_under_a_master_key_that_is_named(sealed_server: Server, home: Path, bucket: str) -> None:
+    rclone = rclone_for(
+        sealed_server, home, upload_cutoff="10M", chunk_size="5M",
+        server_side_encryption="aws:kms", sse_kms_key_id="my-minio-key",
+    )  # fmt: skip
+    fill(home / "tree")
+    rclone("copy", "tree", f"s:{bucket}/tree")
+    for row in sealed_server.client().list_objects_v2(Bucket=bucket)["Contents"]:
+        assert sealed_server.client().head_object(Bucket=bucket, Key=row["Key"])["SSEKMSKeyId"] == "my-minio-key"
+    assert "0 differences found" in rclone("check", "--download", "tree", f"s:{bucket}/tree")
+    rclone("copy", f"s:{bucket}/tree", "back")
+    assert tree(home / "back") == tree(home / "tree")
+
+
 @pytest.mark.parametrize("provider", ["Minio", "Other"])
 def test_a_folder_is_copied_checked_and_comes_back(
     sealed_server: Server, home: Path, bucket_name: str, provider: str

@@ -66,6 +66,15 @@ def test_a_bucket_is_made_filled_listed_emptied_and_removed(s3cmd: Program, home
     assert url not in s3cmd("ls")
 
 
+@pytest.mark.parametrize("size", [1000, 20 * MIB])
+def test_an_object_under_a_master_key_that_is_named(s3cmd: Program, home: Path, bucket: str, size: int) -> None:
+    content, url = write(home / "file", size), f"s3://{bucket}/named"
+    s3cmd("put", "--server-side-encryption", "--server-side-encryption-kms-id", "my-minio-key", "file", url)
+    assert "aws:kms" in s3cmd("info", url)
+    s3cmd("get", url, "back")
+    assert (home / "back").read_bytes() == content
+
+
 def test_the_md5_that_s3cmd_verifies_is_that_of_the_content(s3cmd: Program, home: Path, bucket: str) -> None:
     content = write(home / "file", 100_000)
     put = s3cmd("put", "--add-header", "x-amz-meta-colour: green", "file", f"s3://{bucket}/file")

@@ -30,7 +30,7 @@ SERVED: dict[str, str] = {
     "ListObjects": "",
     "ListObjectsV2": "",
     "ListParts": "",
-    "PutBucketEncryption": "`AES256`",
+    "PutBucketEncryption": "`AES256`, `aws:kms`",
     "PutObject": "If-Match, If-None-Match: *; up to 5 GiB",
     "PutObjectTagging": "",
     "UploadPart": "",

@@ -58,6 +58,10 @@ func main() {
 
 	putAndGet("sse-s3", encrypt.NewSSE(), 100_000)
 	putAndGet("sse-s3 multipart", encrypt.NewSSE(), 20<<20)
+	named, err := encrypt.NewSSEKMS("my-minio-key", map[string]string{"department": "ledger"})
+	must("a master key by its name", err)
+	putAndGet("sse-kms", named, 100_000)
+	putAndGet("sse-kms multipart", named, 20<<20)
 	if *ca != "" { // minio-go sends clients' keys over TLS only
 		key, err := encrypt.NewSSEC([]byte("0123456789abcdef0123456789abcdef"))
 		must("make a key", err)
@@ -99,11 +103,14 @@ func putAndGet(name string, sse encrypt.ServerSide, size int) {
 	info, err := client.StatObject(ctx, bucket, name, get)
 	must("stat "+name, err)
 	check("size of "+name, info.Size == int64(size) && info.UserMetadata["Who"] == "me")
-	header := "X-Amz-Server-Side-Encryption"
-	if sse.Type() == encrypt.SSEC {
+	header, shown := "X-Amz-Server-Side-Encryption", "AES256"
+	switch sse.Type() {
+	case encrypt.SSEC:
 		header += "-Customer-Algorithm"
+	case encrypt.KMS:
+		shown = "aws:kms"
 	}
-	check("encryption of "+name, info.Metadata.Get(header) == "AES256")
+	check("encryption of "+name, info.Metadata.Get(header) == shown)
 	check("contents of "+name, bytes.Equal(read(name, get), data))
 }
 
