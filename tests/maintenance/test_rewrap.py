@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ def test_clients_write_and_tag_meanwhile(serve: Serve, bucket: str) -> None:
         try:
             client.put_object_tagging(Bucket=bucket, Key=keys[-1 - keys.index(key)], Tagging=tags)
         except ClientError as error:
-            assert error.response["Error"]["Code"] == "ConditionalRequestConflict"
+            assert error.response["Error"]["Code"] == "ConditionalRequestConflict", error.response
 
     threads = [threading.Thread(target=work, args=(write,)) for write in (put, tag)]
     for thread in threads:
@@ -184,6 +185,42 @@ def test_an_open_upload_is_told_of_and_can_be_completed(serve: Serve, bucket: st
     report = rewrap(server, bucket)
     assert (report["done"], report["failed"]) == (1, [])
     assert server.client().get_object(**here)["Body"].read() == b"part"
+
+
+def test_what_a_client_put_under_a_key_by_its_name_goes_elsewhere_only_on_purpose(serve: Serve, bucket: str) -> None:
+    client, named = serve(OLD).client(), {"Bucket": bucket, "Key": "named"}
+    client.create_bucket(Bucket=bucket)
+    context = base64.b64encode(b'{"department":"ledger"}').decode()
+    kms: dict[str, Any] = {"ServerSideEncryption": "aws:kms", "SSEKMSEncryptionContext": context}
+    put = client.put_object(**named, Body=b"named", Tagging="colour=green", **kms)
+    parts = {"Bucket": bucket, "Key": "parts"}
+    upload = client.create_multipart_upload(**parts, **kms)["UploadId"]
+    part = client.upload_part(**parts, UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
+    client.complete_multipart_upload(
+        **parts, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]}
+    )
+    client.put_object(Bucket=bucket, Key="other", Body=b"other")
+
+    server = serve(BOTH)
+    report = rewrap(server, bucket)
+    assert (report["done"], sorted(row["key"] for row in report["failed"])) == (1, ["named", "parts"])
+    assert all("'my-minio-key'" in row["reason"] for row in report["failed"])
+    report = rewrap(server, bucket, "--key", "my-minio-key=new-key")
+    assert (report["done"], report["failed"]) == (2, [])
+
+    client = serve(NEW).client()
+    got = client.get_object(**named)
+    assert (got["Body"].read(), got["ETag"], got["SSEKMSKeyId"]) == (b"named", put["ETag"], "new-key")
+    assert client.get_object_tagging(**named)["TagSet"] == [{"Key": "colour", "Value": "green"}]
+    assert client.get_object(**parts)["Body"].read() == b"part"
+
+
+@pytest.mark.parametrize("key", ["old", "=new", "old="])
+def test_a_key_is_renamed_from_something_to_something(tmp_path: Path, key: str) -> None:
+    with Server(tmp_path, OLD, workers=1) as server:
+        process = run_job(server, "rewrap", "--key", key)
+        assert process.returncode == 2
+        assert "is not OLD=NEW" in process.stderr
 
 
 @pytest.fixture

@@ -147,9 +147,16 @@ class Copier:
         except xml.BadAnswer as error:
             raise Unavailable(f"{request}: the backend's answer: {error}") from error
         except (ConditionFailed, NoSuchObject, Refused) as error:
-            if isinstance(error, Refused) and error.code != "InvalidRange":  # looked at before the ETag
+            if isinstance(error, Refused) and not _is_out_of_range(error):
                 raise
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
+
+
+def _is_out_of_range(error: Refused) -> bool:
+    """Whether a range was refused, which some look at before the ETag. AWS's code for it means much else, too."""
+    return error.code == "InvalidRange" or (
+        error.code == "InvalidArgument" and error.message.startswith("Range specified is not valid")
+    )
 
 
 def _source_headers(source: S3Reader) -> dict[str, str]:
