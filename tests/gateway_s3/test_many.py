@@ -19,21 +19,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.s3 import Client, parse_endpoint
+from strongroom.store.base import Condition, ObjectChanged
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
 from strongroom.store.s3.sweep import Sweep, Swept
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import signed_headers
+from tests.store.kinds import PLAIN, put
 
 PART = os.urandom(5 * 1024**2)
+
+
+def client_for(backend: Backend) -> Client:
+    own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
+    return Client(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False)
 
 
 def sweep(backend: Backend, bucket: str, age: float, dry: bool = False) -> Swept:
     """Sweep a bucket of all that is older than ``age`` seconds."""
 
     async def run() -> Swept:
-        own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
-        client = Client(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False)
+        client = client_for(backend)
         await client.start()
         try:
             return await Sweep(client, bucket, age=age, dry=dry).run()
@@ -286,3 +292,25 @@ def test_tags_that_are_set_while_an_object_is_replaced_spoil_nothing(
             thread.join()
     assert not wrong
     assert tagged
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_a_source_that_became_shorter_was_replaced(request: pytest.FixtureRequest, kind: str, bucket_name: str) -> None:
+    """Also where the backend looks at the range that is asked for before it looks at the ETag."""
+    backend: Backend = request.getfixturevalue(kind)
+
+    async def run(client: Client) -> None:
+        store = S3Store(client)
+        await store.start()
+        try:
+            await store.create_bucket(bucket_name)
+            await put(store, "o", bytes(1000), bucket=bucket_name)
+            source = await store.open(bucket_name, "o", whole=False)
+            await put(store, "o", b"short", bucket=bucket_name)
+            with pytest.raises(ObjectChanged):
+                await store.copy(source, bucket_name, "copy", PLAIN, b"", Condition(absent=True))
+            await source.close()
+        finally:
+            await store.stop()
+
+    asyncio.run(run(client_for(backend)))
