@@ -97,8 +97,7 @@ class Bench:
         """Make a peer's bucket, and let it wait."""
         peer = self._servers[name]
         self._generator.make_bucket(peer.endpoint)
-        if peer.bucket_encrypts:
-            peer.encrypt(self._generator.bucket)
+        peer.encrypt(self._generator.bucket)
         peer.pause()
 
     def measure(self, work: Work, names: Sequence[str], rounds: int) -> Measured:

@@ -10,7 +10,7 @@ import base64
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ class Peer:
     running: Running
     """What is measured: its memory, its processor time."""
     beside: list[Running] = field(default_factory=list)
-    bucket_encrypts: bool = False
-    """Whether SSE-S3 is a setting of its bucket, not of the server."""
+    bucket_rule: Mapping[str, object] | None = None
+    """How its buckets encrypt, where that is a setting of theirs, not of the server."""
 
     def encrypt(self, bucket: str) -> None:
-        """Let a bucket encrypt what does not say how, with SSE-S3."""
+        """Let a bucket encrypt what does not say how, by the rule, if there is one."""
+        if self.bucket_rule is None:
+            return
         client: Any = Session().create_client(
             "s3",
             region_name="us-east-1",
@@ -48,8 +50,8 @@ class Peer:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
         )
-        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+        configuration = {"Rules": [self.bucket_rule]}
+        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
 
     def pause(self) -> None:
         """Stop all that belongs to it."""
@@ -82,6 +84,11 @@ def _environment(home: Path, **settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), **settings}
 
 
+def _rule(algorithm: str) -> dict[str, object]:
+    """A bucket's default encryption."""
+    return {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}}
+
+
 def strongroom(name: str, *flags: str, encrypt: bool = True) -> Start:
     """Strongroom's server on a directory."""
 
@@ -98,16 +105,22 @@ def strongroom(name: str, *flags: str, encrypt: bool = True) -> Start:
     return start
 
 
-def strongroom_with_openbao(home: Path) -> Peer:
-    """Strongroom's server with its master key in OpenBao."""
-    kms, vault = openbao.start(home / "openbao", f"127.0.0.1:{free_port()}")
-    endpoint = f"127.0.0.1:{free_port()}"
-    settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, **vault}
-    settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
-    command = [sys.executable, "-m", "strongroom", "server", "--address", endpoint, str(home / "data")]
-    running = Running(command, _environment(home, **settings), home / "log")
-    running.wait_for(f"http://{endpoint}/minio/health/ready")
-    return Peer("strongroom, OpenBao", "synced: index and blobs", f"http://{endpoint}", running, [kms])
+def strongroom_with_openbao(name: str, bucket_keys: bool = False) -> Start:
+    """Strongroom's server with its master key in OpenBao; ``bucket_keys``: with SSE-KMS, and bucket keys."""
+
+    def start(home: Path) -> Peer:
+        kms, vault = openbao.start(home / "openbao", f"127.0.0.1:{free_port()}")
+        endpoint = f"127.0.0.1:{free_port()}"
+        settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, **vault}
+        settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
+        settings["STRONGROOM_BUCKET_KEY_SECONDS"] = "300" if bucket_keys else "0"
+        command = [sys.executable, "-m", "strongroom", "server", "--address", endpoint, str(home / "data")]
+        running = Running(command, _environment(home, **settings), home / "log")
+        running.wait_for(f"http://{endpoint}/minio/health/ready")
+        rule = {**_rule("aws:kms"), "BucketKeyEnabled": True} if bucket_keys else None
+        return Peer(name, "synced: index and blobs", f"http://{endpoint}", running, [kms], rule)
+
+    return start
 
 
 def minio(name: str, encrypt: bool = True, kms: bool = False) -> Start:
@@ -126,7 +139,8 @@ def minio(name: str, encrypt: bool = True, kms: bool = False) -> Start:
         running = Running(command, _environment(home, **settings), home / "log")
         running.wait_for(f"http://{endpoint}/minio/health/ready")
         durable = "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory"
-        return Peer(name, durable, f"http://{endpoint}", running, bucket_encrypts=encrypt and not kms)
+        rule = _rule("AES256") if encrypt and not kms else None
+        return Peer(name, durable, f"http://{endpoint}", running, bucket_rule=rule)
 
     return start
 
@@ -171,7 +185,8 @@ PEERS: dict[str, Start] = {
     "strongroom --no-compat": strongroom("strongroom --no-compat", "--no-compat"),
     "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
     "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
-    "strongroom, OpenBao": strongroom_with_openbao,
+    "strongroom, OpenBao": strongroom_with_openbao("strongroom, OpenBao"),
+    "strongroom, OpenBao, bucket keys": strongroom_with_openbao("strongroom, OpenBao, bucket keys", bucket_keys=True),
     "strongroom gateway s3": gateway_s3("strongroom gateway s3"),
     "strongroom gateway s3, 1 worker": gateway_s3("strongroom gateway s3, 1 worker", "--workers", "1"),
     "strongroom gateway s3, plain": gateway_s3("strongroom gateway s3, plain", encrypt=False),

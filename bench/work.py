@@ -97,7 +97,7 @@ def _small(operation: str, count: int) -> Work:
     load = f"-op {operation} -prefix small -size 4096 -objects 1000 -clients {count}"
     peers: tuple[str, ...] = ENCRYPTED + PRICE
     if operation != "head":
-        peers += ("strongroom, OpenBao",) + ("strongroom, 1 worker",) * (count == 64)
+        peers += ("strongroom, OpenBao", "strongroom, OpenBao, bucket keys") + ("strongroom, 1 worker",) * (count == 64)
     if operation == "put":
         return Work(small(operation, count), load.replace("small", f"put{count}"), "objects", "", peers)
     return Work(small(operation, count), load, "objects", _SMALL_FILL, peers)
