@@ -77,6 +77,8 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         log_format="text",
         idle_timeout=60,
         bucket_key_seconds=0,
+        access_log=None,
+        public_metrics=False,
         sweep_age=24 * 3600,
         home=Path("/home/u/.strongroom"),
         dev=False,
@@ -269,7 +271,7 @@ def test_a_misspelt_setting_is_refused_with_the_right_spelling() -> None:
 
 
 def test_other_settings_of_minio_do_no_harm() -> None:
-    assert read({"MINIO_BROWSER": "off", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}) == read()
+    assert read({"MINIO_BROWSER": "off", "MINIO_STORAGE_CLASS_STANDARD": "EC:2"}) == read()
 
 
 # -- Vault ---------------------------------------------------------------------------------------------------------

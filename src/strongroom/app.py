@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from strongroom.config import Keys, LocalDirectory, Settings, SharedFolder, Vault, VaultPlace
+from strongroom import __version__
+from strongroom.config import Keys, LocalDirectory, RemoteS3, Settings, SharedFolder, Target, Vault, VaultPlace
 from strongroom.config.parse import approle_id
-from strongroom.config.table import SSE_MASTER_KEY, VAULT_KEY_NAME
+from strongroom.config.table import ACCESS_LOG, SSE_MASTER_KEY, VAULT_KEY_NAME
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.keyring import Keyring
+from strongroom.kms.metered import MeteredKMS
 from strongroom.kms.static import StaticKMS
 from strongroom.kms.transit import TransitKMS
 from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_token import AppRole, VaultSession
+from strongroom.observe.access import AccessLog
+from strongroom.observe.exposition import CONTENT_TYPE, page
+from strongroom.observe.metrics import Metrics
+from strongroom.observe.requests import RequestObserver
 from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
+from strongroom.s3.numbers import PATHS, NumbersPage
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.guard import WriteGuard
@@ -39,13 +48,22 @@ _OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_REA
 class Application:
     """The S3 application together with what it stands on, opened and closed with the server."""
 
-    def __init__(self, objects: SealedStore, s3: S3App, key_setting: str) -> None:
+    def __init__(
+        self, objects: SealedStore, s3: S3App, key_setting: str, metrics: Metrics, access_log: AccessLog | None
+    ) -> None:
         self._objects = objects
         self._key_setting = key_setting  # that names the master key
+        self._access_log = access_log
         self.answer = s3
+        self.metrics = metrics
 
     async def start(self) -> None:
-        """Open the store and the KMS. Raises CannotBegin."""
+        """Open the store, the KMS and the access log. Raises CannotBegin."""
+        try:
+            if self._access_log is not None:
+                self._access_log.open()
+        except OSError as error:
+            raise CannotBegin(f"{ACCESS_LOG.variables[0]}: {error}") from error
         try:
             await self._objects.start()
         except (StoreError, KMSError, OSError) as error:
@@ -61,6 +79,8 @@ class Application:
             await self._objects.stop()
         except Exception:
             _log.exception("the store could not be closed in order")
+        if self._access_log is not None:
+            self._access_log.close()
 
 
 _DEFAULTS_SECONDS = 5.0
@@ -124,18 +144,44 @@ def _objects(settings: Settings, place: _Place) -> SealedStore:
 
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
-    place = _place(settings, build_kms(settings.keys))
+    metrics = Metrics(_free_bytes(settings.target))
+    access_log = AccessLog(settings.access_log) if settings.access_log is not None else None
+    kms: KMS | None = build_kms(settings.keys)
+    if kms is not None and settings.vault is not None:
+        kms = MeteredKMS(kms, metrics.kms_call)
+    place = _place(settings, kms)
     objects = _objects(settings, place)
+    credentials = {settings.access_key: settings.secret_key}
+    numbers = NumbersPage(lambda: (CONTENT_TYPE, page(metrics, __version__)), credentials, settings.public_metrics)
     s3 = S3App(
         objects,
-        {settings.access_key: settings.secret_key},
+        credentials,
         region=settings.region,
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
         relay=place.relay,
+        observer=RequestObserver(metrics, access_log),
+        pages=dict.fromkeys(PATHS, numbers.answer),
     )
-    return Application(objects, s3, (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0])
+    key_setting = (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0]
+    return Application(objects, s3, key_setting, metrics, access_log)
+
+
+def _free_bytes(target: Target) -> Callable[[], int | None]:
+    """Says how many bytes are free where objects are stored; None for a backend, which does not tell."""
+    if isinstance(target, RemoteS3):
+        return lambda: None
+    path = target.path
+
+    def look() -> int | None:
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
+
+    return look
 
 
 def build_kms(keys: Keys) -> Keyring | None:

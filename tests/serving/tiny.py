@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from strongroom.config import LocalDirectory, Settings, from_process
 from strongroom.observe import logs
+from strongroom.observe.metrics import Metrics
 from strongroom.s3.errors import S3Error
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Exchange
@@ -20,6 +21,9 @@ from strongroom.serving import Application, CannotBegin, CannotStart, serve
 
 class Tiny:
     """The application; the environment says which start shall fail."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
 
     async def start(self) -> None:
         if os.environ.get("TINY_FAILS") == "start":

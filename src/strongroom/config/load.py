@@ -137,6 +137,7 @@ def load(
             table.AUTO_ENCRYPTION.variables[0], "it is on, but there is no master key", table.SSE_MASTER_KEY.example
         )
     home = Path(environment.get("HOME") or "/") / ".strongroom"
+    access_log: Path | None = given.value(table.ACCESS_LOG, None)
     return Settings(
         target=target,
         access_key=access_key,
@@ -155,6 +156,8 @@ def load(
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
         sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
         bucket_key_seconds=given.value(table.BUCKET_KEY_SECONDS, 0),
+        access_log=access_log.absolute() if access_log else None,
+        public_metrics=given.value(table.PUBLIC_METRICS, False),
         home=home,
         dev=dev,
         vault=keys.vault,

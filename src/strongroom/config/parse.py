@@ -231,6 +231,14 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def public_metrics(text: str) -> bool:
+    """``public`` or ``jwt``: whether metrics are public."""
+    word = text.strip().lower()
+    if word not in ("public", "jwt"):
+        raise ValueError(f"{_shown(text)} is neither jwt nor public")
+    return word == "public"
+
+
 def log_format(text: str) -> LogFormat:
     """``text`` or ``json``."""
     word = text.strip().lower()

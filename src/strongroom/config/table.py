@@ -298,6 +298,26 @@ SWEEP_AGE = Setting(
     "STRONGROOM_SWEEP_AGE=168",
     "Gateways: for how long nobody must have touched an unfinished upload or a temporary file before it is removed.",
 )
+ACCESS_LOG = Setting(
+    ("STRONGROOM_ACCESS_LOG",),
+    "--access-log",
+    parse.path,
+    "FILE",
+    "none",
+    "STRONGROOM_ACCESS_LOG=/var/log/strongroom/access.log",
+    "Append a line of JSON to this file for each request: by whom, of what, under which master key, and what became of"
+    " it. A file that was moved away (by logrotate, say) gets a successor.",
+)
+PUBLIC_METRICS = Setting(
+    ("MINIO_PROMETHEUS_AUTH_TYPE",),
+    "--prometheus-auth-type",
+    parse.public_metrics,
+    "jwt|public",
+    "jwt",
+    "MINIO_PROMETHEUS_AUTH_TYPE=public",
+    "Who may read the metrics at /minio/v2/metrics/cluster: whoever shows a token that was made with the root"
+    " credentials (mc admin prometheus generate), or everybody.",
+)
 LOG_FORMAT = Setting(
     ("STRONGROOM_LOG_FORMAT",),
     "--log-format",
@@ -389,6 +409,8 @@ TABLE: tuple[Setting[object], ...] = (
     IDLE_TIMEOUT,
     SWEEP_AGE,
     LOG_FORMAT,
+    ACCESS_LOG,
+    PUBLIC_METRICS,
     GATEWAY_SSE,
     BACKEND_REGION,
     BACKEND_STYLE,

@@ -130,7 +130,7 @@ class Settings:
 
     ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
     (certificates, the key of ``--dev``). ``sweep_age`` is in seconds. ``bucket_key_seconds``: for how long keys of
-    buckets are kept, 0 for not at all.
+    buckets are kept, 0 for not at all. ``public_metrics``: everybody may read the metrics.
     """
 
     target: Target
@@ -149,6 +149,8 @@ class Settings:
     idle_timeout: int
     sweep_age: int
     bucket_key_seconds: int
+    access_log: Path | None
+    public_metrics: bool
     home: Path
     dev: bool
     vault: Vault | None = None

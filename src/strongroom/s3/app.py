@@ -14,6 +14,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from strongroom.s3.auth import Credentials, authenticate
@@ -32,6 +33,7 @@ from strongroom.s3.handlers.posting import PostHandler
 from strongroom.s3.handlers.tagging import TaggingHandlers
 from strongroom.s3.handlers.unset import unset_handlers
 from strongroom.s3.model import Response, compile_model
+from strongroom.s3.observing import GONE, PAGE, Observer, Seen, Unobserved
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
 from strongroom.s3.routing import POST_OBJECT
@@ -41,6 +43,7 @@ from strongroom.sealed.store import SealedStore
 log = logging.getLogger("strongroom.s3")
 
 Handler = Callable[[Call, Any], Awaitable[Answer]]
+Page = Callable[[HttpRequest], Awaitable[Response]]
 
 _HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
 _WITH_BODY = ("PUT", "POST")
@@ -59,6 +62,7 @@ class S3App:
     ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
     ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
     ``relay``: where requests go that are not to be served here; browser uploads are served here all the same.
+    ``observer`` is told of each request. ``pages``: what is answered at paths that S3 does not have.
     """
 
     def __init__(
@@ -71,8 +75,12 @@ class S3App:
         allow_insecure_sse_c: bool = False,
         idle_timeout: float = 60.0,
         relay: Relay | None = None,
+        observer: Observer | None = None,
+        pages: Mapping[str, Page] = MappingProxyType({}),
     ) -> None:
         self._objects = objects
+        self._observer = observer or Unobserved()
+        self._pages = {**dict.fromkeys(_HEALTH, self._health), **pages}
         self._credentials = credentials
         self._region = region
         self._domains = tuple(domains)
@@ -105,37 +113,58 @@ class S3App:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one HTTP request."""
-        request = exchange.request
-        request_id = os.urandom(8).hex().upper()
+        seen = Seen(exchange.request, os.urandom(8).hex().upper())
+        self._observer.begun(seen)
         try:
-            if request.raw_path in _HEALTH and request.method in ("GET", "HEAD"):
-                answer, response = await self._health(request)
-            else:
-                answer, response = await self._answer(exchange)
-            await _send(exchange, request_id, answer, response)
+            await self._serve(exchange, seen)
         except ClientGone:
-            log.debug("%s: the client went away", request_id)
+            seen.error = GONE
+            log.debug("%s: the client went away", seen.request_id)
         except Exception as error:
-            fault = translate(error)
-            if fault is None:
-                log.exception("%s: %s %s failed", request_id, request.method, request.raw_path)
-                fault = S3Error("InternalError")
-            if exchange.started:
-                # The headers promised more than can be sent: leave the connection broken, not ended.
-                raise ConnectionAbortedError(f"{request_id}: {fault.code} while sending") from error
-            refusal = error_response(fault, request.raw_path, request_id, _HOST_ID, request.method == "HEAD")
-            await _send(exchange, request_id, Answer(), refusal)
+            await self._refuse(exchange, seen, error)
+        finally:
+            self._observer.ended(seen)
 
-    async def _answer(self, exchange: Exchange) -> tuple[Answer, Response]:
+    async def _serve(self, exchange: Exchange, seen: Seen) -> None:
+        request = exchange.request
+        page = self._pages.get(request.raw_path)
+        if page is not None and request.method in ("GET", "HEAD"):
+            seen.operation = PAGE
+            answer, response = Answer(), await page(request)
+        else:
+            answer, response = await self._answer(exchange, seen)
+        seen.about = answer.about
+        await _send(exchange, seen, answer, response)
+
+    async def _refuse(self, exchange: Exchange, seen: Seen, error: Exception) -> None:
+        """Answer with what went wrong."""
+        request = exchange.request
+        fault = translate(error)
+        if fault is None:
+            log.exception("%s: %s %s failed", seen.request_id, request.method, request.raw_path)
+            fault = S3Error("InternalError")
+        seen.error = fault.code
+        if exchange.started:
+            # The headers promised more than can be sent: leave the connection broken, not ended.
+            raise ConnectionAbortedError(f"{seen.request_id}: {fault.code} while sending") from error
+        refusal = error_response(fault, request.raw_path, seen.request_id, _HOST_ID, request.method == "HEAD")
+        try:
+            await _send(exchange, seen, Answer(), refusal)
+        except ClientGone:
+            seen.error = GONE
+
+    async def _answer(self, exchange: Exchange, seen: Seen) -> tuple[Answer, Response]:
         request = exchange.request
         for name, value in parse_query(request.raw_query):
             request.query.setdefault(name, value)
         route = self._model.route(request, self._domains)
+        seen.operation, seen.bucket, seen.key = route.name, route.bucket, route.key
         body = BodyReceiver(exchange, self._idle_timeout)
         encryption = EncryptionHeaders(request.headers, request.secure or self._allow_insecure_sse_c)
         if route.name == POST_OBJECT:
             return await self._post.answer(request, route.bucket, body, request.secure or self._allow_insecure_sse_c)
         identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
+        seen.access_key = identity.access_key
         if self._relay is not None:
             call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
             return await self._relay.relay(call, route.name)
@@ -154,21 +183,24 @@ class S3App:
         answer = await handler(call, parsed)
         return answer, operation.serialize(answer.output)
 
-    async def _health(self, request: HttpRequest) -> tuple[Answer, Response]:
+    async def _health(self, request: HttpRequest) -> Response:
         if not request.raw_path.endswith("live"):
             await self._objects.buckets()  # raises where the store cannot be read
-        return Answer(), Response(200, [], b"")
+        return Response(200, [], b"")
 
 
-async def _send(exchange: Exchange, request_id: str, answer: Answer, response: Response) -> None:
+async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Response) -> None:
     """Send a response: the answer's own body if it has one, else the serialized one."""
-    status = answer.status or response.status
-    headers = [("x-amz-request-id", request_id), *_STANDING, *response.headers, *answer.headers]
+    status = seen.status = answer.status or response.status
+    headers = [("x-amz-request-id", seen.request_id), *_STANDING, *response.headers, *answer.headers]
     body = answer.body or response.body
+    is_head = exchange.request.method == "HEAD"
     if not isinstance(body, bytes | bytearray | memoryview):
         await _stream(exchange, status, headers, answer.length, body)
+        seen.sent = 0 if is_head else answer.length
         return
-    length = answer.length if exchange.request.method == "HEAD" else len(body)
+    seen.sent = 0 if is_head else len(body)
+    length = answer.length if is_head else len(body)
     await exchange.respond(status, headers, None if status in (204, 304) else length, body)
 
 

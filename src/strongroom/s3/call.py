@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from strongroom.s3.auth import Payload
-from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.encryption import Encrypted, EncryptionHeaders
 from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Buffer, HttpRequest
@@ -45,7 +45,8 @@ class Answer:
 
     ``output`` is the operation's output shape, None for an empty one; ``headers`` tell of an object (see
     :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes,
-    ``length`` of them; an iterator is closed when it was sent or when the client is gone.
+    ``length`` of them; an iterator is closed when it was sent or when the client is gone. ``about`` is the object or
+    upload that the request was about, for the access log.
     """
 
     output: object | None = None
@@ -53,6 +54,7 @@ class Answer:
     status: int | None = None
     body: Buffer | Chunks = b""
     length: int = 0
+    about: Encrypted | None = None
 
 
 class Relay(Protocol):

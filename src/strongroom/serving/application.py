@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from strongroom.observe.metrics import Metrics
 from strongroom.serving.exchange import Answer
 
 
@@ -17,6 +18,11 @@ class Application(Protocol):
     @property
     def answer(self) -> Answer:
         """What answers requests."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
         ...
 
     async def start(self) -> None:

@@ -15,16 +15,15 @@ import multiprocessing.resource_tracker
 import signal
 import socket
 import time
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import RawArray
 
 from strongroom.config import Settings
 from strongroom.serving import tls
 from strongroom.serving.hardening import harden
 from strongroom.serving.listen import listen
-from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Task, run
+from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Shared, Task, run
 
 _spawn = multiprocessing.get_context("spawn")
 _log = logging.getLogger("strongroom.serving")
@@ -58,12 +57,12 @@ def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
 class _Worker:
     """A worker process, seen from the parent."""
 
-    def __init__(self, task: Task, sockets: list[socket.socket], load: MutableSequence[int], number: int) -> None:
-        load[number] = 0
+    def __init__(self, task: Task, sockets: list[socket.socket], shared: Shared, number: int) -> None:
+        shared.load[number] = 0
         self.number = number
         self.control, far_end = _spawn.Pipe()
         self.process: SpawnProcess = _spawn.Process(
-            target=run, args=(task, sockets, far_end, load, number), daemon=False
+            target=run, args=(task, sockets, far_end, shared, number), daemon=False
         )
         self.started = time.monotonic()
         self.ready = False
@@ -104,7 +103,7 @@ class _Supervisor:
     def __init__(self, task: Task, sockets: list[socket.socket], count: int) -> None:
         self._task = task
         self._sockets = sockets
-        self._load: MutableSequence[int] = RawArray("i", count)
+        self._shared = Shared.for_workers(count)
         self._workers: list[_Worker] = []
         self._due: list[tuple[float, int]] = []  # when (monotonic) to start a replacement, and of which number
         self._crashes = 0
@@ -124,7 +123,7 @@ class _Supervisor:
             for number in HANDLED:
                 signal.signal(number, lambda *_: None)  # the number comes through the socket
             try:
-                self._workers = [self._start(number) for number in range(len(self._load))]
+                self._workers = [self._start(number) for number in range(len(self._shared.load))]
                 self._watch(heard, announce)
             finally:
                 signal.set_wakeup_fd(-1)
@@ -225,4 +224,4 @@ class _Supervisor:
             self._workers.append(self._start(due[1]))
 
     def _start(self, number: int) -> _Worker:
-        return _Worker(self._task, self._sockets, self._load, number)
+        return _Worker(self._task, self._sockets, self._shared, number)

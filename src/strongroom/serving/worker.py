@@ -15,9 +15,12 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, MutableSequence, Sequence
+from ctypes import Array, c_ubyte
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import RawArray
 
 import uvloop
 
@@ -26,6 +29,7 @@ from strongroom.observe import logs
 from strongroom.serving import tls
 from strongroom.serving.accept import Acceptor, Load
 from strongroom.serving.application import Application, CannotBegin
+from strongroom.serving.board import PLACE, Board
 from strongroom.serving.hardening import harden
 from strongroom.serving.memory import keep_memory
 from strongroom.serving.protocol import Protocol, Server
@@ -47,6 +51,9 @@ _log = logging.getLogger("strongroom.serving")
 _TICK = 0.1
 """Seconds between two looks at whether to end, and between two words to the other workers on the load of this one."""
 
+_TELL = 0.5
+"""Seconds between two words to the other workers on what this one counted."""
+
 _GOODBYE = 2.0
 """Seconds for which a client may take to end its TLS session, when the server has."""
 
@@ -60,11 +67,21 @@ class Task:
     certificate: tls.Certificate | None
 
 
-def run(task: Task, sockets: list[socket.socket], control: Connection, load: MutableSequence[int], number: int) -> None:
-    """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Memory that all workers share: see :mod:`strongroom.serving.accept` and :mod:`strongroom.serving.board`."""
 
-    ``load`` is in memory that the workers share; see :mod:`strongroom.serving.accept`.
-    """
+    load: MutableSequence[int]
+    board: Array[c_ubyte]
+
+    @classmethod
+    def for_workers(cls, count: int) -> Shared:
+        """For so many."""
+        return cls(RawArray("i", count), RawArray(c_ubyte, count * PLACE))
+
+
+def run(task: Task, sockets: list[socket.socket], control: Connection, shared: Shared, number: int) -> None:
+    """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin."""
     harden()
     keep_memory()
     # The usual soft limit of 1,024 is there for programs that call select(2); connections and files need more.
@@ -75,7 +92,8 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, load: Mut
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        uvloop.run(_Worker(task, control, Load(load, number)).serve(sockets))
+        board = Board(memoryview(shared.board).cast("B"), len(shared.load), number)
+        uvloop.run(_Worker(task, control, Load(shared.load, number), board).serve(sockets))
     except (tls.BadCertificate, CannotBegin) as error:
         _give_up(control, str(error))
     except Exception:
@@ -92,14 +110,16 @@ def _give_up(control: Connection, reason: str) -> None:
 class _Worker:
     """Serves one application on the listening sockets."""
 
-    def __init__(self, task: Task, control: Connection, load: Load) -> None:
+    def __init__(self, task: Task, control: Connection, load: Load, board: Board) -> None:
         self._control = control
         self._load = load
+        self._board = board
         self._certificate = task.certificate
         self._tls = task.certificate.context() if task.certificate else None
         self._application = task.factory(task.settings)
         self._server = Server(self._application.answer, task.settings.idle_timeout)
         self._ends = False
+        self._told = 0.0
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Start the application, serve, tell the supervisor; when told to end, finish what runs. Raises CannotBegin."""
@@ -108,6 +128,7 @@ class _Worker:
         loop.add_signal_handler(signal.SIGTERM, self._end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         await self._application.start()
+        self._take_over()
         gc.collect()
         gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
         connections = self._server.connections
@@ -116,6 +137,7 @@ class _Worker:
             self._control.send_bytes(READY)
         while not self._ends:
             self._load.publish(len(connections))
+            self._tell()
             await asyncio.sleep(_TICK)
         for acceptor in acceptors:
             acceptor.close()
@@ -125,6 +147,22 @@ class _Worker:
         while connections or self._server.tasks:  # noqa: ASYNC110 - looked at as seldom as the load is told
             await asyncio.sleep(_TICK)
         await self._application.stop()
+
+    def _take_over(self) -> None:
+        """Go on from what a worker counted whose place this one takes, and know what the others count."""
+        metrics = self._application.metrics
+        metrics.others = self._board.others
+        if before := self._board.found():
+            metrics.resume(before)
+
+    def _tell(self) -> None:
+        """Tell the other workers what was counted, now and then."""
+        metrics, now = self._application.metrics, time.monotonic()
+        metrics.connections = len(self._server.connections)
+        if now - self._told >= _TELL:
+            self._told = now
+            if not self._board.leave(metrics.snapshot()):
+                _log.warning("there is no room for what this worker counted")
 
     def _end(self) -> None:
         """Take no more connections, let running requests finish, stop."""

@@ -76,7 +76,7 @@ class CopyHandlers:
         if info.checksum:
             result.checksum_type = info.checksum.kind
             setattr(result, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
-        return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked))
+        return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
         """Fill a part of an upload from a range of an object."""
@@ -106,7 +106,8 @@ class CopyHandlers:
         result = CopyPartResult(etag=quoted(entry.etag), last_modified=moment(part.modified))
         if algorithm:
             setattr(result, f"checksum_{algorithm.lower()}", checksums.format_value(entry.checksum))
-        return Answer(UploadPartCopyOutput(copy_part_result=result), shown(upload, customer_key))
+        output = UploadPartCopyOutput(copy_part_result=result)
+        return Answer(output, shown(upload, customer_key), about=upload)
 
     async def _plan(
         self, call: Call, request: CopyObjectRequest, asked: Protection | None, bucket: str, source: OpenObject

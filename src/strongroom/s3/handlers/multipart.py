@@ -72,7 +72,7 @@ class MultipartHandlers:
         output = CreateMultipartUploadOutput(bucket=call.bucket, key=call.key, upload_id=upload.upload_id)
         if checksum:
             output.checksum_algorithm, output.checksum_type = checksum.algorithm, checksum.kind
-        return Answer(output, confirmed(upload, asked))
+        return Answer(output, confirmed(upload, asked), about=upload)
 
     async def upload_part(self, call: Call, request: UploadPartRequest) -> Answer:
         """Store a part."""
@@ -98,7 +98,7 @@ class MultipartHandlers:
         answer = [("etag", quoted(entry.etag)), *shown(upload, customer_key)]
         if integrity.algorithm:
             answer.append((integrity.algorithm.header, checksums.format_value(integrity.digest)))
-        return Answer(headers=answer)
+        return Answer(headers=answer, about=upload)
 
     async def complete_multipart_upload(self, call: Call, request: CompleteMultipartUploadRequest) -> Answer:
         """Make one object of the parts that the request lists."""
@@ -128,7 +128,7 @@ class MultipartHandlers:
         if info.checksum:
             output.checksum_type = info.checksum.kind
             setattr(output, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
-        return Answer(output, shown(info, None))
+        return Answer(output, shown(info, None), about=info)
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
         """End an upload and drop its parts."""

@@ -91,7 +91,7 @@ class ObjectHandlers:
             await writer.abort()
             raise
         answer = [("etag", quoted(info.etag)), *checksum_headers(info.checksum), *confirmed(info, asked)]
-        return Answer(headers=answer)
+        return Answer(headers=answer, about=info)
 
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
@@ -115,12 +115,12 @@ class ObjectHandlers:
             at_once = await source.at_once(part.start, part.length)
             if at_once is None:
                 stream = await _begun(_closing(source, part))
-                return Answer(None, answer.headers, answer.status, stream, part.length)
+                return Answer(None, answer.headers, answer.status, stream, part.length, source.info)
         except BaseException:
             await source.close()
             raise
         await source.close()
-        return Answer(None, answer.headers, answer.status, at_once, part.length)
+        return Answer(None, answer.headers, answer.status, at_once, part.length, source.info)
 
     async def head_object(self, call: Call, request: HeadObjectRequest) -> Answer:
         """What GET would answer, without the bytes."""
@@ -131,7 +131,7 @@ class ObjectHandlers:
         finally:
             await source.close()
         headers = override_headers(answer.headers, call.request.query)
-        return Answer(None, headers, answer.status, b"", answer.span.length)
+        return Answer(None, headers, answer.status, b"", answer.span.length, source.info)
 
     async def delete_object(self, call: Call, request: DeleteObjectRequest) -> Answer:
         """Remove an object; that it was not there is no error."""
@@ -201,7 +201,7 @@ class ObjectHandlers:
         if parts:
             output.object_parts = _attributes_parts(parts, info, request)
         headers = [("last-modified", http_date(info.modified)), *shown(info, customer_key)]
-        return Answer(output, headers)
+        return Answer(output, headers, about=info)
 
 
 _ATTRIBUTES = {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}

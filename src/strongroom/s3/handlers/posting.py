@@ -57,6 +57,7 @@ class PostHandler:
             raise
         answer, response = _respond(request, form.fields, bucket, info)
         answer.headers += [*checksum_headers(info.checksum), *confirmed(info, asked)]
+        answer.about = info
         return answer, response
 
 

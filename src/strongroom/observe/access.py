@@ -1,0 +1,81 @@
+"""The access log: one line of JSON for each request, in a file that only grows; by whom, of what, under which key.
+
+A line is written with one call, so the lines of workers that share the file do not mix, and is in the kernel's hands
+before the next request is looked at. Who moves the file away (logrotate, say) finds a new one in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+_log = logging.getLogger("strongroom.access")
+
+_LOOK = 1.0
+"""Seconds between two looks at whether the file was moved away."""
+
+_COMPLAINT = 60.0
+"""Seconds between two complaints that lines cannot be written."""
+
+_MODE = 0o600
+
+
+class AccessLog:
+    """Appends lines to ``path``. Errors of the file are logged, and requests go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+        self._watch: asyncio.TimerHandle | None = None
+        self._complained = float("-inf")
+
+    def open(self) -> None:
+        """Begin, in the event loop that will use it. Raises OSError."""
+        self._file = self._opened()
+        self._look()
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def write(self, fields: Mapping[str, object]) -> None:
+        """Append a line; what is empty or None is left out."""
+        present = {name: value for name, value in fields.items() if value not in ("", None)}
+        line = json.dumps({"time": _now(), **present}, separators=(",", ":")).encode() + b"\n"
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError("a line was cut short")
+        except OSError as error:
+            if time.monotonic() - self._complained > _COMPLAINT:
+                self._complained = time.monotonic()
+                _log.error("the access log cannot be written", extra={"file": self._path, "reason": str(error)})
+
+    def _opened(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+
+    def _look(self) -> None:
+        """Open the file anew where another lies at its path, or none."""
+        self._watch = asyncio.get_running_loop().call_later(_LOOK, self._look)
+        with contextlib.suppress(OSError):
+            there, own = None, os.fstat(self._file)
+            with contextlib.suppress(FileNotFoundError):
+                there = self._path.stat()
+            if there is None or (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
+                fresh = self._opened()
+                os.close(self._file)
+                self._file = fresh
+
+
+def _now() -> str:
+    seconds = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"

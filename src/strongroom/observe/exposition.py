@@ -1,0 +1,73 @@
+"""The page of numbers that Prometheus reads, of what all workers counted (:mod:`strongroom.observe.metrics`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from strongroom.observe.metrics import BOUNDS, Durations, Metrics, Snapshot
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_PREFIX = "strongroom_"
+
+
+def page(metrics: Metrics, version: str) -> bytes:
+    """The page, in Prometheus's text format. ``version`` is the release that runs."""
+    registry = CollectorRegistry()
+    registry.register(_Families([*_counted(*metrics.everyones()), *_state(metrics, version)]))
+    return generate_latest(registry)
+
+
+class _Families(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _counted(whole: Snapshot, workers: Sequence[Snapshot]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(f"{_PREFIX}requests", "Requests that were answered.", labels=("operation", "status"))
+    for operation, status, count in whole["requests"]:
+        requests.add_metric((operation, str(status)), count)
+    yield requests
+    yield _histogram("request_duration_seconds", "How long requests took.", "operation", whole["request_seconds"])
+    data_keys = CounterMetricFamily(
+        f"{_PREFIX}kms_data_keys", "Data keys that the KMS was asked for.", labels=("call", "result")
+    )
+    for call, result, count in whole["data_keys"]:
+        data_keys.add_metric((call, result), count)
+    yield data_keys
+    yield _histogram("kms_call_duration_seconds", "How long the KMS took to answer.", "call", whole["kms_seconds"])
+    yield CounterMetricFamily(f"{_PREFIX}received_bytes", "Bytes of the bodies of requests.", whole["received"])
+    yield CounterMetricFamily(f"{_PREFIX}sent_bytes", "Bytes of the bodies of responses.", whole["sent"])
+    yield GaugeMetricFamily(f"{_PREFIX}requests_running", "Requests that are being answered.", whole["running"])
+    yield GaugeMetricFamily(f"{_PREFIX}connections", "Open connections of clients.", whole["connections"])
+    yield GaugeMetricFamily(f"{_PREFIX}workers", "Worker processes that serve.", len(workers))
+    memory = max(worker["memory"] for worker in workers)
+    yield GaugeMetricFamily(f"{_PREFIX}worker_memory_bytes", "Resident memory of the largest worker.", memory)
+    processor = sum(worker["processor"] for worker in workers)
+    yield CounterMetricFamily(f"{_PREFIX}processor_seconds", "Processor time of the workers.", processor)
+
+
+def _state(metrics: Metrics, version: str) -> Iterator[Metric]:
+    build = GaugeMetricFamily(f"{_PREFIX}build_info", "The release that runs.", labels=("version",))
+    build.add_metric((version,), 1)
+    yield build
+    free = metrics.free_bytes()
+    if free is not None:
+        yield GaugeMetricFamily(f"{_PREFIX}storage_free_bytes", "Bytes free where objects are stored.", free)
+
+
+def _histogram(name: str, told: str, label: str, durations: Durations) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(_PREFIX + name, told, labels=(label,))
+    for value, (*counts, seconds) in durations.items():
+        names = (*map(str, BOUNDS), "+Inf")
+        buckets = [(bound, count) for bound, count in zip(names, accumulate(counts), strict=True)]
+        family.add_metric((value,), buckets, seconds)
+    return family

@@ -1,0 +1,139 @@
+"""What a worker counts. :mod:`strongroom.observe.exposition` makes a page of it.
+
+Counting is plain additions, since each request does it. Workers tell each other what they counted
+(:mod:`strongroom.serving.board`), so whichever of them is asked answers for all; one that takes the place of a worker
+that crashed goes on from its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histograms' buckets, in seconds; above them there is one more."""
+
+Durations = dict[str, list[float]]
+"""How long things took, by a name each: a count for each bucket, and the seconds in all."""
+
+
+class Snapshot(TypedDict):
+    """What a worker counted: bytes, seconds, and numbers of things."""
+
+    requests: list[tuple[str, int, int]]  # operation, status, count
+    request_seconds: Durations
+    data_keys: list[tuple[str, str, int]]  # call, result, count
+    kms_seconds: Durations
+    received: int
+    sent: int
+    running: int
+    connections: int
+    memory: int
+    processor: float
+
+
+class Metrics:
+    """The numbers of one worker.
+
+    ``free``: the bytes that are free where objects are stored, None where nobody knows.
+    """
+
+    def __init__(self, free: Callable[[], int | None] = lambda: None) -> None:
+        self._free = free
+        self._requests: dict[tuple[str, int], int] = {}
+        self._request_seconds: Durations = {}
+        self._data_keys: dict[tuple[str, str], int] = {}
+        self._kms_seconds: Durations = {}
+        self._received = 0
+        self._sent = 0
+        self.running = 0
+        """Requests that are being answered."""
+        self.connections = 0
+        """Open connections."""
+        self.others: Callable[[], Iterable[bytes]] = tuple
+        """What the other workers counted, as :meth:`snapshot` gives it."""
+
+    def request(self, operation: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count a request that was answered; ``received`` and ``sent`` are the bytes of bodies."""
+        key = operation, status
+        self._requests[key] = self._requests.get(key, 0) + 1
+        self._received += received
+        self._sent += sent
+        _count(self._request_seconds, operation, seconds)
+
+    def kms_call(self, call: str, results: Iterable[str], seconds: float) -> None:
+        """Count a call to the KMS, and what became of each data key that it was about ("ok", or why not)."""
+        for result in results:
+            self._data_keys[call, result] = self._data_keys.get((call, result), 0) + 1
+        _count(self._kms_seconds, call, seconds)
+
+    def snapshot(self) -> bytes:
+        """All of it, for other workers."""
+        return json.dumps(self._snapshot(), separators=(",", ":")).encode()
+
+    def _snapshot(self) -> Snapshot:
+        return {
+            "requests": [(*key, count) for key, count in self._requests.items()],
+            "request_seconds": self._request_seconds,
+            "data_keys": [(*key, count) for key, count in self._data_keys.items()],
+            "kms_seconds": self._kms_seconds,
+            "received": self._received,
+            "sent": self._sent,
+            "running": self.running,
+            "connections": self.connections,
+            "memory": _resident(),
+            "processor": time.process_time(),
+        }
+
+    def resume(self, snapshot: bytes) -> None:
+        """Go on from what a worker had counted whose place this one takes."""
+        self._add(json.loads(snapshot))
+
+    def everyones(self) -> tuple[Snapshot, Sequence[Snapshot]]:
+        """What all workers counted, added up, and each of them by itself."""
+        workers: list[Snapshot] = [json.loads(each) for each in (self.snapshot(), *self.others())]
+        whole = Metrics()
+        for worker in workers:
+            whole._add(worker)
+            whole.running += worker["running"]
+            whole.connections += worker["connections"]
+        return whole._snapshot(), workers
+
+    def free_bytes(self) -> int | None:
+        """The bytes that are free where objects are stored, None where nobody knows."""
+        return self._free()
+
+    def _add(self, worker: Snapshot) -> None:
+        for operation, status, count in worker["requests"]:
+            self._requests[operation, status] = self._requests.get((operation, status), 0) + count
+        for call, result, count in worker["data_keys"]:
+            self._data_keys[call, result] = self._data_keys.get((call, result), 0) + count
+        for own, theirs in (
+            (self._request_seconds, worker["request_seconds"]),
+            (self._kms_seconds, worker["kms_seconds"]),
+        ):
+            for name, row in theirs.items():
+                own[name] = [a + b for a, b in zip(own.get(name, _EMPTY), row, strict=True)]
+        self._received += worker["received"]
+        self._sent += worker["sent"]
+
+
+_EMPTY = [0.0] * (len(BOUNDS) + 2)
+
+
+def _count(durations: Durations, name: str, seconds: float) -> None:
+    row = durations.get(name)
+    if row is None:
+        row = durations[name] = _EMPTY.copy()
+    row[bisect_left(BOUNDS, seconds)] += 1
+    row[-1] += seconds
+
+
+def _resident() -> int:
+    """Bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")

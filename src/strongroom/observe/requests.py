@@ -1,0 +1,56 @@
+"""What is kept of each request: a count of it, and a line in the access log where there is one."""
+
+from __future__ import annotations
+
+import time
+
+from strongroom.observe.access import AccessLog
+from strongroom.observe.metrics import Metrics
+from strongroom.s3.observing import Seen
+from strongroom.sealed.keys import Kind
+
+_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
+_UNKNOWN = "Unknown"
+_MAX_AGENT = 256
+
+
+class RequestObserver:
+    """Counts requests in ``metrics`` and writes them to ``access_log``."""
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def begun(self, seen: Seen) -> None:
+        """A request's head has come."""
+        self._metrics.running += 1
+
+    def ended(self, seen: Seen) -> None:
+        """It was answered, or will not be."""
+        seconds = time.perf_counter() - seen.begun
+        self._metrics.running -= 1
+        self._metrics.request(seen.operation or _UNKNOWN, seen.status, seconds, seen.received, seen.sent)
+        if self._access_log is not None:
+            self._access_log.write(_fields(seen, seconds))
+
+
+def _fields(seen: Seen, seconds: float) -> dict[str, object]:
+    """A line of the access log. Nothing of the query or the headers that may be secret."""
+    request, about = seen.request, seen.about
+    return {
+        "request_id": seen.request_id,
+        "client": request.client,
+        "forwarded_for": request.headers.get("x-forwarded-for", "")[:_MAX_AGENT],
+        "access_key": seen.access_key,
+        "operation": seen.operation or _UNKNOWN,
+        "bucket": seen.bucket,
+        "key": seen.key,
+        "status": seen.status,
+        "error": seen.error,
+        "received": seen.received,
+        "sent": seen.sent,
+        "seconds": round(seconds, 6),
+        "encryption": _ENCRYPTION[about.kind] if about is not None else "",
+        "master_key": about.key_id if about is not None else "",
+        "user_agent": request.headers.get("user-agent", "")[:_MAX_AGENT],
+    }

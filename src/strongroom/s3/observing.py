@@ -1,0 +1,74 @@
+"""What is told of each request to whoever keeps count or a record of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from strongroom.s3.encryption import Encrypted
+from strongroom.s3.request import HttpRequest
+
+PAGE = "Page"
+"""The operation of what is answered at paths that S3 does not have: health, metrics."""
+
+GONE = "ClientGone"
+"""The error of a request whose client went away."""
+
+
+class Seen:
+    """A request, and what became of it.
+
+    ``operation`` is S3's name of it, or "" where it was refused before that was known; ``access_key`` is set where the
+    signature was right; ``status`` is 0 where nothing was answered; ``error`` is S3's code; ``sent`` counts the bytes
+    of the response's body; ``about`` is the object or upload that it was about. ``begun``: by time.perf_counter.
+    """
+
+    __slots__ = (
+        "about",
+        "access_key",
+        "begun",
+        "bucket",
+        "error",
+        "key",
+        "operation",
+        "request",
+        "request_id",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, request: HttpRequest, request_id: str) -> None:
+        self.begun = time.perf_counter()
+        self.request = request
+        self.request_id = request_id
+        self.operation = self.bucket = self.key = self.access_key = self.error = ""
+        self.status = self.sent = 0
+        self.about: Encrypted | None = None
+
+    @property
+    def received(self) -> int:
+        """The bytes that the request said its body has."""
+        length = self.request.headers.get("content-length", "0")
+        return int(length) if length.isascii() and length.isdigit() else 0
+
+
+class Observer(Protocol):
+    """Is told of each request, in order of what happens."""
+
+    def begun(self, seen: Seen, /) -> None:
+        """A request's head has come."""
+        ...
+
+    def ended(self, seen: Seen, /) -> None:
+        """It was answered, or will not be."""
+        ...
+
+
+class Unobserved:
+    """An observer that does not look."""
+
+    def begun(self, seen: Seen, /) -> None:
+        """Nothing."""
+
+    def ended(self, seen: Seen, /) -> None:
+        """Nothing."""

@@ -1,0 +1,247 @@
+"""What operators see of requests: the metrics of all workers, and the access log."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.backends import served_by
+from tests.http.raw import error_of, request
+from tests.kms.test_transit import soft_delete, undelete
+from tests.observe.test_metrics import samples
+from tests.openbao import OpenBao
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
+
+pytestmark = pytest.mark.filterwarnings("ignore:The HMAC key is")
+
+PATH = "/minio/v2/metrics/cluster"
+KEY = "0123456789abcdef0123456789ABCDEF"
+SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}
+
+
+@pytest.fixture(scope="module")
+def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that writes an access log."""
+    home = tmp_path_factory.mktemp("observed")
+    settings: dict[str, str | None] = {
+        "STRONGROOM_ACCESS_LOG": str(home / "access.log"),
+        "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
+    }
+    with served_by(None, home, settings) as running:
+        yield running
+
+
+@pytest.fixture
+def filled(observed: Server, bucket_name: str) -> str:
+    observed.client().create_bucket(Bucket=bucket_name)
+    return bucket_name
+
+
+def token(key: str = SECRET_KEY, algorithm: str = "HS512", seconds: float = 60, **claims: Any) -> str:
+    return jwt.encode({"sub": ACCESS_KEY, "exp": time.time() + seconds, **claims}, key, algorithm)
+
+
+def get(server: Server, path: str = PATH, authorization: str | None = None) -> tuple[int, bytes]:
+    headers = {"Authorization": authorization} if authorization else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server.endpoint + path, headers=headers)) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def metrics(server: Server) -> dict[tuple[str, ...], float]:
+    status, text = get(server, authorization=f"Bearer {token()}")
+    assert status == 200
+    return samples(text)
+
+
+def soon(seen: Callable[[], bool]) -> bool:
+    """Whether it is seen: workers tell each other what they count twice a second."""
+    deadline = time.monotonic() + 10
+    while not seen():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def lines(server: Server, bucket: str) -> list[dict[str, Any]]:
+    """What the access log has on a bucket."""
+    text = (server.home / "access.log").read_text()
+    return [fields for fields in map(json.loads, text.splitlines()) if fields.get("bucket") == bucket]
+
+
+def gets(server: Server, bucket: str, count: int) -> list[dict[str, Any]]:
+    """So many lines on GETs of objects of a bucket, once they are there: a line is written when the answer was."""
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in lines(server, bucket) if line["operation"] == "GetObject"]
+
+    assert soon(lambda: len(found()) >= count)
+    return found()
+
+
+# -- metrics -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [PATH, "/minio/v2/metrics/node", "/minio/prometheus/metrics"])
+def test_the_page_is_for_who_knows_the_credentials(observed: Server, path: str) -> None:
+    assert get(observed, path, f"Bearer {token()}")[0] == 200
+    for wrong in (
+        None,
+        "Bearer",
+        "Bearer x",
+        f"Basic {token()}",
+        f"Bearer {token('another-secret-key')}",
+        f"Bearer {token(seconds=-60)}",
+        f"Bearer {token(sub='nobody')}",
+        f"Bearer {token(algorithm='HS256')}",
+        f"Bearer {jwt.encode({'sub': ACCESS_KEY}, SECRET_KEY, 'HS512')}",
+        f"Bearer {jwt.encode({'sub': ACCESS_KEY, 'exp': time.time() + 60}, '', 'none')}",
+        "Bearer " + "x" * 5000,
+    ):
+        status, body = get(observed, path, wrong)
+        assert (status, b"AccessDenied" in body) == (403, True), wrong
+
+
+def test_the_page_is_for_everybody_if_that_is_wanted(tmp_path: Path) -> None:
+    with Server(tmp_path, {"MINIO_PROMETHEUS_AUTH_TYPE": "public"}, workers=1) as server:
+        assert get(server)[0] == 200
+
+
+def test_all_workers_count_and_any_of_them_tells(observed: Server, filled: str) -> None:
+    before = metrics(observed)
+    for number in range(10):  # on connections of their own: they come to all workers
+        observed.client().put_object(Bucket=filled, Key=f"o{number}", Body=bytes(1000))
+        observed.client().get_object(Bucket=filled, Key=f"o{number}")["Body"].read()
+    error_of(observed.client().head_object, Bucket=filled, Key="none")
+
+    def more(*key: str) -> float:
+        return metrics(observed).get(key, 0) - before.get(key, 0)
+
+    assert soon(lambda: more("strongroom_requests_total", "PutObject", "200") == 10)
+    assert soon(lambda: more("strongroom_requests_total", "GetObject", "200") == 10)
+    assert soon(lambda: more("strongroom_requests_total", "HeadObject", "404") == 1)
+    assert more("strongroom_request_duration_seconds_count", "PutObject") == 10
+    assert more("strongroom_received_bytes_total") >= 10_000
+    assert more("strongroom_sent_bytes_total") >= 10_000
+    found = metrics(observed)
+    assert found["strongroom_workers",] == 2
+    assert found["strongroom_storage_free_bytes",] > 0
+    assert found["strongroom_requests_running",] >= 1, "this one"
+
+
+def test_a_worker_that_takes_the_place_of_another_goes_on_from_its_numbers(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        key = "strongroom_requests_total", "CreateBucket", "200"
+        assert metrics(server)[key] == 1
+        time.sleep(1)  # it tells what it counted twice a second
+        (pid,) = server.worker_pids()
+        os.kill(pid, 9)
+        assert soon(lambda: server.worker_pids() not in ([pid], []))
+        assert soon(lambda: _answers(server))
+        assert metrics(server)[key] == 1
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return get(server)[0] == 403
+    except OSError:
+        return False
+
+
+def test_calls_to_the_kms_are_counted(bao: OpenBao, tmp_path: Path) -> None:
+    role = bao.role("observing", "observing")
+    with Server(tmp_path, role.settings(), workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="o", Body=b"x")
+        client.get_object(Bucket="bucket", Key="o")
+        soft_delete(bao, role.key)
+        try:
+            assert error_of(client.get_object, Bucket="bucket", Key="o")[1] == 400
+        finally:
+            undelete(bao, role.key)
+        found = metrics(server)
+    assert found["strongroom_kms_data_keys_total", "generate", "ok"] == 1
+    assert found["strongroom_kms_data_keys_total", "unwrap", "ok"] == 1
+    assert found["strongroom_kms_data_keys_total", "unwrap", "disabled"] == 1
+    assert found["strongroom_kms_call_duration_seconds_count", "unwrap"] == 2
+
+
+# -- the access log ------------------------------------------------------------------------------------------------
+
+
+def test_each_request_is_a_line(observed: Server, filled: str) -> None:
+    client = observed.client()
+    put = client.put_object(Bucket=filled, Key="a/ü\n", Body=b"body")
+    client.get_object(Bucket=filled, Key="a/ü\n")["Body"].read()
+    client.put_object(Bucket=filled, Key="named", Body=b"", ServerSideEncryption="aws:kms")
+    client.put_object(Bucket=filled, Key="of-a-client", Body=b"", **SSE_C)
+    assert error_of(client.get_object, Bucket=filled, Key="none")[0] == "NoSuchKey"
+    client.list_objects_v2(Bucket=filled)
+    assert soon(lambda: len(lines(observed, filled)) == 7)  # a line is written when the answer was
+    created, *rest = lines(observed, filled)
+    assert (created["operation"], created["status"]) == ("CreateBucket", 200)
+    shown = [
+        [
+            line.get(name)
+            for name in ("operation", "key", "status", "error", "received", "sent", "encryption", "master_key")
+        ]
+        for line in rest
+    ]
+    assert shown[:5] == [
+        ["PutObject", "a/ü\n", 200, None, shown[0][4], 0, "SSE-S3", "my-minio-key"],
+        ["GetObject", "a/ü\n", 200, None, 0, 4, "SSE-S3", "my-minio-key"],
+        ["PutObject", "named", 200, None, shown[2][4], 0, "SSE-KMS", "my-minio-key"],
+        ["PutObject", "of-a-client", 200, None, shown[3][4], 0, "SSE-C", None],
+        ["GetObject", "none", 404, "NoSuchKey", 0, shown[4][5], None, None],
+    ]
+    assert shown[5][0] == "ListObjectsV2"
+    first = rest[0]
+    assert first["request_id"] == put["ResponseMetadata"]["RequestId"]
+    assert (first["access_key"], first["client"]) == (ACCESS_KEY, "127.0.0.1")
+    assert first["seconds"] > 0 and "Boto3" in first["user_agent"]
+
+
+def test_who_is_not_let_in_is_named_without_what_they_know(observed: Server, filled: str) -> None:
+    answer = request(observed, "GET", f"/{filled}/o", access_key="stranger")
+    assert answer.status == 403
+    signing = observed.client(signature_version="s3v4")
+    url = signing.generate_presigned_url("get_object", Params={"Bucket": filled, "Key": "o"})
+    assert get(observed, url.removeprefix(observed.endpoint))[0] == 404
+    stranger, known = gets(observed, filled, 2)
+    assert (stranger["error"], stranger.get("access_key")) == ("InvalidAccessKeyId", None)
+    assert (known["error"], known["access_key"]) == ("NoSuchKey", ACCESS_KEY)
+    text = (observed.home / "access.log").read_text()
+    for secret in ("Signature", SECRET_KEY, KEY, base64.b64encode(KEY.encode()).decode()):
+        assert secret not in text
+
+
+def test_a_client_that_goes_away_is_a_line_too(observed: Server, filled: str) -> None:
+    observed.client().put_object(Bucket=filled, Key="large", Body=bytes(32 * 1024**2))
+    answer = observed.client().get_object(Bucket=filled, Key="large")
+    answer["Body"].read(1000)
+    answer["Body"].close()
+    (line,) = gets(observed, filled, 1)
+    assert (line["status"], line["error"]) == (200, "ClientGone")
+
+
+def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    server = Server(tmp_path, {"STRONGROOM_ACCESS_LOG": str(tmp_path / "missing" / "access.log")})
+    with pytest.raises(AssertionError), server:
+        pass
+    assert "STRONGROOM_ACCESS_LOG" in server.log and "Traceback" not in server.log
