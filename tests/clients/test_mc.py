@@ -217,3 +217,11 @@ def test_buckets_are_host_names_below_the_domain(plain_server: Server, home: Pat
     assert "folder/file" in mc("ls", "--recursive", f"v/{plain_bucket}")
     link = json.loads(mc.output("share", "download", "--json", f"v/{plain_bucket}/folder/file"))["share"]
     assert link.startswith(f"http://{plain_bucket}.s3.test:")
+
+
+def test_metrics_are_shown(mc: Program, home: Path, bucket: str) -> None:
+    write(home / "file", 1000)
+    mc("cp", "file", f"s/{bucket}/file")
+    assert "strongroom_requests_total" in mc("admin", "prometheus", "metrics", "s")
+    config = mc("admin", "prometheus", "generate", "s")
+    assert "bearer_token" in config and "/minio/v2/metrics/cluster" in config

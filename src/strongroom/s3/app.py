@@ -129,7 +129,7 @@ class S3App:
         request = exchange.request
         page = self._pages.get(request.raw_path)
         if page is not None and request.method in ("GET", "HEAD"):
-            seen.operation = PAGE
+            seen.operation, seen.key = PAGE, request.raw_path
             answer, response = Answer(), await page(request)
         else:
             answer, response = await self._answer(exchange, seen)
