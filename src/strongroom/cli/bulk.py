@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
     app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
     app.command(help=f"{inspect.getdoc(rewrap)}\n\n{_EXIT_CODES}")(rewrap)
+    app.command(help=f"{inspect.getdoc(encrypt)}\n\n{_EXIT_CODES}")(encrypt)
     app.command(help=f"{inspect.getdoc(audit)}\n\n{_EXIT_CODES}")(audit)
     app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
 
@@ -167,6 +168,30 @@ def rewrap(
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="rewrapped")
     code = jobs.run_job(
         place, jobs.served_place, lambda objects: Rewrapping(objects, bucket or [], tasks, renamed), report, json_
+    )
+    raise typer.Exit(code)
+
+
+def encrypt(
+    place: _Served,
+    bucket: _Buckets = None,
+    tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are encrypted at the same time.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what may lie in plaintext.")] = False,
+    json_: _Json = False,
+) -> None:
+    """Encrypt all objects that lie in plaintext, as their buckets encrypt by default, else with SSE-S3.
+
+    Each is read, compared with the MD5 that is recorded of it, and written anew, one at a time whole or untouched; the
+    place is served meanwhile. Files in a shared folder are no plain files any more after it. The settings are those of
+    the server, from the environment. One that was stopped goes on where it was when it is started again.
+    """
+    from strongroom.cli import jobs
+    from strongroom.maintenance.encrypting import Encryption
+    from strongroom.transfer.report import Report
+
+    report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="encrypted")
+    code = jobs.run_job(
+        place, jobs.served_place, lambda objects: Encryption(objects, bucket or [], tasks), report, json_
     )
     raise typer.Exit(code)
 

@@ -19,7 +19,7 @@ from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
 from strongroom.store.left import LeftStore
-from strongroom.transfer.report import Failure, Report
+from strongroom.transfer.report import Report
 
 _DAY = 24 * 3600 * 1_000_000_000
 
@@ -70,10 +70,10 @@ class Adoption:
         except (NoSuchObject, ConditionFailed):
             return  # removed, or written anew in our format, at this very moment
         except CustomerKeyNeeded as error:
-            report.failures.append(Failure(bucket, key, f"{error} (SSE-C), and none was given"))
+            report.failed(bucket, key, f"{error} (SSE-C), and none was given")
             return
         except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
-            report.failures.append(Failure(bucket, key, str(error)))
+            report.failed(bucket, key, str(error))
             return
         report.done += 1
         report.bytes += stored.size

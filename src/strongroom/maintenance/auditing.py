@@ -18,7 +18,7 @@ from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Failure, Report
+from strongroom.transfer.report import Report
 
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""
@@ -119,10 +119,10 @@ class Audit:
                     for master in {use.master for use in uses_of_upload(bucket, upload)}:
                         masters[master] = masters.get(master, 0) + 1
                 except StoreError as error:
-                    _failed(report, bucket, upload.key, str(error))
+                    report.failed(bucket, upload.key, str(error))
                     continue
                 if ENCRYPTED not in upload.record:
-                    _failed(report, bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
+                    report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
         report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport) -> None:
@@ -133,7 +133,7 @@ class Audit:
         except NoSuchObject:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
-            _failed(report, bucket, stored.key, str(error))
+            report.failed(bucket, stored.key, str(error))
             return
         count = report.found.setdefault(finding, Count())
         count.objects += 1
@@ -141,10 +141,6 @@ class Audit:
         report.done += 1
         report.bytes += stored.size
         if finding.kind is Kind.PLAIN and report.plain <= _NAMED:
-            _failed(report, bucket, stored.key, "it is not encrypted")
+            report.failed(bucket, stored.key, "it is not encrypted")
         if finding.tags_clear:
-            _failed(report, bucket, stored.key, "its tags are not encrypted")
-
-
-def _failed(report: Report, bucket: str, key: str, reason: str) -> None:
-    report.failures.append(Failure(bucket, key, reason))
+            report.failed(bucket, stored.key, "its tags are not encrypted")

@@ -16,7 +16,7 @@ from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Failure, Report
+from strongroom.transfer.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Rewrapping:
                 try:
                     others = await rewrapper.outdated(uses_of_upload(bucket, upload))
                 except (StoreError, KMSError) as error:
-                    report.failures.append(Failure(bucket, upload.key, str(error)))
+                    report.failed(bucket, upload.key, str(error))
                     continue
                 for master in others:
                     reason = f"upload {upload.upload_id} is open, under {master}: to be completed or aborted"
-                    report.failures.append(Failure(bucket, upload.key, reason))
+                    report.failed(bucket, upload.key, reason)
 
     async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, report: Report) -> None:
         try:
@@ -79,7 +79,7 @@ class Rewrapping:
         except NoSuchObject:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
-            report.failures.append(Failure(bucket, stored.key, str(error)))
+            report.failed(bucket, stored.key, str(error))
             return
         report.done += 1
         report.bytes += stored.size

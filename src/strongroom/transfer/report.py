@@ -35,6 +35,10 @@ class Report:
     dry_run: bool = False
     verb: str = "copied and verified"
 
+    def failed(self, bucket: str, key: str, reason: str) -> None:
+        """Note an object with which it failed."""
+        self.failures.append(Failure(bucket, key, reason))
+
     def as_json(self, ended: datetime) -> str:
         """For programs."""
         seconds = round((ended - self.started).total_seconds(), 3)

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from strongroom.transfer.copying import NotCopied, Stopped
-from strongroom.transfer.report import Failure, Report
+from strongroom.transfer.report import Report
 from strongroom.transfer.s3 import Listed
 
 _AHEAD = 4
@@ -68,7 +68,7 @@ def _collect(pending: dict[Future[None], Listed], report: Report, watcher: Watch
         except Stopped:
             continue
         except NotCopied as error:
-            report.failures.append(Failure(listed.bucket, listed.key, str(error)))
+            report.failed(listed.bucket, listed.key, str(error))
         else:
             report.done += 1
             report.bytes += listed.size

@@ -1,0 +1,66 @@
+"""``strongroom encrypt``: all objects of a place that lie in plaintext, one after another.
+
+What is encrypted is passed over, so a job that was stopped goes on by being started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from strongroom.kms.base import KMSError
+from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
+from strongroom.sealed.encrypting import encrypt, may_be_plain
+from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
+from strongroom.sealed.store import SealedStore
+from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
+from strongroom.transfer.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """One run. ``buckets``: which; all, where it names none."""
+
+    objects: SealedStore
+    buckets: Sequence[str]
+    tasks: int
+
+    async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
+        """Encrypt until all is done or ``stop`` is set; ``ended`` is told of each.
+
+        Raises StoreError, OSError, NoKMS.
+        """
+        if not self.objects.keyholder.has_kms:
+            raise NoKMS("this needs a KMS, and none is configured")
+
+        async def work(bucket: str, stored: Stored) -> None:
+            await self._encrypt(bucket, stored, report)
+            ended()
+
+        buckets = self.buckets or await bucket_names(self.objects)
+        for bucket in buckets:
+            async for upload in open_uploads(self.objects, bucket):
+                if ENCRYPTED not in upload.record:
+                    reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
+                    report.failed(bucket, upload.key, reason)
+        report.finished = await for_each(self._plain(buckets), work, self.tasks, stop)
+
+    async def _plain(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
+        for bucket in buckets:
+            async for stored in stored_objects(self.objects, bucket):
+                if may_be_plain(bucket, stored):
+                    yield bucket, stored
+
+    async def _encrypt(self, bucket: str, stored: Stored, report: Report) -> None:
+        try:
+            if not report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
+                return
+        except (NoSuchObject, CustomerKeyNeeded):
+            return  # removed at this very moment; or encrypted, since a client's key is needed
+        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+            report.failed(bucket, stored.key, str(error))
+            return
+        report.done += 1
+        report.bytes += stored.size

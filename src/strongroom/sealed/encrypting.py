@@ -1,0 +1,140 @@
+"""Encrypting objects that lie in plaintext, in place: read, compared with what is recorded, sealed, written anew.
+
+An object keeps what clients see of it: metadata, tags, checksums, parts, and its ETag where that stays one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from strongroom.sealed.context import object_name
+from strongroom.sealed.dare import PAYLOAD, Sealer, new_nonce, sealed_size
+from strongroom.sealed.envelope import EnvelopeInvalid
+from strongroom.sealed.errors import LegacyNotCovered
+from strongroom.sealed.keys import Kind, new_object_key, part_key, record_key
+from strongroom.sealed.legacy import inherited
+from strongroom.sealed.metadata import Metadata
+from strongroom.sealed.objects import multipart_etag, opaque_etag
+from strongroom.sealed.open_object import OpenObject
+from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.policy import SSE_S3, Protection
+from strongroom.sealed.record import header_of, seal_parts, sealed_record
+from strongroom.sealed.store import SealedStore
+from strongroom.store.base import FOUND, LEFT, Condition, Damaged, Stored, Writer
+
+_BLOCK = 16 * PAYLOAD
+_MD5 = 32  # hexadecimal digits
+
+
+def may_be_plain(bucket: str, stored: Stored) -> bool:
+    """Whether an object may lie in plaintext. Of damaged ones, opening them says it."""
+    try:
+        legacy = inherited(bucket, stored)
+        return (legacy.header if legacy else header_of(stored.record)) is None
+    except (EnvelopeInvalid, Damaged, LegacyNotCovered):
+        return True
+
+
+async def encrypt(objects: SealedStore, bucket: str, key: str) -> bool:
+    """Encrypt an object as its bucket encrypts by default, else with SSE-S3; False if it is encrypted already.
+
+    It is whole at any moment. Raises NoSuchObject, ConditionFailed where it is written at this very moment; Damaged
+    where its bytes are not those whose MD5 is recorded; KMSError, SealedError.
+    """
+    source = await objects.open(bucket, key)
+    try:
+        if source.info.kind is not Kind.PLAIN:
+            return False
+        protection = await objects.protection(bucket, None)
+        if protection.kind is Kind.PLAIN:
+            protection = await objects.protection(bucket, SSE_S3)
+        await _encrypt(objects, bucket, source, protection)
+        return True
+    finally:
+        await source.close()
+
+
+async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protection: Protection) -> None:
+    info, stored = source.info, source.reader.stored
+    keyholder, opaque = objects.keyholder, objects.opaque(protection.kind)
+    parts, object_key = list(await source.parts()), new_object_key()
+    header, _ = await keyholder.seal(bucket, info.key, protection, object_key, info.size, info.multipart)
+    tags = await objects.tags_of(bucket, stored)
+    sealed_tags = await objects.seal_tags(bucket, info.key, protection, tags, info.tag_count)
+    store = objects.outer.writing(bucket, info.key, protection)
+    sizes = [part.size for part in parts] if info.multipart else [info.size]
+    writer = await store.writer(bucket, info.key, sum(map(sealed_size, sizes)), encrypted=True)
+    try:
+        nonces, digests, start = [], [], 0
+        for number, size in enumerate(sizes):
+            secret = part_key(object_key, parts[number].number) if info.multipart else object_key
+            nonces.append(new_nonce())
+            digests.append(await _seal(source, start, size, Sealer(secret, nonces[-1]), writer))
+            start += size
+        _check(bucket, source, parts, digests)
+        etag = _etag(source, digests, protection.kind, len(parts), opaque)
+        header = header.resized(info.size, etag if opaque else "")
+        entries = [
+            replace(part, nonce=nonce, md5=os.urandom(16) if opaque else part.md5)
+            for part, nonce in zip(parts, nonces, strict=False)
+        ]
+        metadata = Metadata(info.headers, etag, info.checksum, info.upload)
+        record = {**sealed_record(header, record_key(object_key), metadata), **sealed_tags}
+        annex = seal_parts(header, record_key(object_key), entries) if info.multipart else b""
+        await writer.commit(record, annex, Condition(identity=stored.identity))
+    except BaseException:
+        await writer.abort()
+        raise
+
+
+async def _seal(source: OpenObject, start: int, size: int, sealer: Sealer, writer: Writer) -> bytes:
+    """Write a range of an object as a stream of its own; the MD5 of its plaintext."""
+    digest, left = hashlib.md5(usedforsecurity=False), size
+    async with aclosing(_blocks(source, start, size)) as blocks:
+        async for block in blocks:
+            digest.update(block)
+            left -= len(block)
+            await writer.write(sealer.seal(block, final=not left))
+    return digest.digest()
+
+
+async def _blocks(source: OpenObject, start: int, size: int) -> AsyncGenerator[bytes]:
+    """A range of an object in blocks of whole packages, the last one shorter."""
+    pending = bytearray()
+    async with aclosing(source.stream(start, size)) as chunks:
+        async for chunk in chunks:
+            pending += chunk
+            while len(pending) >= _BLOCK:
+                yield bytes(pending[:_BLOCK])
+                del pending[:_BLOCK]
+    if pending:
+        yield bytes(pending)
+
+
+def _check(bucket: str, source: OpenObject, parts: Sequence[PartEntry], digests: Sequence[bytes]) -> None:
+    """See that the bytes are those that were put, where that is known. Raises Damaged.
+
+    Of what MinIO left it is not: it recorded an MD5 only if the client sent one.
+    """
+    if LEFT in source.reader.stored.record:
+        return
+    etag = source.info.etag
+    if source.info.multipart:
+        is_known = etag == multipart_etag([part.md5 for part in parts])
+        is_right = list(digests) == [part.md5 for part in parts]
+    else:
+        is_known, is_right = len(etag) == _MD5, etag == digests[0].hex()
+    if is_known and not is_right:
+        raise Damaged(f"{object_name(bucket, source.info.key)!r}: its bytes are not those whose MD5 is recorded")
+
+
+def _etag(source: OpenObject, digests: Sequence[bytes], kind: Kind, parts: int, opaque: bool) -> str:
+    if opaque:
+        return opaque_etag(kind, parts)
+    if FOUND in source.reader.stored.record:
+        return digests[0].hex()  # others put it there: what was shown stood for an MD5 that nobody had computed
+    return source.info.etag
