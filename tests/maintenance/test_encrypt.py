@@ -24,14 +24,8 @@ PARTS = [NEEDLE * (5 * 1024**2 // len(NEEDLE) + 1), NEEDLE * 3000, NEEDLE]
 def fill(client: Any, bucket: str) -> None:
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="empty", Body=b"")
-    client.put_object(
-        Bucket=bucket,
-        Key="small",
-        Body=NEEDLE,
-        Metadata={"of": "somebody"},
-        ContentType="text/small",
-        Tagging="a=b&c=d",
-    )
+    described: dict[str, Any] = {"Metadata": {"of": "somebody"}, "ContentType": "text/small", "Tagging": "a=b&c=d"}
+    client.put_object(Bucket=bucket, Key="small", Body=NEEDLE, **described)
     client.put_object(Bucket=bucket, Key="large", Body=LARGE, ChecksumAlgorithm="SHA256")
     here = {"Bucket": bucket, "Key": "in/parts"}
     upload = client.create_multipart_upload(**here, ChecksumAlgorithm="CRC32C", Metadata={"in": "parts"})["UploadId"]
