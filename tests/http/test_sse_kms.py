@@ -116,7 +116,6 @@ BAD = [
     {SSE: "AES256", f"{SSE}-aws-kms-key-id": NAME},
     {SSE: "AES256", f"{SSE}-context": encoded(CONTEXT)},
     {f"{SSE}-context": encoded(CONTEXT)},
-    {f"{SSE}-bucket-key-enabled": "true"},
     {SSE: "aws:kms", f"{SSE}-bucket-key-enabled": "maybe"},
 ]
 

@@ -47,16 +47,12 @@ class EncryptionHeaders:
         if key is not None:
             return Protection(Kind.SSE_C, key)
         if method is None:
-            if any(name in self._headers for name in (KMS_KEY, _CONTEXT, _BUCKET_KEY)):
+            if any(name in self._headers for name in (KMS_KEY, _CONTEXT)):
                 raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
             return None
-        if self._headers.get(_BUCKET_KEY, "false").lower() not in ("true", "false"):
-            raise _invalid(f"{_BUCKET_KEY} is true or false.")
         if method == "aws:kms":
             key_id = kms_key_name(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
-            of_bucket = self._headers.get(_BUCKET_KEY)
-            bucket_key = None if of_bucket is None else of_bucket.lower() == "true"
-            return Protection(Kind.SSE_KMS, None, key_id, self._context(), bucket_key)
+            return Protection(Kind.SSE_KMS, None, key_id, self._context(), self._wants_bucket_key())
         if method == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {method} is not implemented.")
         if method != "AES256":
@@ -77,6 +73,15 @@ class EncryptionHeaders:
         """Refuse ``x-amz-server-side-encryption`` where an object is read. Raises S3Error."""
         if SSE in self._headers:
             raise _invalid("x-amz-server-side-encryption header is not supported for this operation.")
+
+    def _wants_bucket_key(self) -> bool | None:
+        """Whether the object is to have a key of the bucket; None where the request leaves that to the bucket."""
+        text = self._headers.get(_BUCKET_KEY)
+        if text is None:
+            return None
+        if text.lower() not in ("true", "false"):
+            raise _invalid(f"{_BUCKET_KEY} is true or false.")
+        return text.lower() == "true"
 
     def _context(self) -> str:
         encoded = self._headers.get(_CONTEXT, "")
