@@ -22,7 +22,7 @@ from strongroom.kms.base import Context, DataKey, KMSError, WrappedKey
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import dare
 from strongroom.sealed.keys import Kind, ObjectKey, part_key
-from strongroom.sealed.policy import Protection
+from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
@@ -243,7 +243,7 @@ def test_a_small_range_of_many_parts_is_two_statements_and_no_hop(
         return part_key(object_key, number)
 
     async def ranged(store: SealedStore) -> None:
-        upload = await store.uploads.create("bucket", "m", None, Description({}))
+        upload = await store.uploads.create("bucket", "m", SSE_S3, Description({}))
         for number in range(1, 41):
             _, writer = await store.uploads.begin_part("bucket", "m", upload.upload_id, number, 200_000)
             await writer.write(bytes(200_000))

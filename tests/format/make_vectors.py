@@ -62,7 +62,8 @@ def vector(
     iv = keys.new_iv()
     sealed = keys.seal_object_key(external, object_key, kind, iv, f"{BUCKET}/{KEY}")
     etag = "" if kind is keys.Kind.SSE_S3 else "0123456789abcdef0123456789abcdef"
-    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart, added, bucket_key)
+    named = kind is keys.Kind.SSE_KMS and not bucket_key
+    header = envelope.Header(kind, sum(sizes), iv, sealed, wrapped, etag, multipart, added, bucket_key, named)
     metadata = Metadata(
         {"content-type": "text/plain", "x-amz-meta-who": "somebody"},
         etag or "d41d8cd98f00b204e9800998ecf8427e",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.s3.encryption import kms_key_name
+from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
 from tests.http.raw import error_of, request
 from tests.server import Server
@@ -163,7 +163,10 @@ def test_a_bucket_can_have_it_by_default(server: Server, bucket: str) -> None:
         Bucket=bucket, ServerSideEncryptionConfiguration=rule(SSEAlgorithm="aws:kms", KMSMasterKeyID=f"alias/{NAME}")
     )
     (shown,) = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
-    assert shown["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": NAME}
+    assert shown["ApplyServerSideEncryptionByDefault"] == {
+        "SSEAlgorithm": "aws:kms",
+        "KMSMasterKeyID": f"alias/{NAME}",
+    }
     put = client.put_object(Bucket=bucket, Key="o", Body=b"x")
     assert (put["ServerSideEncryption"], put["SSEKMSKeyId"]) == ("aws:kms", NAME)
     assert client.put_object(Bucket=bucket, Key="o", Body=b"x", ServerSideEncryption="AES256")[
@@ -199,9 +202,9 @@ def test_defaults_that_are_none_are_refused(server: Server, bucket: str) -> None
 @pytest.mark.parametrize("text", [b"\xff", b"a\nb", b"arn:aws:kms:", b"alias/", "ä".encode() * 128])
 def test_names_that_no_master_key_has(text: bytes) -> None:
     with pytest.raises(S3Error) as caught:
-        kms_key_name(text)
+        kms_key_id(text)
     assert caught.value.code == "KMS.NotFoundException"
 
 
 def test_a_name_need_not_be_ascii() -> None:
-    assert kms_key_name("schlüssel".encode()) == "schlüssel"
+    assert kms_key_id("schlüssel".encode()) == "schlüssel"

@@ -87,6 +87,23 @@ def test_a_key_grants_and_denies_its_own_objects_and_no_others(bao: OpenBao, pla
     assert place.client.get_object_tagging(**one)["TagSet"] == TAGS["TagSet"]
 
 
+def test_the_default_key_that_is_disabled_denies_no_others(bao: OpenBao, key: str, tmp_path: Path) -> None:
+    """Also in a worker that has wrapped nothing before."""
+    one = f"{key}.one"
+    role = bao.role(key, key, policy=granting(one))
+    bao.api("POST", f"transit/keys/{one}", {})
+    soft_delete(bao, key)
+    try:
+        with Server(tmp_path, role.settings(MINIO_SSE_AUTO_ENCRYPTION=None)) as server:
+            server.client().create_bucket(Bucket="bucket")
+            here = {"Bucket": "bucket", "Key": "o"}
+            server.client().put_object(**here, Body=SECRET, **named(one))
+            assert server.client().get_object(**here)["Body"].read() == SECRET
+            assert refusal(server.client().put_object, **here, Body=b"", ServerSideEncryption="AES256") == DISABLED
+    finally:
+        undelete(bao, key)
+
+
 def test_a_bucket_under_a_key_of_its_own(bao: OpenBao, place: Place) -> None:
     """``mc encrypt set sse-kms KEY``: clients that know nothing of it write under the key of the bucket."""
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": place.one}}
@@ -221,14 +238,17 @@ def test_rewrapping_keeps_each_object_under_the_key_that_was_named(bao: OpenBao,
 
 
 def test_from_a_static_key_that_clients_named(bao: OpenBao, key: str, tmp_path: Path, bucket_name: str) -> None:
-    here = {"Bucket": bucket_name, "Key": "o"}
+    here, unnamed = {"Bucket": bucket_name, "Key": "o"}, {"Bucket": bucket_name, "Key": "unnamed"}
     with Server(tmp_path, workers=1) as server:
         server.client().create_bucket(Bucket=bucket_name)
-        server.client().put_object(**here, Body=SECRET, ServerSideEncryption="aws:kms")
+        server.client().put_object(**here, Body=SECRET, **named("my-minio-key"))
+        server.client().put_object(**unnamed, Body=SECRET, ServerSideEncryption="aws:kms")
     settings = {**bao.role(key, key).settings(), "STRONGROOM_READ_KEYS": MASTER_KEY}
     with Server(tmp_path, settings, workers=1) as server:
-        (failed,) = job(server, "rewrap")["failed"]
-        assert "my-minio-key" in failed["reason"]
+        report = job(server, "rewrap")
+        (failed,) = report["failed"]
+        assert (report["done"], failed["key"], "my-minio-key" in failed["reason"]) == (1, "o", True)
+        assert server.client().head_object(**unnamed)["SSEKMSKeyId"] == key, "it is under whatever the default is"
         assert server.client().get_object(**here)["Body"].read() == SECRET
         report = job(server, "rewrap", "--key", f"my-minio-key={key}")
         assert (report["done"], report["failed"]) == (1, [])

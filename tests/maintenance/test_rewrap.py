@@ -195,7 +195,9 @@ def test_what_a_client_put_under_a_key_by_its_name_goes_elsewhere_only_on_purpos
     client, named = serve(OLD).client(), {"Bucket": bucket, "Key": "named"}
     client.create_bucket(Bucket=bucket)
     context = base64.b64encode(b'{"department":"ledger"}').decode()
-    kms: dict[str, Any] = {"ServerSideEncryption": "aws:kms", "SSEKMSEncryptionContext": context}
+    kms: dict[str, Any] = {
+        "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/my-minio-key", "SSEKMSEncryptionContext": context,
+    }  # fmt: skip
     put = client.put_object(**named, Body=b"named", Tagging="colour=green", **kms)
     parts = {"Bucket": bucket, "Key": "parts"}
     upload = client.create_multipart_upload(**parts, **kms)["UploadId"]
@@ -203,7 +205,7 @@ def test_what_a_client_put_under_a_key_by_its_name_goes_elsewhere_only_on_purpos
     client.complete_multipart_upload(
         **parts, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]}
     )
-    client.put_object(Bucket=bucket, Key="other", Body=b"other")
+    client.put_object(Bucket=bucket, Key="other", Body=b"other", ServerSideEncryption="aws:kms")
 
     server = serve(BOTH)
     report = rewrap(server, bucket)

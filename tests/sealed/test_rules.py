@@ -114,14 +114,15 @@ def test_a_header_of_a_named_master_key_ends_with_the_clients_context() -> None:
 
 
 def test_only_what_is_under_a_named_master_key_has_a_key_of_the_bucket() -> None:
-    named = header()._replace(kind=Kind.SSE_KMS, bucket_key=True, multipart=True)
-    assert decode_header(named.encode()) == named
-    for wrong in (
-        header()._replace(bucket_key=True),
-        header()._replace(kind=Kind.SSE_C, wrapped=None, bucket_key=True),
-    ):
+    for bucket_key, name in ((True, False), (False, True), (True, True)):
+        named = header()._replace(kind=Kind.SSE_KMS, bucket_key=bucket_key, named=name, multipart=True)
+        assert decode_header(named.encode()) == named
+        assert named.resized(7)._replace(size=named.size) == named
+    for flags in (2, 4, 6, 8):
+        encoded = bytearray(header().encode())
+        encoded[5] = flags
         with pytest.raises(EnvelopeInvalid):
-            decode_header(wrong.encode())
+            decode_header(bytes(encoded))
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(), max_size=4))

@@ -7,14 +7,15 @@ a master key that is disabled goes on to open what was opened shortly before, un
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey, context_bytes
 
-MOST = 10_000
-"""Keys of each sort that are kept; beyond that, the oldest goes."""
+MOST = 5000
+"""Keys that are kept for writing, and for reading; beyond that, the oldest goes."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -49,12 +50,12 @@ class BucketKeys:
 
     def __init__(self, kms: KMS, seconds: float) -> None:
         self._kms = kms
-        self._writing: _Kept[tuple[str, bytes], DataKey] = _Kept(seconds)
+        self._writing: _Kept[tuple[str, bytes], DataKey] = _Kept(seconds)  # by master key and context
         self._reading: _Kept[tuple[WrappedKey, bytes], bytes] = _Kept(seconds)
 
     async def generate(self, context: Context, key_id: str) -> DataKey:
         """The data key for what is written now under this context and master key. Raises KMSError."""
-        bound = context_bytes(context)
+        bound = _digest(context)
         data_key = self._writing.get((key_id, bound))
         if data_key is None:
             asked_at = asyncio.get_running_loop().time()
@@ -65,7 +66,7 @@ class BucketKeys:
 
     async def unwrap(self, wrapped: WrappedKey, context: Context) -> bytes:
         """The data key behind a wrapped one. Raises KMSError."""
-        bound = context_bytes(context)
+        bound = _digest(context)
         plaintext = self._reading.get((wrapped, bound))
         if plaintext is None:
             asked_at = asyncio.get_running_loop().time()
@@ -75,3 +76,8 @@ class BucketKeys:
             plaintext = answer
             self._reading.keep((wrapped, bound), plaintext, asked_at)
         return plaintext
+
+
+def _digest(context: Context) -> bytes:
+    """A context in few bytes: clients may add thousands to it."""
+    return hashlib.sha256(context_bytes(context)).digest()

@@ -16,6 +16,7 @@ import asyncio
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from strongroom.kms import transit_wire as wire
@@ -163,7 +164,7 @@ class TransitKMS:
         return made
 
     async def _generate(self, way: _Way, contexts: Sequence[Context], key: str) -> Sequence[DataKey]:
-        bound = await way.bound(self._try)
+        bound = await way.bound(partial(self._try, key))
         items = [Item(key, context_bytes(context), bound) for context in contexts]
         provider = PROVIDER if bound else PROVIDER_UNBOUND
         return [DataKey(plaintext, WrappedKey(provider, key, wrapped)) for plaintext, wrapped in await way.make(items)]
@@ -192,11 +193,13 @@ class TransitKMS:
         plaintext, wrapped = wire.plaintext_in(answer.data, self._url), wire.ciphertext_in(answer.data, self._url)
         return _or_raise(plaintext), _or_raise(wrapped)
 
-    async def _try(self, make: _Make) -> bool:
-        """Whether data keys that are made this way are bound to their context by the KMS. Raises KMSError."""
+    async def _try(self, key: str, make: _Make) -> bool:
+        """Whether data keys that are made this way are bound to their context by the KMS, tried with ``key``, which is
+        about to be used: another may be disabled, or not granted. Raises KMSError.
+        """
         right, wrong = context_bytes(_TRIAL), context_bytes({"strongroom": "another"})
-        ((plaintext, wrapped),) = await make([Item(self._key_id, right, bound=True)])
-        trials = [Item(self._key_id, context, bound, wrapped=wrapped) for context, bound in (
+        ((plaintext, wrapped),) = await make([Item(key, right, bound=True)])
+        trials = [Item(key, context, bound, wrapped=wrapped) for context, bound in (
             (right, True), (wrong, True), (right, False),
         )]  # fmt: skip
         answers = await self._decrypt(trials)

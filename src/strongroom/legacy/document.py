@@ -186,6 +186,8 @@ def _sealing(meta: Mapping[str, str]) -> Sealing | None:
         context = json.loads(_base64(meta.get(_SSE + "context", "")) or b"{}")
         if not all(isinstance(text, str) for pair in context.items() for text in pair):
             raise ValueError("not a context")
+        for pair in context.items():
+            "".join(pair).encode()  # half a character is an error
     sealed_key = _base64(meta[_SEALED_KEYS[domain]])
     algorithm = meta.get(_SSE + "seal-algorithm", "")
     if algorithm != SEAL_ALGORITHM or sealed_key[:1] == _DARE_1:

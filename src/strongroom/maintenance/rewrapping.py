@@ -36,6 +36,11 @@ class Rewrapping:
         rewrapper = Rewrapper(self.objects, self.renamed)
         active = await rewrapper.active()
         report.notes.append(f"the master key that wraps now is {active}")
+        if self.objects.keyholder.keeps_bucket_keys:
+            report.notes.append(
+                "servers go on for a while with keys of buckets that the former version wrapped"
+                " (STRONGROOM_BUCKET_KEY_SECONDS): run this again when that time is over"
+            )
 
         async def work(bucket: str, stored: Stored) -> None:
             await self._rewrap(rewrapper, bucket, stored, report)

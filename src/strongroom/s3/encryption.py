@@ -16,7 +16,7 @@ from typing import Protocol
 from strongroom.s3.errors import S3Error
 from strongroom.sealed.context import context_text
 from strongroom.sealed.keys import Kind
-from strongroom.sealed.policy import SSE_S3, Protection
+from strongroom.sealed.policy import SSE_S3, Protection, master_key_name
 from strongroom.secret import Secret
 
 SSE = "x-amz-server-side-encryption"
@@ -25,7 +25,7 @@ _SOURCE = tuple(f"x-amz-copy-source-server-side-encryption-customer-{name}" for 
 KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _CONTEXT = "x-amz-server-side-encryption-context"
 _BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
-_MAX_KEY_NAME = 255
+_MAX_KEY_ID, _MAX_KEY_NAME = 2048, 255
 _MAX_ENCODED_CONTEXT = 16_384
 
 
@@ -51,7 +51,7 @@ class EncryptionHeaders:
                 raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
             return None
         if method == "aws:kms":
-            key_id = kms_key_name(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
+            key_id = kms_key_id(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
             return Protection(Kind.SSE_KMS, None, key_id, self._context(), self._wants_bucket_key())
         if method == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {method} is not implemented.")
@@ -137,20 +137,18 @@ def key_md5(key: Secret) -> str:
     return base64.b64encode(hashlib.md5(key.reveal(), usedforsecurity=False).digest()).decode()
 
 
-def kms_key_name(text: bytes) -> str:
-    """The name of the master key that a client means: "" for none, a name, ``alias/NAME``, or an ARN that ends in one
-    (AWS's, or ``arn:aws:kms:NAME``, as MinIO has it). Raises KMS.NotFoundException.
-    """
+def kms_key_id(sent: bytes) -> str:
+    """A master key as a client names it, "" for none. Raises KMS.NotFoundException where none can have that name."""
     try:
-        name = text.decode()
+        key_id = sent.decode()
     except UnicodeDecodeError:
         raise S3Error("KMS.NotFoundException") from None
-    if name.startswith("arn:"):
-        name = name.rpartition(":")[2].removeprefix("key/")
-    name = name.removeprefix("alias/")
-    if len(name.encode()) > _MAX_KEY_NAME or not name.isprintable() or (text and not name):
+    name = master_key_name(key_id)
+    if len(sent) > _MAX_KEY_ID or len(name.encode()) > _MAX_KEY_NAME or not key_id.isprintable():
         raise S3Error("KMS.NotFoundException")
-    return name
+    if key_id and not name:
+        raise S3Error("KMS.NotFoundException")
+    return key_id
 
 
 class Encrypted(Protocol):

@@ -65,7 +65,7 @@ async def _sealed_anew(
     old, object_key = source.sealing
     assert isinstance(old, LegacyHeader)
     header, _ = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
-    header = header.resized(info.size, old.etag if objects.opaque(info.kind) else "")
+    header = header.resized(info.size, old.etag if info.kind is Kind.SSE_C else "")  # others' may be MD5s: sealed
     parts = await objects.parts_with_nonces(source)
     annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
     return sealed_record(header, record_key(object_key), metadata), annex

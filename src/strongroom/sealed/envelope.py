@@ -23,7 +23,8 @@ MAGIC = b"SRE1"
 _NONCE = 12
 _FIXED = struct.Struct(f">4sBBQ{IV}s{SEALED_KEY}s")
 _PROVIDER = _FIXED.size  # where the length of the provider's name stands
-_MULTIPART, _BUCKET_KEY = 0x01, 0x02
+_MULTIPART, _BUCKET_KEY, _NAMED = 0x01, 0x02, 0x04
+_OF_SSE_KMS = _BUCKET_KEY | _NAMED
 _ENCRYPTED = {int(kind): kind for kind in (Kind.SSE_S3, Kind.SSE_C, Kind.SSE_KMS)}
 
 
@@ -36,7 +37,8 @@ class Header(NamedTuple):
 
     ``size`` is the plaintext's length; ``wrapped`` the data key, None for SSE-C. ``etag`` is set where it is opaque
     and must be known without a key (SSE-C, SSE-KMS), else "". ``context`` is what the client had the data key bound to
-    (SSE-KMS), as :mod:`strongroom.sealed.context` writes it; ``bucket_key``: the data key is that of the bucket.
+    (SSE-KMS), as :mod:`strongroom.sealed.context` writes it; ``bucket_key``: the data key is that of the
+    bucket; ``named``: the client, or its bucket, named the master key.
 
     A named tuple, as are the other values that every request makes: made in a third of a frozen dataclass's time.
     """
@@ -50,11 +52,14 @@ class Header(NamedTuple):
     multipart: bool = False
     context: str = ""
     bucket_key: bool = False
+    named: bool = False
 
     def encode(self) -> bytes:
         """The header as bytes; :func:`decode_header` reads it back."""
         wrapped = self.wrapped or _NOT_WRAPPED
-        flags = (_MULTIPART if self.multipart else 0) | (_BUCKET_KEY if self.bucket_key else 0)
+        flags = _MULTIPART if self.multipart else 0
+        if self.kind is Kind.SSE_KMS:
+            flags |= (_BUCKET_KEY if self.bucket_key else 0) | (_NAMED if self.named else 0)
         return b"".join(
             (
                 _FIXED.pack(MAGIC, self.kind, flags, self.size, self.iv, self.sealed_key),
@@ -69,8 +74,8 @@ class Header(NamedTuple):
 
     def resized(self, size: int, etag: str = "") -> Header:
         """The same header for a plaintext of ``size`` bytes."""
-        kind, _, iv, sealed_key, wrapped, _, multipart, context, bucket_key = self
-        return Header(kind, size, iv, sealed_key, wrapped, etag, multipart, context, bucket_key)
+        kind, _, iv, sealed_key, wrapped, _, multipart, context, bucket_key, named = self
+        return Header(kind, size, iv, sealed_key, wrapped, etag, multipart, context, bucket_key, named)
 
 
 _NOT_WRAPPED = WrappedKey("", "", b"")
@@ -89,16 +94,16 @@ def decode_header(data: bytes) -> Header:
         etag_at = ciphertext_at + 2 + (data[ciphertext_at] << 8 | data[ciphertext_at + 1])
         end = etag_at + 1 + data[etag_at]
         kind = _ENCRYPTED.get(number)
-        if (end != len(data) and (kind is not Kind.SSE_KMS or end > len(data))) or flags > 3 or kind is None:
+        if (end != len(data) and (kind is not Kind.SSE_KMS or end > len(data))) or flags > 7 or kind is None:
             raise EnvelopeInvalid("the record is damaged")
-        bucket_key = bool(flags & _BUCKET_KEY)
-        if bucket_key and kind is not Kind.SSE_KMS:
+        if flags & _OF_SSE_KMS and kind is not Kind.SSE_KMS:
             raise EnvelopeInvalid("the record is damaged")
         provider = data[_PROVIDER + 1 : key_id_at].decode()
         key_id = data[key_id_at + 1 : ciphertext_at].decode()
         wrapped = WrappedKey(provider, key_id, data[ciphertext_at + 2 : etag_at]) if provider else None
         etag, context = data[etag_at + 1 : end].decode(), data[end:].decode()
-        return Header(kind, size, iv, sealed_key, wrapped, etag, bool(flags & _MULTIPART), context, bucket_key)
+        multipart, of_bucket, named = bool(flags & _MULTIPART), bool(flags & _BUCKET_KEY), bool(flags & _NAMED)
+        return Header(kind, size, iv, sealed_key, wrapped, etag, multipart, context, of_bucket, named)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise EnvelopeInvalid("the record is damaged") from error
 

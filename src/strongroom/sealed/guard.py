@@ -10,7 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 
-from strongroom.kms.base import KMS
+from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
 from strongroom.store.base import CheckPlace
@@ -34,12 +34,19 @@ class WriteGuard:
         self._admitted: OrderedDict[str, float] = OrderedDict()
 
     async def admit(self, bucket: str) -> None:
-        """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket."""
+        """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket.
+
+        A bucket that was admitted before stays so while the KMS does not let the check value be opened: its master key
+        may be disabled, and that of what is written now be another.
+        """
         now = time.monotonic()
         if self._admitted.get(bucket, 0.0) > now:
             return
         try:
             await self._verify(bucket)
+        except KMSError:
+            if bucket not in self._admitted:
+                raise
         except (ForeignKMS, CheckDamaged) as error:
             _log.error("writes to a bucket are refused", extra={"bucket": bucket, "reason": str(error)})
             raise

@@ -30,7 +30,7 @@ from strongroom.sealed.keys import (
     seal_object_key,
 )
 from strongroom.sealed.legacy import LegacyHeader
-from strongroom.sealed.policy import PLAIN, Protection
+from strongroom.sealed.policy import PLAIN, Protection, master_key_name
 from strongroom.secret import Secret
 
 _PROBE = {"strongroom": "probe"}  # of no object: its name would follow that of the bucket
@@ -49,7 +49,8 @@ def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | 
     if header.kind is not Kind.SSE_KMS or header.wrapped is None:
         return Protection(header.kind, customer_key)
     context = header.added_context(bucket) if isinstance(header, LegacyHeader) else header.context
-    return Protection(header.kind, None, header.wrapped.key_id, context, header.bucket_key)
+    key_id = header.wrapped.key_id if header.named else ""
+    return Protection(header.kind, None, key_id, context, header.bucket_key)
 
 
 class Keyholder:
@@ -94,21 +95,32 @@ class Keyholder:
         multipart: bool = False,
     ) -> tuple[Header, ObjectKey]:
         """Seal an object key for the object of this name. Raises KMSError, NoKMS."""
-        bucket_keys = self._bucket_keys if protection.bucket_key else None
+        is_sse_kms = protection.kind is Kind.SSE_KMS
+        bucket_keys = self._bucket_keys if is_sse_kms and protection.bucket_key else None
+        key_id = master_key_name(protection.key_id) if protection.key_id else ""
         if protection.kind is Kind.SSE_C:
             assert protection.customer_key is not None
             external, wrapped = ExternalKey(protection.customer_key.reveal()), None
         else:
             context = kms_context(bucket, None if bucket_keys else key, protection.context)
             if bucket_keys is not None:
-                data_key = await bucket_keys.generate(context, protection.key_id)
+                data_key = await bucket_keys.generate(context, key_id)
             else:
-                (data_key,) = await self._require_kms().generate([context], protection.key_id)
+                (data_key,) = await self._require_kms().generate([context], key_id)
             external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
         iv = new_iv()
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
-        of_bucket = bucket_keys is not None
-        header = Header(protection.kind, size, iv, sealed, wrapped, "", multipart, protection.context, of_bucket)
+        header = Header(
+            protection.kind,
+            size,
+            iv,
+            sealed,
+            wrapped,
+            multipart=multipart,
+            context=protection.context,
+            bucket_key=bucket_keys is not None,
+            named=is_sse_kms and bool(key_id),
+        )
         return header, object_key
 
     async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:

@@ -60,6 +60,11 @@ class LegacyHeader:
         return False
 
     @property
+    def named(self) -> bool:
+        """MinIO recorded the master key's name, and not whether a client had said it: it had one key."""
+        return False
+
+    @property
     def multipart(self) -> bool:
         """Whether each part is a stream of its own."""
         return self.parts is not None

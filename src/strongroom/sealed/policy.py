@@ -13,9 +13,9 @@ class Protection(NamedTuple):
     """How an object is to be encrypted.
 
     ``customer_key``: the client's 32 bytes, for SSE-C only. The others are for SSE-KMS only. ``key_id``: the master
-    key, "" for the default one. ``context``: what the client binds the data key to, as
-    :mod:`strongroom.sealed.context` writes it. ``bucket_key``: whether the data key may be one of the bucket's; None
-    where that is not said.
+    key as the client names it (see :func:`master_key_name`), "" for the default one. ``context``: what the client binds
+    the data key to, as :mod:`strongroom.sealed.context` writes it. ``bucket_key``: whether the data key may be one of
+    the bucket's; None where that is not said.
     """
 
     kind: Kind
@@ -23,6 +23,15 @@ class Protection(NamedTuple):
     key_id: str = ""
     context: str = ""
     bucket_key: bool | None = None
+
+
+def master_key_name(key_id: str) -> str:
+    """The name of the master key that a client means: by its name, ``alias/NAME``, or an ARN that ends in one of them
+    (AWS's, or ``arn:aws:kms:NAME``, as MinIO has it).
+    """
+    if key_id.startswith("arn:"):
+        key_id = key_id.rpartition(":")[2].removeprefix("key/")
+    return key_id.removeprefix("alias/")
 
 
 PLAIN = Protection(Kind.PLAIN)

@@ -17,7 +17,7 @@ from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NotAdopted
 from strongroom.sealed.keyholder import AnyHeader, protection_of
-from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.keys import record_key
 from strongroom.sealed.legacy import inherited
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record, header_of, open_parts, open_record, seal_parts, sealed_record
@@ -59,7 +59,7 @@ def _uses(header: AnyHeader | None, record: Record) -> frozenset[Use]:
 def _use(header: AnyHeader | None) -> Use | None:
     if header is None or header.wrapped is None:
         return None
-    return Use(master_of(header.wrapped), header.kind is Kind.SSE_KMS)
+    return Use(master_of(header.wrapped), header.named)
 
 
 class Rewrapper:
@@ -139,7 +139,7 @@ class Rewrapper:
 
     def _protection(self, bucket: str, old: Header) -> Protection:
         protection = protection_of(bucket, old)
-        return protection._replace(key_id=self._name(protection.key_id))
+        return protection._replace(key_id=self._name(protection.key_id)) if old.named else protection
 
     async def _sealed_anew(self, bucket: str, reader: Reader, old: Header) -> tuple[dict[str, bytes], bytes | None]:
         """What changes in the record, and the annex, None where it stays."""

@@ -162,6 +162,8 @@ class SealedStore:
         protection = decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
         if protection.kind is Kind.SSE_KMS:
             protection = protection._replace(bucket_key=await self._bucket_key(bucket, protection))
+        elif protection.bucket_key:
+            protection = protection._replace(bucket_key=None)  # a bucket may have the setting; it is for SSE-KMS
         if self._guard is not None:
             await self._guard.admit(bucket)
         return protection

@@ -94,9 +94,10 @@ class Uploads:
         self._sealed = sealed
         self._state_key = hmac.digest(secret.reveal(), _STATE_PURPOSE, "sha256")
 
-    async def create(self, bucket: str, key: str, asked: Protection | None, description: Description) -> UploadInfo:
-        """Open an upload. ``description.checksum`` announces algorithm and kind. Raises as SealedStore.begin does."""
-        protection = await self._sealed.protection(bucket, asked)
+    async def create(self, bucket: str, key: str, protection: Protection, description: Description) -> UploadInfo:
+        """Open an upload, protected as SealedStore.protection decided. ``description.checksum`` announces algorithm and
+        kind. Raises NoSuchBucket, KMSError, NameRefused.
+        """
         metadata = Metadata(description.headers, checksum=description.checksum)
         header = None
         if protection.kind is Kind.PLAIN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.describe import moment
-from strongroom.s3.encryption import kms_key_name
+from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
 from strongroom.s3.routing import valid_bucket_name
@@ -29,7 +29,7 @@ from strongroom.s3.shapes import (
     ServerSideEncryptionRule,
 )
 from strongroom.sealed.keys import Kind
-from strongroom.sealed.policy import SSE_S3, Protection
+from strongroom.sealed.policy import Protection
 from strongroom.sealed.store import SealedStore
 
 MAX_BUCKETS = 10_000
@@ -123,9 +123,10 @@ class BucketHandlers:
         default = rules[0].apply_server_side_encryption_by_default if len(rules) == 1 else None
         if default is None:
             raise S3Error("MalformedXML")
-        key_id = kms_key_name((default.kms_master_key_id or "").encode())
+        bucket_key = bool(rules[0].bucket_key_enabled)
+        key_id = kms_key_id((default.kms_master_key_id or "").encode())
         if default.sse_algorithm == "aws:kms":
-            protection = Protection(Kind.SSE_KMS, key_id=key_id, bucket_key=bool(rules[0].bucket_key_enabled))
+            protection = Protection(Kind.SSE_KMS, key_id=key_id, bucket_key=bucket_key)
         elif default.sse_algorithm == "aws:kms:dsse":
             raise S3Error("NotImplemented", f"Server-side encryption with {default.sse_algorithm} is not implemented.")
         elif default.sse_algorithm != "AES256":
@@ -135,7 +136,7 @@ class BucketHandlers:
                 "InvalidArgument", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"
             )
         else:
-            protection = SSE_S3
+            protection = Protection(Kind.SSE_S3, bucket_key=bucket_key)
         await self._objects.set_default_encryption(call.bucket, protection)
         return Answer()
 

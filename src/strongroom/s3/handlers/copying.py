@@ -130,9 +130,9 @@ class CopyHandlers:
 
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum
-        tags = await objects.seal_tags(call.bucket, call.key, plan.protection, *plan.tags)
         same_checksum = plan.algorithm is None or (kept is not None and plan.algorithm == kept.algorithm)
         if same_checksum and objects.shareable(source, plan.protection):
+            tags = await objects.seal_tags(call.bucket, call.key, plan.protection, *plan.tags)
             description = Description(plan.headers, kept, tags)
             return await objects.share(source, call.bucket, call.key, plan.protection, description, plan.precondition)
         algorithm = plan.algorithm or (Algorithm(kept.algorithm) if kept else None)
@@ -144,6 +144,7 @@ class CopyHandlers:
             checksum = None
             if algorithm and hasher:
                 checksum = ObjectChecksum(algorithm, "FULL_OBJECT", checksums.format_value(hasher.digest()))
+            tags = await objects.seal_tags(call.bucket, call.key, writer.protection, *plan.tags)
             return await writer.commit(Description(plan.headers, checksum, tags), plan.precondition)
         except BaseException:
             await writer.abort()

@@ -68,7 +68,7 @@ class MultipartHandlers:
         asked = call.encryption.protection()
         protection = await self._objects.protection(call.bucket, asked)
         sealed_tags = await self._objects.seal_tags(call.bucket, call.key, protection, *tags)
-        upload = await self._uploads.create(call.bucket, call.key, asked, Description(kept, checksum, sealed_tags))
+        upload = await self._uploads.create(call.bucket, call.key, protection, Description(kept, checksum, sealed_tags))
         output = CreateMultipartUploadOutput(bucket=call.bucket, key=call.key, upload_id=upload.upload_id)
         if checksum:
             output.checksum_algorithm, output.checksum_type = checksum.algorithm, checksum.kind
