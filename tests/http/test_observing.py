@@ -17,6 +17,7 @@ import pytest
 
 from tests.backends import served_by
 from tests.http.raw import error_of, request
+from tests.http.test_browser_uploads import post, signed
 from tests.kms.test_transit import soft_delete, undelete
 from tests.observe.test_metrics import samples
 from tests.openbao import OpenBao
@@ -134,9 +135,9 @@ def test_all_workers_count_and_any_of_them_tells(observed: Server, filled: str) 
     assert soon(lambda: more("strongroom_requests_total", "PutObject", "200") == 10)
     assert soon(lambda: more("strongroom_requests_total", "GetObject", "200") == 10)
     assert soon(lambda: more("strongroom_requests_total", "HeadObject", "404") == 1)
-    assert more("strongroom_request_duration_seconds_count", "PutObject") == 10
-    assert more("strongroom_received_bytes_total") >= 10_000
-    assert more("strongroom_sent_bytes_total") >= 10_000
+    assert soon(lambda: more("strongroom_request_duration_seconds_count", "PutObject") == 10)
+    assert soon(lambda: more("strongroom_received_bytes_total") >= 10_000)
+    assert soon(lambda: more("strongroom_sent_bytes_total") >= 10_000)
     found = metrics(observed)
     assert found["strongroom_workers",] == 2
     assert found["strongroom_storage_free_bytes",] > 0
@@ -164,8 +165,8 @@ def _answers(server: Server) -> bool:
 
 
 def test_calls_to_the_kms_are_counted(bao: OpenBao, tmp_path: Path) -> None:
-    role = bao.role("observing", "observing")
-    with Server(tmp_path, role.settings(), workers=1) as server:
+    role, log = bao.role("observing", "observing"), tmp_path / "access.log"
+    with Server(tmp_path, role.settings(STRONGROOM_ACCESS_LOG=str(log)), workers=1) as server:
         client = server.client()
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="o", Body=b"x")
@@ -176,6 +177,8 @@ def test_calls_to_the_kms_are_counted(bao: OpenBao, tmp_path: Path) -> None:
         finally:
             undelete(bao, role.key)
         found = metrics(server)
+    (denied,) = (line for line in map(json.loads, log.read_text().splitlines()) if line["status"] == 400)
+    assert denied["error"] == "KMS.DisabledException" and "'observing'" in denied["reason"]
     assert found["strongroom_kms_data_keys_total", "generate", "ok"] == 1
     assert found["strongroom_kms_data_keys_total", "unwrap", "ok"] == 1
     assert found["strongroom_kms_data_keys_total", "unwrap", "disabled"] == 1
@@ -204,7 +207,7 @@ def test_each_request_is_a_line(observed: Server, filled: str) -> None:
         for line in rest
     ]
     assert shown[:5] == [
-        ["PutObject", "a/ü\n", 200, None, shown[0][4], 0, "SSE-S3", "my-minio-key"],
+        ["PutObject", "a/ü\n", 200, None, 4, 0, "SSE-S3", "my-minio-key"],
         ["GetObject", "a/ü\n", 200, None, 0, 4, "SSE-S3", "my-minio-key"],
         ["PutObject", "named", 200, None, shown[2][4], 0, "SSE-KMS", "my-minio-key"],
         ["PutObject", "of-a-client", 200, None, shown[3][4], 0, "SSE-C", None],
@@ -238,6 +241,34 @@ def test_a_client_that_goes_away_is_a_line_too(observed: Server, filled: str) ->
     answer["Body"].close()
     (line,) = gets(observed, filled, 1)
     assert (line["status"], line["error"]) == (200, "ClientGone")
+    assert 0 < line["sent"] < 32 * 1024**2
+
+
+def test_a_response_that_is_cut_short_is_an_error(observed: Server, filled: str) -> None:
+    client, here = observed.client(), {"Bucket": filled, "Key": "spoilt"}
+    size = 33 * 1024**2
+    client.put_object(**here, Body=os.urandom(size))
+    stored = size + size // 65_536 * 32
+    (blob,) = (file for file in observed.directory.rglob("*") if file.is_file() and file.stat().st_size == stored)
+    with blob.open("r+b") as file:
+        file.seek(-1000, os.SEEK_END)
+        file.write(b"spoilt")
+    with pytest.raises(Exception, match=r"(?i)incomplete|broken|read"):
+        client.get_object(**here)["Body"].read()
+    (line,) = gets(observed, filled, 1)
+    assert (line["status"], line["error"]) == (500, "InternalError")
+    assert soon(lambda: metrics(observed).get(("strongroom_requests_total", "GetObject", "500"), 0) == 1)
+
+
+def test_what_a_form_brings_and_a_copy_takes_is_named(observed: Server, filled: str) -> None:
+    assert post(observed, filled, signed(observed, filled, "by/form"), b"body").status == 204
+    source = {"Bucket": filled, "Key": "by/form"}
+    observed.client().copy_object(Bucket=filled, Key="copy", CopySource=source)
+    assert soon(lambda: len(lines(observed, filled)) == 3)
+    _, form, copy = lines(observed, filled)
+    assert (form["access_key"], form["key"], form["encryption"]) == (ACCESS_KEY, "by/form", "SSE-S3")
+    assert form["received"] > 4
+    assert (copy["key"], copy["copy_source"]) == ("copy", f"{filled}/by/form")
 
 
 def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:

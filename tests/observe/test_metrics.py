@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import time
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from strongroom.observe.exposition import page
@@ -68,6 +73,42 @@ def test_a_worker_goes_on_from_the_numbers_of_the_one_before() -> None:
     assert found["strongroom_requests_total", "PutObject", "200"] == 2
     assert found["strongroom_received_bytes_total",] == 20
     assert found["strongroom_requests_running",] == 0, "what it was answering went with it"
+
+
+def test_a_worker_that_is_gone_has_counted_and_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = Metrics(), Metrics()
+    two.request("PutObject", 200, 0.05, 10, 0)
+    two.running = two.connections = 7
+    last = two.snapshot()
+    one.others = lambda: [last]
+    assert samples(page(one, ""))["strongroom_workers",] == 2
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    found = samples(page(one, ""))
+    assert found["strongroom_requests_total", "PutObject", "200"] == 1
+    assert (found["strongroom_workers",], found["strongroom_requests_running",], found["strongroom_connections",]) == (
+        1, 0, 0,
+    )  # fmt: skip
+
+
+def test_processor_time_does_not_go_back_with_a_new_worker() -> None:
+    before = Metrics()
+    sum(range(200_000))
+    last = before.snapshot()
+    after = Metrics()
+    after.resume(last)
+    spent = samples(page(before, ""))["strongroom_processor_seconds_total",]
+    assert samples(page(after, ""))["strongroom_processor_seconds_total",] > spent
+
+
+def test_being_out_of_file_descriptors_ends_nothing() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    metrics = Metrics()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        assert json.loads(metrics.snapshot())["memory"] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_without_a_store_whose_room_is_known_the_page_does_not_say_it() -> None:

@@ -183,12 +183,15 @@ def encrypt(
 
     Each is read, compared with the MD5 that is recorded of it, and written anew, one at a time whole or untouched; the
     place is served meanwhile. Files in a shared folder are no plain files any more after it. The settings are those of
-    the server, from the environment. One that was stopped goes on where it was when it is started again.
+    the server, from the environment. Of another S3, which others may use, the buckets have to be named. One that was
+    stopped goes on where it was when it is started again.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.encrypting import Encryption
     from strongroom.transfer.report import Report
 
+    if not bucket and place.startswith(("http://", "https://")):
+        raise typer.BadParameter("name the buckets: others may read what lies on this backend", param_hint="--bucket")
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="encrypted")
     code = jobs.run_job(
         place, jobs.served_place, lambda objects: Encryption(objects, bucket or [], tasks), report, json_

@@ -57,8 +57,12 @@ class Encryption:
         try:
             if not report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
                 return
-        except (NoSuchObject, CustomerKeyNeeded):
-            return  # removed at this very moment; or encrypted, since a client's key is needed
+        except NoSuchObject:
+            return  # removed at this very moment
+        except CustomerKeyNeeded:
+            # Not one of ours, which says so of itself: the storage gives it out to whoever has its key.
+            report.notes.append(f"{bucket}/{stored.key}: the storage keeps it under a key of a client's; passed over")
+            return
         except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
             report.failed(bucket, stored.key, str(error))
             return

@@ -54,11 +54,15 @@ class AccessLog:
         line = json.dumps({"time": _now(), **present}, separators=(",", ":")).encode() + b"\n"
         try:
             if os.write(self._file, line) != len(line):
+                os.write(self._file, b"\n")  # so that the next line is one
                 raise OSError("a line was cut short")
         except OSError as error:
-            if time.monotonic() - self._complained > _COMPLAINT:
-                self._complained = time.monotonic()
-                _log.error("the access log cannot be written", extra={"file": self._path, "reason": str(error)})
+            self._complain("the access log cannot be written", error)
+
+    def _complain(self, what: str, error: OSError) -> None:
+        if time.monotonic() - self._complained > _COMPLAINT:
+            self._complained = time.monotonic()
+            _log.error(what, extra={"file": self._path, "reason": str(error)})
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
@@ -66,7 +70,7 @@ class AccessLog:
     def _look(self) -> None:
         """Open the file anew where another lies at its path, or none."""
         self._watch = asyncio.get_running_loop().call_later(_LOOK, self._look)
-        with contextlib.suppress(OSError):
+        try:
             there, own = None, os.fstat(self._file)
             with contextlib.suppress(FileNotFoundError):
                 there = self._path.stat()
@@ -74,6 +78,8 @@ class AccessLog:
                 fresh = self._opened()
                 os.close(self._file)
                 self._file = fresh
+        except OSError as error:
+            self._complain("the access log cannot be opened anew, the file that was moved away goes on", error)
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from strongroom.observe.metrics import BOUNDS, Durations, Metrics, Snapshot
+from strongroom.observe.metrics import BOUNDS, Durations, Everyones, Metrics, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -19,7 +19,9 @@ _PREFIX = "strongroom_"
 def page(metrics: Metrics, version: str) -> bytes:
     """The page, in Prometheus's text format. ``version`` is the release that runs."""
     registry = CollectorRegistry()
-    registry.register(_Families([*_counted(*metrics.everyones()), *_state(metrics, version)]))
+    everyones = metrics.everyones()
+    families = [*_counted(everyones.counted), *_running(everyones), *_state(metrics, version)]
+    registry.register(_Families(families))
     return generate_latest(registry)
 
 
@@ -31,7 +33,7 @@ class _Families(Collector):
         return self._families
 
 
-def _counted(whole: Snapshot, workers: Sequence[Snapshot]) -> Iterator[Metric]:
+def _counted(whole: Snapshot) -> Iterator[Metric]:
     requests = CounterMetricFamily(f"{_PREFIX}requests", "Requests that were answered.", labels=("operation", "status"))
     for operation, status, count in whole["requests"]:
         requests.add_metric((operation, str(status)), count)
@@ -46,13 +48,17 @@ def _counted(whole: Snapshot, workers: Sequence[Snapshot]) -> Iterator[Metric]:
     yield _histogram("kms_call_duration_seconds", "How long the KMS took to answer.", "call", whole["kms_seconds"])
     yield CounterMetricFamily(f"{_PREFIX}received_bytes", "Bytes of the bodies of requests.", whole["received"])
     yield CounterMetricFamily(f"{_PREFIX}sent_bytes", "Bytes of the bodies of responses.", whole["sent"])
-    yield GaugeMetricFamily(f"{_PREFIX}requests_running", "Requests that are being answered.", whole["running"])
-    yield GaugeMetricFamily(f"{_PREFIX}connections", "Open connections of clients.", whole["connections"])
+
+
+def _running(everyones: Everyones) -> Iterator[Metric]:
+    workers = everyones.running
+    running, connections = sum(w["running"] for w in workers), sum(w["connections"] for w in workers)
+    yield GaugeMetricFamily(f"{_PREFIX}requests_running", "Requests that are being answered.", running)
+    yield GaugeMetricFamily(f"{_PREFIX}connections", "Open connections of clients.", connections)
     yield GaugeMetricFamily(f"{_PREFIX}workers", "Worker processes that serve.", len(workers))
     memory = max(worker["memory"] for worker in workers)
     yield GaugeMetricFamily(f"{_PREFIX}worker_memory_bytes", "Resident memory of the largest worker.", memory)
-    processor = sum(worker["processor"] for worker in workers)
-    yield CounterMetricFamily(f"{_PREFIX}processor_seconds", "Processor time of the workers.", processor)
+    yield CounterMetricFamily(f"{_PREFIX}processor_seconds", "Processor time of the workers.", everyones.processor)
 
 
 def _state(metrics: Metrics, version: str) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms' buckets, in seconds; above them there is one more."""
@@ -35,6 +35,15 @@ class Snapshot(TypedDict):
     connections: int
     memory: int
     processor: float
+    told: float  # by the clock that all processes share
+
+
+class Everyones(NamedTuple):
+    """What all workers counted, the processor time that all took, and what those last told that run."""
+
+    counted: Snapshot
+    processor: float
+    running: Sequence[Snapshot]
 
 
 class Metrics:
@@ -51,6 +60,7 @@ class Metrics:
         self._kms_seconds: Durations = {}
         self._received = 0
         self._sent = 0
+        self._processor_before = 0.0
         self.running = 0
         """Requests that are being answered."""
         self.connections = 0
@@ -87,22 +97,25 @@ class Metrics:
             "running": self.running,
             "connections": self.connections,
             "memory": _resident(),
-            "processor": time.process_time(),
+            "processor": self._processor_before + time.process_time(),
+            "told": time.monotonic(),
         }
 
     def resume(self, snapshot: bytes) -> None:
         """Go on from what a worker had counted whose place this one takes."""
-        self._add(json.loads(snapshot))
+        before: Snapshot = json.loads(snapshot)
+        self._add(before)
+        self._processor_before = before["processor"]
 
-    def everyones(self) -> tuple[Snapshot, Sequence[Snapshot]]:
-        """What all workers counted, added up, and each of them by itself."""
+    def everyones(self) -> Everyones:
+        """What all workers counted, those that ended included, and how those are that run."""
         workers: list[Snapshot] = [json.loads(each) for each in (self.snapshot(), *self.others())]
         whole = Metrics()
         for worker in workers:
             whole._add(worker)
-            whole.running += worker["running"]
-            whole.connections += worker["connections"]
-        return whole._snapshot(), workers
+        oldest = time.monotonic() - _SILENT
+        counted, processor = whole._snapshot(), sum(worker["processor"] for worker in workers)
+        return Everyones(counted, processor, [worker for worker in workers if worker["told"] >= oldest])
 
     def free_bytes(self) -> int | None:
         """The bytes that are free where objects are stored, None where nobody knows."""
@@ -124,6 +137,8 @@ class Metrics:
 
 
 _EMPTY = [0.0] * (len(BOUNDS) + 2)
+_SILENT = 5.0
+"""Seconds after which a worker that tells nothing is taken for gone."""
 
 
 def _count(durations: Durations, name: str, seconds: float) -> None:
@@ -136,4 +151,7 @@ def _count(durations: Durations, name: str, seconds: float) -> None:
 
 def _resident() -> int:
     """Bytes of memory that this process takes."""
-    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # out of file descriptors, say: no reason to stop
+        return 0

@@ -12,6 +12,7 @@ from strongroom.sealed.keys import Kind
 _ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
 _UNKNOWN = "Unknown"
 _MAX_AGENT = 256
+_MAX_SOURCE = 4096
 
 
 class RequestObserver:
@@ -45,8 +46,10 @@ def _fields(seen: Seen, seconds: float) -> dict[str, object]:
         "operation": seen.operation or _UNKNOWN,
         "bucket": seen.bucket,
         "key": seen.key,
+        "copy_source": request.headers.get("x-amz-copy-source", "")[:_MAX_SOURCE],
         "status": seen.status,
         "error": seen.error,
+        "reason": seen.reason,
         "received": seen.received,
         "sent": seen.sent,
         "seconds": round(seconds, 6),

@@ -38,6 +38,7 @@ from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
 from strongroom.s3.routing import POST_OBJECT
 from strongroom.s3.upload import Integrity
+from strongroom.sealed.faults import KMSError
 from strongroom.sealed.store import SealedStore
 
 log = logging.getLogger("strongroom.s3")
@@ -123,6 +124,7 @@ class S3App:
         except Exception as error:
             await self._refuse(exchange, seen, error)
         finally:
+            seen.received = exchange.received
             self._observer.ended(seen)
 
     async def _serve(self, exchange: Exchange, seen: Seen) -> None:
@@ -144,8 +146,11 @@ class S3App:
             log.exception("%s: %s %s failed", seen.request_id, request.method, request.raw_path)
             fault = S3Error("InternalError")
         seen.error = fault.code
+        if isinstance(error, KMSError):
+            seen.reason = str(error)
         if exchange.started:
             # The headers promised more than can be sent: leave the connection broken, not ended.
+            seen.status = fault.status
             raise ConnectionAbortedError(f"{seen.request_id}: {fault.code} while sending") from error
         refusal = error_response(fault, request.raw_path, seen.request_id, _HOST_ID, request.method == "HEAD")
         try:
@@ -162,7 +167,7 @@ class S3App:
         body = BodyReceiver(exchange, self._idle_timeout)
         encryption = EncryptionHeaders(request.headers, request.secure or self._allow_insecure_sse_c)
         if route.name == POST_OBJECT:
-            return await self._post.answer(request, route.bucket, body, request.secure or self._allow_insecure_sse_c)
+            return await self._post.answer(seen, route.bucket, body, request.secure or self._allow_insecure_sse_c)
         identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
         seen.access_key = identity.access_key
         if self._relay is not None:
@@ -196,15 +201,14 @@ async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Respon
     body = answer.body or response.body
     is_head = exchange.request.method == "HEAD"
     if not isinstance(body, bytes | bytearray | memoryview):
-        await _stream(exchange, status, headers, answer.length, body)
-        seen.sent = 0 if is_head else answer.length
+        await _stream(exchange, seen, status, headers, answer.length, body)
         return
     seen.sent = 0 if is_head else len(body)
     length = answer.length if is_head else len(body)
     await exchange.respond(status, headers, None if status in (204, 304) else length, body)
 
 
-async def _stream(exchange: Exchange, status: int, headers: Headers, length: int, body: Chunks) -> None:
+async def _stream(exchange: Exchange, seen: Seen, status: int, headers: Headers, length: int, body: Chunks) -> None:
     async with aclosing(body):
         if exchange.request.method == "HEAD":
             await exchange.respond(status, headers, length, b"")
@@ -212,6 +216,7 @@ async def _stream(exchange: Exchange, status: int, headers: Headers, length: int
         await exchange.begin(status, headers, length)
         async for chunk in body:
             await exchange.write(chunk)
+            seen.sent += len(chunk)
         await exchange.end()
 
 

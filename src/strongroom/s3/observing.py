@@ -19,8 +19,10 @@ class Seen:
     """A request, and what became of it.
 
     ``operation`` is S3's name of it, or "" where it was refused before that was known; ``access_key`` is set where the
-    signature was right; ``status`` is 0 where nothing was answered; ``error`` is S3's code; ``sent`` counts the bytes
-    of the response's body; ``about`` is the object or upload that it was about. ``begun``: by time.perf_counter.
+    signature was right; ``status`` is 0 where nothing was answered, and the error's where a response had to be cut
+    short; ``error`` is S3's code, ``reason`` what the KMS says where it is that which refuses; ``received`` and
+    ``sent`` count bytes of bodies; ``about`` is the object or upload that it was about. ``begun``: by
+    time.perf_counter.
     """
 
     __slots__ = (
@@ -31,6 +33,8 @@ class Seen:
         "error",
         "key",
         "operation",
+        "reason",
+        "received",
         "request",
         "request_id",
         "sent",
@@ -41,15 +45,9 @@ class Seen:
         self.begun = time.perf_counter()
         self.request = request
         self.request_id = request_id
-        self.operation = self.bucket = self.key = self.access_key = self.error = ""
-        self.status = self.sent = 0
+        self.operation = self.bucket = self.key = self.access_key = self.error = self.reason = ""
+        self.status = self.received = self.sent = 0
         self.about: Encrypted | None = None
-
-    @property
-    def received(self) -> int:
-        """The bytes that the request said its body has."""
-        length = self.request.headers.get("content-length", "0")
-        return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
 class Observer(Protocol):

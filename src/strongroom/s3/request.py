@@ -48,6 +48,11 @@ class Exchange(Protocol):
         ...
 
     @property
+    def received(self) -> int:
+        """The bytes of the request's body that have come."""
+        ...
+
+    @property
     def started(self) -> bool:
         """Whether the head of a response was given."""
         ...

@@ -24,7 +24,7 @@ from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import header_of, seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import FOUND, LEFT, Condition, Damaged, Stored, Writer
+from strongroom.store.base import FOREIGN, FOUND, LEFT, Condition, ConditionFailed, Damaged, Stored, Writer
 
 _BLOCK = 16 * PAYLOAD
 _MD5 = 32  # hexadecimal digits
@@ -76,6 +76,10 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
             digests.append(await _seal(source, start, size, Sealer(secret, nonces[-1]), writer))
             start += size
         _check(bucket, source, parts, digests)
+        fresh = await objects.outer.read(bucket, info.key, None, lambda store: store.head(bucket, info.key))
+        if fresh.identity != stored.identity:
+            # Of plain objects that differ in their tags alone, another S3 could not tell which one is meant.
+            raise ConditionFailed(f"{object_name(bucket, info.key)!r} was written meanwhile")
         etag = _etag(source, digests, protection.kind, len(parts), opaque)
         header = header.resized(info.size, etag if opaque else "")
         entries = [
@@ -118,9 +122,10 @@ async def _blocks(source: OpenObject, start: int, size: int) -> AsyncGenerator[b
 def _check(bucket: str, source: OpenObject, parts: Sequence[PartEntry], digests: Sequence[bytes]) -> None:
     """See that the bytes are those that were put, where that is known. Raises Damaged.
 
-    Of what MinIO left it is not: it recorded an MD5 only if the client sent one.
+    Of what others put there it is not: an ETag of theirs need not be an MD5. Nor of what MinIO left, which recorded
+    an MD5 only if the client sent one.
     """
-    if LEFT in source.reader.stored.record:
+    if _is_of_others(source.reader.stored):
         return
     etag = source.info.etag
     if source.info.multipart:
@@ -136,5 +141,9 @@ def _etag(source: OpenObject, digests: Sequence[bytes], kind: Kind, parts: int, 
     if opaque:
         return opaque_etag(kind, parts)
     if FOUND in source.reader.stored.record:
-        return digests[0].hex()  # others put it there: what was shown stood for an MD5 that nobody had computed
+        return digests[0].hex()  # what was shown stood for an MD5 that nobody had computed
     return source.info.etag
+
+
+def _is_of_others(stored: Stored) -> bool:
+    return any(name in stored.record for name in (LEFT, FOUND, FOREIGN))

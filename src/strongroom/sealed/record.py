@@ -14,7 +14,7 @@ from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, o
 from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, PartTable, encode_parts
-from strongroom.store.base import ENCRYPTED
+from strongroom.store.base import ENCRYPTED, FOREIGN
 
 Record = Mapping[str, bytes]
 
@@ -66,7 +66,7 @@ def read_plain(record: Record) -> Metadata:
     flat = {
         name: value.decode("latin-1")
         for name, value in record.items()
-        if not name.startswith(TAGS) and name != MULTIPART
+        if not name.startswith(TAGS) and name not in (MULTIPART, FOREIGN)
     }
     # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one.
     if ETAG not in flat or not all(name in _PLAIN or not name.startswith(":") for name in flat):

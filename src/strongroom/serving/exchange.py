@@ -78,6 +78,7 @@ class Exchange:
         "gone",
         "heard",
         "persistent",
+        "received",
         "request",
         "started",
         "stays",
@@ -93,6 +94,7 @@ class Exchange:
         self.stays = False  # the connection, behind the response
         self.complete = False  # the response
         self.heard = 0.0
+        self.received = 0
         self._connection = connection
         self._expects_continue = expects_continue
         self._body: list[Piece] = []
@@ -108,6 +110,7 @@ class Exchange:
         if self.complete:
             return
         self._body.append(piece)
+        self.received += len(piece)
         self._waiting += len(piece)
         if self._waiting > MAX_WAITING:
             self._connection.pause_reading()

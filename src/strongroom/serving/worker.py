@@ -152,8 +152,11 @@ class _Worker:
         """Go on from what a worker counted whose place this one takes, and know what the others count."""
         metrics = self._application.metrics
         metrics.others = self._board.others
-        if before := self._board.found():
-            metrics.resume(before)
+        try:
+            if before := self._board.found():
+                metrics.resume(before)
+        except Exception:
+            _log.exception("what the worker before this one counted could not be taken over")
 
     def _tell(self) -> None:
         """Tell the other workers what was counted, now and then."""
@@ -161,8 +164,13 @@ class _Worker:
         metrics.connections = len(self._server.connections)
         if now - self._told >= _TELL:
             self._told = now
-            if not self._board.leave(metrics.snapshot()):
-                _log.warning("there is no room for what this worker counted")
+            try:
+                left = self._board.leave(metrics.snapshot())
+            except Exception:
+                _log.exception("what this worker counted could not be told")  # which ends no worker
+            else:
+                if not left:
+                    _log.warning("there is no room for what this worker counted")
 
     def _end(self) -> None:
         """Take no more connections, let running requests finish, stop."""

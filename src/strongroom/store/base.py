@@ -38,6 +38,9 @@ FOUND = ":found"
 """The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
 """
 
+FOREIGN = ":foreign"
+"""The entry, empty, of the record of a plain object whose ETag is not ours: another S3 gave it, by its own rules."""
+
 LEFT = ":minio"
 """The entry that the record of an object has which MinIO left: the document beside it (``fs.json``, ``dare.meta``), as
 it is. A record with it, given to the store, keeps what MinIO left; one without it ends it.

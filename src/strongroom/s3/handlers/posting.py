@@ -14,6 +14,7 @@ from strongroom.s3.encryption import EncryptionHeaders, confirmed
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key
 from strongroom.s3.model import Response
+from strongroom.s3.observing import Seen
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import HttpRequest
 from strongroom.s3.tags import format_tags
@@ -32,16 +33,16 @@ class PostHandler:
         self._credentials = credentials
         self._region = region
 
-    async def answer(
-        self, request: HttpRequest, bucket: str, body: BodyReceiver, secure: bool
-    ) -> tuple[Answer, Response]:
-        """Store the file of a form."""
+    async def answer(self, seen: Seen, bucket: str, body: BodyReceiver, secure: bool) -> tuple[Answer, Response]:
+        """Store the file of a form. ``seen`` is told whose it is, and what."""
+        request = seen.request
         decoder = FormDecoder(request.headers.get("content-type", ""))
         first = await _until_file(decoder, body)
         form = decoder.form
         assert form is not None
         identity = authenticate_form(form, bucket, self._credentials, self._region, datetime.now(UTC))
-        key = _key(form)
+        seen.access_key = identity.access_key
+        key = seen.key = _key(form)
         headers = _as_headers(form.fields)
         check_upload_headers(headers)
         kept, tags, integrity = stored_headers(headers), _tags(form.fields.get("tagging", "")), Integrity(headers)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from strongroom.store.base import Damaged, MetadataRefused, Record, Stored, Unavailable
+from strongroom.store.base import FOREIGN, Damaged, MetadataRefused, Record, Stored, Unavailable
 
 META = "x-amz-meta-"
 OURS = META + "strongroom-"
@@ -171,7 +171,7 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
         raise Damaged(f"the record of {key!r} has lost its id")
     if encoded is None:
         modified = http_time(headers.get("last-modified", "")) if modified is None else modified
-        record = None if object_id else {**_native(headers), ":etag": etag.encode()}
+        record = None if object_id else {**_native(headers), ":etag": etag.encode(), FOREIGN: b""}
         return Described(key, size, etag, object_id, modified, record)
     try:
         rest = decode_record(base64.b64decode(encoded, validate=True))
