@@ -17,22 +17,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from strongroom.secret import Secret
-from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition, ObjectChanged
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3 import Client, S3Store
 from strongroom.store.s3.sweep import Sweep, Swept
-from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
+from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import signed_headers
-from tests.store.kinds import PLAIN, put
+from tests.store.kinds import PLAIN, client_for, put
 
 PART = os.urandom(5 * 1024**2)
-
-
-def client_for(backend: Backend) -> Client:
-    own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
-    return Client(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False)
 
 
 def sweep(backend: Backend, bucket: str, age: float, dry: bool = False) -> Swept:

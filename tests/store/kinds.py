@@ -74,12 +74,17 @@ BACKENDS: dict[Path, Backend] = {}
 """The MinIO behind each directory, ended when the test is."""
 
 
+def client_for(backend: Backend) -> Client:
+    """The gateway's client of a backend."""
+    own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
+    return Client(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False)
+
+
 def _s3(directory: Path) -> S3Store:
     """Another S3: a MinIO whose data lie in the directory."""
     if directory not in BACKENDS:
         BACKENDS[directory] = Backend("minio", directory).__enter__()
-    own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
-    return S3Store(Client(parse_endpoint(BACKENDS[directory].endpoint), "us-east-1", own, chain=False))
+    return S3Store(client_for(BACKENDS[directory]))
 
 
 KINDS = [

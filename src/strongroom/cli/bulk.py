@@ -190,7 +190,7 @@ def encrypt(
     from strongroom.maintenance.encrypting import Encryption
     from strongroom.transfer.report import Report
 
-    if not bucket and place.startswith(("http://", "https://")):
+    if not bucket and jobs.is_url(place):
         raise typer.BadParameter("name the buckets: others may read what lies on this backend", param_hint="--bucket")
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="encrypted")
     code = jobs.run_job(

@@ -63,7 +63,7 @@ def run_job(
 
 def left_place(place: str) -> Target:
     """Where MinIO left objects. Raises SettingError."""
-    if _is_url(place):
+    if is_url(place):
         return RemoteS3(place)
     target, _ = recognised(LocalDirectory(Path(place).absolute()))
     if not isinstance(target, SharedFolder):
@@ -76,7 +76,7 @@ def served_place(place: str) -> Target:
 
     Raises SettingError.
     """
-    if _is_url(place):
+    if is_url(place):
         return RemoteS3(place)
     path = Path(place).absolute()
     if (path / INTERNAL / "index.db").exists():
@@ -88,7 +88,8 @@ def served_place(place: str) -> Target:
     raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")
 
 
-def _is_url(place: str) -> bool:
+def is_url(place: str) -> bool:
+    """Whether a place is another S3."""
     return place.startswith(("http://", "https://"))
 
 

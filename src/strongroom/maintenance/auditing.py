@@ -13,7 +13,7 @@ from strongroom.kms.master import MasterKey
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
-from strongroom.sealed.keys import Kind
+from strongroom.sealed.keys import KIND_NAMES, Kind
 from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
@@ -22,8 +22,6 @@ from strongroom.transfer.report import Report
 
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""
-
-_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class AuditReport(Report):
 
 def _row(finding: Finding, count: Count) -> dict[str, object]:
     return {
-        "encryption": _ENCRYPTION[finding.kind],
+        "encryption": KIND_NAMES[finding.kind],
         "format": "minio" if finding.legacy else "strongroom",
         "master_keys": [master._asdict() for master in sorted(finding.masters)],
         "opened": finding.opened,
@@ -70,7 +68,7 @@ def _row(finding: Finding, count: Count) -> dict[str, object]:
 
 
 def _text(finding: Finding) -> str:
-    parts = ["not encrypted" if finding.kind is Kind.PLAIN else _ENCRYPTION[finding.kind]]
+    parts = ["not encrypted" if finding.kind is Kind.PLAIN else KIND_NAMES[finding.kind]]
     parts += [f"master key {master}" for master in sorted(finding.masters)]
     if finding.legacy:
         parts.append("in MinIO's format, whose metadata stand in the clear")

@@ -74,6 +74,5 @@ def _histogram(name: str, told: str, label: str, durations: Durations) -> Histog
     family = HistogramMetricFamily(_PREFIX + name, told, labels=(label,))
     for value, (*counts, seconds) in durations.items():
         names = (*map(str, BOUNDS), "+Inf")
-        buckets = [(bound, count) for bound, count in zip(names, accumulate(counts), strict=True)]
-        family.add_metric((value,), buckets, seconds)
+        family.add_metric((value,), list(zip(names, accumulate(counts), strict=True)), seconds)
     return family

@@ -7,9 +7,8 @@ import time
 from strongroom.observe.access import AccessLog
 from strongroom.observe.metrics import Metrics
 from strongroom.s3.observing import Seen
-from strongroom.sealed.keys import Kind
+from strongroom.sealed.keys import KIND_NAMES
 
-_ENCRYPTION = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
 _UNKNOWN = "Unknown"
 _MAX_AGENT = 256
 _MAX_SOURCE = 4096
@@ -53,7 +52,7 @@ def _fields(seen: Seen, seconds: float) -> dict[str, object]:
         "received": seen.received,
         "sent": seen.sent,
         "seconds": round(seconds, 6),
-        "encryption": _ENCRYPTION[about.kind] if about is not None else "",
+        "encryption": KIND_NAMES[about.kind] if about is not None else "",
         "master_key": about.key_id if about is not None else "",
         "user_agent": request.headers.get("user-agent", "")[:_MAX_AGENT],
     }

@@ -47,8 +47,7 @@ class EncryptionHeaders:
         if key is not None:
             return Protection(Kind.SSE_C, key)
         if method is None:
-            if any(name in self._headers for name in (KMS_KEY, _CONTEXT)):
-                raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
+            self._refuse_kms_headers()
             return None
         if method == "aws:kms":
             key_id = kms_key_id(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
@@ -57,8 +56,7 @@ class EncryptionHeaders:
             raise S3Error("NotImplemented", f"Server-side encryption with {method} is not implemented.")
         if method != "AES256":
             raise _invalid("The encryption method specified is not supported")
-        if any(name in self._headers for name in (KMS_KEY, _CONTEXT)):
-            raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
+        self._refuse_kms_headers()
         return SSE_S3
 
     def customer_key(self) -> Secret | None:
@@ -73,6 +71,10 @@ class EncryptionHeaders:
         """Refuse ``x-amz-server-side-encryption`` where an object is read. Raises S3Error."""
         if SSE in self._headers:
             raise _invalid("x-amz-server-side-encryption header is not supported for this operation.")
+
+    def _refuse_kms_headers(self) -> None:
+        if any(name in self._headers for name in (KMS_KEY, _CONTEXT)):
+            raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
 
     def _wants_bucket_key(self) -> bool | None:
         """Whether the object is to have a key of the bucket; None where the request leaves that to the bucket."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import Protection
+from strongroom.sealed.remembered import Lately
 from strongroom.store.base import Store, StoreError
 
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"
-_REMEMBERED = 10_000
 
 
 class Defaults:
@@ -23,7 +22,7 @@ class Defaults:
     def __init__(self, store: Store, seconds: float = 0.0) -> None:
         self._store = store
         self._seconds = seconds
-        self._known: OrderedDict[str, tuple[float, Protection | None]] = OrderedDict()
+        self._known: Lately[str, Protection | None] = Lately(seconds)
 
     async def get(self, bucket: str) -> Protection | None:
         """The default of a bucket, None where it has none. Raises NoSuchBucket, StoreError."""
@@ -34,21 +33,18 @@ class Defaults:
         """As :meth:`get`, and possibly as it was some seconds ago."""
         if not self._seconds:
             return await self.get(bucket)
-        until, protection = self._known.get(bucket, (0.0, None))
         now = time.monotonic()
-        if until <= now:
-            protection = await self.get(bucket)
-            self._known[bucket] = now + self._seconds, protection
-            self._known.move_to_end(bucket)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+        if self._known.holds(bucket, now):
+            return self._known.known(bucket)
+        protection = await self.get(bucket)
+        self._known.keep(bucket, protection, now)
         return protection
 
     async def set(self, bucket: str, protection: Protection | None) -> None:
         """Set or remove (None) the default of a bucket. Raises NoSuchBucket, StoreError."""
         document = None if protection is None else _encode(protection)
         await self._store.set_bucket(bucket, _SETTING, document)
-        self._known.pop(bucket, None)
+        self._known.forget(bucket)
 
 
 def _encode(protection: Protection) -> bytes:

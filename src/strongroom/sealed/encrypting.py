@@ -5,14 +5,12 @@ An object keeps what clients see of it: metadata, tags, checksums, parts, and it
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
 
 from strongroom.sealed.context import object_name
-from strongroom.sealed.dare import PAYLOAD, Sealer, new_nonce, sealed_size
+from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered
 from strongroom.sealed.keys import Kind, new_object_key, part_key, record_key
@@ -21,12 +19,12 @@ from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import multipart_etag, opaque_etag
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.pipeline import BodyPipeline
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import header_of, seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import FOREIGN, FOUND, LEFT, Condition, ConditionFailed, Damaged, Stored, Writer
 
-_BLOCK = 16 * PAYLOAD
 _MD5 = 32  # hexadecimal digits
 
 
@@ -73,7 +71,8 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
         for number, size in enumerate(sizes):
             secret = part_key(object_key, parts[number].number) if info.multipart else object_key
             nonces.append(new_nonce())
-            digests.append(await _seal(source, start, size, Sealer(secret, nonces[-1]), writer))
+            pipeline = BodyPipeline(objects.pool, _Stream(writer), Sealer(secret, nonces[-1]), md5=True)
+            digests.append(await _sealed(source, start, size, pipeline))
             start += size
         _check(bucket, source, parts, digests)
         fresh = await objects.outer.read(bucket, info.key, None, lambda store: store.head(bucket, info.key))
@@ -95,28 +94,24 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
         raise
 
 
-async def _seal(source: OpenObject, start: int, size: int, sealer: Sealer, writer: Writer) -> bytes:
-    """Write a range of an object as a stream of its own; the MD5 of its plaintext."""
-    digest, left = hashlib.md5(usedforsecurity=False), size
-    async with aclosing(_blocks(source, start, size)) as blocks:
-        async for block in blocks:
-            digest.update(block)
-            left -= len(block)
-            await writer.write(sealer.seal(block, final=not left))
-    return digest.digest()
+class _Stream:
+    """A store's writer, for one of the streams of an object: others may follow it."""
+
+    append = None
+
+    def __init__(self, writer: Writer) -> None:
+        self.write = writer.write
 
 
-async def _blocks(source: OpenObject, start: int, size: int) -> AsyncGenerator[bytes]:
-    """A range of an object in blocks of whole packages, the last one shorter."""
-    pending = bytearray()
-    async with aclosing(source.stream(start, size)) as chunks:
-        async for chunk in chunks:
-            pending += chunk
-            while len(pending) >= _BLOCK:
-                yield bytes(pending[:_BLOCK])
-                del pending[:_BLOCK]
-    if pending:
-        yield bytes(pending)
+async def _sealed(source: OpenObject, start: int, size: int, pipeline: BodyPipeline) -> bytes:
+    """Seal a range of an object; the MD5 of its plaintext."""
+    try:
+        await source.pour(start, size, pipeline)
+    except BaseException:
+        await pipeline.abort()
+        raise
+    assert pipeline.md5 is not None
+    return pipeline.md5
 
 
 def _check(bucket: str, source: OpenObject, parts: Sequence[PartEntry], digests: Sequence[bytes]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
+from strongroom.sealed.remembered import Lately
 from strongroom.store.base import CheckPlace
 
 _log = logging.getLogger("strongroom.sealed")
@@ -20,7 +20,6 @@ _log = logging.getLogger("strongroom.sealed")
 _SECONDS = 300.0
 """How long a check is remembered: a bucket may be removed and made anew by another."""
 
-_REMEMBERED = 10_000
 _ATTEMPTS = 3
 _PLACE = "bucket"
 
@@ -31,7 +30,7 @@ class WriteGuard:
     def __init__(self, kms: KMS, place: CheckPlace) -> None:
         self._kms = kms
         self._place = place
-        self._admitted: OrderedDict[str, float] = OrderedDict()
+        self._admitted: Lately[str, None] = Lately(_SECONDS)
 
     async def admit(self, bucket: str) -> None:
         """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket.
@@ -40,7 +39,7 @@ class WriteGuard:
         may be disabled, and that of what is written now be another.
         """
         now = time.monotonic()
-        if self._admitted.get(bucket, 0.0) > now:
+        if self._admitted.holds(bucket, now):
             return
         try:
             await self._verify(bucket)
@@ -50,10 +49,7 @@ class WriteGuard:
         except (ForeignKMS, CheckDamaged) as error:
             _log.error("writes to a bucket are refused", extra={"bucket": bucket, "reason": str(error)})
             raise
-        self._admitted[bucket] = now + _SECONDS
-        self._admitted.move_to_end(bucket)
-        if len(self._admitted) > _REMEMBERED:
-            self._admitted.popitem(last=False)
+        self._admitted.keep(bucket, None, now)
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
         """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.

@@ -44,6 +44,9 @@ class Kind(IntEnum):
     SSE_KMS = 3
 
 
+KIND_NAMES = {Kind.PLAIN: "none", Kind.SSE_S3: "SSE-S3", Kind.SSE_C: "SSE-C", Kind.SSE_KMS: "SSE-KMS"}
+"""How reports and records call them."""
+
 _SEAL = {kind: b"strongroom v1 seal\0" + bytes((kind,)) for kind in Kind}
 
 

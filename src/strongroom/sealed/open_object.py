@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
+from typing import Protocol
 
 from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import PAYLOAD
@@ -19,6 +20,18 @@ from strongroom.sealed.pipeline import Buffer
 from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
 from strongroom.sealed.record import open_parts, read_parts
 from strongroom.store.base import Damaged, Reader
+
+
+class Target(Protocol):
+    """What takes bytes of an object, and is told when no more come."""
+
+    async def write(self, data: Buffer, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    async def finish(self) -> None:
+        """No more comes."""
+        ...
 
 
 class OpenObject:
@@ -71,6 +84,13 @@ class OpenObject:
         async with aclosing(body.stream(start, length)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def pour(self, start: int, length: int, target: Target) -> None:
+        """Give the ``length`` bytes of plaintext from ``start`` to a target, and end it. Raises Damaged."""
+        async with aclosing(self.stream(start, length)) as chunks:
+            async for chunk in chunks:
+                await target.write(chunk)
+        await target.finish()
 
     async def close(self) -> None:
         """Let go of it."""

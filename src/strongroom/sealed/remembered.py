@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from sys import getsizeof
 from typing import Generic, TypeVar
@@ -14,6 +15,8 @@ V = TypeVar("V")
 
 MOST = 80 * 1024**2
 """Bytes of memory for listings, about: 300,000 objects with names of 20 characters."""
+
+MOST_THINGS = 10_000
 
 _PLACE = 32  # bytes that a dictionary takes for an entry, about
 
@@ -52,6 +55,40 @@ class Generations(Generic[K, V]):
         if value is not None:
             self.add(key, value)
         return value
+
+
+class Lately(Generic[K, V]):
+    """What was found out lately of up to ``MOST_THINGS`` things, and holds for ``seconds``. What does not hold any more
+    is still known, until there is no room for it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._found: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def __contains__(self, key: K) -> bool:
+        """Whether it is known, however old."""
+        return key in self._found
+
+    def holds(self, key: K, now: float) -> bool:
+        """Whether what is known holds at this time, by time.monotonic."""
+        found = self._found.get(key)
+        return found is not None and found[0] > now
+
+    def known(self, key: K) -> V:
+        """What is known, however old. Raises KeyError."""
+        return self._found[key][1]
+
+    def keep(self, key: K, value: V, now: float) -> None:
+        """Know what was asked for at this time."""
+        self._found[key] = now + self._seconds, value
+        self._found.move_to_end(key)
+        if len(self._found) > MOST_THINGS:
+            self._found.popitem(last=False)
+
+    def forget(self, key: K) -> None:
+        """Know nothing."""
+        self._found.pop(key, None)
 
 
 class Remembered(Generations[str, str]):

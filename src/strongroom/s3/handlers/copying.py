@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -25,7 +24,6 @@ from strongroom.s3.shapes import (
     UploadPartCopyRequest,
 )
 from strongroom.s3.tags import format_tags, parse_tagging_header, parse_tags
-from strongroom.s3.upload import UploadWriter
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
@@ -96,7 +94,7 @@ class CopyHandlers:
             hasher = checksums.hasher(algorithm) if algorithm else None
             try:
                 writer.watch(False, [hasher] if hasher else [])
-                await _pour(source, span, writer)
+                await source.pour(span.start, span.length, writer)
                 entry, part = await writer.commit(hasher.digest() if hasher else b"")
             except BaseException:
                 await writer.abort()
@@ -140,7 +138,7 @@ class CopyHandlers:
         size = source.info.size
         writer = await objects.begin(call.bucket, call.key, plan.protection, size, hashers=[hasher] if hasher else [])
         try:
-            await _pour(source, ByteRange(0, size), writer)
+            await source.pour(0, size, writer)
             checksum = None
             if algorithm and hasher:
                 checksum = ObjectChecksum(algorithm, "FULL_OBJECT", checksums.format_value(hasher.digest()))
@@ -149,14 +147,6 @@ class CopyHandlers:
         except BaseException:
             await writer.abort()
             raise
-
-
-async def _pour(source: OpenObject, span: ByteRange, writer: UploadWriter) -> None:
-    """Write a range of one object into another."""
-    async with aclosing(source.stream(span.start, span.length)) as chunks:
-        async for chunk in chunks:
-            await writer.write(chunk)
-    await writer.finish()
 
 
 def copy_source(text: str) -> tuple[str, str]:
