@@ -187,7 +187,7 @@ def test_s3api_takes_a_key_of_ones_own(tls_aws: Program, home: Path, tls_bucket:
     assert (home / "back").read_bytes() == content
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH3"])
 def test_a_checksum_is_kept_and_shown(aws: Program, home: Path, bucket: str, algorithm: str) -> None:
     write(home / "file", 1000)
     where = ("--bucket", bucket, "--key", "file")

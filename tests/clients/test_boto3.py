@@ -42,7 +42,7 @@ def test_a_file_is_uploaded_and_downloaded(sealed_server: Server, tmp_path: Path
     assert (tmp_path / "back").read_bytes() == content
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH3"])
 def test_transfers_take_every_checksum(sealed_server: Server, bucket: str, algorithm: str) -> None:
     client = sealed_server.client()
     for size in (1000, 11 * MIB):

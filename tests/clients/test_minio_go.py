@@ -18,6 +18,7 @@ CHECKS = (
     "encryption of sse-kms multipart",
     "contents of the stream",
     "checksum CRC64NVME is shown",
+    "checksum XXHASH128 is shown",
     "contents by URL",
     "tags",
     "the bucket is removed",

@@ -167,9 +167,14 @@ def test_header_values_that_could_split_an_answer_never_reach_one(server: Server
     [
         ({"x-amz-storage-class": "GLACIER"}, "InvalidStorageClass"),
         ({"x-amz-acl": "public-read"}, "AccessControlListNotSupported"),
+        ({"x-amz-acl": "mine"}, "InvalidArgument"),
+        ({"x-amz-website-redirect-location": "ftp://example.com"}, "InvalidRedirectLocation"),
+        ({"x-amz-security-token": "of-nobody"}, "InvalidToken"),
         ({"x-amz-grant-read": 'id="1"'}, "AccessControlListNotSupported"),
         ({"x-amz-object-lock-mode": "COMPLIANCE"}, "InvalidRequest"),
-        ({"x-amz-tagging": "a=1&a=2"}, "InvalidTag"),
+        ({"x-amz-tagging": "a=1&a=2"}, "InvalidArgument"),
+        ({"x-amz-tagging": "=1"}, "InvalidArgument"),
+        ({"x-amz-tagging": "a=%2"}, "InvalidArgument"),
         ({"x-amz-tagging": "&".join(f"k{n}=v" for n in range(11))}, "BadRequest"),
         ({"x-amz-tagging": "aws:x=1"}, "InvalidTag"),
         ({"x-amz-tagging": f"a={'x' * 257}"}, "InvalidTag"),
@@ -231,10 +236,99 @@ def test_a_copy_of_nothing_is_refused(server: Server, kept: str) -> None:
         ("/no-such-bucket/o", "NoSuchBucket"),
         ("o", "InvalidArgument"),
         (f"/{kept}/%FF", "InvalidArgument"),
+        (f"/{kept}/%4", "InvalidArgument"),
         (f"/{kept}/o?versionId=other", "NoSuchVersion"),
         (f"/{kept}/o", "InvalidRequest"),  # onto itself, and nothing changes
     ]:
         assert request(server, "PUT", f"/{kept}/o", {"x-amz-copy-source": source}).code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-amz-metadata-directive": "KEEP"}, "InvalidArgument"),
+        ({"x-amz-tagging-directive": "KEEP"}, "InvalidArgument"),
+        ({"x-amz-checksum-algorithm": "MD4"}, "InvalidRequest"),
+        ({"x-amz-meta-a": "x" * 2048}, "MetadataTooLarge"),
+        ({"x-amz-website-redirect-location": "elsewhere"}, "InvalidRedirectLocation"),
+    ],
+)
+def test_a_copy_with_bad_headers_is_refused_before_its_source_is_looked_for(
+    server: Server, kept: str, headers: Any, code: str
+) -> None:
+    assert request(server, "PUT", f"/{kept}/p", {"x-amz-copy-source": f"/{kept}/no", **headers}).code == code
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ("<PartNumber>1</PartNumber>", "MalformedXML"),
+        ('<ETag>"e"</ETag>', "MalformedXML"),
+        ('<PartNumber>0</PartNumber><ETag>"e"</ETag>', "InvalidArgument"),
+        ('<PartNumber>1</PartNumber><ETag>"e"</ETag>', "InvalidPart"),
+        ("<PartNumber>1</PartNumber><ETag>{etag}</ETag><ChecksumCRC32>AAAA</ChecksumCRC32>", "InvalidArgument"),
+        (
+            "<PartNumber>1</PartNumber><ETag>{etag}</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32>"
+            "<ChecksumCRC32C>AAAAAA==</ChecksumCRC32C>",
+            "InvalidArgument",
+        ),
+        ("<PartNumber>1</PartNumber><ETag>{etag}</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32>", "InvalidPart"),
+        ("<PartNumber>1</PartNumber><ETag>{etag}</ETag><ChecksumCRC32C>AAAAAA==</ChecksumCRC32C>", "BadDigest"),
+    ],
+    ids=range(8),
+)
+def test_a_completion_with_parts_that_are_none_is_refused(server: Server, kept: str, part: str, code: str) -> None:
+    client = server.client()
+    upload = client.create_multipart_upload(
+        Bucket=kept, Key="p", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+    )["UploadId"]
+    etag = client.upload_part(Bucket=kept, Key="p", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    document = f"<CompleteMultipartUpload><Part>{part.format(etag=etag)}</Part></CompleteMultipartUpload>".encode()
+    assert request(server, "POST", f"/{kept}/p?uploadId={upload}", body=document).code == code
+    assert len(client.list_parts(Bucket=kept, Key="p", UploadId=upload)["Parts"]) == 1
+    client.abort_multipart_upload(Bucket=kept, Key="p", UploadId=upload)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-amz-checksum-crc32": "no-digest"}, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA==-x"}, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, "BadDigest"),
+        ({"x-amz-checksum-sha1": f"{'A' * 27}="}, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-crc32c": "AAAAAA=="}, "InvalidRequest"),
+        ({"x-amz-checksum-type": "HALF"}, "InvalidRequest"),
+        ({"x-amz-checksum-type": "COMPOSITE"}, "InvalidRequest"),
+        ({"x-amz-mp-object-size": "-1"}, "InvalidRequest"),
+        ({"x-amz-mp-object-size": "2"}, "InvalidRequest"),
+    ],
+)
+def test_a_completion_that_is_not_what_it_says_is_refused(
+    server: Server, kept: str, headers: dict[str, str], code: str
+) -> None:
+    client = server.client()
+    upload = client.create_multipart_upload(
+        Bucket=kept, Key="p", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+    )["UploadId"]
+    etag = client.upload_part(Bucket=kept, Key="p", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+    document = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+    assert request(server, "POST", f"/{kept}/p?uploadId={upload}", headers, document).code == code
+    assert len(client.list_parts(Bucket=kept, Key="p", UploadId=upload)["Parts"]) == 1
+    client.abort_multipart_upload(Bucket=kept, Key="p", UploadId=upload)
+
+
+def test_a_part_must_bring_the_checksum_that_a_composite_needs(server: Server, kept: str) -> None:
+    client = server.client(request_checksum_calculation="when_required")
+    upload = client.create_multipart_upload(
+        Bucket=kept, Key="p", ChecksumAlgorithm="SHA512", ChecksumType="COMPOSITE"
+    )["UploadId"]
+    answer = request(server, "PUT", f"/{kept}/p?partNumber=1&uploadId={upload}", body=b"x")
+    assert (answer.code, answer.find("Message")) == (
+        "InvalidRequest",
+        "Checksum Type mismatch occurred, expected checksum Type: sha512, actual checksum Type: null",
+    )
+    client.abort_multipart_upload(Bucket=kept, Key="p", UploadId=upload)
 
 
 def test_an_upload_that_was_never_begun_takes_no_parts(server: Server, kept: str) -> None:

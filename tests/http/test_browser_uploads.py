@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import os
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4PostAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from tests.http.raw import Answer, send
-from tests.server import Server
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 Fields = dict[str, str]
 
@@ -42,6 +46,15 @@ def signed(
     made = client.generate_presigned_post(bucket, key, fields, conditions, **more)
     assert made["url"] == f"{server.endpoint}/{bucket}"
     result: Fields = made["fields"]
+    return result
+
+
+def signed_policy(policy: dict[str, Any], key: str) -> Fields:
+    """The fields of a form with a policy of the test's own."""
+    request = AWSRequest("POST", "http://127.0.0.1/")
+    request.context = {"s3-presign-post-fields": {"key": key}, "s3-presign-post-policy": copy.deepcopy(policy)}
+    S3SigV4PostAuth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1").add_auth(request)
+    result: Fields = request.context["s3-presign-post-fields"]
     return result
 
 
@@ -131,10 +144,11 @@ def changed(fields: Fields, **change: str | None) -> Fields:
     [
         ({"key": "elsewhere"}, "AccessDenied"),
         ({"x_amz_meta_more": "1"}, "AccessDenied"),
-        ({"policy": None}, "AccessDenied"),
+        ({"policy": None}, "InvalidArgument"),
+        ({"x_amz_date": ""}, "InvalidArgument"),
         ({"policy": base64.b64encode(b"{}").decode()}, "SignatureDoesNotMatch"),
         ({"x_amz_signature": "0" * 64}, "SignatureDoesNotMatch"),
-        ({"x_amz_signature": None}, "MissingFields"),
+        ({"x_amz_signature": None}, "InvalidArgument"),
         ({"x_amz_credential": "nobody/20260101/us-east-1/s3/aws4_request"}, "InvalidArgument"),
         ({"x_amz_algorithm": "AWS4-HMAC-MD5"}, "InvalidArgument"),
     ],
@@ -150,6 +164,28 @@ def test_a_form_that_does_not_hold_to_its_policy_is_refused(
 def test_a_policy_that_has_expired_is_refused(server: Server, bucket: str) -> None:
     answer = post(server, bucket, signed(server, bucket, "o", ExpiresIn=-1), b"x")
     assert (answer.status, answer.code) == (403, "AccessDenied")
+
+
+def test_a_form_that_nobody_signed_is_refused(server: Server, bucket: str) -> None:
+    assert post(server, bucket, {"key": "o"}, b"x").code == "AccessDenied"
+    assert keys(server, bucket) == []
+
+
+def test_a_policy_must_say_for_which_bucket_it_is(server: Server, bucket: str) -> None:
+    policy = {"expiration": "2100-01-01T00:00:00Z", "conditions": [["starts-with", "$key", ""]]}
+    answer = post(server, bucket, signed_policy(policy, key="o"), b"x")
+    assert (answer.code, answer.find("Message")) == (
+        "AccessDenied",
+        "Invalid according to Policy: Extra input fields: bucket",
+    )
+    policy["conditions"] = [["starts-with", "$key", ""], {"bucket": bucket}]
+    assert post(server, bucket, signed_policy(policy, key="o"), b"x").status == 204
+
+
+def test_a_body_that_is_no_form_is_refused(server: Server, bucket: str) -> None:
+    answer = send(server, "POST", f"/{bucket}", {"Content-Type": "application/json"}, b"{}")
+    assert (answer.status, answer.code) == (412, "PreconditionFailed")
+    assert answer.find("Condition") == "Bucket POST must be of the enclosure-type multipart/form-data"
 
 
 def test_a_policy_of_another_bucket_is_refused(server: Server, bucket: str) -> None:

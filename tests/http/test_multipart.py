@@ -165,7 +165,8 @@ def test_parts_are_copied_from_ranges_of_other_objects(server: Server, bucket: s
 
 @pytest.mark.parametrize(("algorithm", "kind"), [
     ("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("CRC32C", "COMPOSITE"), ("CRC32C", "FULL_OBJECT"),
-    ("CRC64NVME", "FULL_OBJECT"), ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE"),
+    ("CRC64NVME", "FULL_OBJECT"), ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE"), ("SHA512", "COMPOSITE"),
+    ("XXHASH128", "COMPOSITE"), ("XXHASH3", "COMPOSITE"), ("XXHASH64", "COMPOSITE"),
 ])  # fmt: skip
 def test_checksums_of_multipart_objects(server: Server, bucket: str, algorithm: Any, kind: Any) -> None:
     client = server.client()

@@ -122,6 +122,26 @@ def test_a_range_behind_the_end_is_refused_with_the_size(server: Server, bucket:
         assert answer.find("ActualObjectSize") == "10"
 
 
+def test_the_last_bytes_of_an_empty_object_are_none(server: Server, bucket: str) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"")
+    answer = request(server, "GET", f"/{bucket}/o", {"Range": "bytes=-5"})
+    assert (answer.status, answer.body) == (200, b"")
+    assert "content-range" not in answer.headers
+    assert request(server, "GET", f"/{bucket}/o", {"Range": "bytes=0-"}).code == "InvalidRange"
+
+
+def test_where_a_website_redirects_is_not_copied(server: Server, bucket: str) -> None:
+    client, here = server.client(), f"{bucket}/o"
+    client.put_object(Bucket=bucket, Key="o", WebsiteRedirectLocation="/elsewhere", Metadata={"a": "1"})
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=here)
+    head = client.head_object(Bucket=bucket, Key="copy")
+    assert head["Metadata"] == {"a": "1"}
+    assert "WebsiteRedirectLocation" not in head
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=here, WebsiteRedirectLocation="https://example.com/")
+    head = client.head_object(Bucket=bucket, Key="copy")
+    assert (head["Metadata"], head["WebsiteRedirectLocation"]) == ({"a": "1"}, "https://example.com/")
+
+
 @pytest.mark.parametrize("header", ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes="])
 def test_a_range_that_is_none_is_passed_over(server: Server, bucket: str, header: str) -> None:
     server.client().put_object(Bucket=bucket, Key="o", Body=b"0123456789")

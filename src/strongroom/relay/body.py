@@ -8,6 +8,7 @@ import hashlib
 
 from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Call
+from strongroom.s3.checksums import Algorithm
 from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.store.s3.client import Download
@@ -19,7 +20,8 @@ BUFFER = 6 * 1024**2
 MAX_DOCUMENT = 8 * 1024**2
 
 _CHECKSUM = "x-amz-checksum-"
-_WIDTHS = {"crc32": 8, "crc32c": 8, "crc64nvme": 12, "sha1": 28, "sha256": 44}
+_WIDTHS = {algorithm.header: -(-algorithm.size // 3) * 4 for algorithm in Algorithm}
+"""Characters in a trailer's value, which is base64."""
 
 
 async def whole_body(call: Call, limit: int) -> tuple[bytes, dict[str, str]]:
@@ -40,7 +42,7 @@ def streamed_body(call: Call) -> StreamedBody | None:
     if length <= BUFFER:
         return None
     name = call.request.headers.get("x-amz-trailer", "").strip().lower()
-    width = _WIDTHS.get(name.removeprefix(_CHECKSUM))
+    width = _WIDTHS.get(name)
     return StreamedBody(length, (name, width) if width is not None else None)
 
 

@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from strongroom.s3.auth.payload import ChunkedPayload, HashedPayload, Payload
-from strongroom.s3.checksums import Buffer, malformed_trailer
+from strongroom.s3.checksums import Buffer
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import Piece
 from strongroom.sigv4.chunks import ChunkSigner
@@ -73,7 +73,7 @@ class BodyDecoder(Protocol):
     def finish(self) -> dict[str, str]:
         """The body is over: the trailing headers, names in lower case.
 
-        Raises IncompleteBody, InvalidChunkSizeError, InvalidRequest (malformed framing or trailers),
+        Raises IncompleteBody (malformed framing, too), InvalidChunkSizeError, MalformedTrailerError,
         SignatureDoesNotMatch, XAmzContentSHA256Mismatch.
         """
         ...
@@ -255,7 +255,7 @@ class _ChunkedDecoder:
         newline = data.find(b"\n", at, at + MAX_CHUNK_HEADER)
         stop = newline + 1 if newline >= 0 else len(data)
         if len(self._line) + stop - at > MAX_CHUNK_HEADER:
-            raise _malformed()
+            raise _incomplete()
         self._line += data[at:stop]
         if newline >= 0:
             line = bytes(self._line)
@@ -263,7 +263,7 @@ class _ChunkedDecoder:
             if self._state is _State.HEADER:
                 self._begin_chunk(line)
             elif line != b"\r\n":
-                raise _malformed()
+                raise _incomplete()
             else:
                 self._state = _State.HEADER
         return stop
@@ -271,7 +271,7 @@ class _ChunkedDecoder:
     def _begin_chunk(self, line: bytes) -> None:
         match = self._header.fullmatch(line)
         if match is None:
-            raise _malformed()
+            raise _incomplete()
         size = int(match[1], 16)
         if self._hasher:
             self._hasher.expect(size, match[2].decode())
@@ -289,7 +289,7 @@ class _ChunkedDecoder:
 
     def _take_tail(self, data: memoryview) -> None:
         if len(self._line) + len(data) > (MAX_TRAILERS if self._trailer else len(b"\r\n")):
-            raise malformed_trailer() if self._trailer else _malformed()
+            raise S3Error("MalformedTrailerError") if self._trailer else _incomplete()
         self._line += data
 
     def _parse_trailers(self) -> dict[str, str]:
@@ -303,7 +303,7 @@ class _ChunkedDecoder:
             name, colon, value = line.partition(":")
             name = name.strip().lower()
             if not colon or name in trailers or not _TRAILER_NAME.fullmatch(name):
-                raise malformed_trailer()
+                raise S3Error("MalformedTrailerError")
             trailers[name] = value.strip()
         provided = trailers.pop(_TRAILER_SIGNATURE, None)
         if self._signer:
@@ -312,7 +312,7 @@ class _ChunkedDecoder:
             if provided is None or not same_signature(expected, provided):
                 raise S3Error("SignatureDoesNotMatch", SignatureProvided=provided or "")
         if trailers.keys() != self._declared:
-            raise malformed_trailer()
+            raise S3Error("MalformedTrailerError")
         return trailers
 
 
@@ -329,7 +329,3 @@ def _number(headers: Mapping[str, str], name: str) -> int | None:
 
 def _incomplete() -> S3Error:
     return S3Error("IncompleteBody", "The request body terminated unexpectedly")
-
-
-def _malformed() -> S3Error:
-    return S3Error("InvalidRequest", "The body is not well-formed aws-chunked data.")

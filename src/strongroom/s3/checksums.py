@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import xxhash
 from awscrt import checksums as crt
 
 from strongroom.s3.errors import S3Error
@@ -28,13 +29,23 @@ class Algorithm(StrEnum):
     CRC32 = "CRC32"
     CRC32C = "CRC32C"
     CRC64NVME = "CRC64NVME"
+    MD5 = "MD5"
     SHA1 = "SHA1"
     SHA256 = "SHA256"
+    SHA512 = "SHA512"
+    XXHASH128 = "XXHASH128"
+    XXHASH3 = "XXHASH3"
+    XXHASH64 = "XXHASH64"
 
     @property
     def header(self) -> str:
         """The header (or trailer, or form field) that carries its value: ``x-amz-checksum-crc32``, say."""
         return f"x-amz-checksum-{self.lower()}"
+
+    @property
+    def member(self) -> str:
+        """The field of the shapes that carries its value: ``checksum_crc32``, say."""
+        return f"checksum_{self.lower()}"
 
     @property
     def size(self) -> int:
@@ -95,14 +106,14 @@ class Expected:
 
     def check(self, digest: bytes, trailers: Mapping[str, str]) -> None:
         """Compare with what was computed. ``trailers`` come from the body's decoder. Raises BadDigest,
-        InvalidRequest.
+        InvalidRequest, MalformedTrailerError.
         """
         value = self.value
         if value is None:
             text = trailers.get(self.algorithm.header)
             if text is None:
-                raise malformed_trailer()
-            value = parse_value(self.algorithm, text)
+                raise S3Error("MalformedTrailerError")
+            value = parse_value(self.algorithm, text, "trailing header")
         if not hmac.compare_digest(value, digest):
             raise S3Error("BadDigest", f"The {self.algorithm} you specified did not match the calculated checksum.")
 
@@ -113,14 +124,10 @@ def expected(headers: Mapping[str, str]) -> Expected | None:
     Names are lower-case; a form's fields may be passed as well. Raises InvalidRequest: two checksums, a value that is
     no digest of its algorithm, an algorithm that S3 or this server does not have, an announced one that is missing.
     """
-    found = [algorithm for algorithm in Algorithm if algorithm.header in headers]
-    _refuse_unknown(headers)
-    trailing = _trailing(headers)
+    found = brought(headers)
+    trailing = _trailing(headers["x-amz-trailer"]) if "x-amz-trailer" in headers else []
     if len(found) + len(trailing) > 1:
-        raise S3Error(
-            "InvalidRequest",
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-        )
+        raise _several()
     promised: Expected | None = None
     if found:
         promised = Expected(found[0], parse_value(found[0], headers[found[0].header]))
@@ -143,17 +150,17 @@ def multipart(headers: Mapping[str, str]) -> tuple[Algorithm, ChecksumType] | No
     """
     algorithm = wanted(headers)
     text = headers.get("x-amz-checksum-type")
+    kind = parse_type(text) if text is not None else None
     if algorithm is None:
-        if text is not None:
+        if kind is not None:
             raise S3Error(
                 "InvalidRequest",
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
         return None
     allowed = _KINDS[algorithm].types
-    if text is None:
+    if kind is None:
         return algorithm, allowed[0]
-    kind = parse_type(text)
     if kind not in allowed:
         raise S3Error(
             "InvalidRequest",
@@ -182,11 +189,11 @@ def parse_type(text: str) -> ChecksumType:
         raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.") from None
 
 
-def parse_value(algorithm: Algorithm, text: str) -> bytes:
+def parse_value(algorithm: Algorithm, text: str, place: str = "header") -> bytes:
     """The raw digest of a base64 value. Raises InvalidRequest where it is not one of this algorithm."""
     value = _decode(text)
     if value is None or len(value) != algorithm.size:
-        raise S3Error("InvalidRequest", f"Value for {algorithm.header} header is invalid.")
+        raise S3Error("InvalidRequest", f"Value for {algorithm.header} {place} is invalid.")
     return value
 
 
@@ -195,23 +202,34 @@ def format_value(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def malformed_trailer() -> S3Error:
-    """What S3 answers when the headers behind a body are not those that were announced."""
+def brought(headers: Mapping[str, str]) -> list[Algorithm]:
+    """The algorithm whose value is among the headers, if there is one. Raises InvalidRequest for one that S3 does not
+    have, and for several.
+    """
+    found = []
+    for name in headers:
+        if name.startswith("x-amz-checksum-") and name not in _ABOUT_CHECKSUMS:
+            algorithm = _BY_HEADER.get(name)
+            if algorithm is None:
+                raise S3Error(
+                    "InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid."
+                )
+            found.append(algorithm)
+    if len(found) > 1:
+        raise _several()
+    return found
+
+
+def _several() -> S3Error:
     return S3Error(
-        "InvalidRequest",
-        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+        "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
     )
 
 
-def _refuse_unknown(headers: Mapping[str, str]) -> None:
-    for name in headers:
-        if name.startswith("x-amz-checksum-") and name not in _CHECKSUM_HEADERS:
-            parse_algorithm(name.removeprefix("x-amz-checksum-"))
-
-
-def _trailing(headers: Mapping[str, str]) -> list[Algorithm]:
+def _trailing(announced: str) -> list[Algorithm]:
+    """The algorithms of the trailers that ``x-amz-trailer`` announces."""
     algorithms = []
-    for item in headers.get("x-amz-trailer", "").split(","):
+    for item in announced.split(","):
         name = item.strip().lower()
         if not name:
             continue
@@ -300,11 +318,16 @@ _KINDS: dict[Algorithm, _Kind] = {
     Algorithm.CRC32: _Kind(4, lambda: _Crc(crt.crc32, 4), _EITHER, crt.combine_crc32),
     Algorithm.CRC32C: _Kind(4, lambda: _Crc(crt.crc32c, 4), _EITHER, crt.combine_crc32c),
     Algorithm.CRC64NVME: _Kind(8, lambda: _Crc(crt.crc64nvme, 8), _WHOLE, crt.combine_crc64nvme),
+    Algorithm.MD5: _Kind(16, lambda: hashlib.md5(usedforsecurity=False), _PARTS),
     Algorithm.SHA1: _Kind(20, lambda: hashlib.sha1(usedforsecurity=False), _PARTS),
     Algorithm.SHA256: _Kind(32, hashlib.sha256, _PARTS),
+    Algorithm.SHA512: _Kind(64, hashlib.sha512, _PARTS),
+    Algorithm.XXHASH128: _Kind(16, xxhash.xxh3_128, _PARTS),
+    Algorithm.XXHASH3: _Kind(8, xxhash.xxh3_64, _PARTS),
+    Algorithm.XXHASH64: _Kind(8, xxhash.xxh64, _PARTS),
 }
 _BY_HEADER = {algorithm.header: algorithm for algorithm in Algorithm}
-_CHECKSUM_HEADERS = {*_BY_HEADER, "x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"}
+_ABOUT_CHECKSUMS = {"x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"}
 
 
 def _decode(text: str) -> bytes | None:

@@ -19,6 +19,7 @@ MAX_USER_METADATA = 2048
 MAX_CONTENT_HEADERS = 8192
 
 META = "x-amz-meta-"
+REDIRECT = "x-amz-website-redirect-location"
 CONTENT_HEADERS = (
     "cache-control",
     "content-disposition",
@@ -26,7 +27,7 @@ CONTENT_HEADERS = (
     "content-language",
     "content-type",
     "expires",
-    "x-amz-website-redirect-location",
+    REDIRECT,
 )
 _OVERRIDES = {
     "response-cache-control": "cache-control",
@@ -42,6 +43,7 @@ _UNSUPPORTED = (
     "x-amz-object-lock-legal-hold",
 )
 _ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
+_OTHER_ACLS = ("authenticated-read", "aws-exec-read", "public-read", "public-read-write")
 _GRANTS = ("x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write-acp")
 _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
 
@@ -93,12 +95,25 @@ def check_upload_headers(headers: Mapping[str, str]) -> None:
     """Refuse what an upload asks for and is not served, rather than pass it over. Raises S3Error."""
     if any(name in headers for name in _UNSUPPORTED):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
-    if headers.get("x-amz-acl", "private") not in _ACLS or any(name in headers for name in _GRANTS):
+    if "x-amz-acl" in headers:
+        check_canned_acl(headers["x-amz-acl"])
+    if any(name in headers for name in _GRANTS):
         raise S3Error("AccessControlListNotSupported")
+    if REDIRECT in headers and not headers[REDIRECT].startswith(("/", "http://", "https://")):
+        raise S3Error("InvalidRedirectLocation")
     if headers.get("x-amz-storage-class", "STANDARD") not in _STORAGE_CLASSES:
         raise S3Error("InvalidStorageClass")
     if "x-amz-write-offset-bytes" in headers:
         raise S3Error("NotImplemented")
+
+
+def check_canned_acl(acl: str) -> None:
+    """Let pass those that leave everything to the owner. Raises AccessControlListNotSupported, InvalidArgument."""
+    if acl in _ACLS:
+        return
+    if acl in _OTHER_ACLS:
+        raise S3Error("AccessControlListNotSupported")
+    raise S3Error("InvalidArgument", ArgumentName="x-amz-acl", ArgumentValue=acl[:256])
 
 
 def object_headers(stored: Mapping[str, str], etag: str, modified: int, tag_count: int) -> Headers:

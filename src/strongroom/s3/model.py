@@ -15,6 +15,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 from strongroom.s3 import shapes
+from strongroom.s3.auth import is_form
 from strongroom.s3.errors import S3Error
 from strongroom.s3.operations import ROOTS, SERVED, UNSET
 from strongroom.s3.request import HttpRequest
@@ -81,7 +82,9 @@ class Model:
         return list(self._operations.values())
 
     def route(self, request: HttpRequest, domains: Sequence[str]) -> Route:
-        """Where a request goes. Raises InvalidURI, KeyTooLongError, InvalidBucketName, MethodNotAllowed."""
+        """Where a request goes. Raises InvalidURI, KeyTooLongError, InvalidBucketName, MethodNotAllowed,
+        PreconditionFailed.
+        """
         target = target_of(request, domains)
         if target.bucket and not valid_bucket_name(target.bucket):
             raise S3Error("InvalidBucketName", BucketName=target.bucket[:256])
@@ -97,9 +100,14 @@ def compile_model() -> Model:
 
 
 def _is_form(request: HttpRequest, target: Target) -> bool:
+    """Whether this is a browser upload. Raises PreconditionFailed where it can only be one, and is not."""
     if request.method != "POST" or target.level != "bucket":
         return False
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    if is_form(request.headers.get("content-type", "")):
+        return True
+    if request.query:
+        return False  # DeleteObjects, say
+    raise S3Error("PreconditionFailed", Condition="Bucket POST must be of the enclosure-type multipart/form-data")
 
 
 def _compile(operation: OperationModel) -> Operation:
@@ -118,7 +126,7 @@ def _parser(operation: OperationModel) -> Parse:
     headers = {m.wire.lower(): (m.attribute, _converter(m)) for m in members if m.location == "header"}
     query = {m.wire: (m.attribute, _converter(m)) for m in members if m.location == "querystring"}
     prefixed = next(((m.wire.lower(), m.attribute) for m in members if m.location == "headers"), None)
-    required = [(m.attribute, m.wire) for m in members if m.required and m.location != ""]
+    required = [(m.attribute, m.wire, m.shape.kind == "list") for m in members if m.required and m.location != ""]
     with_bucket = any(m.wire == "Bucket" and m.location == "uri" for m in members)
     with_key = any(m.wire == "Key" and m.location == "uri" for m in members)
     read_body = _body_reader(shape)
@@ -142,8 +150,11 @@ def _parser(operation: OperationModel) -> Parse:
             found = query.get(name)
             if found is not None:
                 values[found[0]] = found[1](name, text)
-        for attribute, wire in required:
+        for attribute, wire, is_list in required:
             if attribute not in values:
+                if is_list:  # which the handler misses in S3's own words
+                    values[attribute] = []
+                    continue
                 raise S3Error("InvalidArgument", f"Missing required argument {wire}.", ArgumentName=wire)
         if read_body is not None:
             read_body(values, body)

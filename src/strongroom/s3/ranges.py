@@ -32,8 +32,8 @@ class ByteRange:
 def parse_range(text: str | None, size: int) -> ByteRange | None:
     """The range that a Range header asks for, None for the whole object.
 
-    A header that is no single byte range is passed over, as RFC 9110 has it. Raises InvalidRange where none of its
-    bytes are in the object.
+    A header that is no single byte range is passed over, as RFC 9110 has it, and so is one for the last bytes of an
+    object that has none. Raises InvalidRange where none of its bytes are in the object.
     """
     match = _RANGE.fullmatch(text.strip()) if text else None
     if match is None or (not match[1] and not match[2]):
@@ -42,6 +42,8 @@ def parse_range(text: str | None, size: int) -> ByteRange | None:
     if not first:
         length = min(int(last), size)
         start = size - length
+        if not size and int(last):
+            return None
     else:
         start = int(first)
         if last and int(last) < start:

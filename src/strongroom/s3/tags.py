@@ -14,6 +14,7 @@ from strongroom.s3.errors import S3Error
 MAX_TAGS = 10
 _MAX_KEY = 128  # characters
 _MAX_VALUE = 256
+MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ALLOWED = re.compile(r"[\w\s+\-=.:/@]*")
 
 Pairs = Sequence[tuple[str, str]]
@@ -38,7 +39,7 @@ def format_tags(pairs: Pairs) -> tuple[str, int]:
 def parse_tags(text: str) -> list[tuple[str, str]]:
     """Read a query string of tags. Raises InvalidArgument where it is none."""
     pairs = []
-    for item in text.split("&") if text else ():
+    for item in filter(None, text.split("&")):
         key, _, value = item.partition("=")
         try:
             pairs.append((_decode(key), _decode(value)))
@@ -48,12 +49,16 @@ def parse_tags(text: str) -> list[tuple[str, str]]:
 
 
 def parse_tagging_header(text: str | None) -> tuple[str, int]:
-    """The tags of ``x-amz-tagging``, as :func:`format_tags` gives them."""
+    """The tags of ``x-amz-tagging``, as :func:`format_tags` gives them. Raises InvalidArgument, too."""
     if not text:
         return "", 0
-    if len(text) > MAX_TAGS * 3 * 4 * (_MAX_KEY + _MAX_VALUE):
+    if len(text) > MAX_TAGS * 3 * 4 * (_MAX_KEY + _MAX_VALUE) or MALFORMED_ESCAPE.search(text):
         raise _malformed()
-    return format_tags(parse_tags(text))
+    pairs = parse_tags(text)
+    names = {name for name, _ in pairs}
+    if "" in names or len(names) < len(pairs):
+        raise _malformed()
+    return format_tags(pairs)
 
 
 def _decode(text: str) -> str:

@@ -45,16 +45,19 @@ class Integrity:
             self._compute(self._expected.algorithm)
 
     def agree(self, announced: ObjectChecksum | None) -> None:
-        """Compute what the upload announced where a part promises nothing. Raises InvalidRequest where they differ."""
+        """Compute what the upload announced where a part promises nothing, if a checksum of the whole is to come of it.
+
+        Raises InvalidRequest where they differ.
+        """
         if announced is None:
             return
-        if self.algorithm is None:
+        if self.algorithm is None and announced.kind == ChecksumType.FULL_OBJECT:
             self._compute(Algorithm(announced.algorithm))
         elif self.algorithm != announced.algorithm:
             raise S3Error(
                 "InvalidRequest",
                 f"Checksum Type mismatch occurred, expected checksum Type: {announced.algorithm.lower()}, actual"
-                f" checksum Type: {self.algorithm.lower()}",
+                f" checksum Type: {(self.algorithm or 'null').lower()}",
             )
 
     def _compute(self, algorithm: Algorithm) -> None:

@@ -151,7 +151,8 @@ func unknownSize() {
 func checksums() {
 	data := content(12 << 20)
 	for _, kind := range []minio.ChecksumType{
-		minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA1, minio.ChecksumSHA256, minio.ChecksumCRC64NVME,
+		minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumCRC64NVME, minio.ChecksumMD5, minio.ChecksumSHA1,
+		minio.ChecksumSHA256, minio.ChecksumSHA512, minio.ChecksumXXHash64, minio.ChecksumXXHash3, minio.ChecksumXXHash128,
 	} {
 		name := "checksum " + kind.String()
 		for _, size := range []int{100_000, 12 << 20} {
@@ -161,8 +162,7 @@ func checksums() {
 			check("contents of "+name, bytes.Equal(read(name, minio.GetObjectOptions{Checksum: true}), data[:size]))
 			info, err := client.StatObject(ctx, bucket, name, minio.GetObjectOptions{Checksum: true})
 			must("stat "+name, err)
-			known := info.ChecksumCRC32C + info.ChecksumCRC32 + info.ChecksumSHA1 + info.ChecksumSHA256 + info.ChecksumCRC64NVME
-			check(name+" is shown", known != "")
+			check(name+" is shown", info.Checksum(kind) != "")
 		}
 	}
 }

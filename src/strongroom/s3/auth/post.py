@@ -34,7 +34,8 @@ MAX_FIELDS = 20 * 1024
 """Bytes of all that stands before the file: names and values of the fields."""
 
 _MAX_PART_HEADERS = 4096
-_UNCHECKED = ("x-amz-signature", "file", "policy", "bucket")
+_SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+_UNCHECKED = ("x-amz-signature", "file", "policy")
 _UNCHECKED_PREFIX = "x-ignore-"
 
 
@@ -172,12 +173,13 @@ def authenticate_form(
 ) -> PostIdentity:
     """Verify the signature of a form's policy, and the form against the policy.
 
-    Raises AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch, InvalidPolicyDocument, MissingFields,
-    InvalidArgument.
+    Raises AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch, InvalidPolicyDocument, InvalidArgument.
     """
     fields = form.fields
-    if "policy" not in fields:
-        raise S3Error("AccessDenied", "Invalid according to Policy: there is none.")
+    if not fields.get("policy"):
+        if any(fields.get(name) for name in _SIGNING):
+            raise missing_field("policy")
+        raise S3Error("AccessDenied")  # nobody signed it
     access_key = _check_signature(fields, credentials, region)
     policy = _read_policy(fields["policy"])
     if now >= policy.expiration:
@@ -185,17 +187,29 @@ def authenticate_form(
     return _check_conditions(form, bucket, policy.conditions, access_key)
 
 
+def missing_field(name: str) -> S3Error:
+    """What S3 answers where a form lacks a field."""
+    return S3Error(
+        "InvalidArgument",
+        f"Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields.",
+        ArgumentName=name,
+    )
+
+
 def _check_signature(fields: Mapping[str, str], credentials: Credentials, region: str) -> str:
-    names = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
-    missing = [name for name in names if name not in fields]
+    missing = [name for name in _SIGNING if not fields.get(name)]
     if missing:
-        raise S3Error("MissingFields", f"Bucket POST must contain a field named '{missing[0]}'.")
+        raise missing_field(missing[0])
     if fields["x-amz-algorithm"] != ALGORITHM:
         raise S3Error("InvalidArgument", f"X-Amz-Algorithm only supports {ALGORITHM}.", ArgumentName="x-amz-algorithm")
     scope = parse_credential(fields["x-amz-credential"])
     moment = parse_timestamp(fields["x-amz-date"])
     if scope is None or moment is None or moment.strftime("%Y%m%d") != scope.day:
-        raise S3Error("InvalidArgument", "The credential or the date of the form is malformed.")
+        raise S3Error(
+            "InvalidArgument",
+            "The credential or the date of the form is malformed.",
+            ArgumentName="x-amz-credential" if scope is None else "x-amz-date",
+        )
     if (scope.region, scope.service, scope.terminator) != (region, "s3", "aws4_request"):
         raise S3Error("InvalidArgument", f"The credential of the form is not of the region '{region}'.")
     secret = credentials.get(scope.access_key)
@@ -203,7 +217,12 @@ def _check_signature(fields: Mapping[str, str], credentials: Credentials, region
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=scope.access_key[:256])
     key = signing_key(scope.access_key, secret, scope.day, region)
     if not same_signature(sign_text(key, fields["policy"]), fields["x-amz-signature"]):
-        raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=scope.access_key)
+        raise S3Error(
+            "SignatureDoesNotMatch",
+            AWSAccessKeyId=scope.access_key,
+            StringToSign=fields["policy"],
+            SignatureProvided=fields["x-amz-signature"],
+        )
     return scope.access_key
 
 
@@ -245,7 +264,7 @@ def _check_conditions(form: PostForm, bucket: str, conditions: list[Any], access
             )
     extra = [
         name
-        for name in form.fields
+        for name in values
         if name not in covered and name not in _UNCHECKED and not name.startswith(_UNCHECKED_PREFIX)
     ]
     if extra:

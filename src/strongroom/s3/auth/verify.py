@@ -6,6 +6,7 @@ that the headers which S3 wants signed are signed, the clock, and last the signa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,8 @@ _V4_QUERY = (
     "X-Amz-Expires",
 )
 _V2_QUERY = ("AWSAccessKeyId", "Signature")
+_SESSION = "x-amz-security-token"
+_DAY = re.compile(r"[0-9]{8}")
 _CREDENTIAL_FORM = '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"'
 _REMEMBERED = 512
 """The longest beginning of a header that is worth remembering, in characters."""
@@ -77,8 +80,8 @@ def authenticate(request: HttpRequest, credentials: Credentials, region: str, no
     """Verify who sent ``request``; ``region`` is the server's ("" means us-east-1), ``now`` an aware datetime.
 
     Raises AccessDenied (no authentication, unsigned headers, an expired URL), AuthorizationHeaderMalformed,
-    AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, InvalidURI, NotImplemented,
-    RequestTimeTooSkewed and SignatureDoesNotMatch.
+    AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, InvalidToken, InvalidURI,
+    NotImplemented, RequestTimeTooSkewed and SignatureDoesNotMatch.
     """
     try:
         return _authenticate(request, credentials, region, now)
@@ -138,12 +141,14 @@ def _components(authorization: str) -> tuple[Scope, str, str]:
     if stated is not None:
         return *stated, provided
     fields = _authorization_fields(authorization)
-    try:
-        credential, signed, provided = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
-    except KeyError:
+    if len(fields) < 3:
         raise _malformed_header(
             "the authorization header requires three components: Credential, SignedHeaders, and Signature."
-        ) from None
+        )
+    try:
+        credential, signed, provided = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+    except KeyError as missing:
+        raise _malformed_header(f"missing {missing.args[0]}.") from None
     scope = parse_credential(credential)
     if scope is None:
         raise _malformed_header(f"the Credential is mal-formed; expecting {_CREDENTIAL_FORM}.")
@@ -164,16 +169,30 @@ def _stated(beginning: str) -> tuple[Scope, str] | None:
 
 
 def _authorization_fields(authorization: str) -> dict[str, str]:
-    algorithm, _, rest = authorization.strip().partition(" ")
+    algorithm, space, rest = authorization.strip().partition(" ")
+    if not space:
+        raise S3Error(
+            "InvalidArgument",
+            "Authorization header is invalid -- one and only one ' ' (space) required.",
+            ArgumentName="Authorization",
+            ArgumentValue=authorization[:256],
+        )
     if algorithm != ALGORITHM:
         if algorithm == ALGORITHM_ECDSA:
             raise S3Error("NotImplemented", _NO_V4A)
         if algorithm == "AWS":
             raise S3Error("InvalidRequest", _USE_V4)
-        raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
+        raise S3Error(
+            "InvalidArgument",
+            "Unsupported Authorization Type",
+            ArgumentName="Authorization",
+            ArgumentValue=algorithm[:256],
+        )
     fields: dict[str, str] = {}
     for item in rest.split(","):
-        name, _, value = item.strip().partition("=")
+        name, equals, value = item.strip().partition("=")
+        if not equals:
+            raise _malformed_header(f'the authorization component "{name}" is malformed.')
         if name in fields:
             raise _malformed_header(f"the component {name} is there twice.")
         fields[name] = value
@@ -288,6 +307,8 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
     secret = credentials.get(scope.access_key)
     if secret is None:
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=scope.access_key)
+    if _SESSION in request.headers or (pairs and any(name.lower() == _SESSION for name, _ in pairs)):
+        raise S3Error("InvalidToken")  # there are no temporary credentials here
     key = signing_key(scope.access_key, secret, scope.day, scope.region)
     digest = request_digest(
         request.method, request.raw_path, pairs, request.headers, claim.signed, claim.content_sha256
@@ -316,6 +337,8 @@ def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
     if scope.region != region:
         return f"the region '{scope.region}' is wrong; expecting '{region}'"
     if scope.day != stamp[:8]:
+        if not _DAY.fullmatch(scope.day):
+            return f'incorrect date format "{scope.day}". This date in the credential must be in the format "yyyyMMdd".'
         return f'Invalid credential date "{scope.day}". This date is not the same as X-Amz-Date: "{stamp[:8]}".'
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strongroom.s3.call import Answer, Call
-from strongroom.s3.describe import moment
+from strongroom.s3.describe import check_canned_acl, moment
 from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
@@ -34,6 +34,9 @@ from strongroom.sealed.store import SealedStore
 
 MAX_BUCKETS = 10_000
 """Buckets in a page of ListBuckets, and at all (S3 User Guide, "Bucket quotas")."""
+
+_OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
+"""There is one owner, who owns everything under each of these."""
 
 _ALGORITHMS = {Kind.SSE_S3: "AES256", Kind.SSE_KMS: "aws:kms"}
 
@@ -80,8 +83,17 @@ class BucketHandlers:
             raise S3Error("InvalidLocationConstraint", LocationConstraint=(location or "")[:256])
         if request.object_lock_enabled_for_bucket:
             raise S3Error("NotImplemented", "Object lock is not implemented.")
-        if request.acl not in (None, "private"):
-            raise S3Error("AccessControlListNotSupported")
+        if request.acl is not None:
+            check_canned_acl(request.acl)
+        if request.object_ownership not in (None, *_OWNERSHIPS):
+            raise S3Error(
+                "InvalidArgument",
+                "Invalid x-amz-object-ownership header",
+                ArgumentName="x-amz-object-ownership",
+                ArgumentValue=request.object_ownership[:256],
+            )
+        if configuration and configuration.tags:
+            raise S3Error("NotImplemented", "Tags of buckets are not implemented.")
         if len(await self._objects.buckets()) >= MAX_BUCKETS:
             raise S3Error("TooManyBuckets")
         await self._objects.create_bucket(call.bucket)

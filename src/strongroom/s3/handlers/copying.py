@@ -9,10 +9,10 @@ from urllib.parse import unquote_to_bytes
 from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
-from strongroom.s3.describe import META, check_upload_headers, moment, quoted, stored_headers
+from strongroom.s3.describe import META, REDIRECT, check_upload_headers, moment, quoted, stored_headers
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_version
+from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_copy_range
 from strongroom.s3.shapes import (
@@ -23,7 +23,7 @@ from strongroom.s3.shapes import (
     UploadPartCopyOutput,
     UploadPartCopyRequest,
 )
-from strongroom.s3.tags import format_tags, parse_tagging_header, parse_tags
+from strongroom.s3.tags import MALFORMED_ESCAPE, format_tags, parse_tagging_header, parse_tags
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
@@ -33,6 +33,16 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 
 _SOURCE = "x-amz-copy-source-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a request wants of a copy; headers and tags are None where they are to be the source's."""
+
+    headers: Mapping[str, str] | None
+    tags: tuple[str, int] | None
+    algorithm: Algorithm | None
+    precondition: Precondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,7 @@ class CopyHandlers:
     async def copy_object(self, call: Call, request: CopyObjectRequest) -> Answer:
         """Copy an object, also onto itself to change its metadata or its encryption."""
         check_upload_headers(call.request.headers)
+        wish = _wish(call, request)
         bucket, key = copy_source(request.copy_source)
         asked = call.encryption.protection()
         source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
@@ -66,14 +77,14 @@ class CopyHandlers:
                     "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
                 )
             _check_changes(call, request, asked, (bucket, key))
-            plan = await self._plan(call, request, asked, bucket, source)
+            plan = await self._plan(call, wish, asked, bucket, source)
             info = await self._copy(call, source, plan)
         finally:
             await source.close()
         result = CopyObjectResult(etag=quoted(info.etag), last_modified=moment(info.modified))
         if info.checksum:
             result.checksum_type = info.checksum.kind
-            setattr(result, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
+            setattr(result, Algorithm(info.checksum.algorithm).member, info.checksum.value)
         return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
@@ -103,28 +114,20 @@ class CopyHandlers:
             await source.close()
         result = CopyPartResult(etag=quoted(entry.etag), last_modified=moment(part.modified))
         if algorithm:
-            setattr(result, f"checksum_{algorithm.lower()}", checksums.format_value(entry.checksum))
+            setattr(result, algorithm.member, checksums.format_value(entry.checksum))
         output = UploadPartCopyOutput(copy_part_result=result)
         return Answer(output, shown(upload, customer_key), about=upload)
 
-    async def _plan(
-        self, call: Call, request: CopyObjectRequest, asked: Protection | None, bucket: str, source: OpenObject
-    ) -> _Plan:
-        headers = call.request.headers
-        kept: Mapping[str, str] = source.info.headers
-        if _directive(request.metadata_directive, "x-amz-metadata-directive") == "REPLACE":
-            kept = stored_headers(headers)
-        if _directive(request.tagging_directive, "x-amz-tagging-directive") == "REPLACE":
-            tags = parse_tagging_header(headers.get("x-amz-tagging"))
-        else:
+    async def _plan(self, call: Call, wish: _Wish, asked: Protection | None, bucket: str, source: OpenObject) -> _Plan:
+        headers, tags = wish.headers, wish.tags
+        if headers is None:
+            redirect = call.request.headers.get(REDIRECT)  # it is never that of the source
+            headers = {name: value for name, value in source.info.headers.items() if name != REDIRECT}
+            headers |= {REDIRECT: redirect} if redirect else {}
+        if tags is None:
             tags = format_tags(parse_tags(await self._objects.tags_of(bucket, source.reader.stored)))
-        return _Plan(
-            protection=await self._objects.protection(call.bucket, asked),
-            headers=kept,
-            tags=tags,
-            algorithm=checksums.wanted(headers),
-            precondition=write_precondition(request.if_match, request.if_none_match),
-        )
+        protection = await self._objects.protection(call.bucket, asked)
+        return _Plan(protection, headers, tags, wish.algorithm, wish.precondition)
 
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum
@@ -149,13 +152,32 @@ class CopyHandlers:
             raise
 
 
+def _wish(call: Call, request: CopyObjectRequest) -> _Wish:
+    """Raises InvalidArgument, InvalidRequest, InvalidTag, MetadataTooLarge."""
+    headers = call.request.headers
+    given, tags = stored_headers(headers), parse_tagging_header(headers.get("x-amz-tagging"))
+    return _Wish(
+        given if _directive(request.metadata_directive, "metadata") == "REPLACE" else None,
+        tags if _directive(request.tagging_directive, "tagging") == "REPLACE" else None,
+        checksums.wanted(headers),
+        write_precondition(request.if_match, request.if_none_match),
+    )
+
+
 def copy_source(text: str) -> tuple[str, str]:
     """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError."""
     path, _, query = text.partition("?")
     try:
-        name = unquote_to_bytes(path).decode()
+        name = "" if MALFORMED_ESCAPE.search(path) else unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
         name = ""
+    if not name:
+        raise S3Error(
+            "InvalidArgument",
+            "Invalid copy source encoding",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=text[:256],
+        )
     bucket, slash, key = name.removeprefix("/").partition("/")
     if not bucket or not slash or not key:
         raise S3Error(
@@ -170,21 +192,14 @@ def copy_source(text: str) -> tuple[str, str]:
     return bucket, key
 
 
-def check_part_number(number: int) -> int:
-    """A part number, 1 to 10,000. Raises InvalidArgument."""
-    if not 1 <= number <= 10_000:
+def _directive(value: str | None, about: str) -> str:
+    if value not in (None, "COPY", "REPLACE"):
         raise S3Error(
             "InvalidArgument",
-            "Part number must be an integer between 1 and 10000, inclusive",
-            ArgumentName="partNumber",
-            ArgumentValue=str(number),
+            f"Unknown {about} directive.",
+            ArgumentName=f"x-amz-{about}-directive",
+            ArgumentValue=value[:256],
         )
-    return number
-
-
-def _directive(value: str | None, name: str) -> str:
-    if value not in (None, "COPY", "REPLACE"):
-        raise S3Error("InvalidArgument", f"Unknown {name.removeprefix('x-amz-')}.", ArgumentName=name)
     return value or "COPY"
 
 
@@ -198,7 +213,7 @@ def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | N
         or request.tagging_directive == "REPLACE"
         or (asked is not None and asked.kind is not Kind.PLAIN)
         or call.encryption.source_customer_key() is not None
-        or any(name in headers for name in ("x-amz-storage-class", "x-amz-checksum-algorithm"))
+        or any(name in headers for name in ("x-amz-storage-class", "x-amz-checksum-algorithm", REDIRECT))
         or any(name.startswith(META) for name in headers if request.metadata_directive == "REPLACE")
     )
     if not changes:

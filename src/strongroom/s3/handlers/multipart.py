@@ -3,6 +3,7 @@ ListMultipartUploads."""
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -13,8 +14,7 @@ from strongroom.s3.checksums import Algorithm, ChecksumType
 from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.copying import check_part_number
-from strongroom.s3.handlers.objects import MAX_PUT
+from strongroom.s3.handlers.objects import MAX_PARTS, MAX_PUT, check_part_number
 from strongroom.s3.naming import OWNER, encode_name, page_size
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.shapes import (
@@ -46,8 +46,6 @@ from strongroom.sealed.writing import Description
 
 MIN_PART = 5 * 1024**2
 """Bytes in every part but the last (S3 User Guide, "Amazon S3 multipart upload limits")."""
-
-MAX_PARTS = 10_000
 
 
 class MultipartHandlers:
@@ -127,7 +125,7 @@ class MultipartHandlers:
         )
         if info.checksum:
             output.checksum_type = info.checksum.kind
-            setattr(output, f"checksum_{info.checksum.algorithm.lower()}", info.checksum.value)
+            setattr(output, Algorithm(info.checksum.algorithm).member, info.checksum.value)
         return Answer(output, shown(info, None), about=info)
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
@@ -163,7 +161,7 @@ class MultipartHandlers:
                 size=entry.size,
             )
             if upload.checksum and entry.checksum:
-                setattr(shape, f"checksum_{upload.checksum.algorithm.lower()}", checksums.format_value(entry.checksum))
+                setattr(shape, Algorithm(upload.checksum.algorithm).member, checksums.format_value(entry.checksum))
             output.parts.append(shape)
         return Answer(output)
 
@@ -225,15 +223,20 @@ class MultipartHandlers:
 
 
 def _check_order(wanted: Sequence[CompletedPart]) -> None:
-    if not wanted:
+    """Raises MalformedXML, InvalidArgument, InvalidPartOrder."""
+    if not wanted or any(part.part_number is None or part.etag is None for part in wanted):
         raise S3Error("MalformedXML")
     numbers = [part.part_number or 0 for part in wanted]
+    if min(numbers) < 1:
+        raise S3Error(
+            "InvalidArgument", "PartNumber must be >= 1", ArgumentName="PartNumber", ArgumentValue=str(min(numbers))
+        )
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise S3Error("InvalidPartOrder")
 
 
 def _choose(wanted: Sequence[CompletedPart], there: dict[int, PartInfo], upload: UploadInfo) -> list[PartInfo]:
-    """The parts that are meant. Raises InvalidPart, EntityTooSmall, InvalidRequest."""
+    """The parts that are meant. Raises BadDigest, EntityTooSmall, InvalidArgument, InvalidPart, InvalidRequest."""
     chosen = []
     for position, item in enumerate(wanted, 1):
         part = there.get(item.part_number or 0)
@@ -253,22 +256,55 @@ def _choose(wanted: Sequence[CompletedPart], there: dict[int, PartInfo], upload:
 
 
 def _same_checksum(item: CompletedPart, part: PartInfo, upload: UploadInfo) -> bool:
+    given = _given_checksum(item)
     if upload.checksum is None:
         return True
-    given: str | None = getattr(item, f"checksum_{upload.checksum.algorithm.lower()}")
-    if given is None and upload.checksum.kind == ChecksumType.COMPOSITE:
+    if given is None:
+        if upload.checksum.kind == ChecksumType.COMPOSITE:
+            raise S3Error(
+                "InvalidRequest",
+                f"The upload was created using a {upload.checksum.algorithm.lower()} checksum. The complete request"
+                f" must include the checksum for each part. It was missing for part {item.part_number} in the request.",
+            )
+        return True
+    algorithm, value = given
+    if algorithm != upload.checksum.algorithm:
         raise S3Error(
-            "InvalidRequest",
-            f"The upload was created using a {upload.checksum.algorithm.lower()} checksum. The complete request must"
-            f" include the checksum for each part. It was missing for part {item.part_number} in the request.",
+            "BadDigest",
+            f"The {algorithm.lower()} you specified for part {item.part_number} did not match what we received.",
         )
-    return given is None or given == checksums.format_value(part.entry.checksum)
+    return hmac.compare_digest(value, part.entry.checksum)
+
+
+def _given_checksum(item: CompletedPart) -> tuple[Algorithm, bytes] | None:
+    """The checksum that a request gives for a part. Raises InvalidArgument for one that is none, and for several."""
+    given = [(algorithm, text) for algorithm in Algorithm if (text := getattr(item, algorithm.member)) is not None]
+    if not given:
+        return None
+    try:
+        (algorithm, text) = given[0]
+        value = checksums.parse_value(algorithm, text)
+    except S3Error:
+        value = b""
+    if not value or len(given) > 1:
+        raise S3Error(
+            "InvalidArgument",
+            "Invalid Base64 or multiple checksums present in request",
+            ArgumentName="Checksum",
+            ArgumentValue=given[0][1][:256],
+        )
+    return algorithm, value
 
 
 def _check_total(request: CompleteMultipartUploadRequest, chosen: Sequence[PartInfo]) -> None:
     expected, size = request.mpu_object_size, sum(part.entry.size for part in chosen)
+    if expected is not None and int(expected) < 0:
+        raise S3Error("InvalidRequest", f"Value for x-amz-mp-object-size header is less than zero: '{expected}'")
     if expected is not None and int(expected) != size:
-        raise S3Error("InvalidRequest", f"The provided 'x-amz-mp-object-size' header value {expected} does not match.")
+        raise S3Error(
+            "InvalidRequest",
+            f"The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}",
+        )
 
 
 def _whole_checksum(upload: UploadInfo, chosen: Sequence[PartInfo]) -> ObjectChecksum | None:
@@ -284,20 +320,21 @@ def _whole_checksum(upload: UploadInfo, chosen: Sequence[PartInfo]) -> ObjectChe
 
 
 def _check_checksum(call: Call, checksum: ObjectChecksum | None) -> None:
-    """Compare the checksum of the whole with what the request says of it."""
+    """Compare the checksum of the whole with what the request says of it. Raises BadDigest, InvalidRequest."""
     headers = call.request.headers
-    kind = headers.get("x-amz-checksum-type")
+    kind = checksums.parse_type(headers["x-amz-checksum-type"]) if "x-amz-checksum-type" in headers else None
     if kind is not None and checksum is not None and kind != checksum.kind:
         raise S3Error(
             "InvalidRequest",
             f"The upload was created using the {checksum.kind} checksum mode. The complete request must use the same"
             " checksum mode.",
         )
-    for algorithm in Algorithm:
-        given = headers.get(algorithm.header)
-        if given is None:
-            continue
+    for algorithm in checksums.brought(headers):
+        digest, _, count = headers[algorithm.header].partition("-")
+        if count and not (count.isascii() and count.isdigit()):
+            digest = ""  # no value at all
+        checksums.parse_value(algorithm, digest)
         if checksum is None or checksum.algorithm != algorithm:
             raise S3Error("InvalidRequest", f"The upload was not created using a {algorithm.lower()} checksum.")
-        if given not in (checksum.value, checksum.value.rpartition("-")[0]):
+        if headers[algorithm.header] not in (checksum.value, checksum.value.rpartition("-")[0]):
             raise S3Error("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")

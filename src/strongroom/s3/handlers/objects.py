@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Answer, Call, Headers
-from strongroom.s3.checksums import format_value
+from strongroom.s3.checksums import Algorithm, format_value
 from strongroom.s3.describe import (
     check_upload_headers,
     checksum_headers,
@@ -54,6 +54,9 @@ from strongroom.secret import Secret
 MAX_PUT = 5 * 1024**3
 """Bytes in one PUT (S3 User Guide, "Uploading objects")."""
 
+MAX_PARTS = 10_000
+"""Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
+
 MAX_PARTS_PAGE = 1000
 _READ_ATTEMPTS = 4
 _DELETES_AT_ONCE = 32
@@ -95,7 +98,7 @@ class ObjectHandlers:
 
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
-        customer_key = _read_checks(call, request.version_id)
+        customer_key = _read_checks(call, request)
         attempts_left = _READ_ATTEMPTS
         while True:
             try:
@@ -124,7 +127,7 @@ class ObjectHandlers:
 
     async def head_object(self, call: Call, request: HeadObjectRequest) -> Answer:
         """What GET would answer, without the bytes."""
-        customer_key = _read_checks(call, request.version_id)
+        customer_key = _read_checks(call, request)
         source = await self._objects.open(call.bucket, call.key, customer_key, whole=False)
         try:
             answer = await _describe(call, source, request.part_number, request.checksum_mode, customer_key)
@@ -178,8 +181,13 @@ class ObjectHandlers:
 
     async def get_object_attributes(self, call: Call, request: GetObjectAttributesRequest) -> Answer:
         """Those of an object's attributes that are asked for."""
-        customer_key = _read_checks(call, request.version_id)
-        wanted = {name.strip() for item in request.object_attributes for name in item.split(",")}
+        customer_key = _read_checks(call, request)
+        wanted = set(filter(None, request.object_attributes))
+        if not wanted:
+            raise S3Error(
+                "InvalidRequest",
+                "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+            )
         if unknown := wanted - _ATTRIBUTES:
             raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentValue=sorted(unknown)[0])
         source = await self._objects.open(call.bucket, call.key, customer_key, whole=False)
@@ -231,9 +239,27 @@ def check_key(key: str) -> None:
         raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed="1024")
 
 
-def _read_checks(call: Call, version_id: str | None) -> Secret | None:
+def check_part_number(number: int) -> int:
+    """A part number, 1 to 10,000. Raises InvalidArgument."""
+    if not 1 <= number <= MAX_PARTS:
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    return number
+
+
+def _read_checks(
+    call: Call, request: GetObjectRequest | HeadObjectRequest | GetObjectAttributesRequest
+) -> Secret | None:
     """What every read checks first; the client's key, if the request brings one."""
-    check_version(version_id)
+    check_version(request.version_id)
+    if not isinstance(request, GetObjectAttributesRequest) and request.part_number is not None:
+        check_part_number(request.part_number)
+        if "range" in call.request.headers:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     call.encryption.refuse_method()
     return call.encryption.customer_key()
 
@@ -248,7 +274,7 @@ async def _describe(
     headers.extend(shown(info, customer_key))
     checksum = info.checksum
     if part_number is not None:
-        span, checksum, count = await _part_span(source, part_number, "range" in request)
+        span, checksum, count = await _part_span(source, part_number)
         if count:
             headers.append(("x-amz-mp-parts-count", str(count)))
         ranged = info.size > 0
@@ -262,17 +288,8 @@ async def _describe(
     return _Described(headers, 206 if ranged else None, span)
 
 
-async def _part_span(source: OpenObject, number: int, has_range: bool) -> tuple[ByteRange, ObjectChecksum | None, int]:
+async def _part_span(source: OpenObject, number: int) -> tuple[ByteRange, ObjectChecksum | None, int]:
     """The bytes of one part of an object, its checksum, and how many parts there are (0: it has none)."""
-    if has_range:
-        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
-    if not 1 <= number <= 10_000:
-        raise S3Error(
-            "InvalidArgument",
-            "Part number must be an integer between 1 and 10000, inclusive",
-            ArgumentName="partNumber",
-            ArgumentValue=str(number),
-        )
     info, parts = source.info, await source.parts()
     if number > max(len(parts), 1):
         raise S3Error("InvalidPartNumber", ActualPartCount=str(max(len(parts), 1)), PartNumberRequested=str(number))
@@ -327,7 +344,7 @@ def _unquoted(etag: str | None) -> str | None:
 
 def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
     shape = Checksum(checksum_type=checksum.kind)
-    setattr(shape, f"checksum_{checksum.algorithm.lower()}", checksum.value)
+    setattr(shape, Algorithm(checksum.algorithm).member, checksum.value)
     return shape
 
 
@@ -348,6 +365,6 @@ def _attributes_parts(
     if info.checksum:  # AWS lists the parts of an object only where they have checksums
         for number, part in page:
             shape = ObjectPart(part_number=number, size=part.size)
-            setattr(shape, f"checksum_{info.checksum.algorithm.lower()}", format_value(part.checksum))
+            setattr(shape, Algorithm(info.checksum.algorithm).member, format_value(part.checksum))
             output.parts.append(shape)
     return output

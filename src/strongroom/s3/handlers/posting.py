@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from strongroom.s3.auth import Credentials
-from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form
+from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
 from strongroom.s3.call import Answer
 from strongroom.s3.describe import check_upload_headers, checksum_headers, quoted, stored_headers
 from strongroom.s3.encryption import EncryptionHeaders, confirmed
@@ -93,7 +93,7 @@ async def _take(
 
 def _key(form: PostForm) -> str:
     if "key" not in form.fields:
-        raise S3Error("MissingFields", "Bucket POST must contain a field named 'key'.")
+        raise missing_field("key")
     name = form.file_name.replace("\\", "/").rpartition("/")[2]  # browsers may send a path
     key = form.fields["key"].replace("${filename}", name)
     check_key(key)

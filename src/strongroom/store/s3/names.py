@@ -31,6 +31,9 @@ UPLOADS = HIDDEN + "uploads/"
 PUTS = HIDDEN + "puts/"
 
 _MILLISECOND = 1_000_000
+_PIECE = 168
+"""Characters of a part's record without a slash: an S3 on a file system takes 255 bytes between two of them, and what
+stands before the record has about 80."""
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
 
@@ -95,8 +98,10 @@ class PartName:
     def encode(self, upload_id: str) -> str:
         """The name."""
         milliseconds = self.modified // _MILLISECOND
-        text = f"{self.number:05}.{_base64(self.etag.encode())}.{self.size}.{milliseconds}.{_base64(self.record)}"
-        return f"{part_folder(upload_id)}{text}"
+        beginning = f"{self.number:05}.{_base64(self.etag.encode())}.{self.size}.{milliseconds}."
+        record = _base64(self.record)
+        pieces = [record[at : at + _PIECE] for at in range(0, len(record), _PIECE)]
+        return f"{part_folder(upload_id)}{beginning}{'/'.join(pieces)}"
 
 
 def part_folder(upload_id: str) -> str:
@@ -110,8 +115,8 @@ def first_part_name(upload_id: str, number: int) -> str:
 
 
 def decode_part(name: str) -> PartName | None:
-    """Read the name of a part's object; None where it is no such name."""
-    match = _PART.fullmatch(name.rpartition("/")[2])
+    """Read the whole name of a part's object; None where it is no such name."""
+    match = _PART.fullmatch(name.partition("/part/")[2].replace("/", ""))
     if match is None:
         return None
     try:
