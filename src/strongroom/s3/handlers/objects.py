@@ -343,8 +343,9 @@ def _unquoted(etag: str | None) -> str | None:
 
 
 def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
+    """As GetObjectAttributes has it: without the number of parts, which HeadObject shows behind a composite one."""
     shape = Checksum(checksum_type=checksum.kind)
-    setattr(shape, Algorithm(checksum.algorithm).member, checksum.value)
+    setattr(shape, Algorithm(checksum.algorithm).member, checksum.value.partition("-")[0])
     return shape
 
 
