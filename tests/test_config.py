@@ -79,6 +79,7 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         bucket_key_seconds=0,
         access_log=None,
         public_metrics=False,
+        cors_origins=("*",),
         sweep_age=24 * 3600,
         home=Path("/home/u/.strongroom"),
         dev=False,
@@ -99,6 +100,7 @@ def test_each_setting_is_taken_from_its_variable() -> None:
             "STRONGROOM_CERTS_DIR": "/certs",
             "STRONGROOM_LOG_FORMAT": "json",
             "STRONGROOM_IDLE_TIMEOUT": "15",
+            "MINIO_API_CORS_ALLOW_ORIGIN": "https://app.example.com, https://*.example.org:8443,http://[::1]:80",
         }
     )
     assert settings.region == "eu-central-1"
@@ -108,6 +110,11 @@ def test_each_setting_is_taken_from_its_variable() -> None:
     assert settings.address == Address("::1", 9443)
     assert (settings.workers, settings.log_format, settings.idle_timeout) == (7, "json", 15)
     assert settings.certs_dir == Path("/certs")
+    assert settings.cors_origins == ("https://app.example.com", "https://*.example.org:8443", "http://[::1]:80")
+
+
+def test_web_pages_can_be_kept_out() -> None:
+    assert read({"MINIO_API_CORS_ALLOW_ORIGIN": "off"}).cors_origins == ()
 
 
 @pytest.mark.parametrize(
@@ -199,6 +206,9 @@ def test_a_file_that_is_nowhere_is_named() -> None:
         ({"MINIO_ACCESS_KEY": "other"}, "MINIO_ACCESS_KEY: it contradicts MINIO_ROOT_USER; set one of them"),
         ({"MINIO_REGION": "a b"}, "MINIO_REGION: 'a b' is not a region's name"),
         ({"MINIO_DOMAIN": "ok.example,-bad"}, "MINIO_DOMAIN: '-bad' is not a domain"),
+        ({"MINIO_API_CORS_ALLOW_ORIGIN": "app.example.com"}, "'app.example.com' is not an origin"),
+        ({"MINIO_API_CORS_ALLOW_ORIGIN": "https://*.*"}, "'https://*.*' is not an origin"),
+        ({"MINIO_API_CORS_ALLOW_ORIGIN": "https://example.com/path"}, "is not an origin (SCHEME://HOST"),
         ({"MINIO_SSE_MASTER_KEY": "no colon"}, 'there is no ":" between a name and a key'),
         ({"MINIO_SSE_MASTER_KEY": ":" + KEY.hex()}, "there is no name before"),
         ({"MINIO_SSE_MASTER_KEY": HEX[:-1]}, "the key has 63 hex digits, not 64"),

@@ -24,6 +24,7 @@ from strongroom.observe.metrics import Metrics
 from strongroom.observe.requests import RequestObserver
 from strongroom.relay import BackendRelay
 from strongroom.s3.app import S3App
+from strongroom.s3.cors import CrossOrigin
 from strongroom.s3.numbers import PATHS, NumbersPage
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
@@ -161,6 +162,7 @@ def build(settings: Settings) -> Application:
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,
         relay=place.relay,
+        cross_origin=CrossOrigin(objects, settings.cors_origins, place.relay is None, place.defaults_seconds),
         observer=RequestObserver(metrics, access_log),
         pages=dict.fromkeys(PATHS, numbers.answer),
     )

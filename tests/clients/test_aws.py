@@ -197,6 +197,14 @@ def test_a_checksum_is_kept_and_shown(aws: Program, home: Path, bucket: str, alg
     assert head["ChecksumType"] == "FULL_OBJECT"
 
 
+def test_a_bucket_lets_a_web_page_in(aws: Program, bucket: str) -> None:
+    rules = [{"AllowedHeaders": ["*"], "AllowedMethods": ["PUT"], "AllowedOrigins": ["https://app.example.com"]}]
+    aws("s3api", "put-bucket-cors", "--bucket", bucket, "--cors-configuration", json.dumps({"CORSRules": rules}))
+    assert api(aws, "get-bucket-cors", "--bucket", bucket) == {"CORSRules": rules}
+    aws("s3api", "delete-bucket-cors", "--bucket", bucket)
+    assert "NoSuchCORSConfiguration" in aws.refused("s3api", "get-bucket-cors", "--bucket", bucket)
+
+
 def test_an_upload_that_is_not_what_its_checksum_says_is_refused(aws: Program, home: Path, bucket: str) -> None:
     write(home / "file", 1000)
     where = ("--bucket", bucket, "--key", "file")

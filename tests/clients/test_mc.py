@@ -129,6 +129,15 @@ def test_objects_are_moved_found_counted_and_looked_into(mc: Program, home: Path
     assert mc("head", "--lines", "2", f"s/{bucket}/lines").splitlines() == ["first", "second"]
 
 
+def test_a_bucket_lets_a_web_page_in(mc: Program, home: Path, bucket: str) -> None:
+    rule = "<AllowedOrigin>https://app.example.com</AllowedOrigin><AllowedMethod>PUT</AllowedMethod>"
+    (home / "rules.xml").write_text(f"<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>")
+    mc("cors", "set", f"s/{bucket}", "rules.xml")
+    assert "https://app.example.com" in mc("cors", "get", f"s/{bucket}")
+    mc("cors", "remove", f"s/{bucket}")
+    assert json.loads(mc("cors", "get", "--json", f"s/{bucket}")) == {"status": "not found"}
+
+
 def test_a_shared_link_is_open_to_whoever_has_it(mc: Program, home: Path, bucket: str) -> None:
     content = write(home / "file", 100_000)
     mc("cp", "file", f"s/{bucket}/file")

@@ -1,8 +1,8 @@
 """The tests that versitygw brings for S3 servers, as far as they are about what Strongroom has: another project's
 reading of what AWS answers.
 
-``versitygw.txt`` has the names of those that pass. Left out are those of versioning, object lock, policies, ACLs, CORS
-and websites, those that want other words in a message or another owner than there is here, those that look at the list
+``versitygw.txt`` has the names of those that pass. Left out are those of versioning, object lock, policies, ACLs and
+websites, those that want other words in a message or another owner than there is here, those that look at the list
 of all buckets, and those of the checksum that AWS adds where a client sends none.
 """
 

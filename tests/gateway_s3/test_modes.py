@@ -13,7 +13,8 @@ import pytest
 
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
-from tests.http.raw import error_of
+from tests.http.raw import error_of, send
+from tests.http.raw import request as signed_request
 from tests.server import Server
 from tests.storage import files_with
 
@@ -174,6 +175,21 @@ def test_without_a_kms_encryption_headers_pass_through(
         assert error_of(server.client().get_object, Bucket=raw_bucket, Key="small")[1] == 400
     ours, theirs = (c.list_objects_v2(Bucket=raw_bucket)["Contents"] for c in (server.client(), minio_tls.client()))
     assert ours == theirs
+
+
+def test_without_a_kms_web_pages_are_let_in_by_the_gateways_setting(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    origin = "https://app.example.com"
+    server = gateway(minio_tls, {**NO_KMS, "MINIO_API_CORS_ALLOW_ORIGIN": origin})
+    server.client().create_bucket(Bucket=raw_bucket)
+    asked = {"Access-Control-Request-Method": "PUT"}
+    assert send(server, "OPTIONS", f"/{raw_bucket}/o", {"Origin": origin, **asked}).status == 200
+    assert send(server, "OPTIONS", f"/{raw_bucket}/o", {"Origin": "https://elsewhere.example", **asked}).status == 403
+    for page, shown in ((origin, [origin]), ("https://elsewhere.example", [])):
+        put = signed_request(server, "PUT", f"/{raw_bucket}/o", {"Origin": page}, b"x")
+        assert put.status == 200
+        assert [value for name, value in put.headers.items() if name == "access-control-allow-origin"] == shown
 
 
 def test_sse_kms_passes_through(minio_tls: Backend, gateway: Gateway, raw_bucket: str) -> None:

@@ -320,9 +320,9 @@ def test_a_completion_that_is_not_what_it_says_is_refused(
 
 def test_a_part_must_bring_the_checksum_that_a_composite_needs(server: Server, kept: str) -> None:
     client = server.client(request_checksum_calculation="when_required")
-    upload = client.create_multipart_upload(
-        Bucket=kept, Key="p", ChecksumAlgorithm="SHA512", ChecksumType="COMPOSITE"
-    )["UploadId"]
+    upload = client.create_multipart_upload(Bucket=kept, Key="p", ChecksumAlgorithm="SHA512", ChecksumType="COMPOSITE")[
+        "UploadId"
+    ]
     answer = request(server, "PUT", f"/{kept}/p?partNumber=1&uploadId={upload}", body=b"x")
     assert (answer.code, answer.find("Message")) == (
         "InvalidRequest",

@@ -172,13 +172,14 @@ def test_a_form_that_nobody_signed_is_refused(server: Server, bucket: str) -> No
 
 
 def test_a_policy_must_say_for_which_bucket_it_is(server: Server, bucket: str) -> None:
-    policy = {"expiration": "2100-01-01T00:00:00Z", "conditions": [["starts-with", "$key", ""]]}
+    conditions: list[Any] = [["starts-with", "$key", ""]]
+    policy = {"expiration": "2100-01-01T00:00:00Z", "conditions": conditions}
     answer = post(server, bucket, signed_policy(policy, key="o"), b"x")
     assert (answer.code, answer.find("Message")) == (
         "AccessDenied",
         "Invalid according to Policy: Extra input fields: bucket",
     )
-    policy["conditions"] = [["starts-with", "$key", ""], {"bucket": bucket}]
+    conditions.append({"bucket": bucket})
     assert post(server, bucket, signed_policy(policy, key="o"), b"x").status == 204
 
 

@@ -158,6 +158,7 @@ def load(
         bucket_key_seconds=given.value(table.BUCKET_KEY_SECONDS, 0),
         access_log=access_log.absolute() if access_log else None,
         public_metrics=given.value(table.PUBLIC_METRICS, False),
+        cors_origins=given.value(table.CORS_ORIGINS, ("*",)),
         home=home,
         dev=dev,
         vault=keys.vault,

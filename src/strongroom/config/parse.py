@@ -20,6 +20,9 @@ _OFF = frozenset({"off", "false", "0", "f", "disabled"})
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.*_-]+(?::[0-9*]{1,5})?|[a-z][a-z0-9+.-]*://\[[0-9a-f:]+\](?::[0-9]{1,5})?"
+)
 _TRANSIT_KEY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _KEY_LENGTH = 32
 _MAX_NAME = 255  # bytes; what the envelope has room for
@@ -229,6 +232,17 @@ def path(text: str) -> Path:
     if "\0" in text:
         raise ValueError("a path has no NUL characters")
     return Path(text)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins of web pages, separated by commas, each with one ``*`` at most; ``off`` for none."""
+    if text.strip().lower() in _OFF:
+        return ()
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name != "*" and (name.count("*") > 1 or not _ORIGIN.fullmatch(name)):
+            raise ValueError(f"{_shown(name)} is not an origin (SCHEME://HOST, with a port and one * if need be)")
+    return names
 
 
 def public_metrics(text: str) -> bool:

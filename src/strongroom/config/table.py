@@ -318,6 +318,16 @@ PUBLIC_METRICS = Setting(
     "Who may read the metrics at /minio/v2/metrics/cluster: whoever shows a token that was made with the root"
     " credentials (mc admin prometheus generate), or everybody.",
 )
+CORS_ORIGINS = Setting(
+    ("MINIO_API_CORS_ALLOW_ORIGIN",),
+    "--cors-allow-origin",
+    parse.origins,
+    "ORIGIN[,ORIGIN]",
+    "*, every page",
+    "MINIO_API_CORS_ALLOW_ORIGIN=https://app.example.com,https://*.example.org",
+    "Which web pages may reach buckets that have no CORS rules of their own, with requests that are signed all the"
+    " same; off for none.",
+)
 LOG_FORMAT = Setting(
     ("STRONGROOM_LOG_FORMAT",),
     "--log-format",
@@ -411,6 +421,7 @@ TABLE: tuple[Setting[object], ...] = (
     LOG_FORMAT,
     ACCESS_LOG,
     PUBLIC_METRICS,
+    CORS_ORIGINS,
     GATEWAY_SSE,
     BACKEND_REGION,
     BACKEND_STYLE,

@@ -131,6 +131,7 @@ class Settings:
     ``idle_timeout`` is in seconds. ``home`` is the directory for what belongs to the user and not to the data
     (certificates, the key of ``--dev``). ``sweep_age`` is in seconds. ``bucket_key_seconds``: for how long keys of
     buckets are kept, 0 for not at all. ``public_metrics``: everybody may read the metrics.
+    ``cors_origins``: the web pages that may reach buckets without rules of their own.
     """
 
     target: Target
@@ -151,6 +152,7 @@ class Settings:
     bucket_key_seconds: int
     access_log: Path | None
     public_metrics: bool
+    cors_origins: tuple[str, ...]
     home: Path
     dev: bool
     vault: Vault | None = None

@@ -20,6 +20,7 @@ _NOT_PASSED = frozenset(
         "expect",
         "host",
         "keep-alive",
+        "origin",  # which pages may reach the gateway is for the gateway to say
         "proxy-authorization",
         "te",
         "trailer",
@@ -78,7 +79,11 @@ def passed_query(raw: str) -> list[tuple[str, str]]:
 
 def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """The headers of the backend's answer that the client sees."""
-    return [(name, value) for name, value in headers.items() if name not in _NOT_ANSWERED and not name.startswith(OURS)]
+    return [
+        (name, value)
+        for name, value in headers.items()
+        if name not in _NOT_ANSWERED and not name.startswith((OURS, "access-control-"))
+    ]
 
 
 def without_hidden(listing: bytes) -> bytes:

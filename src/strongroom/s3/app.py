@@ -20,6 +20,7 @@ from typing import Any
 from strongroom.s3.auth import Credentials, authenticate
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Chunks, Headers, Relay
+from strongroom.s3.cors import CrossOrigin, answered, preflight
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
@@ -33,10 +34,10 @@ from strongroom.s3.handlers.posting import PostHandler
 from strongroom.s3.handlers.tagging import TaggingHandlers
 from strongroom.s3.handlers.unset import unset_handlers
 from strongroom.s3.model import Response, compile_model
-from strongroom.s3.observing import GONE, PAGE, Observer, Seen, Unobserved
+from strongroom.s3.observing import GONE, PAGE, PREFLIGHT, Observer, Seen, Unobserved
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
-from strongroom.s3.routing import POST_OBJECT
+from strongroom.s3.routing import POST_OBJECT, PREFLIGHT_METHOD, target_of
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.faults import KMSError
 from strongroom.sealed.store import SealedStore
@@ -63,7 +64,8 @@ class S3App:
     ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
     ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
     ``relay``: where requests go that are not to be served here; browser uploads are served here all the same.
-    ``observer`` is told of each request. ``pages``: what is answered at paths that S3 does not have.
+    ``cross_origin`` knows which web pages may send requests: all, unless it is given. ``observer`` is told of each
+    request. ``pages``: what is answered at paths that S3 does not have.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class S3App:
         allow_insecure_sse_c: bool = False,
         idle_timeout: float = 60.0,
         relay: Relay | None = None,
+        cross_origin: CrossOrigin | None = None,
         observer: Observer | None = None,
         pages: Mapping[str, Page] = MappingProxyType({}),
     ) -> None:
@@ -88,6 +91,7 @@ class S3App:
         self._allow_insecure_sse_c = allow_insecure_sse_c
         self._idle_timeout = idle_timeout
         self._relay = relay
+        self._cross_origin = cross_origin or CrossOrigin(objects, ("*",), of_buckets=relay is None, seconds=0)
         self._model = compile_model()
         self._post = PostHandler(objects, credentials, region)
         self._handlers = self._bind()
@@ -95,7 +99,7 @@ class S3App:
     def _bind(self) -> Mapping[str, Handler]:
         """The handler of each served operation. Raises LookupError where one is missing."""
         groups = (
-            BucketHandlers(self._objects, self._region),
+            BucketHandlers(self._objects, self._region, self._cross_origin),
             ObjectHandlers(self._objects),
             CopyHandlers(self._objects),
             ListingHandlers(self._objects),
@@ -136,6 +140,8 @@ class S3App:
         else:
             answer, response = await self._answer(exchange, seen)
         seen.about = answer.about
+        if "origin" in request.headers:
+            answer.headers += await self._for_page(seen)
         await _send(exchange, seen, answer, response)
 
     async def _refuse(self, exchange: Exchange, seen: Seen, error: Exception) -> None:
@@ -153,13 +159,30 @@ class S3App:
             seen.status = fault.status
             raise ConnectionAbortedError(f"{seen.request_id}: {fault.code} while sending") from error
         refusal = error_response(fault, request.raw_path, seen.request_id, _HOST_ID, request.method == "HEAD")
+        answer = Answer(headers=await self._for_page(seen) if "origin" in request.headers else [])
         try:
-            await _send(exchange, seen, Answer(), refusal)
+            await _send(exchange, seen, answer, refusal)
         except ClientGone:
             seen.error = GONE
 
+    async def _for_page(self, seen: Seen) -> Headers:
+        """The headers that let the web page which sent a request see the answer, if it may."""
+        request = seen.request
+        if seen.operation == PAGE or request.method == PREFLIGHT_METHOD:
+            return []  # pages are not S3; what a preflight asks for was answered, or refused
+        return answered(await self._cross_origin.rules(seen.bucket), request.headers["origin"], request.method)
+
+    async def _preflight(self, seen: Seen) -> tuple[Answer, Response]:
+        """Tell a browser whether a page may send a request. Nobody signs such a question."""
+        target = target_of(seen.request, self._domains)
+        seen.operation, seen.bucket, seen.key = PREFLIGHT, target.bucket, target.key
+        allowed = preflight(await self._cross_origin.rules(target.bucket), seen.request.headers)
+        return Answer(headers=allowed), Response(200, [], b"")
+
     async def _answer(self, exchange: Exchange, seen: Seen) -> tuple[Answer, Response]:
         request = exchange.request
+        if request.method == PREFLIGHT_METHOD:
+            return await self._preflight(seen)
         for name, value in parse_query(request.raw_query):
             request.query.setdefault(name, value)
         route = self._model.route(request, self._domains)

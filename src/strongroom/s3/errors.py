@@ -12,6 +12,12 @@ from http import HTTPStatus
 # code: (status, message). Messages are those on AWS's wire, which its documentation words otherwise here and there.
 ERRORS: dict[str, tuple[int, str]] = {
     "AccessDenied": (403, "Access Denied"),
+    "AccessForbidden": (  # seen
+        403,
+        "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request"
+        " method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the"
+        " resource's CORS spec.",
+    ),
     "AccessControlListNotSupported": (400, "The bucket does not allow ACLs."),
     "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),
     "AuthorizationQueryParametersError": (400, "The authorization query parameters that you provided are not valid."),

@@ -46,6 +46,12 @@ Said once for all: buckets and objects have one owner, whoever holds the root cr
 `STANDARD` and `REDUCED_REDUNDANCY` (kept as `STANDARD`) are refused, and so are ACLs other than `private`,
 `bucket-owner-read` and `bucket-owner-full-control`, object lock headers, and encryption with `aws:kms:dsse`.
 
+Checksums are those of S3: CRC32, CRC32C, CRC64NVME, MD5, SHA-1, SHA-256, SHA-512, XXH64, XXH3 and XXH128. Where a
+client sends none, none is kept (AWS adds a CRC64NVME), and listings do not name their algorithms. A copy that shares
+the bytes of an object in parts keeps its parts, its ETag and its composite checksum.
+
+Web pages may send requests where a bucket's CORS rules or the server's setting let them; browsers ask with OPTIONS.
+
 Requests are signed with Signature Version 4, in the header, in a presigned URL or in a form. Some clients presign with
 version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use AWS4-HMAC-SHA256": boto3 needs
 `Config(signature_version="s3v4")`, version 1 of aws-cli `aws configure set default.s3.signature_version s3v4`; the

@@ -11,6 +11,9 @@ from strongroom.s3.request import HttpRequest
 PAGE = "Page"
 """The operation of what is answered at paths that S3 does not have: health, metrics."""
 
+PREFLIGHT = "Preflight"
+"""The operation of a browser that asks whether a web page may send a request."""
+
 GONE = "ClientGone"
 """The error of a request whose client went away."""
 

@@ -18,6 +18,9 @@ from strongroom.s3.service_model import OperationModel, operations
 POST_OBJECT = "PostObject"
 """The browser upload, which the service model lacks."""
 
+PREFLIGHT_METHOD = "OPTIONS"
+"""The method of a browser that asks whether a web page may send a request."""
+
 MAX_KEY = 1024
 """Bytes in a key (S3 User Guide, "Naming Amazon S3 objects")."""
 

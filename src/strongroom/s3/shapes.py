@@ -328,6 +328,14 @@ class DeleteBucketRequest:
 
 
 @dataclass(slots=True, kw_only=True)
+class DeleteBucketCorsRequest:
+    """S3's DeleteBucketCorsRequest."""
+
+    bucket: str
+    expected_bucket_owner: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class DeleteBucketEncryptionRequest:
     """S3's DeleteBucketEncryptionRequest."""
 
@@ -1854,6 +1862,24 @@ class ListPartsOutput:
     checksum_algorithm: str | None = None
     checksum_type: str | None = None
     version_id: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CORSConfiguration:
+    """S3's CORSConfiguration."""
+
+    cors_rules: list[CORSRule] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class PutBucketCorsRequest:
+    """S3's PutBucketCorsRequest."""
+
+    bucket: str
+    cors_configuration: CORSConfiguration
+    content_md5: str | None = None
+    checksum_algorithm: str | None = None
+    expected_bucket_owner: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

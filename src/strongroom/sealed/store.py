@@ -58,6 +58,9 @@ from strongroom.store.base import (
     Stored,
 )
 
+_CORS = "cors"
+"""The name among a bucket's settings."""
+
 
 class SealedStore:
     """Objects, encrypted as asked, in a store.
@@ -146,6 +149,14 @@ class SealedStore:
         """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""
         decide(protection, None, False, self.keyholder.has_kms)
         await self._defaults.set(bucket, protection)
+
+    async def cors(self, bucket: str) -> bytes | None:
+        """The document of the bucket's rules for web pages, None where it has none. Raises NoSuchBucket."""
+        return (await self.store.bucket(bucket)).settings.get(_CORS)
+
+    async def set_cors(self, bucket: str, document: bytes | None) -> None:
+        """Keep or remove (None) that document, which is as opaque here as in the store. Raises NoSuchBucket."""
+        await self.store.set_bucket(bucket, _CORS, document)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

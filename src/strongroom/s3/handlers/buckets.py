@@ -1,8 +1,10 @@
-"""Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, default encryption."""
+"""Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, default encryption, CORS."""
 
 from __future__ import annotations
 
+from strongroom.s3 import cors
 from strongroom.s3.call import Answer, Call
+from strongroom.s3.cors import CrossOrigin
 from strongroom.s3.describe import check_canned_acl, moment
 from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
@@ -12,8 +14,11 @@ from strongroom.s3.shapes import (
     Bucket,
     CreateBucketOutput,
     CreateBucketRequest,
+    DeleteBucketCorsRequest,
     DeleteBucketEncryptionRequest,
     DeleteBucketRequest,
+    GetBucketCorsOutput,
+    GetBucketCorsRequest,
     GetBucketEncryptionOutput,
     GetBucketEncryptionRequest,
     GetBucketLocationOutput,
@@ -23,6 +28,7 @@ from strongroom.s3.shapes import (
     ListBucketsOutput,
     ListBucketsRequest,
     Owner,
+    PutBucketCorsRequest,
     PutBucketEncryptionRequest,
     ServerSideEncryptionByDefault,
     ServerSideEncryptionConfiguration,
@@ -42,11 +48,12 @@ _ALGORITHMS = {Kind.SSE_S3: "AES256", Kind.SSE_KMS: "aws:kms"}
 
 
 class BucketHandlers:
-    """Operations on buckets. ``region`` is the server's."""
+    """Operations on buckets. ``region`` is the server's; ``cross_origin`` is told of new rules for web pages."""
 
-    def __init__(self, objects: SealedStore, region: str) -> None:
+    def __init__(self, objects: SealedStore, region: str, cross_origin: CrossOrigin) -> None:
         self._objects = objects
         self._region = region
+        self._cross_origin = cross_origin
 
     async def list_buckets(self, call: Call, request: ListBucketsRequest) -> Answer:
         """The buckets, by name."""
@@ -156,3 +163,24 @@ class BucketHandlers:
         """Let the bucket encrypt only what says so (and what auto-encryption takes)."""
         await self._objects.set_default_encryption(call.bucket, None)
         return Answer()
+
+    async def get_bucket_cors(self, call: Call, request: GetBucketCorsRequest) -> Answer:
+        """Which web pages the bucket lets in."""
+        document = await self._objects.cors(call.bucket)
+        if document is None:
+            raise S3Error("NoSuchCORSConfiguration", BucketName=call.bucket)
+        return Answer(GetBucketCorsOutput(cors_rules=cors.decode(document).cors_rules))
+
+    async def put_bucket_cors(self, call: Call, request: PutBucketCorsRequest) -> Answer:
+        """Set which web pages the bucket lets in."""
+        await self._set_cors(call.bucket, cors.encode(request.cors_configuration))
+        return Answer()
+
+    async def delete_bucket_cors(self, call: Call, request: DeleteBucketCorsRequest) -> Answer:
+        """Leave it to the server's setting again."""
+        await self._set_cors(call.bucket, None)
+        return Answer()
+
+    async def _set_cors(self, bucket: str, document: bytes | None) -> None:
+        await self._objects.set_cors(bucket, document)
+        self._cross_origin.forget(bucket)

@@ -186,7 +186,8 @@ class ObjectHandlers:
         if not wanted:
             raise S3Error(
                 "InvalidRequest",
-                "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+                "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or"
+                " empty",
             )
         if unknown := wanted - _ATTRIBUTES:
             raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentValue=sorted(unknown)[0])

@@ -26,7 +26,6 @@ from strongroom.sealed.store import SealedStore
 
 # operation: the error that says it was never set
 _ERRORS = {
-    "get_bucket_cors": "NoSuchCORSConfiguration",
     "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
     "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
     "get_bucket_policy": "NoSuchBucketPolicy",
