@@ -31,7 +31,7 @@ from strongroom.serving.accept import Acceptor, Load
 from strongroom.serving.application import Application, CannotBegin
 from strongroom.serving.board import PLACE, Board
 from strongroom.serving.hardening import harden
-from strongroom.serving.memory import keep_memory
+from strongroom.serving.memory import keep_memory, use_huge_pages
 from strongroom.serving.protocol import Protocol, Server
 
 Factory = Callable[[Settings], Application]
@@ -131,6 +131,7 @@ class _Worker:
         self._take_over()
         gc.collect()
         gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
+        use_huge_pages()
         connections = self._server.connections
         acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load) for listening in sockets]
         with contextlib.suppress(OSError):
