@@ -52,7 +52,7 @@ class Gateway:
 
     def upload(self, content: bytes, record: Record) -> Callable[[], object]:
         """Upload a part; what completes the upload."""
-        upload = self.uploads.create(place_of("bucket", KEY), record)
+        upload = self.uploads.create(place_of("bucket", KEY), record, os.urandom(16))
         draft = Draft(self.folder)
         draft.append(content)
         opened = OpenUpload(self.folder, "bucket", upload.upload_id)

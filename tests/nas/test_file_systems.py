@@ -115,7 +115,7 @@ def test_where_the_kernel_cannot_copy_bytes_are_read_and_written(tmp_path: Path,
         await store.start()
         await store.create_bucket("bucket")
         for record in ({":etag": b"one"}, {":sse": b"a header"}):
-            upload = await store.create_upload("bucket", "o", record)
+            upload = await store.create_upload("bucket", "o", record, os.urandom(16))
             parts = []
             for number, content in enumerate(contents, 1):
                 writer = await store.part_writer("bucket", "o", upload.upload_id, number, None)

@@ -217,7 +217,7 @@ def test_buckets_are_made_listed_and_removed(run: Run) -> None:
         with pytest.raises(BucketNotEmpty):
             await store.delete_bucket("another")
         await store.delete("another", "a/b/c")
-        await store.create_upload("another", "open", PLAIN)
+        await store.create_upload("another", "open", PLAIN, os.urandom(16))
         await store.delete_bucket("another")
         await store.create_bucket("another")
         assert (await store.uploads("another", "", "", ("", ""), 10)).uploads == []
@@ -246,7 +246,8 @@ def test_what_is_in_no_bucket_is_said_to_be_so(run: Run) -> None:
         calls = [
             store.bucket("none"), store.delete_bucket("none"), store.set_bucket("none", "a", b""),
             store.writer("none", "k", None), store.head("none", "k"), store.open("none", "k"),
-            store.delete("none", "k"), store.list("none", "", "", "", 10), store.create_upload("none", "k", PLAIN),
+            store.delete("none", "k"), store.list("none", "", "", "", 10),
+            store.create_upload("none", "k", PLAIN, os.urandom(16)),
             store.uploads("none", "", "", ("", ""), 10), store.upload("none", "k", "0" * 32),
         ]  # fmt: skip
         for call in calls:

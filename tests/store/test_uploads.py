@@ -30,7 +30,7 @@ def test_an_upload_becomes_one_object_of_its_parts(
     whole = b"".join(contents)
 
     async def use(store: Store) -> None:
-        upload = await store.create_upload("bucket", "a/k", record)
+        upload = await store.create_upload("bucket", "a/k", record, os.urandom(16))
         assert re.fullmatch("[A-Za-z0-9_-]{16,64}", upload.upload_id)
         assert await store.upload("bucket", "a/k", upload.upload_id) == upload
         parts = [await put_part(store, "a/k", upload.upload_id, 2 * n, c) for n, c in enumerate(contents, 1)]
@@ -60,7 +60,7 @@ def test_only_the_parts_that_are_named_make_the_object(kind: Kind, run: Run) -> 
     filler = bytes(kind.least_part)
 
     async def use(store: Store) -> None:
-        upload = await store.create_upload("bucket", "k", PLAIN)
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
         old = await put_part(store, "k", upload.upload_id, 1, filler + b"old")
         await put_part(store, "k", upload.upload_id, 2, b"unwanted")
         last = await put_part(store, "k", upload.upload_id, 10_000, b"last")
@@ -79,7 +79,7 @@ def test_only_the_parts_that_are_named_make_the_object(kind: Kind, run: Run) -> 
 def test_a_completion_whose_condition_fails_leaves_the_upload_open(run: Run) -> None:
     async def use(store: Store) -> None:
         there = await put(store, "k", b"there")
-        upload = await store.create_upload("bucket", "k", PLAIN)
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
         part = await put_part(store, "k", upload.upload_id, 1, b"part")
         for when in (Condition(absent=True), Condition(identity="other")):
             with pytest.raises(ConditionFailed):
@@ -93,7 +93,7 @@ def test_a_completion_whose_condition_fails_leaves_the_upload_open(run: Run) -> 
 
 def test_parts_come_in_pages_in_order(run: Run) -> None:
     async def use(store: Store) -> None:
-        upload = await store.create_upload("bucket", "k", PLAIN)
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
         put_ = [await put_part(store, "k", upload.upload_id, n, bytes(n)) for n in (7, 1, 300, 2)]
         by_number = sorted(put_, key=lambda part: part.number)
         first = await store.parts("bucket", "k", upload.upload_id, 0, 3)
@@ -106,7 +106,7 @@ def test_parts_come_in_pages_in_order(run: Run) -> None:
 
 def test_an_upload_that_ended_takes_no_more_parts(run: Run) -> None:
     async def use(store: Store) -> None:
-        upload = await store.create_upload("bucket", "k", PLAIN)
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
         late = await store.part_writer("bucket", "k", upload.upload_id, 1, None)
         await late.write(bytes(200_000))
         await store.abort_upload("bucket", "k", upload.upload_id)
@@ -128,7 +128,7 @@ def test_an_upload_that_ended_takes_no_more_parts(run: Run) -> None:
 
 def test_an_upload_belongs_to_its_key(run: Run) -> None:
     async def use(store: Store) -> None:
-        upload = await store.create_upload("bucket", "k", PLAIN)
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
         with pytest.raises(NoSuchUpload):
             await store.upload("bucket", "other", upload.upload_id)
 
@@ -137,7 +137,10 @@ def test_an_upload_belongs_to_its_key(run: Run) -> None:
 
 def test_open_uploads_are_listed_by_key_and_time(run: Run) -> None:
     async def use(store: Store) -> None:
-        made = [await store.create_upload("bucket", key, PLAIN) for key in ("b", "a/2", "a/1", "b", "a-", "é")]
+        made = [
+            await store.create_upload("bucket", key, PLAIN, os.urandom(16))
+            for key in ("b", "a/2", "a/1", "b", "a-", "é")
+        ]
         in_order = [made[4], made[2], made[1], made[0], made[3], made[5]]
         page = await store.uploads("bucket", "", "", ("", ""), 10)
         assert (list(page.uploads), page.next) == (in_order, None)

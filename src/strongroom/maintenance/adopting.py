@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, stored_objects
 from strongroom.sealed.adopting import adopt, is_legacy
-from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
@@ -72,7 +71,7 @@ class Adoption:
         except CustomerKeyNeeded as error:
             report.failed(bucket, key, f"{error} (SSE-C), and none was given")
             return
-        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+        except (StoreError, SealedError, KMSError, OSError) as error:
             report.failed(bucket, key, str(error))
             return
         report.done += 1

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
-from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
@@ -63,7 +62,7 @@ class Encryption:
             # Not one of ours, which says so of itself: the storage gives it out to whoever has its key.
             report.notes.append(f"{bucket}/{stored.key}: the storage keeps it under a key of a client's; passed over")
             return
-        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+        except (StoreError, SealedError, KMSError, OSError) as error:
             report.failed(bucket, stored.key, str(error))
             return
         report.done += 1

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
-from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
@@ -83,7 +82,7 @@ class Rewrapping:
                 return
         except NoSuchObject:
             return  # removed at this very moment
-        except (StoreError, SealedError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
+        except (StoreError, SealedError, KMSError, OSError) as error:
             report.failed(bucket, stored.key, str(error))
             return
         report.done += 1

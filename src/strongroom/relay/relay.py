@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
 from strongroom.relay.headers import answered_headers, passed_headers, passed_query, without_hidden
@@ -44,13 +44,12 @@ class BackendRelay:
 
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the backend answers."""
-        if names.is_hidden(call.key):
-            raise S3Error("AccessDenied")
+        self._check_name(call.key)
         call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
         call.encryption.source_customer_key()
-        await self._check_source(call)
+        source = await self._source(call)
         try:
-            download = await self._pass_on(call, operation)
+            download = await self._pass_on(call, operation, source)
         except Refusal as refusal:
             headers = answered_headers(refusal.headers)
             return Answer(), Response(refusal.status, headers, refusal.document)
@@ -60,8 +59,8 @@ class BackendRelay:
             download.close()
             raise
 
-    async def _pass_on(self, call: Call, operation: str) -> Download:
-        headers = passed_headers(call.request.headers)
+    async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
+        headers = {**passed_headers(call.request.headers), **source}
         query = passed_query(call.request.raw_query)
         again = operation not in _ONCE
 
@@ -72,10 +71,10 @@ class BackendRelay:
             return await self._client.open(request(b""), raw=True)
         streamed = streamed_body(call) if operation in _UPLOADS else None
         if streamed is None:
-            body, added = await whole_body(call, MAX_DOCUMENT)
+            body, added = await whole_body(call, operation, MAX_DOCUMENT)
             headers.update(added)
             if operation == "DeleteObjects":
-                _check_deletion(body)
+                self._check_deletion(body)
             return await self._client.open(request(body), raw=True)
         outgoing = Request(call.request.method, call.bucket, call.key, query, headers, streamed)
         sending = asyncio.create_task(self._client.open(outgoing, raw=True))
@@ -111,15 +110,23 @@ class BackendRelay:
             document = without_hidden(document)
         return Answer(), Response(response.status, response.headers, document)
 
-    async def _check_source(self, call: Call) -> None:
-        """The source of a copy must not be an encrypted object of ours either."""
-        text = call.request.headers.get("x-amz-copy-source")
-        if text is None:
-            return
-        path, _, version = text.partition("?")
-        bucket, key = copy_source(path)
+    def _check_name(self, key: str) -> None:
+        """Raises AccessDenied for a name that is hidden, XMinioInvalidObjectName for one that may be taken for it."""
         if names.is_hidden(key):
             raise S3Error("AccessDenied")
+        if key and not (self._client.endpoint.exact or names.is_clean(key)):
+            raise S3Error("XMinioInvalidObjectName")
+
+    async def _source(self, call: Call) -> dict[str, str]:
+        """The header that names the source of a copy, if this is one, as it was understood here. The source must not be
+        an encrypted object of ours either.
+        """
+        text = call.request.headers.get("x-amz-copy-source")
+        if text is None:
+            return {}
+        path, _, version = text.partition("?")
+        bucket, key = copy_source(path)
+        self._check_name(key)
         headers = {
             name.replace(_SOURCE_CUSTOMER, _CUSTOMER): value
             for name, value in call.request.headers.items()
@@ -132,6 +139,7 @@ class BackendRelay:
                 await self._check_plain(bucket, key, download)
             finally:
                 download.close()
+        return {"x-amz-copy-source": f"/{bucket}/{quote(key)}" + (f"?{version}" if version else "")}
 
     async def _check_plain(self, bucket: str, key: str, download: Download) -> None:
         """Raises NoKMS where an object was encrypted by a gateway, Damaged where its record is none."""
@@ -141,14 +149,13 @@ class BackendRelay:
         if ":sse" in stored.record:
             raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
 
-
-def _check_deletion(document: bytes) -> None:
-    """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
-    try:
-        if any(map(names.is_hidden, xml.texts_of_all(document, "Key"))):
-            raise S3Error("AccessDenied")
-    except xml.BadAnswer:
-        raise S3Error("MalformedXML") from None
+    def _check_deletion(self, document: bytes) -> None:
+        """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
+        try:
+            for key in xml.texts_of_all(document, "Key"):
+                self._check_name(key)
+        except xml.BadAnswer:
+            raise S3Error("MalformedXML") from None
 
 
 class _Streaming:

@@ -93,8 +93,9 @@ class S3App:
         self._relay = relay
         self._cross_origin = cross_origin or CrossOrigin(objects, ("*",), of_buckets=relay is None, seconds=0)
         self._model = compile_model()
-        self._post = PostHandler(objects, credentials, region)
+        self._post = PostHandler(objects, credentials, region, encrypts=relay is None)
         self._handlers = self._bind()
+        self._large_documents = asyncio.Semaphore(2)
 
     def _bind(self) -> Mapping[str, Handler]:
         """The handler of each served operation. Raises LookupError where one is missing."""
@@ -205,7 +206,8 @@ class S3App:
         if request.method in _WITH_BODY and operation.name not in _STREAMED:
             document = await _document(call, operation.name)
         if len(document) > _INLINE_XML:
-            parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
+            async with self._large_documents:  # a hostile one takes forty times its size
+                parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
         else:
             parsed = operation.parse(request, route.target, document)
         answer = await handler(call, parsed)

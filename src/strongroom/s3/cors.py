@@ -9,13 +9,13 @@ of errors the answers of AWS.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from strongroom.s3.call import Headers
+from strongroom.s3.describe import HEADER_NAME
 from strongroom.s3.errors import S3Error
 from strongroom.s3.service_model import shape_of
 from strongroom.s3.shapes import CORSConfiguration, CORSRule
@@ -60,7 +60,6 @@ metadata and checksums, to requests without credentials of the browser's own.
 
 _NAME = "CORSConfiguration"
 _VARY = ("vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _EVERY = "*"
 
 
@@ -163,7 +162,7 @@ def decode(document: bytes) -> CORSConfiguration:
     return configuration
 
 
-@lru_cache(256)
+@lru_cache(64)
 def rules_of(document: bytes) -> Rules:
     """The rules of a bucket. Raises MalformedXML."""
     return [
@@ -188,12 +187,12 @@ def _check(rule: CORSRule) -> None:
         if not origin.isprintable() or not origin.isascii():
             raise _invalid(f'AllowedOrigin "{origin[:256]}" contains invalid character.')
     for name in rule.allowed_headers:
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise _invalid(f'AllowedHeader "{name[:256]}" contains invalid character.')
         if name.count(_EVERY) > 1:
             raise _invalid(f'AllowedHeader "{name[:256]}" can not have more than one wildcard.')
     for name in rule.expose_headers:
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise _invalid(f'ExposeHeader "{name[:256]}" contains invalid character.')
         if _EVERY in name:
             raise _invalid(
@@ -216,7 +215,7 @@ def _names(text: str) -> list[str]:
     """The header names of a question, in lower case. Raises BadRequest."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     for name in names:
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise S3Error("BadRequest", f'Access-Control-Request-Headers "{name[:256]}" contains invalid character.')
     return [name.lower() for name in names]
 
@@ -253,7 +252,7 @@ class CrossOrigin:
             document = await self._objects.cors(bucket)
             rules = self._default if document is None else rules_of(document)
         except NoSuchBucket:
-            rules = self._default
+            return self._default  # not remembered: there are more such names than buckets
         except (StoreError, S3Error):
             return []
         if self._seconds:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from functools import lru_cache
 
+from strongroom.dates import http_date
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
 from strongroom.s3.checksums import Algorithm
@@ -37,6 +37,9 @@ _OVERRIDES = {
     "response-content-type": "content-type",
     "response-expires": "expires",
 }
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A token, as RFC 9110 has it."""
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _UNSUPPORTED = (
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",
@@ -51,16 +54,6 @@ _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
 def quoted(etag: str) -> str:
     """An ETag as it stands on the wire."""
     return f'"{etag}"'
-
-
-def http_date(nanoseconds: int) -> str:
-    """A time as it stands in headers, to the second (RFC 9110)."""
-    return _date(nanoseconds // 1_000_000_000)
-
-
-@lru_cache(4096)
-def _date(seconds: int) -> str:
-    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def moment(nanoseconds: int) -> datetime:
@@ -89,6 +82,16 @@ def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     if size > MAX_USER_METADATA + MAX_CONTENT_HEADERS:
         raise S3Error("MetadataTooLarge")
     return kept
+
+
+def check_header(name: str, value: str) -> None:
+    """Refuse what cannot be shown as a header, and so must not be kept as one. Raises InvalidArgument."""
+    if not HEADER_NAME.fullmatch(name) or _UNPRINTABLE.search(value):
+        raise S3Error(
+            "InvalidArgument",
+            "A field holds characters that no header can.",
+            ArgumentName=ascii(name)[1:-1][:256],
+        )
 
 
 def check_upload_headers(headers: Mapping[str, str]) -> None:

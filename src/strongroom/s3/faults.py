@@ -31,6 +31,12 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.StoreFull, "XMinioStorageFull", None, True),
     (below.Damaged, "InternalError", "The stored object is damaged.", True),
     (below.NoKMS, "NotImplemented", "Server side encryption specified but KMS is not configured.", False),
+    (
+        below.UnencryptedUpload,
+        "InvalidRequest",
+        "The upload was begun without encryption, which everything has to have by now. Begin it anew.",
+        False,
+    ),
     (below.CustomerKeyNeeded, "InvalidRequest", _STORED_WITH_SSE, False),
     (
         below.CustomerKeyNotApplicable,

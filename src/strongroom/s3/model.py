@@ -7,19 +7,21 @@ gives.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Any
 
+from strongroom.dates import parse_http_date
 from strongroom.s3 import shapes
 from strongroom.s3.auth import is_form
 from strongroom.s3.errors import S3Error
 from strongroom.s3.operations import ROOTS, SERVED, UNSET
 from strongroom.s3.request import HttpRequest
-from strongroom.s3.routing import POST_OBJECT, Router, Target, target_of, valid_bucket_name
+from strongroom.s3.routing import POST_OBJECT, Router, Target, target_of
 from strongroom.s3.service_model import Member, OperationModel, Shape, operations
 from strongroom.s3.xml import DECLARATION, NAMESPACE, compile_reader, compile_writer, escape, read_document
 
@@ -86,8 +88,6 @@ class Model:
         PreconditionFailed.
         """
         target = target_of(request, domains)
-        if target.bucket and not valid_bucket_name(target.bucket):
-            raise S3Error("InvalidBucketName", BucketName=target.bucket[:256])
         if _is_form(request, target):
             return Route(POST_OBJECT, None, target)
         selected = self._router.select(request, target.level)
@@ -208,14 +208,12 @@ def _boolean(name: str, text: str) -> bool:
 
 def _timestamp(name: str, text: str) -> datetime | None:
     """A time, in HTTP's form or ISO 8601; one that cannot be read counts as not sent (RFC 9110, 13.1.3)."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        try:
+    moment = parse_http_date(text)
+    if moment is None:
+        with contextlib.suppress(ValueError):
             moment = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def _list(name: str, text: str) -> list[str]:

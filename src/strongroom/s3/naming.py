@@ -40,8 +40,17 @@ def encode_name(name: str, encoding: str | None) -> str:
 
 def page_size(asked: int | None, name: str) -> int:
     """How many entries a page may have. Raises InvalidArgument for a negative number."""
-    if asked is None:
-        return MAX_PAGE
+    return MAX_PAGE if asked is None else min(_count(asked, name), MAX_PAGE)
+
+
+def part_marker(asked: int | str | None) -> int:
+    """The number of the part after which a page begins. Raises InvalidArgument for what is none."""
+    if isinstance(asked, str):
+        asked = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else -1
+    return _count(asked or 0, "part-number-marker")
+
+
+def _count(asked: int, name: str) -> int:
     if asked < 0 or asked > 2**31 - 1:
         raise S3Error(
             "InvalidArgument",
@@ -49,4 +58,4 @@ def page_size(asked: int | None, name: str) -> int:
             ArgumentName=name,
             ArgumentValue=str(asked)[:256],
         )
-    return min(asked, MAX_PAGE)
+    return asked

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from strongroom.dates import http_date, parse_http_date
 from strongroom.s3.errors import S3Error
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
@@ -110,15 +109,9 @@ def check_read(headers: Mapping[str, str], etag: str, modified: int, prefix: str
     if not_modified and prefix:
         raise S3Error("PreconditionFailed", Condition=f"{prefix}If-None-Match")
     if not_modified:
-        shown = datetime.fromtimestamp(changed, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        raise S3Error("NotModified", None, {"etag": f'"{etag}"', "last-modified": shown})
+        raise S3Error("NotModified", None, {"etag": f'"{etag}"', "last-modified": http_date(modified)})
 
 
 def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None  # a date that cannot be read is no condition (RFC 9110, 13.1.3)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    moment = parse_http_date(text) if text is not None else None
+    return moment.timestamp() if moment else None  # a date that cannot be read is no condition (RFC 9110, 13.1.3)

@@ -24,6 +24,7 @@ PREFLIGHT_METHOD = "OPTIONS"
 MAX_KEY = 1024
 """Bytes in a key (S3 User Guide, "Naming Amazon S3 objects")."""
 
+_MAX_BUCKET = 63
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -46,9 +47,13 @@ class Target:
         return "object" if self.key else "bucket" if self.bucket else "service"
 
 
-@lru_cache(4096)
 def valid_bucket_name(name: str) -> bool:
     """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
+    return len(name) <= _MAX_BUCKET and _valid_bucket_name(name)
+
+
+@lru_cache(4096)
+def _valid_bucket_name(name: str) -> bool:
     if not _BUCKET_NAME.fullmatch(name) or ".." in name:
         return False
     if name.startswith(_RESERVED_PREFIXES) or name.endswith(_RESERVED_SUFFIXES):
@@ -63,7 +68,7 @@ def valid_bucket_name(name: str) -> bool:
 def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
     """The bucket and key of a request, path style or under one of ``domains``.
 
-    Raises InvalidURI, KeyTooLongError.
+    Raises InvalidURI, InvalidBucketName, KeyTooLongError.
     """
     try:
         path = unquote_to_bytes(request.raw_path).decode() if "%" in request.raw_path else request.raw_path
@@ -75,6 +80,8 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
         raise S3Error("InvalidURI") from None
     if size > MAX_KEY:
         raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
+    if bucket and not valid_bucket_name(bucket):
+        raise S3Error("InvalidBucketName", BucketName=bucket[:256])
     return Target(bucket, key)
 
 

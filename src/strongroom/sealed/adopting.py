@@ -64,7 +64,7 @@ async def _sealed_anew(
         return plain_record(metadata), b""
     old, object_key = source.sealing
     assert isinstance(old, LegacyHeader)
-    header, _ = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
+    header = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
     header = header.resized(info.size, old.etag if info.kind is Kind.SSE_C else "")  # others' may be MD5s: sealed
     parts = await objects.parts_with_nonces(source)
     annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
@@ -76,5 +76,4 @@ async def _tags(objects: SealedStore, bucket: str, source: OpenObject, protectio
     if entries:
         return entries  # set through us already, and bound to the name, not to the object's seal
     tags = await objects.tags_of(bucket, source.reader.stored)
-    count = len(tags.split("&")) if tags else 0
-    return dict(await objects.seal_tags(bucket, source.info.key, protection, tags, count))
+    return dict(await objects.seal_tags(bucket, source.info.key, protection, tags, source.info.tag_count))

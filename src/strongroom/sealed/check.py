@@ -16,6 +16,7 @@ from typing import Protocol
 
 from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.master import MasterKey, master_of
+from strongroom.sealed.errors import SealedError
 
 _FORMAT = 1
 _TEXT = b"strongroom v1 check"
@@ -23,11 +24,11 @@ MAX_CHECK = 128 * 1024
 """Bytes of the longest check value that is read."""
 
 
-class ForeignKMS(Exception):
+class ForeignKMS(SealedError):
     """The objects at this place are sealed under keys that the configured KMS does not have; the message names both."""
 
 
-class CheckDamaged(Exception):
+class CheckDamaged(SealedError):
     """What lies in the check value's place is none."""
 
 

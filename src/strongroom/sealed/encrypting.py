@@ -14,14 +14,14 @@ from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered
 from strongroom.sealed.keys import Kind, new_object_key, part_key, record_key
-from strongroom.sealed.legacy import inherited
+from strongroom.sealed.legacy import headed
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import multipart_etag, opaque_etag
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline
 from strongroom.sealed.policy import SSE_S3, Protection
-from strongroom.sealed.record import header_of, seal_parts, sealed_record
+from strongroom.sealed.record import seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import FOREIGN, FOUND, LEFT, Condition, ConditionFailed, Damaged, Stored, Writer
 
@@ -31,8 +31,7 @@ _MD5 = 32  # hexadecimal digits
 def may_be_plain(bucket: str, stored: Stored) -> bool:
     """Whether an object may lie in plaintext. Of damaged ones, opening them says it."""
     try:
-        legacy = inherited(bucket, stored)
-        return (legacy.header if legacy else header_of(stored.record)) is None
+        return headed(bucket, stored)[1] is None
     except (EnvelopeInvalid, Damaged, LegacyNotCovered):
         return True
 
@@ -60,7 +59,7 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
     info, stored = source.info, source.reader.stored
     keyholder, opaque = objects.keyholder, objects.opaque(protection.kind)
     parts, object_key = list(await source.parts()), new_object_key()
-    header, _ = await keyholder.seal(bucket, info.key, protection, object_key, info.size, info.multipart)
+    header = await keyholder.seal(bucket, info.key, protection, object_key, info.size, info.multipart)
     tags = await objects.tags_of(bucket, stored)
     sealed_tags = await objects.seal_tags(bucket, info.key, protection, tags, info.tag_count)
     store = objects.outer.writing(bucket, info.key, protection)

@@ -19,6 +19,10 @@ class NoKMS(SealedError):
     """Encryption with a server-side key was asked for, and no KMS is configured."""
 
 
+class UnencryptedUpload(SealedError):
+    """A multipart upload is not encrypted, and by now everything is to be."""
+
+
 class ContextRefused(SealedError):
     """The encryption context that the request brings (SSE-KMS) is none, or cannot be used for this object."""
 

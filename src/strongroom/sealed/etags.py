@@ -12,12 +12,12 @@ from typing import NamedTuple
 from strongroom.kms.base import KMSError
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered, NoKMS
-from strongroom.sealed.keyholder import AnyHeader, Keyholder
+from strongroom.sealed.keyholder import Keyholder
 from strongroom.sealed.keys import ObjectKey, record_key
-from strongroom.sealed.legacy import Inherited, inherited
+from strongroom.sealed.legacy import AnyHeader, Inherited, headed
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import Summary, guessed, stand_in_etag
-from strongroom.sealed.record import header_of, open_record, read_plain
+from strongroom.sealed.record import open_record, read_plain
 from strongroom.sealed.remembered import Remembered
 from strongroom.store.base import FOUND, Damaged, Stored
 
@@ -83,8 +83,7 @@ class ETags:
         for place, stored in enumerate(objects):
             etag, size = None, stored.size
             try:
-                legacy = inherited(bucket, stored)
-                header = legacy.header if legacy else header_of(stored.record)
+                legacy, header = headed(bucket, stored)
                 if header is None:
                     etag = legacy.document.etag if legacy else plain_metadata(stored).etag
                 else:

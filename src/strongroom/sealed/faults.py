@@ -18,6 +18,7 @@ from strongroom.sealed.errors import (
     NoKMS,
     PreconditionFailed,
     SealedError,
+    UnencryptedUpload,
 )
 from strongroom.store.base import (
     BucketExists,
@@ -78,5 +79,6 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "Unavailable",
+    "UnencryptedUpload",
     "WrappedKeyInvalid",
 ]

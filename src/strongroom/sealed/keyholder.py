@@ -29,14 +29,11 @@ from strongroom.sealed.keys import (
     open_object_key,
     seal_object_key,
 )
-from strongroom.sealed.legacy import LegacyHeader
+from strongroom.sealed.legacy import AnyHeader, LegacyHeader
 from strongroom.sealed.policy import PLAIN, Protection, master_key_name
 from strongroom.secret import Secret
 
 _PROBE = {"strongroom": "probe"}  # of no object: its name would follow that of the bucket
-
-AnyHeader = Header | LegacyHeader
-"""What says how an object's key is sealed: in our own format, or as MinIO did."""
 
 
 def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | None = None) -> Protection:
@@ -81,9 +78,10 @@ class Keyholder:
         (made,) = await self._require_kms().generate([_PROBE], key_id)
         return master_of(made.wrapped)
 
-    async def new(self, bucket: str, key: str, protection: Protection, size: int = 0) -> tuple[Header, ObjectKey]:
+    async def new(self, bucket: str, key: str, protection: Protection) -> tuple[Header, ObjectKey]:
         """A new object key for an object, and the header that keeps it. Raises KMSError, NoKMS."""
-        return await self.seal(bucket, key, protection, new_object_key(), size)
+        object_key = new_object_key()
+        return await self.seal(bucket, key, protection, object_key, 0), object_key
 
     async def seal(
         self,
@@ -93,7 +91,7 @@ class Keyholder:
         object_key: ObjectKey,
         size: int,
         multipart: bool = False,
-    ) -> tuple[Header, ObjectKey]:
+    ) -> Header:
         """Seal an object key for the object of this name. Raises KMSError, NoKMS."""
         is_sse_kms = protection.kind is Kind.SSE_KMS
         bucket_keys = self._bucket_keys if is_sse_kms and protection.bucket_key else None
@@ -110,7 +108,7 @@ class Keyholder:
             external, wrapped = ExternalKey(data_key.plaintext), data_key.wrapped
         iv = new_iv()
         sealed = seal_object_key(external, object_key, protection.kind, iv, object_name(bucket, key))
-        header = Header(
+        return Header(
             protection.kind,
             size,
             iv,
@@ -121,7 +119,6 @@ class Keyholder:
             bucket_key=bucket_keys is not None,
             named=is_sse_kms and bool(key_id),
         )
-        return header, object_key
 
     async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:
         """The object key behind a header.

@@ -20,11 +20,12 @@ from strongroom.legacy.package import PackageRefused
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
 from strongroom.sealed.context import context_text
 from strongroom.sealed.dare import HEADER, NONCE, StreamInvalid, plaintext_size, sealed_size, stream_nonce
-from strongroom.sealed.envelope import EnvelopeInvalid
+from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import LegacyNotCovered
 from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.record import header_of
 from strongroom.store.base import LEFT, Damaged, Reader, Stored
 
 _KINDS = {SSE_S3: Kind.SSE_S3, SSE_C: Kind.SSE_C, SSE_KMS: Kind.SSE_KMS}
@@ -87,6 +88,10 @@ class LegacyHeader:
             raise EnvelopeInvalid(str(error)) from error
 
 
+AnyHeader = Header | LegacyHeader
+"""What says how an object's key is sealed: in our own format, or as MinIO did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inherited:
     """A legacy object: its document, its plaintext's bytes, and what opens it (None where it is plain)."""
@@ -107,8 +112,10 @@ class Inherited:
 def inherited(bucket: str, stored: Stored) -> Inherited | None:
     """The legacy object that a store's record describes, None for one of our own. Raises Damaged, LegacyNotCovered."""
     document = stored.record.get(LEFT)
-    if document is None:
-        return None
+    return None if document is None else _read(bucket, stored, document)
+
+
+def _read(bucket: str, stored: Stored, document: bytes) -> Inherited:
     name = f"{bucket}/{stored.key}"
     try:
         legacy = read_document(document)
@@ -123,6 +130,18 @@ def inherited(bucket: str, stored: Stored) -> Inherited | None:
         raise Damaged(f"{name!r}, left by MinIO: {error}") from error
     except NotCovered as error:
         raise LegacyNotCovered(f"{name!r}, left by MinIO, is not readable here: {error}") from error
+
+
+def headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:
+    """What MinIO left of an object, if it did, and what opens the object (None where it is plain).
+
+    Raises EnvelopeInvalid, Damaged, LegacyNotCovered.
+    """
+    document = stored.record.get(LEFT)
+    if document is None:
+        return None, header_of(stored.record)
+    legacy = _read(bucket, stored, document)
+    return legacy, legacy.header
 
 
 def legacy_tags(legacy: Inherited | None) -> str:

@@ -16,9 +16,9 @@ from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NotAdopted
-from strongroom.sealed.keyholder import AnyHeader, protection_of
+from strongroom.sealed.keyholder import protection_of
 from strongroom.sealed.keys import record_key
-from strongroom.sealed.legacy import inherited
+from strongroom.sealed.legacy import AnyHeader, headed, inherited
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record, header_of, open_parts, open_record, seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
@@ -36,8 +36,7 @@ class Use(NamedTuple):
 def uses_of(bucket: str, stored: Stored) -> frozenset[Use]:
     """The master keys that are needed to read an object and its tags. Raises Damaged, LegacyNotCovered."""
     try:
-        legacy = inherited(bucket, stored)
-        return _uses(legacy.header if legacy else header_of(stored.record), stored.record)
+        return _uses(headed(bucket, stored)[1], stored.record)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
 
@@ -148,7 +147,7 @@ class Rewrapper:
         secret = record_key(object_key)
         metadata = open_record(reader.stored.record, secret)
         protection = self._protection(bucket, old)
-        new, _ = await keyholder.seal(bucket, key, protection, object_key, old.size, old.multipart)
+        new = await keyholder.seal(bucket, key, protection, object_key, old.size, old.multipart)
         new = new.resized(old.size, old.etag)
         annex = None
         if old.multipart:

@@ -21,9 +21,9 @@ from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
-from strongroom.sealed.keyholder import AnyHeader, Keyholder, protection_of
+from strongroom.sealed.keyholder import Keyholder, protection_of
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
-from strongroom.sealed.legacy import LegacyHeader, inherited, legacy_tags, with_nonces
+from strongroom.sealed.legacy import AnyHeader, Inherited, LegacyHeader, headed, legacy_tags, with_nonces
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
@@ -40,12 +40,12 @@ from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection, decide
 from strongroom.sealed.record import (
     MULTIPART,
-    header_of,
     plain_record,
     seal_parts,
     sealed_record,
 )
 from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, without_tags
+from strongroom.sealed.uploads import Uploads
 from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import (
@@ -84,8 +84,6 @@ class SealedStore:
         defaults_seconds: float = 0.0,
         bucket_key_seconds: float = 0.0,
     ) -> None:
-        from strongroom.sealed.uploads import Uploads  # it needs this class, too
-
         self.store = store
         self.keyholder = Keyholder(kms, bucket_key_seconds)
         self.pool = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="sealed")
@@ -188,6 +186,11 @@ class SealedStore:
             return default is not None and bool(default.bucket_key)
         return protection.bucket_key
 
+    @property
+    def encrypts_everything(self) -> bool:
+        """Whether nothing is stored in plaintext."""
+        return self._auto_encrypt
+
     def opaque(self, kind: Kind) -> bool:
         """Whether the ETag of an object of this kind is opaque."""
         return kind in (Kind.SSE_C, Kind.SSE_KMS) or not self._compat
@@ -228,7 +231,7 @@ class SealedStore:
             return Condition(absent=True)
         if precondition.if_match is None:
             return ALWAYS
-        stored = await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
+        stored = await self.stored(bucket, key)
         if precondition.if_match not in ("*", await self._etags.of(bucket, stored)):
             raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
         return Condition(identity=stored.identity)
@@ -266,7 +269,7 @@ class SealedStore:
             annex = await source.reader.annex()
         else:
             size, object_key = source.info.size, source.sealing[1]
-            header, _ = await self.keyholder.seal(bucket, key, protection, object_key, size, source.info.multipart)
+            header = await self.keyholder.seal(bucket, key, protection, object_key, size, source.info.multipart)
             header = header.resized(size, etag if opaque else "")
             record = sealed_record(header, record_key(object_key), metadata)
             annex = seal_parts(header, record_key(object_key), parts) if parts else b""
@@ -315,10 +318,10 @@ class SealedStore:
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
     ) -> tuple[ObjectInfo, tuple[AnyHeader, ObjectKey] | None]:
-        record, legacy = stored.record, inherited(bucket, stored)
+        record = stored.record
         try:
+            legacy, header = headed(bucket, stored)
             tags = tag_count(record, legacy_tags(legacy))
-            header = legacy.header if legacy else header_of(record)
             if header is None:
                 if customer_key is not None:
                     name = object_name(bucket, stored.key)
@@ -332,6 +335,12 @@ class SealedStore:
             raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
         return info_of(stored, header.size, metadata, header, header.multipart, tags), (header, object_key)
 
+    async def stored(self, bucket: str, key: str) -> Stored:
+        """An object as it lies in the store, unopened. Raises NoSuchObject; CustomerKeyNeeded where the storage does
+        not tell of it without the client's key.
+        """
+        return await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
+
     # -- tags ------------------------------------------------------------------------------------------------------
 
     async def seal_tags(
@@ -342,23 +351,23 @@ class SealedStore:
 
     async def tags(self, bucket: str, key: str) -> str:
         """The tags of an object, as a query string. Raises NoSuchObject, KMSError, Damaged."""
-        stored = await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
-        return await self.tags_of(bucket, stored)
+        return await self.tags_of(bucket, await self.stored(bucket, key))
 
     async def tags_of(self, bucket: str, stored: Stored) -> str:
         """As :meth:`tags`, of an object at hand."""
         try:
-            legacy = legacy_tags(inherited(bucket, stored))
-            return await open_tags(self.keyholder, bucket, stored.key, stored.record, legacy)
+            legacy, header = headed(bucket, stored)
+            kind = header.kind if header else Kind.PLAIN
+            return await open_tags(self.keyholder, bucket, stored.key, kind, stored.record, legacy_tags(legacy))
         except EnvelopeInvalid as error:
             raise Damaged(f"the tags of {object_name(bucket, stored.key)!r}: {error}") from error
 
     async def set_tags(self, bucket: str, key: str, tags: str, count: int) -> None:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
         while True:
-            stored = await self.store.head(bucket, key)
-            legacy = inherited(bucket, stored)
-            protection = protection_of(bucket, legacy.header if legacy else _header_of(bucket, stored))
+            stored = await self.stored(bucket, key)
+            legacy, header = _headed(bucket, stored)
+            protection = protection_of(bucket, header)
             sealed = await self.seal_tags(bucket, key, protection, tags, count)
             record = {**without_tags(stored.record), **(NO_TAGS if legacy else {}), **sealed}
             try:
@@ -369,11 +378,11 @@ class SealedStore:
             return
 
 
-def _header_of(bucket: str, stored: Stored) -> Header | None:
+def _headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:
     try:
-        header = header_of(stored.record)
-        if header is None:
+        found = headed(bucket, stored)
+        if found == (None, None):
             plain_metadata(stored)
     except EnvelopeInvalid as error:
         raise Damaged(f"{object_name(bucket, stored.key)!r}: {error}") from error
-    return header
+    return found

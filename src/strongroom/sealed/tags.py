@@ -44,13 +44,19 @@ async def seal_tags(
     }
 
 
-async def open_tags(keyholder: Keyholder, bucket: str, key: str, record: Record, legacy: str = "") -> str:
-    """The tags in a record, else ``legacy``, those that MinIO recorded. Raises KMSError, EnvelopeInvalid."""
+async def open_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, record: Record, legacy: str = "") -> str:
+    """The tags in the record of an object of this kind, else ``legacy``, those that MinIO recorded.
+
+    Raises KMSError, EnvelopeInvalid.
+    """
     if TAGS not in record:
         return legacy
     content = record[TAGS]
     encoded = record.get(TAGS_SSE)
-    if encoded is not None:
+    if encoded is None:
+        if content and kind in (Kind.SSE_S3, Kind.SSE_KMS):
+            raise EnvelopeInvalid("they are not sealed, as those of its kind are")
+    else:
         tags_key = await keyholder.open(bucket, key, decode_header(encoded), None)
         content = open_box(record_key(tags_key), _PURPOSE, encoded, content)
     try:

@@ -6,13 +6,15 @@ upload.
 
 An SSE-C upload is completed, and its parts are listed, without the client's key, as S3 has it. The record key (which
 opens no data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and
-goes with the upload. Gateways that share uploads share that secret.
+goes with the upload. The same secret tells plain uploads from encrypted ones whose record was altered. Gateways that
+share uploads share that secret.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import Sealer, new_nonce, plaintext_size, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, open_box, seal_box
-from strongroom.sealed.errors import CustomerKeyNotApplicable
+from strongroom.sealed.errors import CustomerKeyNotApplicable, UnencryptedUpload
 from strongroom.sealed.keys import Kind, RecordKey, new_object_key, part_key, record_key
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, multipart_etag, opaque_etag
@@ -51,6 +53,8 @@ _PART = ":part"
 _STATE = ":state"
 _PART_PURPOSE = b"part"
 _STATE_PURPOSE = b"strongroom v1 upload state\0"
+_PLAIN_PURPOSE = b"strongroom v1 plain upload\0"
+_TOKEN = 16
 _NO_NONCE = bytes(12)
 _NONCE = 12
 
@@ -87,6 +91,15 @@ class _Opened:
     metadata: Metadata
 
 
+def _token_of(upload_id: str) -> bytes:
+    """The bytes of an id, as stores write them; none for what no store wrote."""
+    try:
+        token = bytes.fromhex(upload_id) if len(upload_id) == 2 * _TOKEN else urlsafe_b64decode(upload_id + "==")
+    except ValueError:
+        return b""
+    return token if len(token) == _TOKEN else b""
+
+
 class Uploads:
     """The multipart uploads of a sealed store."""
 
@@ -104,13 +117,15 @@ class Uploads:
             record = plain_record(metadata)
         else:
             keyholder = self._sealed.keyholder
-            header, object_key = await keyholder.seal(bucket, key, protection, new_object_key(), 0, multipart=True)
+            object_key = new_object_key()
+            header = await keyholder.seal(bucket, key, protection, object_key, 0, multipart=True)
             record = sealed_record(header, record_key(object_key), metadata)
             if protection.kind is Kind.SSE_C:
                 record[_STATE] = self._seal_state(object_name(bucket, key), header, record_key(object_key))
         record.update(description.tags or {})
         store = self._sealed.outer.writing(bucket, key, protection)
-        upload = await store.create_upload(bucket, key, record)
+        token = self._token(object_name(bucket, key)) if header is None else os.urandom(_TOKEN)
+        upload = await store.create_upload(bucket, key, record, token)
         return _info(upload, header, metadata)
 
     async def get(self, bucket: str, key: str, upload_id: str) -> UploadInfo:
@@ -128,6 +143,7 @@ class Uploads:
         try:
             header = header_of(upload.record)
             if header is None:
+                self._check_plain(object_name(bucket, key), upload_id)
                 if customer_key is not None:
                     raise CustomerKeyNotApplicable(f"the upload of {key!r} is not encrypted with a key of the client's")
                 metadata = read_plain(upload.record)
@@ -210,6 +226,7 @@ class Uploads:
         try:
             header = header_of(upload.record)
             if header is None:
+                self._check_plain(name, upload_id)
                 return _Opened(upload, None, None, read_plain(upload.record))
             if header.kind is Kind.SSE_C:
                 secret = self._open_state(name, header, upload.record.get(_STATE, b""))
@@ -232,6 +249,24 @@ class Uploads:
             name = object_name(bucket, opened.upload.key)
             raise Damaged(f"part {part.number} of the upload of {name!r}: {error}") from error
         return PartInfo(entry, part.modified, part)
+
+    def _token(self, name: str, start: bytes = b"") -> bytes:
+        """An id that says that its upload is not encrypted, which nobody can have an encrypted one say: whoever alters
+        the storage would else have the parts that are still to come stored in plaintext.
+        """
+        start = start or os.urandom(_TOKEN // 2)
+        proof = hmac.digest(self._state_key, _PLAIN_PURPOSE + start + name.encode(), "sha256")
+        return start + proof[: _TOKEN - len(start)]
+
+    def _check_plain(self, name: str, upload_id: str) -> None:
+        """Raises EnvelopeInvalid where an upload was not opened as a plain one, UnencryptedUpload where none may be."""
+        token = _token_of(upload_id)
+        if not hmac.compare_digest(token, self._token(name, token[: _TOKEN // 2])):
+            raise EnvelopeInvalid(
+                "its record says that it is not encrypted, which it was, or the server's secret key was changed since"
+            )
+        if self._sealed.encrypts_everything:
+            raise UnencryptedUpload(f"the upload of {name!r} was opened before everything was to be encrypted")
 
     def _seal_state(self, name: str, header: Header, secret: RecordKey) -> bytes:
         nonce = os.urandom(_NONCE)

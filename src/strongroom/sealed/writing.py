@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from strongroom.sealed.envelope import Header
-from strongroom.sealed.keyholder import AnyHeader
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.legacy import AnyHeader
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
 from strongroom.sealed.parts import PartEntry

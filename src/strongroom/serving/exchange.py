@@ -233,10 +233,11 @@ class Exchange:
         self._connection.finished(self)
 
     def _head(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
-        self.started = True
         # What comes after a body that is not here in full could not be told from the rest of it.
         self.stays = self.persistent and self.whole and self._connection.may_stay
-        return response_head(status, headers, length, self.stays)
+        head = response_head(status, headers, length, self.stays)
+        self.started = True
+        return head
 
 
 def response_head(status: int, headers: Sequence[tuple[str, str]], length: int | None, stays: bool) -> bytes:

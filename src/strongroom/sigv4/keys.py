@@ -29,6 +29,7 @@ MAX_SKEW = timedelta(minutes=15)
 """How far the clocks of client and server may lie apart."""
 
 _CACHED_KEYS = 4096
+_TIMESTAMP_LENGTH = 16
 _TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
@@ -94,9 +95,13 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-@lru_cache(1024)  # the requests of a second have the same
 def parse_timestamp(text: str) -> datetime | None:
     """Read ISO 8601 basic form (``20130524T000000Z``); None where it is not that, or no such moment."""
+    return _parse_timestamp(text) if len(text) == _TIMESTAMP_LENGTH else None
+
+
+@lru_cache(1024)  # the requests of a second have the same
+def _parse_timestamp(text: str) -> datetime | None:
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         return None

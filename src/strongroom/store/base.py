@@ -398,8 +398,8 @@ class Store(Protocol):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
-        """Open a multipart upload, durably. The id has 16 to 64 characters of A-Z, a-z, 0-9, "-" and "_"."""
+    async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
+        """Open a multipart upload, durably. Its id is ``token``, 16 random bytes, in hexadecimal or in base64url."""
         ...
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:

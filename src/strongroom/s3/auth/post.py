@@ -34,6 +34,7 @@ MAX_FIELDS = 20 * 1024
 """Bytes of all that stands before the file: names and values of the fields."""
 
 _MAX_PART_HEADERS = 4096
+_MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 _UNCHECKED = ("x-amz-signature", "file", "policy")
 _UNCHECKED_PREFIX = "x-ignore-"
@@ -70,8 +71,9 @@ class FormDecoder:
     def __init__(self, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
+        if kind != b"multipart/form-data" or not 1 <= len(boundary or b"") <= _MAX_BOUNDARY:
             raise S3Error("MalformedPOSTRequest")
+        assert boundary is not None
         self.form: PostForm | None = None
         self._reading = PostForm()
         self._header = (bytearray(), bytearray())

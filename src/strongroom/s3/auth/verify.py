@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
+from strongroom.dates import parse_http_date
 from strongroom.s3.auth.payload import Payload, check_content_sha256, payload_of
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import HttpRequest
@@ -209,19 +209,10 @@ def _header_time(headers: Mapping[str, str]) -> tuple[datetime, str]:
             return moment, text  # it has one form only
     elif "date" in headers:
         text = headers["date"]
-        moment = parse_timestamp(text) or _parse_http_date(text)
+        moment = parse_timestamp(text) or parse_http_date(text)
     if moment is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     return moment, timestamp(moment)
-
-
-def _parse_http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        # "-0000" gives a naive datetime: UTC, from whom does not know where he is (RFC 5322, 3.3).
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
 
 
 # -- presigned URLs ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_copy_range
+from strongroom.s3.routing import valid_bucket_name
 from strongroom.s3.shapes import (
     CopyObjectOutput,
     CopyObjectRequest,
@@ -183,6 +184,13 @@ def copy_source(text: str) -> tuple[str, str]:
         raise S3Error(
             "InvalidArgument",
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=text[:256],
+        )
+    if not valid_bucket_name(bucket):
+        raise S3Error(
+            "InvalidArgument",
+            "Invalid copy source bucket name",
             ArgumentName="x-amz-copy-source",
             ArgumentValue=text[:256],
         )

@@ -15,7 +15,7 @@ from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PARTS, MAX_PUT, check_part_number
-from strongroom.s3.naming import OWNER, encode_name, page_size
+from strongroom.s3.naming import OWNER, encode_name, page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.shapes import (
     AbortMultipartUploadRequest,
@@ -37,7 +37,13 @@ from strongroom.s3.shapes import (
 )
 from strongroom.s3.tags import parse_tagging_header
 from strongroom.s3.upload import Integrity
-from strongroom.sealed.faults import NoSuchObject, NoSuchUpload, PartChanged
+from strongroom.sealed.faults import (
+    CustomerKeyNeeded,
+    CustomerKeyNotApplicable,
+    NoSuchObject,
+    NoSuchUpload,
+    PartChanged,
+)
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.store import SealedStore
@@ -135,7 +141,7 @@ class MultipartHandlers:
 
     async def list_parts(self, call: Call, request: ListPartsRequest) -> Answer:
         """One page of an upload's parts."""
-        after = request.part_number_marker or 0
+        after = part_marker(request.part_number_marker)
         limit = page_size(request.max_parts, "max-parts")
         upload, parts, following = await self._uploads.parts(call.bucket, call.key, request.upload_id, after, limit)
         output = ListPartsOutput(
@@ -215,7 +221,7 @@ class MultipartHandlers:
         """
         try:
             info = await self._objects.head(call.bucket, call.key, call.encryption.customer_key())
-        except NoSuchObject:
+        except (NoSuchObject, CustomerKeyNeeded, CustomerKeyNotApplicable):
             raise NoSuchUpload from None
         if info.upload != upload_id:
             raise NoSuchUpload

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from strongroom.dates import http_date
 from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Answer, Call, Headers
 from strongroom.s3.checksums import Algorithm, format_value
 from strongroom.s3.describe import (
     check_upload_headers,
     checksum_headers,
-    http_date,
     object_headers,
     override_headers,
     quoted,
@@ -21,6 +21,7 @@ from strongroom.s3.describe import (
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import translate
+from strongroom.s3.naming import page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range
 from strongroom.s3.request import Buffer
@@ -57,7 +58,6 @@ MAX_PUT = 5 * 1024**3
 MAX_PARTS = 10_000
 """Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
-MAX_PARTS_PAGE = 1000
 _READ_ATTEMPTS = 4
 _DELETES_AT_ONCE = 32
 MAX_DELETE = 1000
@@ -139,11 +139,7 @@ class ObjectHandlers:
     async def delete_object(self, call: Call, request: DeleteObjectRequest) -> Answer:
         """Remove an object; that it was not there is no error."""
         check_version(request.version_id)
-        precondition = Precondition(if_match=_unquoted(request.if_match))
-        if precondition.if_match is None:
-            await self._objects.delete(call.bucket, call.key)
-        else:
-            await self._objects.delete(call.bucket, call.key, precondition)
+        await self._objects.delete(call.bucket, call.key, Precondition(if_match=_unquoted(request.if_match)))
         return Answer()
 
     async def delete_objects(self, call: Call, request: DeleteObjectsRequest) -> Answer:
@@ -353,8 +349,8 @@ def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
 def _attributes_parts(
     parts: Sequence[PartEntry], info: ObjectInfo, request: GetObjectAttributesRequest
 ) -> GetObjectAttributesParts:
-    after = int(request.part_number_marker or 0)
-    limit = min(MAX_PARTS_PAGE if request.max_parts is None else request.max_parts, MAX_PARTS_PAGE)
+    after = part_marker(request.part_number_marker)
+    limit = page_size(request.max_parts, "max-parts")
     behind = [part for part in enumerate(parts, 1) if part[0] > after]
     page = behind[:limit]
     output = GetObjectAttributesParts(

@@ -9,7 +9,15 @@ from urllib.parse import quote, urlencode
 from strongroom.s3.auth import Credentials
 from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
 from strongroom.s3.call import Answer
-from strongroom.s3.describe import check_upload_headers, checksum_headers, quoted, stored_headers
+from strongroom.s3.describe import (
+    CONTENT_HEADERS,
+    META,
+    check_header,
+    check_upload_headers,
+    checksum_headers,
+    quoted,
+    stored_headers,
+)
 from strongroom.s3.encryption import EncryptionHeaders, confirmed
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key
@@ -24,12 +32,17 @@ from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description, ObjectWriter
 
+_SIGNED = ("policy", "x-amz-signature", "x-amz-credential", "x-amz-date", "x-amz-algorithm")
+
 
 class PostHandler:
-    """Takes browser uploads. ``credentials`` and ``region`` are the server's."""
+    """Takes browser uploads. ``credentials`` and ``region`` are the server's; ``encrypts``: whether it is here that
+    objects are encrypted, and not where requests are relayed to.
+    """
 
-    def __init__(self, objects: SealedStore, credentials: Credentials, region: str) -> None:
+    def __init__(self, objects: SealedStore, credentials: Credentials, region: str, encrypts: bool) -> None:
         self._objects = objects
+        self._encrypts = encrypts
         self._credentials = credentials
         self._region = region
 
@@ -40,6 +53,7 @@ class PostHandler:
         first = await _until_file(decoder, body)
         form = decoder.form
         assert form is not None
+        _name_file(form)
         identity = authenticate_form(form, bucket, self._credentials, self._region, datetime.now(UTC))
         seen.access_key = identity.access_key
         key = seen.key = _key(form)
@@ -47,6 +61,8 @@ class PostHandler:
         check_upload_headers(headers)
         kept, tags, integrity = stored_headers(headers), _tags(form.fields.get("tagging", "")), Integrity(headers)
         asked = EncryptionHeaders(headers, secure).protection()
+        if asked is not None and not self._encrypts:
+            raise S3Error("NotImplemented", "Forms that ask for encryption are not relayed.")
         writer = await self._objects.begin(bucket, key, asked, None, md5=integrity.wants_md5, hashers=integrity.hashers)
         try:
             await _take(decoder, body, first, writer, identity)
@@ -91,11 +107,18 @@ async def _take(
     await writer.finish()
 
 
+def _name_file(form: PostForm) -> None:
+    """Put the file's own name where fields ask for it: it is those fields that the policy is about."""
+    name = form.file_name.replace("\\", "/").rpartition("/")[2]  # browsers may send a path
+    for field, value in form.fields.items():
+        if field not in _SIGNED:
+            form.fields[field] = value.replace("${filename}", name)
+
+
 def _key(form: PostForm) -> str:
     if "key" not in form.fields:
         raise missing_field("key")
-    name = form.file_name.replace("\\", "/").rpartition("/")[2]  # browsers may send a path
-    key = form.fields["key"].replace("${filename}", name)
+    key = form.fields["key"]
     check_key(key)
     return key
 
@@ -103,7 +126,12 @@ def _key(form: PostForm) -> str:
 def _as_headers(fields: Mapping[str, str]) -> dict[str, str]:
     """The fields that say what headers say elsewhere. Values become what they would be on the wire (see
     HttpRequest).
+
+    Raises InvalidArgument for what no header could be.
     """
+    for name, value in fields.items():
+        if name.startswith(META) or name in CONTENT_HEADERS:
+            check_header(name, value)
     headers = {
         name: value.encode().decode("latin-1")
         for name, value in fields.items()

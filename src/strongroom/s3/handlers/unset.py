@@ -75,7 +75,7 @@ def unset_handlers(objects: SealedStore) -> dict[str, Handler]:
         return await objects.bucket(call.bucket)
 
     async def thing(call: Call) -> object:
-        return await objects.store.head(call.bucket, call.key)
+        return await objects.stored(call.bucket, call.key)
 
     return {
         **{name: answer(bucket, error, Answer) for name, error in _ERRORS.items()},

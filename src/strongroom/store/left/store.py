@@ -281,10 +281,10 @@ class LeftStore(Store):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+    async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
         """Open a multipart upload."""
         await self._check(bucket, key)
-        return await self.inner.create_upload(bucket, key, record)
+        return await self.inner.create_upload(bucket, key, record, token)
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The open upload."""

@@ -262,10 +262,10 @@ def _discard(connection: Connection, blobs: Iterable[bytes], data: int) -> None:
 # -- uploads -------------------------------------------------------------------------------------------------------
 
 
-def create_upload(connection: Connection, bucket: str, key: str, record: Mapping[str, bytes]) -> Upload:
+def create_upload(connection: Connection, bucket: str, key: str, record: Mapping[str, bytes], token: bytes) -> Upload:
     """Open an upload. Raises NoSuchBucket."""
     bucket_id, _ = find_bucket(connection, bucket)
-    upload = Upload(key, os.urandom(16).hex(), time.time_ns(), record)
+    upload = Upload(key, token.hex(), time.time_ns(), record)
     connection.execute(
         "INSERT INTO uploads (id, bucket, key, started, record) VALUES (?, ?, ?, ?, ?)",
         (upload.upload_id, bucket_id, key.encode(), upload.started, encode_mapping(record)),

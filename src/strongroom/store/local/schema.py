@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom.store.base import DAMAGED_RECORD, Record, StoreError
+from strongroom.store.mapping import encoded_name
 
 APPLICATION_ID = 0x53524D31  # "SRM1"
 LAYOUT = 1
@@ -87,10 +88,13 @@ def unused_bytes(connection: sqlite3.Connection) -> int:
 
 
 def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
-    """A mapping as one blob: for each entry its name's length (1 byte), name, value's length (4 bytes), value."""
+    """A mapping as one blob: for each entry its name's length (1 byte), name, value's length (4 bytes), value.
+
+    Raises MetadataRefused.
+    """
     out = []
     for name, value in mapping.items():
-        encoded = name.encode()
+        encoded = encoded_name(name)
         out += [bytes((len(encoded),)), encoded, len(value).to_bytes(4, "big"), value]
     return b"".join(out)
 

@@ -185,10 +185,12 @@ class LocalStore(Store):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+    async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
         """Open a multipart upload."""
         self._room.take_in_index(0)
-        return await self._committer.commit(lambda connection: index.create_upload(connection, bucket, key, record))
+        return await self._committer.commit(
+            lambda connection: index.create_upload(connection, bucket, key, record, token)
+        )
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The open upload."""

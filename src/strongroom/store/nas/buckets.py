@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, NameRefused, NoSuchBucket
+from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.folder import FILE, Folder, names_in, remove_tree, sync
-from strongroom.store.nas.layout import LayoutInvalid, decode_record, encode_record
+from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.objects import remove_empty
 
@@ -96,7 +97,7 @@ class Buckets:
             raise OSError(f"the settings of the bucket {name!r} are damaged: {error}") from error
 
     def _keep(self, name: str, kept: Mapping[str, bytes]) -> None:
-        write_whole(self._folder, self._folder.area("buckets"), name, encode_record(kept))
+        write_whole(self._folder, self._folder.area("buckets"), name, encode_mapping(kept))
 
     def _forget(self, name: str) -> None:
         with suppress(FileNotFoundError):

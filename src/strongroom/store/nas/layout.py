@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from strongroom.store.base import Record
+from strongroom.store.mapping import decode_mapping, encode_mapping
 
 MARK = b"\x89SRNAS1\n"
 """The first bytes of an encrypted object's file, and the last ones of every file with a tail."""
@@ -27,7 +28,6 @@ _TAIL = struct.Struct(">16sqIII20s8s")
 _SEGMENT = struct.Struct(">QQ")
 _BESIDE = struct.Struct(">4sB16sQqQHI")
 _BESIDE_MARK = b"SRP1"
-_ENTRY = struct.Struct(">BI")
 _MAX_RECORD = 1024 * 1024
 _MAX_SEGMENTS = 10_000
 IDENTITY = 16
@@ -79,29 +79,12 @@ class Beside:
     elsewhere: bool = False
 
 
-def encode_record(record: Mapping[str, bytes]) -> bytes:
-    """A mapping as bytes: for each name, in order, its length (1 byte), the value's (4), name, value."""
-    encoded = []
-    for name in sorted(record):
-        value = record[name]
-        encoded += [_ENTRY.pack(len(name), len(value)), name.encode("ascii"), value]
-    return b"".join(encoded)
-
-
 def decode_record(data: bytes) -> dict[str, bytes]:
-    """Read what :func:`encode_record` gave. Raises LayoutInvalid."""
-    record: dict[str, bytes] = {}
-    at = 0
-    while at < len(data):
-        if at + _ENTRY.size > len(data):
-            raise LayoutInvalid("the record is cut")
-        name_length, length = _ENTRY.unpack_from(data, at)
-        start = at + _ENTRY.size + name_length
-        at = start + length
-        if at > len(data):
-            raise LayoutInvalid("the record is cut")
-        record[data[start - name_length : start].decode("ascii", "replace")] = data[start:at]
-    return record
+    """Read a record. Raises LayoutInvalid."""
+    try:
+        return decode_mapping(data)
+    except ValueError as error:
+        raise LayoutInvalid(f"the record is damaged: {error}") from error
 
 
 def encode_trailer(
@@ -109,7 +92,7 @@ def encode_trailer(
 ) -> bytes:
     """All that follows the last segment."""
     table = b"".join(_SEGMENT.pack(segment.offset, segment.length) for segment in segments)
-    encoded = encode_record(record)
+    encoded = encode_mapping(record)
     start = _TAIL.pack(identity, modified, len(table), len(annex), len(encoded), b"", b"")[: _TAIL.size - 28]
     digest = hashlib.sha256(table + encoded + start).digest()[:20]
     return annex + table + encoded + start + digest + MARK
@@ -153,7 +136,7 @@ def decode_trailer(end: bytes, file_size: int, first: int) -> Trailer:
 
 def encode_beside(beside: Beside) -> bytes:
     """What lies beside a plain object, as bytes."""
-    name, record = beside.name.encode(), encode_record(beside.record)
+    name, record = beside.name.encode(), encode_mapping(beside.record)
     fields = (beside.identity, beside.size, beside.changed, beside.inode, len(name), len(record))
     return _BESIDE.pack(_BESIDE_MARK, beside.elsewhere, *fields) + name + record + beside.annex
 

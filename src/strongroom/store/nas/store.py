@@ -178,9 +178,9 @@ class NasStore(Store):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+    async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
         """Open a multipart upload. Raises NameRefused at once, not when all parts are there."""
-        return await self._run(self._uploads.create, place_of(bucket, key), record)
+        return await self._run(self._uploads.create, place_of(bucket, key), record, token)
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The open upload."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from strongroom.store.base import ALWAYS, Damaged, NoSuchUpload, Part, PartChanged, PartPage, Record, Stored, Upload
+from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_tree, sync
@@ -24,7 +25,6 @@ from strongroom.store.nas.layout import (
     Trailer,
     aligned,
     decode_record,
-    encode_record,
     encode_trailer,
 )
 from strongroom.store.nas.names import Place, is_bucket_name
@@ -84,13 +84,13 @@ class Uploads:
         self._folder = folder
         self._objects = objects
 
-    def create(self, place: Place, record: Record) -> Upload:
+    def create(self, place: Place, record: Record, token: bytes) -> Upload:
         """Open an upload, durably. Raises NoSuchBucket, NameRefused, StoreFull."""
-        upload = Upload(place.key, secrets.token_hex(_ID_LENGTH // 2), time.time_ns(), record)
+        upload = Upload(place.key, token.hex(), time.time_ns(), record)
         content = {
             _KEY: place.key.encode(),
             _STARTED: str(upload.started).encode(),
-            _RECORD: encode_record(record),
+            _RECORD: encode_mapping(record),
         }
         with self._folder.bucket(place.bucket):
             self._objects.check(place, ALWAYS)  # the name is refused now, not when all parts are there
@@ -101,7 +101,7 @@ class Uploads:
                     os.mkdir(place.bucket, 0o700, dir_fd=area)
                     sync(area)
                 os.mkdir(path, 0o700, dir_fd=area)
-                write_whole(self._folder, area, f"{path}/{UPLOAD}", encode_record(content))
+                write_whole(self._folder, area, f"{path}/{UPLOAD}", encode_mapping(content))
                 bucket = os.open(place.bucket, FOLDER, dir_fd=area)
             except OSError as error:
                 raise refusal(error, place.key) from error

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from strongroom.store.base import (
     Bucket,
     BucketNotEmpty,
     Condition,
     ConditionFailed,
+    NoSuchBucket,
     NoSuchObject,
     StoreError,
     Unavailable,
@@ -21,6 +25,8 @@ from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.listing import hidden_names, list_names, remove_names
 from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import abort_backend_upload, condition_headers
+
+_log = logging.getLogger("strongroom.store.s3")
 
 _DEFAULT_REGION = "us-east-1"
 _MAX_ATTEMPTS = 8
@@ -97,8 +103,35 @@ class Buckets:
         for opened in await self._uploads.all(name):
             await abort_backend_upload(self._client, name, opened.upload.key, opened.backend_id)
         hidden = [key async for key in hidden_names(self._client, name, names.HIDDEN)]
-        await remove_names(self._client, name, hidden)
-        await self._client.send(Request("DELETE", name))
+        kept = await self._documents(name, hidden)
+        try:
+            await remove_names(self._client, name, hidden)
+            await self._client.send(Request("DELETE", name))
+        except BaseException:  # an object came meanwhile, of which one may be the record: the bucket stays as it was
+            await asyncio.shield(self._put_back(name, kept))
+            raise
+
+    async def _documents(self, name: str, hidden: Sequence[str]) -> Mapping[str, bytes]:
+        """What is recorded in a bucket: its settings, its check value, and the records of objects."""
+        kept: dict[str, bytes] = {}
+        for key in hidden:
+            if key in (names.SETTINGS, names.CHECK) or key.startswith(names.RECORDS):
+                with suppress(NoSuchObject):
+                    kept[key] = (await self._client.send(Request("GET", name, key))).body
+        return kept
+
+    async def _put_back(self, name: str, kept: Mapping[str, bytes]) -> None:
+        """Lay down again what was removed, but for what others have laid there since."""
+        absent = condition_headers(Condition(absent=True))
+        for key, body in kept.items():
+            try:
+                await self._client.send(Request("PUT", name, key, headers=absent, body=body))
+            except ConditionFailed:
+                continue
+            except NoSuchBucket:
+                return
+            except StoreError as error:
+                _log.error("the bucket %r was not removed, and %s could not be put back: %s", name, key, error)
 
     # -- the check value -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from urllib.parse import quote
 
 from strongroom.store.base import (
@@ -21,16 +20,10 @@ from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning
-from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
+from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
-from strongroom.store.s3.writing import (
-    abort_backend_upload,
-    complete_backend_upload,
-    condition_headers,
-    open_backend_upload,
-    put_object,
-)
+from strongroom.store.s3.writing import LargePut, put_object
 
 LARGEST_COPY = 5 * 1024**3
 """Stored bytes that the backend copies in one request (S3 API reference, "CopyObject"); sealed 5 GiB are more."""
@@ -104,36 +97,17 @@ class Copier:
         when: Condition,
         object_id: str,
     ) -> str:
-        backend_id = await open_backend_upload(self._client, bucket, key, {**headers, **encryption.creating})
-        marker = HiddenRecord(key, time.time_ns(), {BACKEND_ID: backend_id.encode()})
+        put = LargePut(self._client, bucket, key, object_id, encryption)
         try:
-            await self._client.send(Request("PUT", bucket, names.put_name(object_id), body=marker.encode()))
-            etags: list[tuple[int, str]] = []
-            for number, start in enumerate(range(0, source.stored.size, _PART), 1):
+            await put.begin(headers)
+            for start in range(0, source.stored.size, _PART):
                 end = min(start + _PART, source.stored.size) - 1
-                query = [("partNumber", str(number)), ("uploadId", backend_id)]
                 span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
-                part = {**_source_headers(source), **span, **encryption.reading}
-                answer = await self._ask(Request("PUT", bucket, key, query, part), source)
-                etags.append((number, unquoted(answer.text("ETag"))))
+                await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
+            return await put.complete(when)
         except BaseException:
-            with contextlib.suppress(StoreError):
-                await abort_backend_upload(self._client, bucket, key, backend_id)
+            await put.abort()
             raise
-        completing = {**condition_headers(when), **encryption.reading}
-        try:
-            etag = await complete_backend_upload(self._client, bucket, key, backend_id, etags, completing, object_id)
-        except Unavailable:
-            raise
-        except StoreError as error:
-            with contextlib.suppress(StoreError):
-                await abort_backend_upload(self._client, bucket, key, backend_id)
-            if isinstance(error, NoSuchObject):  # If-Match, and nothing is there
-                raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
-            raise
-        with contextlib.suppress(StoreError):
-            await self._client.send(Request("DELETE", bucket, names.put_name(object_id)))
-        return etag
 
     async def _ask(self, request: Request, source: S3Reader) -> xml.Node:
         """The answer to a request that copies, which may be an error although its status is 200."""

@@ -29,6 +29,11 @@ class Endpoint:
         """``https`` or ``http``."""
         return "https" if self.secure else "http"
 
+    @property
+    def exact(self) -> bool:
+        """Whether names are what they are there: AWS keeps objects, others may keep files."""
+        return not self.host or self.host.partition(":")[0].endswith((AWS_SUFFIX, AWS_SUFFIX + ".cn"))
+
     def address(self, region: str, bucket: str = "", key: str = "") -> tuple[str, str]:
         """The host and the percent-encoded path of a bucket or an object."""
         host = self.host or f"s3.{region}{AWS_SUFFIX}{'.cn' if region.startswith('cn-') else ''}"

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+from strongroom.dates import parse_http_date
 from strongroom.store.base import FOREIGN, Damaged, MetadataRefused, Record, Stored, Unavailable
+from strongroom.store.mapping import decode_mapping, encode_mapping
 
 META = "x-amz-meta-"
 OURS = META + "strongroom-"
@@ -30,7 +30,6 @@ MAX_USER_METADATA = 2048
 _NATIVE = frozenset(
     ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 )
-_ENTRY = struct.Struct(">BI")
 _DOCUMENT = b"SRH1"
 _KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
 BACKEND_ID = "@backend"
@@ -52,14 +51,14 @@ class HiddenRecord:
     def encode(self) -> bytes:
         """As bytes; :func:`decode_hidden` reads them back."""
         own = {_KEY: self.key.encode(), _TIME: str(self.modified).encode(), _ANNEX: self.annex}
-        return _DOCUMENT + encode_record({**own, **self.record})
+        return _DOCUMENT + encode_mapping({**own, **self.record})
 
 
 def decode_hidden(data: bytes) -> HiddenRecord:
     """Read a hidden record. Raises ValueError."""
     if data[: len(_DOCUMENT)] != _DOCUMENT:
         raise ValueError("it is not a record")
-    record = decode_record(data[len(_DOCUMENT) :])
+    record = decode_mapping(data[len(_DOCUMENT) :])
     try:
         key, modified, annex = record.pop(_KEY), record.pop(_TIME), record.pop(_ANNEX)
     except KeyError:
@@ -67,38 +66,11 @@ def decode_hidden(data: bytes) -> HiddenRecord:
     return HiddenRecord(key.decode(), int(modified), record, annex)
 
 
-def encode_record(record: Record) -> bytes:
-    """A mapping as bytes: for each entry the lengths of name (1 byte) and value (4 bytes), name, value."""
-    pieces = []
-    for name, value in record.items():
-        encoded = name.encode()
-        if len(encoded) > 255:
-            raise MetadataRefused(f"the name of the metadata entry {name[:40]!r}… is too long for this backend")
-        pieces.append(_ENTRY.pack(len(encoded), len(value)) + encoded + value)
-    return b"".join(pieces)
-
-
-def decode_record(data: bytes) -> dict[str, bytes]:
-    """Read what :func:`encode_record` gave. Raises ValueError."""
-    record: dict[str, bytes] = {}
-    position = 0
-    while position < len(data):
-        if position + _ENTRY.size > len(data):
-            raise ValueError("it is cut short")
-        name_length, length = _ENTRY.unpack_from(data, position)
-        start = position + _ENTRY.size
-        position = start + name_length + length
-        if position > len(data):
-            raise ValueError("it is cut short")
-        record[data[start : start + name_length].decode()] = data[start + name_length : position]
-    return record
-
-
 def inline_headers(object_id: str, record: Record, modified: int) -> dict[str, str] | None:
     """The headers of a backend object that hold its whole record; None where they would be too long."""
     native, rest = _split(record)
     headers = {ID: object_id, MODIFIED: str(modified // _MILLISECOND)}
-    headers[RECORD] = base64.b64encode(encode_record(rest)).decode()
+    headers[RECORD] = base64.b64encode(encode_mapping(rest)).decode()
     total = sum(len(name) + len(value) for name, value in {**native, **headers}.items() if name.startswith(META))
     return None if total > MAX_USER_METADATA else {**native, **headers}
 
@@ -174,7 +146,7 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
         record = None if object_id else {**_native(headers), ":etag": etag.encode(), FOREIGN: b""}
         return Described(key, size, etag, object_id, modified, record)
     try:
-        rest = decode_record(base64.b64decode(encoded, validate=True))
+        rest = decode_mapping(base64.b64decode(encoded, validate=True))
         modified = int(headers[MODIFIED]) * _MILLISECOND
     except (ValueError, KeyError, binascii.Error):
         raise Damaged(f"the record of {key!r} is damaged") from None
@@ -200,12 +172,10 @@ def unquoted(etag: str) -> str:
 @lru_cache(1024)
 def http_time(text: str) -> int:
     """An HTTP date in nanoseconds since the epoch; 0 where it is none."""
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except (ValueError, TypeError, IndexError):
-        return 0
+    moment = parse_http_date(text)
+    return int(moment.timestamp()) * 1_000_000_000 if moment else 0
 
 
-def now_in_milliseconds(nanoseconds: int) -> int:
+def to_milliseconds(nanoseconds: int) -> int:
     """A time in nanoseconds, as exact as metadata keep it."""
     return nanoseconds // _MILLISECOND * _MILLISECOND

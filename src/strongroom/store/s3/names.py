@@ -18,7 +18,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from strongroom.store.base import NameReserved, NoSuchObject
+from strongroom.store.base import NameRefused, NameReserved, NoSuchObject
 
 HIDDEN = ".strongroom.sys/"
 LAST_HIDDEN = HIDDEN + "~"
@@ -34,13 +34,19 @@ _MILLISECOND = 1_000_000
 _PIECE = 168
 """Characters of a part's record without a slash: an S3 on a file system takes 255 bytes between two of them, and what
 stands before the record has about 80."""
+_UNCLEAN = re.compile(r"^/|//|(?:^|/)\.{1,2}(?:/|$)")
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
 
 
 def new_id() -> str:
     """128 random bits."""
-    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+    return id_of(os.urandom(16))
+
+
+def id_of(token: bytes) -> str:
+    """16 bytes as an id."""
+    return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
 def is_id(text: str) -> bool:
@@ -68,16 +74,27 @@ def upload_name(upload_id: str) -> str:
     return upload_folder(upload_id) + "record"
 
 
-def check_writable(key: str) -> None:
-    """Raises NameReserved for a name that is the gateway's own."""
+def check_writable(key: str, exact: bool) -> None:
+    """Raises NameReserved for a name that is the gateway's own, NameRefused for one that the backend may take for
+    another; ``exact``: it takes none for another.
+    """
     if is_hidden(key):
         raise NameReserved(f"names that begin with {HIDDEN} are the gateway's own")
+    if not exact and not is_clean(key):
+        raise NameRefused(f"the storage may take {key[:64]!r} for another name")
 
 
-def check_readable(key: str) -> None:
-    """Raises NoSuchObject for a name that is the gateway's own."""
-    if is_hidden(key):
+def check_readable(key: str, exact: bool) -> None:
+    """Raises NoSuchObject for a name that is the gateway's own, and for one that nothing can lie under."""
+    if is_hidden(key) or not (exact or is_clean(key)):
         raise NoSuchObject(key)
+
+
+def is_clean(key: str) -> bool:
+    """Whether a backend on a file system takes a name for what it is: MinIO drops slashes at the beginning, versitygw
+    resolves ``//``, ``.`` and ``..``, and so each may lay one object over another, or over what is hidden.
+    """
+    return not _UNCLEAN.search(key)
 
 
 def is_hidden(key: str) -> bool:

@@ -37,7 +37,7 @@ from strongroom.store.s3.copying import Copier
 from strongroom.store.s3.encryption import NOT_ENCRYPTED, BackendEncryption
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
-from strongroom.store.s3.metadata import HiddenRecord, describe, now_in_milliseconds
+from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
 from strongroom.store.s3.reading import INLINE, S3Reader
 from strongroom.store.s3.records import complete, remove_hidden
 from strongroom.store.s3.uploads import Uploads
@@ -114,7 +114,7 @@ class S3Store(Store):
 
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> S3Writer:
         """Begin an object."""
-        names.check_writable(key)
+        names.check_writable(key, self.client.endpoint.exact)
         await self._known.require(bucket)
         return S3Writer(self.client, bucket, key, self._encryption)
 
@@ -125,7 +125,7 @@ class S3Store(Store):
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key: with the request for its bytes, where all of them are wanted."""
-        names.check_readable(key)
+        names.check_readable(key, self.client.endpoint.exact)
         for last in (False, True):
             try:
                 return await (self._open_whole(bucket, key) if whole else self._open_pinned(bucket, key))
@@ -164,7 +164,7 @@ class S3Store(Store):
         return S3Reader(self.client, bucket, described, stored, hidden, self._encryption, rest, inline)
 
     async def _find(self, bucket: str, key: str) -> tuple[Stored, HiddenRecord | None]:
-        names.check_readable(key)
+        names.check_readable(key, self.client.endpoint.exact)
         request = Request("HEAD", bucket, key, headers=self._encryption.reading)
         for last in (False, True):
             answer = await self._named(request)
@@ -181,8 +181,8 @@ class S3Store(Store):
     ) -> Stored:
         """Put the bytes of an opened object under a name: the backend copies them."""
         assert isinstance(source, S3Reader)
-        names.check_writable(key)
-        hidden = HiddenRecord(key, now_in_milliseconds(time.time_ns()), record, annex)
+        names.check_writable(key, self.client.endpoint.exact)
+        hidden = HiddenRecord(key, to_milliseconds(time.time_ns()), record, annex)
         try:
             return await self._copier.copy(source, bucket, hidden, self._encryption, when)
         except ObjectChanged:
@@ -206,7 +206,7 @@ class S3Store(Store):
 
         Always under the condition that nobody has replaced the object meanwhile: the record is no other's.
         """
-        names.check_writable(key)
+        names.check_writable(key, self.client.endpoint.exact)
         source = await self._open_pinned(bucket, key)
         if when.absent or when.identity not in (None, source.stored.identity):
             raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
@@ -228,7 +228,7 @@ class S3Store(Store):
 
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
         """Remove an object, and then its record, where that is hidden."""
-        names.check_writable(key)
+        names.check_writable(key, self.client.endpoint.exact)
         answer: Answer | None
         try:
             answer = await self._named(Request("HEAD", bucket, key, headers=self._encryption.reading))
@@ -265,9 +265,9 @@ class S3Store(Store):
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
-    async def create_upload(self, bucket: str, key: str, record: Record) -> Upload:
+    async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
         """Open a multipart upload."""
-        return await self._uploads.create(bucket, key, record, self._encryption)
+        return await self._uploads.create(bucket, key, record, token, self._encryption)
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The open upload."""

@@ -28,6 +28,7 @@ from strongroom.store.base import (
     Upload,
     UploadPage,
 )
+from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
@@ -38,10 +39,8 @@ from strongroom.store.s3.metadata import (
     ID,
     HiddenRecord,
     decode_hidden,
-    decode_record,
-    encode_record,
-    now_in_milliseconds,
     pointing_headers,
+    to_milliseconds,
     unquoted,
 )
 from strongroom.store.s3.names import PartName
@@ -75,13 +74,15 @@ class Uploads:
         self._buckets = buckets
         self._known: OrderedDict[tuple[str, str], OpenUpload] = OrderedDict()
 
-    async def create(self, bucket: str, key: str, record: Record, encryption: BackendEncryption) -> Upload:
+    async def create(
+        self, bucket: str, key: str, record: Record, token: bytes, encryption: BackendEncryption
+    ) -> Upload:
         """Open an upload."""
-        names.check_writable(key)
-        upload_id = names.new_id()
+        names.check_writable(key, self._client.endpoint.exact)
+        upload_id = names.id_of(token)
         headers = {**pointing_headers(upload_id, record), **encryption.creating}
         backend_id = await open_backend_upload(self._client, bucket, key, headers)
-        started = now_in_milliseconds(time.time_ns())
+        started = to_milliseconds(time.time_ns())
         document = HiddenRecord(key, started, {**record, BACKEND_ID: backend_id.encode()}).encode()
         try:
             await self._client.send(Request("PUT", bucket, names.upload_name(upload_id), body=document))
@@ -137,8 +138,8 @@ class Uploads:
         request = self._part_request(bucket, opened, number, encryption.reading)
 
         async def keep(etag: str, stored: int, record: Record) -> Part:
-            now = now_in_milliseconds(time.time_ns())
-            name = PartName(number, etag, stored, now, encode_record(record))
+            now = to_milliseconds(time.time_ns())
+            name = PartName(number, etag, stored, now, encode_mapping(record))
             await self._client.send(Request("PUT", bucket, name.encode(upload_id)))
             return _part(name, record)
 
@@ -160,7 +161,7 @@ class Uploads:
             for number, etag, size in there:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size:
-                    found.append(_part(name, decode_record(name.record)))
+                    found.append(_part(name, decode_mapping(name.record)))
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
@@ -223,9 +224,9 @@ class Uploads:
     ) -> Stored:
         """Make one object of parts. The record lies there before the backend completes."""
         opened = await self.find(bucket, key, upload_id)
-        modified = now_in_milliseconds(time.time_ns())
+        modified = to_milliseconds(time.time_ns())
         hidden = HiddenRecord(key, modified, record, annex)
-        laid = await write_hidden(self._client, bucket, upload_id, hidden)
+        laid, former = await self._lay(bucket, key, upload_id, hidden)
         chosen = [(part.number, etag_of_part(part)) for part in parts]
         headers = {**condition_headers(when), **encryption.reading}
         try:
@@ -234,11 +235,40 @@ class Uploads:
             )
         except NoSuchObject as error:  # If-Match, and nothing is there
             raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
+        except NoSuchUpload:
+            await self._give_way(bucket, upload_id, laid, former)
+            raise
         await self._settle(bucket, upload_id, hidden, laid)
         with contextlib.suppress(StoreError):  # the sweep finds what stays behind
             await self._forget(bucket, upload_id)
         size = sum(part.size for part in parts)
         return Stored(key, size, modified, record, f"{etag} {upload_id}")
+
+    async def _lay(
+        self, bucket: str, key: str, upload_id: str, hidden: HiddenRecord
+    ) -> tuple[str, HiddenRecord | None]:
+        """Lay down the record of an object to be; its ETag, and the record of another completion that lay there.
+
+        Raises NoSuchUpload where the object is there already.
+        """
+        try:
+            first = condition_headers(Condition(absent=True))
+            return await write_hidden(self._client, bucket, upload_id, hidden, first), None
+        except ConditionFailed:
+            pass
+        if await self._made(bucket, key, upload_id):
+            raise NoSuchUpload(f"the upload {upload_id!r} was completed")
+        former = None
+        with contextlib.suppress(NoSuchObject, ValueError):
+            answer = await self._client.send(Request("GET", bucket, names.record_name(upload_id)))
+            former = decode_hidden(answer.body)
+        return await write_hidden(self._client, bucket, upload_id, hidden), former
+
+    async def _give_way(self, bucket: str, upload_id: str, laid: str, former: HiddenRecord | None) -> None:
+        """Another completion of the upload was first: put its record back, unless it has done so itself."""
+        if former is not None:
+            with contextlib.suppress(ConditionFailed, NoSuchObject):
+                await write_hidden(self._client, bucket, upload_id, former, {"if-match": laid})
 
     async def _settle(self, bucket: str, upload_id: str, hidden: HiddenRecord, laid: str) -> None:
         """See that the record is the one that belongs to the parts which the backend took.

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from strongroom.store.base import (
@@ -33,8 +34,8 @@ from strongroom.store.s3.metadata import (
     HiddenRecord,
     etag_of,
     inline_headers,
-    now_in_milliseconds,
     pointing_headers,
+    to_milliseconds,
     unquoted,
 )
 from strongroom.store.s3.records import remove_hidden, write_hidden
@@ -79,7 +80,7 @@ class S3Writer:
 
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object visible."""
-        modified = now_in_milliseconds(time.time_ns())
+        modified = to_milliseconds(time.time_ns())
         hidden = HiddenRecord(self._key, modified, record, annex)
         if self._large is None:
             etag = await put_object(
@@ -193,13 +194,27 @@ async def complete_backend_upload(
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
     except (NoSuchUpload, ConditionFailed, Unavailable):
         etag = await _made_by(client, bucket, key, object_id, headers)
-        if etag is None:
+        if etag is None or not _is_of(parts, etag):
             raise
         return etag
 
 
+def _is_of(parts: list[tuple[int, str]], etag: str) -> bool:
+    """Whether an object with this ETag can be made of these parts: as many, and, where ETags are MD5s, the same."""
+    total, dash, count = etag.rpartition("-")
+    if not dash or not count.isdigit():
+        return True  # the backend has another kind of ETags
+    if int(count) != len(parts):
+        return False
+    try:
+        joined = b"".join(bytes.fromhex(part) for _, part in parts)
+    except ValueError:
+        return True
+    return len(joined) != 16 * len(parts) or hashlib.md5(joined, usedforsecurity=False).hexdigest() == total
+
+
 class LargePut:
-    """A PUT that is a multipart upload of the backend. While one part is sent, the next one is gathered."""
+    """A PUT or a copy that is a multipart upload of the backend. While one part is sent, the next one is gathered."""
 
     def __init__(self, client: Client, bucket: str, key: str, object_id: str, encryption: BackendEncryption) -> None:
         self._client = client
@@ -212,10 +227,13 @@ class LargePut:
         self._sending: asyncio.Task[None] | None = None
         self._over = False
 
-    async def begin(self) -> None:
-        """Open the upload, and leave a marker for the sweep should this process end before it does."""
-        headers = {**pointing_headers(self._id), **self._encryption.creating}
-        self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, headers)
+    async def begin(self, headers: Mapping[str, str] | None = None) -> None:
+        """Open the upload, and leave a marker for the sweep should this process end before it does.
+
+        ``headers`` say of the object what is recorded of it; by default that its record lies in its place.
+        """
+        described = {**(pointing_headers(self._id) if headers is None else headers), **self._encryption.creating}
+        self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, described)
         marker = HiddenRecord(self._key, time.time_ns(), {BACKEND_ID: self._backend_id.encode()})
         await self._client.send(Request("PUT", self._bucket, names.put_name(self._id), body=marker.encode()))
 
@@ -225,9 +243,17 @@ class LargePut:
         self._sending = asyncio.create_task(self._send(part, len(self._etags) + 1))
 
     async def _send(self, part: bytearray, number: int) -> None:
-        query = [("partNumber", str(number)), ("uploadId", self._backend_id)]
-        request = Request("PUT", self._bucket, self._key, query, self._encryption.reading, part)
+        request = self._part(number, self._encryption.reading, part)
         self._etags.append(etag_in(await self._client.send(request), str(request)))
+
+    async def copy(self, headers: Mapping[str, str], ask: Callable[[Request], Awaitable[xml.Node]]) -> None:
+        """Have the backend make the next part of bytes that it has; ``ask`` gives its answer. Raises StoreError."""
+        request = self._part(len(self._etags) + 1, {**headers, **self._encryption.reading})
+        self._etags.append(unquoted((await ask(request)).text("ETag")))
+
+    def _part(self, number: int, headers: Mapping[str, str], body: Buffer = b"") -> Request:
+        query = [("partNumber", str(number)), ("uploadId", self._backend_id)]
+        return Request("PUT", self._bucket, self._key, query, headers, body)
 
     async def finish(self) -> None:
         """Wait for the part that is under way. Raises StoreError."""

@@ -1,0 +1,32 @@
+"""Times as HTTP has them in headers. Pure.
+
+Source: RFC 9110, section 5.6.7, and RFC 5322, section 3.3.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
+
+_SECOND = 1_000_000_000
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """An HTTP date in UTC; None for a text that is none, or no moment that there is."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # "-0000" gives a naive datetime: UTC, from whom does not know where he is.
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def http_date(nanoseconds: int) -> str:
+    """A time since the epoch as an HTTP date, to the second."""
+    return _date(nanoseconds // _SECOND)
+
+
+@lru_cache(4096)
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
