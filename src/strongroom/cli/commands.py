@@ -51,6 +51,19 @@ def version() -> None:
     typer.echo(f"strongroom {__version__}")
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@_app.callback()
+def _top(
+    _: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Strongroom: an encrypting S3 server."""
+
+
 def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) -> None:
     """Run a command that serves; it ends with the command's exit code."""
     try:

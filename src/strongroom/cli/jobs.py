@@ -80,7 +80,8 @@ def served_place(place: str) -> Target:
         return RemoteS3(place)
     path = Path(place).absolute()
     if (path / INTERNAL / "index.db").exists():
-        return LocalDirectory(path)
+        target, _ = recognised(LocalDirectory(path))
+        return target
     if (path / RESERVED).exists() or (path / SYSTEM).exists():
         mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
         target, _ = recognised(SharedFolder(path, mask))

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import FORMAT, MAX_FORMAT, SYSTEM, check_format
+from strongroom.store.local.store import INTERNAL
+from strongroom.store.nas.names import RESERVED
 
 _PRIVATE = 0o077
+_SHARED = "this is the folder of a gateway; it is served as that, each object a file of its own (docs/nas.md)"
 _LEFT = "MinIO left objects here; they are served where they lie, with new ones beside them (docs/migrate.md)"
 
 
@@ -16,8 +19,18 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     """The target as it has to be served, and what to tell of it. Raises SettingError where it cannot be."""
     if isinstance(target, RemoteS3):
         return target, []
+    is_server, is_shared = (target.path / INTERNAL / "index.db").exists(), (target.path / RESERVED).is_dir()
+    if is_server and (is_shared or isinstance(target, SharedFolder)):
+        others = f"and {RESERVED!r}, of a gateway" if is_shared else "and is no shared folder"
+        raise SettingError(
+            "DIR",
+            f"{str(target.path)!r} has {INTERNAL!r}, of a server, {others}: serve each from a directory of its own,"
+            " or remove what is empty",
+        )
     system = target.path / SYSTEM
     if not system.is_dir():
+        if is_shared and isinstance(target, LocalDirectory):
+            return SharedFolder(target.path, _PRIVATE), [_SHARED]
         return target, []
     try:
         with (system / FORMAT).open("rb") as file:

@@ -2,7 +2,8 @@
 
 Two ways of giving one value must agree, except that a flag stands above its variable; for credentials and keys not
 even that, because there a contradiction is a mistake that costs data. A setting that names encryption which this
-release does not serve is refused: to ignore it would be to store in plaintext what was meant to be encrypted.
+release does not serve is refused: to ignore it would be to store in plaintext what was meant to be encrypted. So are
+those of MinIO that say who may do what, or that nobody may remove anything.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ MAX_FILE = 64 * 1024
 
 _OWN = "STRONGROOM_"
 _KMS = ("MINIO_SSE_", "MINIO_KMS_", "MINIO_GATEWAY_SSE")
+_PROTECTING = ("MINIO_IDENTITY_", "MINIO_POLICY_", "MINIO_ETCD_", "MINIO_WORM")
 
 
 class SettingError(Exception):
@@ -74,7 +76,7 @@ def administration_from_process(flags: Mapping[str, str], token_file: Path | Non
     """
     with _environment() as environment:
         given = _Given(environment, flags, _read_file)
-        place = _vault_place(given, "a Vault is to be changed")
+        place = _vault_place(given, "this command, which changes a Vault,")
         names = [name for name in ADMIN_TOKENS if environment.get(name)]
         if token_file is not None:
             token = given.content("--token-file", str(token_file)).strip()
@@ -391,7 +393,7 @@ def _refuse_unserved(environment: Mapping[str, str]) -> None:
     for name in sorted(environment):
         if name in known or name in elsewhere:
             continue
-        if name.startswith(_KMS) and environment[name]:
+        if name.startswith((*_KMS, *_PROTECTING)) and environment[name].lower() not in ("", "off", "false"):
             raise SettingError(name, "this release does not serve it" + _meant(name, known) + "; unset it")
         if name.startswith(_OWN):
             raise SettingError(name, "there is no such setting" + _meant(name, known))

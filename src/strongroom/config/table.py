@@ -220,7 +220,7 @@ AUTO_ENCRYPTION = Setting(
     "on|off",
     "off; on with --dev",
     "MINIO_SSE_AUTO_ENCRYPTION=on",
-    "Encrypt every upload that is not SSE-C. Needs a master key.",
+    "Encrypt with SSE-S3 whatever neither the client nor its bucket says how to encrypt. Needs a master key.",
     on_off=True,
 )
 ALLOW_INSECURE_SSE_C = Setting(

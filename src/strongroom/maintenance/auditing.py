@@ -18,7 +18,7 @@ from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Report
+from strongroom.transfer.report import Report, counted
 
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""
@@ -49,7 +49,8 @@ class AuditReport(Report):
 
     def told(self) -> Sequence[str]:
         """For people, between the summary and the failures."""
-        return [f"{count.objects} objects ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
+        found = [f"{counted(count.objects)} ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
+        return found or ["there is no object here: is this the place, and is it the whole of it?"]
 
     def _sorted(self) -> Sequence[tuple[Finding, Count]]:
         return sorted(self.found.items(), key=lambda item: (item[0][:2], sorted(item[0].masters), item[0][3:]))

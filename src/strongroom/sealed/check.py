@@ -17,11 +17,10 @@ from typing import Protocol
 from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.errors import SealedError
+from strongroom.store.base import MAX_CHECK
 
 _FORMAT = 1
 _TEXT = b"strongroom v1 check"
-MAX_CHECK = 128 * 1024
-"""Bytes of the longest check value that is read."""
 
 
 class ForeignKMS(SealedError):
@@ -90,9 +89,12 @@ async def verify_check(kms: KMS, place: str, document: bytes) -> None:
     if isinstance(opened, KMSUnavailable | KMSDenied | KeyDisabled):
         raise opened
     if isinstance(opened, KMSError) or not hmac.compare_digest(hmac.digest(opened, _TEXT, "sha256"), expected):
+        has = f"(master key {kms.key_id!r}) does not have"
+        if wrapped.key_id == kms.key_id:
+            has = "does not have: its key of that name is another"
         raise ForeignKMS(
             f"the objects here are sealed under the master key {wrapped.key_id!r} of the provider {wrapped.provider!r},"
-            f" which the configured KMS (master key {kms.key_id!r}) does not have"
+            f" which the configured KMS {has}"
         )
 
 

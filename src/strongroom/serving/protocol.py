@@ -21,6 +21,10 @@ Knows nothing of S3 but the form of its error answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -43,6 +47,7 @@ _received = memoryview(bytearray(256 * 1024))
 """Where all connections receive what is copied at once, for the parser: a process has one event loop."""
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
+_COUNT = struct.Struct("i")
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
 
 
@@ -331,7 +336,7 @@ class Protocol(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The transport holds more than it should: watch whether the client takes any of it."""
         self.clogged = self._loop.create_future()
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = self._not_taken()
         self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
 
     def resume_writing(self) -> None:
@@ -346,8 +351,19 @@ class Protocol(asyncio.BufferedProtocol):
             self.clogged.set_result(None)
         self.clogged = None
 
+    def _not_taken(self) -> int:
+        """Bytes that the client has not taken: those that the transport holds, and those that the kernel does, which
+        may be as many as a slow client takes in minutes.
+        """
+        held = self.transport.get_write_buffer_size()
+        connection = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):
+            (kernel,) = _COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_COUNT.size)))
+            held += kernel
+        return held
+
     def _look_at_writes(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._not_taken()
         if unsent >= self._unsent:
             self.transport.abort()
             return

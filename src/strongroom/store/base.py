@@ -41,6 +41,9 @@ FOUND = ":found"
 FOREIGN = ":foreign"
 """The entry, empty, of the record of a plain object whose ETag is not ours: another S3 gave it, by its own rules."""
 
+MAX_CHECK = 128 * 1024
+"""Bytes of the longest check value that is read (see :mod:`strongroom.sealed.check`)."""
+
 LEFT = ":minio"
 """The entry that the record of an object has which MinIO left: the document beside it (``fs.json``, ``dare.meta``), as
 it is. A record with it, given to the store, keeps what MinIO left; one without it ends it.

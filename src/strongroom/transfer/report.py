@@ -67,7 +67,7 @@ class Report:
         """For people."""
         seconds = (ended - self.started).total_seconds()
         verb = f"are to be {self.verb}" if self.dry_run else self.verb
-        lines = [f"{self.done} objects ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
+        lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")
         lines += self.told()
@@ -76,3 +76,8 @@ class Report:
         if not self.finished:
             lines.append("stopped before the end; the same command goes on from here")
         return lines
+
+
+def counted(number: int) -> str:
+    """A number of objects, for people."""
+    return "1 object" if number == 1 else f"{number} objects"

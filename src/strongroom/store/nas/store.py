@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from strongroom.store.base import (
     ALWAYS,
+    MAX_CHECK,
     Bucket,
     Condition,
     Forbidden,
@@ -47,7 +48,6 @@ _THREADS = 32  # a slow mount is waited for, not computed
 _READERS = 16
 _SWEEP_SECONDS = 3600.0
 _CHECK = "kms-check.json"
-_MAX_CHECK = 1024 * 1024
 DEFAULT_SWEEP_AGE = 24 * 3600
 
 
@@ -238,7 +238,7 @@ class NasStore(Store):
         except FileNotFoundError:
             return None
         with os.fdopen(descriptor, "rb") as file:
-            return file.read(_MAX_CHECK)
+            return file.read(MAX_CHECK)
 
     def _leave_check(self, document: bytes) -> bytes:
         with self._folder.locked("check"):

@@ -124,7 +124,7 @@ async def find_credentials(own: SigningCredential) -> CredentialSource:
     if found is None:
         _log.info("the backend is asked with the gateway's own credentials")
         return FixedCredentials(own)
-    _log.info("the backend is asked with other credentials than the gateway's", extra={"source": found.method})
+    _log.info("the backend is asked with credentials of the AWS tools' chain", extra={"source": found.method})
     return ChainedCredentials(found)
 
 
