@@ -14,8 +14,9 @@ ROOT = {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
 
 
 def test_the_version_is_printed(command: Command) -> None:
-    done = command.run("version")
-    assert (done.returncode, done.stdout) == (0, f"strongroom {strongroom.__version__}\n")
+    for arguments in (["version"], ["--version"]):
+        done = command.run(*arguments)
+        assert (done.returncode, done.stdout) == (0, f"strongroom {strongroom.__version__}\n")
 
 
 def test_help_names_each_flag_with_its_variables(command: Command) -> None:
@@ -32,6 +33,8 @@ def test_help_names_each_flag_with_its_variables(command: Command) -> None:
         ((), {**ROOT, "MINIO_SSE_MASTER_KEY": "name:hunter2"}, "MINIO_SSE_MASTER_KEY: the key has 7 hex digits"),
         ((), {**ROOT, "MINIO_SSE_AUTO_ENCRYPTION": "on"}, "it is on, but there is no master key"),
         ((), {**ROOT, "MINIO_SSE_VAULT_ENDPOINT": "http://v"}, "MINIO_SSE_VAULT_APPROLE_ID: it is not set"),
+        ((), {**ROOT, "MINIO_WORM": "on"}, "MINIO_WORM: this release does not serve it"),
+        ((), {**ROOT, "MINIO_IDENTITY_LDAP_SERVER_ADDR": "ldap"}, "this release does not serve it"),
         ((), {**ROOT, "STRONGROOM_LOGFORMAT": "json"}, "did you mean STRONGROOM_LOG_FORMAT?"),
     ],
 )

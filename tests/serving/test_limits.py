@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_a_client_that_takes_nothing_of_its_response_is_cut_off(start: Start) ->
         assert server.process.stdout.readline() == "much is over\n"  # the application is not kept waiting for ever
         received = until_closed(connection)
     assert len(received) < 16 * 1024**2
+
+
+def test_a_client_that_takes_its_response_slowly_is_not(start: Start) -> None:
+    server = start("--idle-timeout=1")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = 0
+        while received < 5 * 1024**2:  # which the kernel holds for longer than the timeout
+            piece = connection.recv(64 * 1024)
+            assert piece
+            received += len(piece)
+            time.sleep(0.04)
 
 
 @pytest.mark.parametrize(
