@@ -195,7 +195,9 @@ def test_headers_that_cannot_be_kept_are_refused(server: Server, kept: str, head
 
 def test_storage_class_standard_is_taken(server: Server, kept: str) -> None:
     client = server.client()
-    client.put_object(Bucket=kept, Key="p", Body=b"", StorageClass="STANDARD")
+    client.put_object(Bucket=kept, Key="p", Body=b"x", StorageClass="STANDARD")
+    (listed,) = client.list_objects_v2(Bucket=kept, Prefix="p")["Contents"]
+    assert (listed["StorageClass"], listed["Size"]) == ("STANDARD", 1)
     client.delete_object(Bucket=kept, Key="p")
 
 

@@ -94,7 +94,7 @@ def test_a_damaged_header_is_another_one_or_refused_in_so_many_words(data: st.Da
     for _ in range(data.draw(st.integers(1, 3))):
         encoded[data.draw(st.integers(4, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(EnvelopeInvalid):
-        decode_header(bytes(encoded))
+        assert (decode_header(bytes(encoded)) == original) == (bytes(encoded) == original.encode())
 
 
 def test_a_header_without_a_provider_has_no_wrapped_key() -> None:

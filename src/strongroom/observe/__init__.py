@@ -1,1 +1,1 @@
-"""What the server says about itself: logs."""
+"""What the server says about itself: the log, metrics, the access log."""

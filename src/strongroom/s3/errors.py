@@ -162,8 +162,3 @@ class S3Error(Exception):
         error = cls(code if code in ERRORS else "InternalError", message or None)
         error.code, error.status = code, status if status in _STATUSES else error.status
         return error
-
-    @property
-    def reason(self) -> str:
-        """The HTTP reason phrase of the status."""
-        return HTTPStatus(self.status).phrase

@@ -36,7 +36,6 @@ PACKAGE = PAYLOAD + OVERHEAD
 NONCE = 12
 TURN = 4
 """Packages that the event loop seals or opens before others have their turn: some 30 µs, less than it hashes one in."""
-MAX_PLAINTEXT = PAYLOAD * 2**32  # the package number has 32 bits
 
 _FINAL = 0x80
 _DARE_1 = 0x10

@@ -67,7 +67,8 @@ class SealedStore:
 
     ``compat``: ETags of SSE-S3 and plain objects are MD5s; without it they are opaque, and no MD5 is computed.
     ``upload_secret`` seals what an open SSE-C upload needs between requests (see :mod:`~strongroom.sealed.uploads`).
-    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where auto-encryption is on;
+    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where a change that is seen
+    late stores nothing in plaintext;
     ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
     """
 
@@ -132,15 +133,14 @@ class SealedStore:
         """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
         return await self._defaults.get(bucket)
 
-    async def renew_checks(self, active: MasterKey, buckets: Sequence[str] = ()) -> None:
-        """Seal check values anew under the master key that wraps now: of these buckets, or of the whole place.
-
-        Raises KMSError, ForeignKMS, CheckDamaged, StoreError.
+    async def renew_checks(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
+        """Seal the check values of these buckets anew under the master key that wraps now, and that of the place where
+        they are the ``whole`` of it. Raises KMSError, ForeignKMS, CheckDamaged, StoreError.
         """
-        if isinstance(self._kms, CheckedKMS) and not buckets:
+        if whole and isinstance(self._kms, CheckedKMS):
             await self._kms.renew(active)
         if self._guard is not None:
-            for bucket in buckets or [found.name for found in await self.buckets()]:
+            for bucket in buckets:
                 await self._guard.renew(bucket, active)
 
     async def set_default_encryption(self, bucket: str, protection: Protection | None) -> None:
@@ -223,7 +223,7 @@ class SealedStore:
         async def resolve(precondition: Precondition) -> Condition:
             return await self.condition(bucket, key, precondition)
 
-        return ObjectWriter(key, pipeline, writer, protection, sealing, opaque, resolve)
+        return ObjectWriter(pipeline, writer, protection, sealing, opaque, resolve)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
         """What the store must check for a precondition to hold. Raises PreconditionFailed; NoSuchObject (If-Match)."""

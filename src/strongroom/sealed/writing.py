@@ -34,7 +34,6 @@ class ObjectWriter:
 
     def __init__(
         self,
-        key: str,
         pipeline: BodyPipeline,
         writer: Writer,
         protection: Protection,
@@ -42,7 +41,6 @@ class ObjectWriter:
         opaque: bool,
         resolve: Resolve,
     ) -> None:
-        self._key = key
         self._pipeline = pipeline
         self._writer = writer
         self.protection = protection

@@ -65,4 +65,4 @@ def _reason(error: OSError) -> str:
     # create_server puts the address into the text once more; gaierror has numbers that strerror does not know.
     if isinstance(error, socket.gaierror) or error.errno is None:
         return (error.strerror or str(error)).lower()
-    return os.strerror(error.errno).lower()  # create_server puts the address into its own text once more
+    return os.strerror(error.errno).lower()

@@ -25,6 +25,7 @@ from strongroom.s3.naming import page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range
 from strongroom.s3.request import Buffer
+from strongroom.s3.routing import MAX_KEY
 from strongroom.s3.shapes import (
     Checksum,
     DeletedObject,
@@ -58,7 +59,7 @@ MAX_PUT = 5 * 1024**3
 MAX_PARTS = 10_000
 """Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
-_READ_ATTEMPTS = 4
+_READ_AGAIN = 4
 _DELETES_AT_ONCE = 32
 MAX_DELETE = 1000
 
@@ -99,7 +100,7 @@ class ObjectHandlers:
     async def get_object(self, call: Call, request: GetObjectRequest) -> Answer:
         """An object's bytes, whole or a range of them."""
         customer_key = _read_checks(call, request)
-        attempts_left = _READ_ATTEMPTS
+        attempts_left = _READ_AGAIN
         while True:
             try:
                 return await self._get(call, request, customer_key)
@@ -229,11 +230,12 @@ def check_version(version_id: str | None) -> None:
 
 
 def check_key(key: str) -> None:
-    """Raises KeyTooLongError for a key of over 1,024 bytes, InvalidArgument for an empty one."""
+    """Raises KeyTooLongError, UserKeyMustBeSpecified for an empty key."""
     if not key:
         raise S3Error("UserKeyMustBeSpecified")
-    if len(key.encode()) > 1024:
-        raise S3Error("KeyTooLongError", Size=str(len(key.encode())), MaxSizeAllowed="1024")
+    size = len(key.encode())
+    if size > MAX_KEY:
+        raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
 
 
 def check_part_number(number: int) -> int:
