@@ -1,4 +1,4 @@
-"""``strongroom adopt``, ``rewrap``, ``encrypt``, ``audit``, run: long jobs over all objects of a place, with progress shown.
+"""``strongroom adopt``, ``rewrap``, ``encrypt`` and ``audit``, run: long jobs over all objects of a place.
 
 The settings are those of the server, from the environment.
 """
