@@ -105,7 +105,9 @@ class Buckets:
         hidden = [key async for key in hidden_names(self._client, name, names.HIDDEN)]
         kept = await self._documents(name, hidden)
         try:
-            await remove_names(self._client, name, hidden)
+            last = [key for key in hidden if key in (names.SETTINGS, names.CHECK)]  # how the bucket encrypts
+            await remove_names(self._client, name, [key for key in hidden if key not in last])
+            await remove_names(self._client, name, last)
             await self._client.send(Request("DELETE", name))
         except BaseException:  # an object came meanwhile, of which one may be the record: the bucket stays as it was
             await asyncio.shield(self._put_back(name, kept))

@@ -4,6 +4,7 @@
     .strongroom.sys/check                   the check value of the KMS
     .strongroom.sys/records/ID              the record and annex of the object whose metadata say ID
     .strongroom.sys/uploads/ID/record       an open multipart upload
+    .strongroom.sys/uploads/ID/completing   somebody is completing it
     .strongroom.sys/uploads/ID/part/…       empty: what is recorded of one of its parts stands in the name
     .strongroom.sys/puts/ID                 a large PUT under way
 
@@ -72,6 +73,11 @@ def upload_folder(upload_id: str) -> str:
 def upload_name(upload_id: str) -> str:
     """Where the record of an upload lies."""
     return upload_folder(upload_id) + "record"
+
+
+def completing_name(upload_id: str) -> str:
+    """What is there while somebody completes an upload."""
+    return upload_folder(upload_id) + "completing"
 
 
 def check_writable(key: str, exact: bool) -> None:

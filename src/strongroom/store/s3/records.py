@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from strongroom.store.base import Damaged, NoSuchObject, Stored
 from strongroom.store.s3 import names
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
 
 
-async def write_hidden(
-    client: Client, bucket: str, object_id: str, hidden: HiddenRecord, when: Mapping[str, str] = MappingProxyType({})
-) -> str:
-    """Lay a record down under an id; the backend's ETag of it. ``when``: a condition's headers. Raises StoreError."""
-    name = names.record_name(object_id)
-    answer = await client.send(Request("PUT", bucket, name, headers=when, body=hidden.encode()))
-    return answer.headers.get("etag", "")
+async def write_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> None:
+    """Lay a record down under an id. Raises StoreError."""
+    await client.send(Request("PUT", bucket, names.record_name(object_id), body=hidden.encode()))
 
 
 async def read_hidden(client: Client, bucket: str, described: Described) -> HiddenRecord:

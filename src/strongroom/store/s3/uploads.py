@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from strongroom.dates import parse_http_date
 from strongroom.store.base import (
     Condition,
     ConditionFailed,
@@ -55,6 +57,12 @@ from strongroom.store.s3.writing import (
 )
 
 _REMEMBERED = 10_000
+_COMPLETION_WAIT = 3.0
+_COMPLETION_PAUSE = 0.2
+_COMPLETION_LONGEST = 900.0
+"""Seconds: how long a completion waits for another one of the same upload, and looks again; and how long one may take
+before it counts as one that will never end.
+"""
 _PAGE = 1000
 
 
@@ -171,7 +179,10 @@ class Uploads:
     async def _backend_parts(
         self, bucket: str, opened: OpenUpload, after: int, limit: int
     ) -> tuple[list[tuple[int, str, int]], int | None]:
-        """Number, ETag and size of parts that the backend has, and the number to go on after."""
+        """Number, ETag and size of parts that the backend has, and the number to go on after.
+
+        Raises NoSuchUpload when the backend's upload has ended.
+        """
         query = [
             ("uploadId", opened.backend_id),
             ("max-parts", str(limit)),
@@ -226,58 +237,52 @@ class Uploads:
         opened = await self.find(bucket, key, upload_id)
         modified = to_milliseconds(time.time_ns())
         hidden = HiddenRecord(key, modified, record, annex)
-        laid, former = await self._lay(bucket, key, upload_id, hidden)
         chosen = [(part.number, etag_of_part(part)) for part in parts]
         headers = {**condition_headers(when), **encryption.reading}
+        await self._begin_completion(bucket, upload_id)
         try:
+            await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
+            await write_hidden(self._client, bucket, upload_id, hidden)
             etag = await complete_backend_upload(
                 self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
             )
-        except NoSuchObject as error:  # If-Match, and nothing is there
-            raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
-        except NoSuchUpload:
-            await self._give_way(bucket, upload_id, laid, former)
+        except BaseException as error:
+            await asyncio.shield(self._end_completion(bucket, upload_id))
+            if isinstance(error, NoSuchObject):  # If-Match, and nothing is there
+                raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
             raise
-        await self._settle(bucket, upload_id, hidden, laid)
         with contextlib.suppress(StoreError):  # the sweep finds what stays behind
             await self._forget(bucket, upload_id)
+        await self._end_completion(bucket, upload_id)
         size = sum(part.size for part in parts)
         return Stored(key, size, modified, record, f"{etag} {upload_id}")
 
-    async def _lay(
-        self, bucket: str, key: str, upload_id: str, hidden: HiddenRecord
-    ) -> tuple[str, HiddenRecord | None]:
-        """Lay down the record of an object to be; its ETag, and the record of another completion that lay there.
+    async def _begin_completion(self, bucket: str, upload_id: str) -> None:
+        """Be the only one that completes an upload: its record has to be that of the parts which the backend takes.
 
-        Raises NoSuchUpload where the object is there already.
+        Waits for another one, which may be one that will never end. Raises Unavailable.
         """
-        try:
-            first = condition_headers(Condition(absent=True))
-            return await write_hidden(self._client, bucket, upload_id, hidden, first), None
-        except ConditionFailed:
-            pass
-        if await self._made(bucket, key, upload_id):
-            raise NoSuchUpload(f"the upload {upload_id!r} was completed")
-        former = None
-        with contextlib.suppress(NoSuchObject, ValueError):
-            answer = await self._client.send(Request("GET", bucket, names.record_name(upload_id)))
-            former = decode_hidden(answer.body)
-        return await write_hidden(self._client, bucket, upload_id, hidden), former
+        name, own = names.completing_name(upload_id), os.urandom(16).hex().encode()
+        beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
+        until = time.monotonic() + _COMPLETION_WAIT
+        while True:
+            with contextlib.suppress(ConditionFailed):
+                await self._client.send(beginning)
+                return
+            with contextlib.suppress(NoSuchObject):  # it has just ended
+                answer = await self._client.send(Request("GET", bucket, name))
+                if answer.body == own:  # the answer to the first attempt was lost
+                    return
+                begun, now = (parse_http_date(answer.headers.get(at, "")) for at in ("last-modified", "date"))
+                if begun and now and (now - begun).total_seconds() > _COMPLETION_LONGEST:
+                    await self._end_completion(bucket, upload_id)
+            if time.monotonic() > until:
+                raise Unavailable(f"the upload {upload_id!r} is being completed")
+            await asyncio.sleep(_COMPLETION_PAUSE)
 
-    async def _give_way(self, bucket: str, upload_id: str, laid: str, former: HiddenRecord | None) -> None:
-        """Another completion of the upload was first: put its record back, unless it has done so itself."""
-        if former is not None:
-            with contextlib.suppress(ConditionFailed, NoSuchObject):
-                await write_hidden(self._client, bucket, upload_id, former, {"if-match": laid})
-
-    async def _settle(self, bucket: str, upload_id: str, hidden: HiddenRecord, laid: str) -> None:
-        """See that the record is the one that belongs to the parts which the backend took.
-
-        Another completion of the same upload, which came second and failed, may have laid down its own meanwhile.
-        """
-        answer = await self._client.send(Request("HEAD", bucket, names.record_name(upload_id)))
-        if answer.headers.get("etag", "") != laid:
-            await write_hidden(self._client, bucket, upload_id, hidden)
+    async def _end_completion(self, bucket: str, upload_id: str) -> None:
+        with contextlib.suppress(StoreError):
+            await self._client.send(Request("DELETE", bucket, names.completing_name(upload_id)))
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload."""

@@ -1,0 +1,280 @@
+"""Two gateways before one backend that do what does not go together, one in the midst of the other, at each request."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.backends import Backend
+from tests.gateway_s3.conftest import Gateway
+from tests.gateway_s3.proxy import Proxy
+from tests.http.raw import error_of
+from tests.server import Server
+
+PART = 5 * 1024**2
+LARGE = os.urandom(7_000_000)
+BODIES = {1: os.urandom(PART), 2: os.urandom(1000), 3: os.urandom(1000)}
+MOST = 40
+"""Requests to the backend that none of these calls needs."""
+
+
+class Between:
+    """Does something before the backend gets the n-th request about a bucket, once."""
+
+    def __init__(self, proxy: Proxy, bucket: str, number: int, what: Callable[[], None]) -> None:
+        self.done = False
+        self._left, self._bucket, self._what = number, bucket, what
+        self._lock = threading.Lock()
+        proxy.fault = self._met
+
+    def _met(self, line: str) -> str | None:
+        target = line.split(" ")[1].partition("?")[0]
+        if target == f"/{self._bucket}" or target.startswith(f"/{self._bucket}/"):
+            with self._lock:
+                now = self._left == 0
+                self._left -= 1
+            if now:
+                self._what()
+                self.done = True
+        return None
+
+
+def content(numbers: list[int]) -> bytes:
+    return b"".join(BODIES[number] for number in numbers)
+
+
+def completed(client: Any, target: dict[str, Any], etags: dict[int, str], numbers: list[int]) -> str:
+    """The ETag of the object that a completion with these parts is acknowledged with, or the code of its error."""
+    parts = [{"PartNumber": number, "ETag": etags[number]} for number in numbers]
+    try:
+        answer = client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return str(answer["ETag"])
+
+
+def check_acknowledged(outcomes: list[tuple[list[int], str]], etag: str, body: bytes) -> None:
+    """See that the object is the one of these completions that was acknowledged, and that no other ETag was told.
+
+    One that came late may have been told of the object that the upload had made already, with that one's ETag.
+    """
+    (of,) = [numbers for numbers, _ in outcomes if content(numbers) == body]
+    digests = b"".join(hashlib.md5(BODIES[number]).digest() for number in of)
+    assert etag == f'"{hashlib.md5(digests).hexdigest()}-{len(of)}"'
+    assert (of, etag) in outcomes
+    assert {outcome for _, outcome in outcomes if outcome.startswith('"')} == {etag}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [([1, 2], [1]), ([1, 2], [1, 3])],
+    ids=["fewer", "others"],
+)
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_of_two_completions_with_other_parts_the_object_is_that_of_the_one_that_is_acknowledged(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, one: list[int], other: list[int]
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as proxy:
+        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
+        first.create_bucket(Bucket=bucket_name)
+        for number in range(MOST):
+            target: Any = {"Bucket": bucket_name, "Key": f"o{number}"}
+            target["UploadId"] = first.create_multipart_upload(**target)["UploadId"]
+            etags = {n: first.upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+            second.list_parts(**target)
+
+            early: list[str] = []
+
+            def complete_first(target: Any = target, etags: Any = etags, early: list[str] = early) -> None:
+                early.append(completed(first, target, etags, one))
+
+            between = Between(proxy, bucket_name, number, complete_first)
+            late = completed(second, target, etags, other)
+            proxy.fault = lambda line: None
+            if not between.done:
+                assert late.startswith('"')
+                assert number > 3
+                return
+            for client in (first, second):
+                got = client.get_object(Bucket=bucket_name, Key=target["Key"])
+                body = got["Body"].read()
+                check_acknowledged([(one, early[0]), (other, late)], got["ETag"], body)
+                assert client.head_object(Bucket=bucket_name, Key=target["Key"])["ETag"] == got["ETag"]
+            (listed,) = first.list_objects_v2(Bucket=bucket_name, Prefix=target["Key"])["Contents"]
+            assert (listed["Size"], listed["ETag"]) == (len(body), got["ETag"])
+            first.delete_object(Bucket=bucket_name, Key=target["Key"])
+        raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_of_completions_that_run_at_the_same_time_one_makes_the_object(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    clients = [gateway(backend).client() for _ in range(2)]
+    clients[0].create_bucket(Bucket=bucket_name)
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(8):
+            target: Any = {"Bucket": bucket_name, "Key": f"o{number}"}
+            target["UploadId"] = clients[0].create_multipart_upload(**target)["UploadId"]
+            etags = {n: clients[0].upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+            lists = [[1, 2], [1], [1, 3], [2]]
+            calls = [
+                pool.submit(completed, clients[place % 2], target, etags, numbers)
+                for place, numbers in enumerate(lists)
+            ]
+            outcomes = [(numbers, call.result()) for numbers, call in zip(lists, calls, strict=True)]
+            for client in clients:
+                got = client.get_object(Bucket=bucket_name, Key=target["Key"])
+                check_acknowledged(outcomes, got["ETag"], got["Body"].read())
+
+
+def test_of_three_completions_that_wait_for_each_other_the_object_keeps_the_record_of_its_own(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    with (
+        Proxy(minio.endpoint) as one,
+        Proxy(minio.endpoint) as two,
+        Proxy(minio.endpoint) as three,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        proxies, lists = [one, two, three], [[1, 2], [1], [1, 3]]
+        clients = [gateway(minio, proxy=proxy).client() for proxy in proxies]
+        target: Any = {"Bucket": bucket_name, "Key": "o"}
+        clients[0].create_bucket(Bucket=bucket_name)
+        target["UploadId"] = clients[0].create_multipart_upload(**target)["UploadId"]
+        etags = {n: clients[0].upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+        begun, go = [threading.Event() for _ in proxies], threading.Event()
+        calls = []
+        for place, proxy in enumerate(proxies):
+
+            def hold(line: str, place: int = place) -> None:
+                if place == 0 and line.startswith("POST") and "uploadId=" in line:  # all but the object lies there
+                    begun[0].set()
+                    assert go.wait(60)
+                elif place and line.startswith("PUT") and "/.strongroom.sys/" in line:
+                    begun[place].set()
+
+            proxy.fault = hold
+            calls.append(pool.submit(completed, clients[place], target, etags, lists[place]))
+            assert begun[place].wait(60)
+        go.set()
+        outcomes = [(numbers, call.result()) for numbers, call in zip(lists, calls, strict=True)]
+        for client in clients:
+            got = client.get_object(Bucket=bucket_name, Key="o")
+            check_acknowledged(outcomes, got["ETag"], got["Body"].read())
+
+
+DEFAULT = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+
+
+def made(gateway: Gateway, backend: Backend, proxies: list[Proxy]) -> list[Server]:
+    return [gateway(backend, {"MINIO_SSE_AUTO_ENCRYPTION": None}, proxy=proxy) for proxy in proxies]
+
+
+def check_kept(client: Any, bucket: str, body: bytes) -> None:
+    """See that the object is readable, and that the bucket still encrypts by default."""
+    got = client.get_object(Bucket=bucket, Key="o")
+    assert got["Body"].read() == body
+    (rule,) = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    client.put_object(Bucket=bucket, Key="later", Body=b"later")
+    assert client.head_object(Bucket=bucket, Key="later")["ServerSideEncryption"] == "AES256"
+
+
+@pytest.mark.parametrize("body", [b"small", LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_an_object_that_is_put_while_its_bucket_is_removed_keeps_the_bucket(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, body: bytes
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as straight, Proxy(backend.endpoint) as proxy:
+        putting, removing = (server.client() for server in made(gateway, backend, [straight, proxy]))
+        for number in range(MOST):
+            bucket = f"{bucket_name}-{number}"
+            putting.create_bucket(Bucket=bucket)
+            putting.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=DEFAULT)
+            putting.put_object(Bucket=bucket, Key="earlier", Body=LARGE)
+            putting.delete_object(Bucket=bucket, Key="earlier")
+
+            def put(bucket: str = bucket) -> None:
+                putting.put_object(Bucket=bucket, Key="o", Body=body)
+
+            between = Between(proxy, bucket, number, put)
+            refused = error_of(removing.delete_bucket, Bucket=bucket)
+            if not between.done:
+                assert refused == ("", 200)
+                assert number > 2
+                return
+            assert refused == ("BucketNotEmpty", 409), number
+            for client in (putting, removing):
+                check_kept(client, bucket, body)
+        raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_an_object_that_is_about_to_be_there_while_its_bucket_is_removed_keeps_the_bucket(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with (
+        Proxy(backend.endpoint) as holding,
+        Proxy(backend.endpoint) as proxy,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        putting, removing = (server.client() for server in made(gateway, backend, [holding, proxy]))
+        for number in range(MOST):
+            bucket = f"{bucket_name}-{number}"
+            putting.create_bucket(Bucket=bucket)
+            putting.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=DEFAULT)
+            laid, go = threading.Event(), threading.Event()
+
+            def hold(line: str, laid: threading.Event = laid, go: threading.Event = go) -> None:
+                if line.startswith("POST") and "uploadId=" in line:  # its record lies there, the object not yet
+                    laid.set()
+                    assert go.wait(60)
+
+            holding.fault = hold
+            put = pool.submit(error_of, putting.put_object, Bucket=bucket, Key="o", Body=LARGE)
+            assert laid.wait(60)
+
+            def land(go: threading.Event = go, put: Any = put) -> None:
+                go.set()
+                assert put.result() == ("", 200)
+
+            between = Between(proxy, bucket, number, land)
+            refused = error_of(removing.delete_bucket, Bucket=bucket)
+            go.set()
+            if not between.done:
+                assert refused == ("", 200)
+                assert put.result()[1] == 404
+                assert number > 2
+                return
+            assert refused == ("BucketNotEmpty", 409), number
+            for client in (putting, removing):
+                check_kept(client, bucket, LARGE)
+        raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("mode", [None, "c", "s3;c"])
+def test_an_upload_takes_the_place_of_an_object_that_the_backend_keeps_under_a_client_s_key(
+    minio_tls: Backend, gateway: Gateway, bucket_name: str, mode: str | None
+) -> None:
+    client = gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}).client()
+    key: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+    client.create_bucket(Bucket=bucket_name)
+    for encryption in ({}, key):
+        client.put_object(Bucket=bucket_name, Key="o", Body=b"old", **key)
+        target: Any = {"Bucket": bucket_name, "Key": "o"}
+        target["UploadId"] = client.create_multipart_upload(**target, **encryption)["UploadId"]
+        etag = client.upload_part(**target, PartNumber=1, Body=b"new", **encryption)["ETag"]
+        assert completed(client, target, {1: etag}, [1]).startswith('"')
+        assert client.get_object(Bucket=bucket_name, Key="o", **encryption)["Body"].read() == b"new"

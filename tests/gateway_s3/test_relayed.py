@@ -1,0 +1,81 @@
+"""What a gateway without a KMS passes on, and what it does not take part in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import Any
+
+import pytest
+
+from tests.backends import Backend
+from tests.gateway_s3.conftest import Gateway
+from tests.http.raw import error_of, send
+from tests.http.test_browser_uploads import post, signed
+from tests.server import Server
+
+NO_KMS: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": None, "MINIO_SSE_AUTO_ENCRYPTION": None}
+
+
+@pytest.fixture
+def passing(minio: Backend, gateway: Gateway, bucket_name: str) -> Server:
+    server = gateway(minio, NO_KMS)
+    server.client().create_bucket(Bucket=bucket_name)
+    return server
+
+
+@pytest.mark.parametrize("algorithm", ["CRC64NVME", "CRC32", "CRC32C"])
+def test_an_upload_is_completed_with_a_checksum_of_the_whole_object(
+    minio: Backend, passing: Server, bucket_name: str, algorithm: str
+) -> None:
+    client = passing.client()
+    bodies = [os.urandom(5 * 1024**2), b"the end"]
+    whole = client.put_object(Bucket=bucket_name, Key="whole", Body=b"".join(bodies), ChecksumAlgorithm=algorithm)
+    name = f"Checksum{algorithm}"
+    target: Any = {"Bucket": bucket_name, "Key": "o"}
+    asked = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"}
+    target["UploadId"] = client.create_multipart_upload(**target, **asked)["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        part = client.upload_part(**target, PartNumber=number, Body=body, ChecksumAlgorithm=algorithm)
+        parts.append({"PartNumber": number, "ETag": part["ETag"], name: part[name]})
+    complete = {**target, "MultipartUpload": {"Parts": parts}, "ChecksumType": "FULL_OBJECT"}
+    assert error_of(client.complete_multipart_upload, **complete, **{name: parts[0][name]})[1] == 400
+    done = client.complete_multipart_upload(**complete, **{name: whole[name]})
+    assert done[name] == whole[name]
+    for reader in (client, minio.client()):
+        assert reader.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"".join(bodies)
+
+
+@pytest.mark.parametrize("asked", ["SSE-C", "SSE-S3", "SSE-KMS"])
+def test_a_form_that_asks_for_encryption_is_refused(passing: Server, bucket_name: str, asked: str) -> None:
+    key, prefix = bytes(range(32)), "x-amz-server-side-encryption"
+    fields = {
+        "SSE-C": {
+            f"{prefix}-customer-algorithm": "AES256",
+            f"{prefix}-customer-key": base64.b64encode(key).decode(),
+            f"{prefix}-customer-key-MD5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+        },
+        "SSE-S3": {prefix: "AES256"},
+        "SSE-KMS": {prefix: "aws:kms"},
+    }[asked]
+    conditions = [{name: value} for name, value in fields.items()]
+    answer = post(passing, bucket_name, signed(passing, bucket_name, "o", fields, conditions), b"x")
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert "Contents" not in passing.client().list_objects_v2(Bucket=bucket_name)
+    assert post(passing, bucket_name, signed(passing, bucket_name, "o"), b"x").status == 204
+    assert passing.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
+def test_a_form_cannot_name_what_is_hidden(passing: Server, bucket_name: str) -> None:
+    for key in (".strongroom.sys/settings", "/.strongroom.sys/settings", "a/../.strongroom.sys/settings"):
+        assert post(passing, bucket_name, signed(passing, bucket_name, key), b"x").status in (400, 403)
+    assert "Contents" not in passing.client().list_objects_v2(Bucket=bucket_name)
+
+
+@pytest.mark.parametrize("name", ["a" * 60_000, "No", "a..b"], ids=["long", "case", "dots"])
+def test_a_page_that_asks_about_what_can_be_no_bucket_is_refused(passing: Server, name: str) -> None:
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
+    answer = send(passing, "OPTIONS", f"/{name}/o", headers)
+    assert (answer.status, answer.code) == (400, "InvalidBucketName")

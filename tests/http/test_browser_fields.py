@@ -1,0 +1,80 @@
+"""Fields of browser forms: what no header could hold, and the name of the file in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http.raw import send
+from tests.http.test_browser_uploads import Fields, keys, post, signed, signed_policy
+from tests.server import Server
+
+
+@pytest.mark.parametrize("bad", ["\r\nX-Evil: 1", "\n", "\r", "\0", "\x7f", "\x0b"], ids=ascii)
+@pytest.mark.parametrize("name", ["Content-Type", "Cache-Control", "Content-Disposition", "x-amz-meta-note"])
+def test_a_value_that_no_header_can_have_is_refused(server: Server, bucket: str, name: str, bad: str) -> None:
+    fields = {name: f"before{bad}after"}
+    answer = post(server, bucket, signed(server, bucket, "o", fields, [["starts-with", f"${name}", ""]]), b"x")
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert keys(server, bucket) == []
+
+
+@pytest.mark.parametrize("name", ["é", "€", "a b", "a:b", "a\tb", "ü/b", ""], ids=ascii)
+def test_a_name_of_metadata_that_no_header_can_have_is_refused(server: Server, bucket: str, name: str) -> None:
+    field = f"x-amz-meta-{name}"
+    answer = post(server, bucket, signed(server, bucket, "o", {field: "v"}, [["starts-with", f"${field}", ""]]), b"x")
+    if name:
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+        assert keys(server, bucket) == []
+    else:
+        assert answer.status in (204, 400)
+        assert server.client().list_objects_v2(Bucket=bucket)["KeyCount"] == (answer.status == 204)
+
+
+def test_values_that_are_not_ascii_and_tabs_are_kept(server: Server, bucket: str) -> None:
+    fields = {"x-amz-meta-note": "grün\tund €"}
+    answer = post(server, bucket, signed(server, bucket, "o", fields, [fields]), b"x")
+    assert (answer.status, keys(server, bucket)) == (204, ["o"])
+    shown = server.client().head_object(Bucket=bucket, Key="o")["Metadata"]["note"]
+    assert shown.encode("latin-1").decode() == "grün\tund €"
+
+
+def policy_of(bucket: str, key: str, condition: list[str], fields: Fields | None = None) -> Fields:
+    """A signed form with this key, whose policy holds it to a condition."""
+    conditions: list[Any] = [condition, {"bucket": bucket}, *[["starts-with", f"${name}", ""] for name in fields or {}]]
+    policy = {"expiration": "2100-01-01T00:00:00Z", "conditions": conditions}
+    return {**signed_policy(policy, key), **(fields or {})}
+
+
+@pytest.mark.parametrize(
+    ("key", "condition", "made"),
+    [
+        ("${filename}", ["starts-with", "$key", "photo-"], "photo-1.jpg"),
+        ("u/${filename}", ["starts-with", "$key", "u/"], "u/photo-1.jpg"),
+        ("u/${filename}", ["starts-with", "$key", "u/photo-"], "u/photo-1.jpg"),
+        ("u/${filename}", ["eq", "$key", "u/photo-1.jpg"], "u/photo-1.jpg"),
+        ("u/${filename}", ["eq", "$key", "u/${filename}"], None),
+        ("${filename}", ["starts-with", "$key", "paper-"], None),
+        ("${filename}", ["starts-with", "$key", "${"], None),
+    ],
+)
+def test_the_policy_is_about_the_key_with_the_name_of_the_file_in_it(
+    server: Server, bucket: str, key: str, condition: list[str], made: str | None
+) -> None:
+    answer = post(server, bucket, policy_of(bucket, key, condition), b"x", file_name="photo-1.jpg")
+    assert (answer.status, answer.code) == ((204, "") if made else (403, "AccessDenied"))
+    assert keys(server, bucket) == ([made] if made else [])
+
+
+def test_the_name_of_the_file_is_put_into_other_fields_too(server: Server, bucket: str) -> None:
+    fields = policy_of(bucket, "o", ["eq", "$key", "o"], {"x-amz-meta-name": "it was ${filename}"})
+    assert post(server, bucket, fields, b"x", file_name="C:\\me\\a.txt").status == 204
+    assert server.client().head_object(Bucket=bucket, Key="o")["Metadata"] == {"name": "it was a.txt"}
+
+
+def test_a_boundary_that_is_too_long_is_refused(server: Server, bucket: str) -> None:
+    for length, status in ((9000, 400), (71, 400)):
+        headers = {"Content-Type": f"multipart/form-data; boundary={'x' * length}"}
+        assert send(server, "POST", f"/{bucket}", headers, b"--x\r\n").status == status
+    assert keys(server, bucket) == []
