@@ -281,3 +281,20 @@ def test_all_is_still_there_when_it_is_opened_anew(kind: Kind, directory: Path, 
 
     kind.run(directory, write)
     asyncio.run(read())
+
+
+def test_a_store_that_stops_leaves_nothing_at_work(kind: Kind, directory: Path) -> None:
+    async def work() -> None:
+        store = kind.make(directory)
+        await store.start()
+        await store.create_bucket("bucket")
+        for number in range(20):
+            await put(store, f"o{number}", os.urandom(200_000))
+        reader = await store.open("bucket", "o0")
+        for number in range(20):
+            await store.delete("bucket", f"o{number}")
+        await reader.close()
+        await store.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(work())

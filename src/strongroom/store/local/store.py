@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.room import Room
 from strongroom.store.local.scans import Scans
-from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter, to_the_end
+from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter
 
 INTERNAL = ".strongroom"
 _SWEEP_SECONDS = 60.0
@@ -49,6 +50,7 @@ class LocalStore(Store):
         self._directory = directory / INTERNAL
         self._database = self._directory / "index.db"
         self._emptying: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
@@ -70,10 +72,9 @@ class LocalStore(Store):
 
     async def stop(self) -> None:
         """Finish what was acknowledged and let go of everything."""
-        for task in (self._sweeping, self._emptying):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        self._stopping.set()
+        self._sweeping.cancel()
+        await asyncio.wait([self._sweeping, *([self._emptying] if self._emptying is not None else [])])
         await self._committer.close()
         self._pool.shutdown(wait=True)
         self._scans.close()
@@ -257,18 +258,19 @@ class LocalStore(Store):
 
     def _empty_trash_soon(self) -> None:
         """Remove what lies in the trash, after the request that put it there."""
-        if self._emptying is None or self._emptying.done():
-            self._emptying = asyncio.create_task(to_the_end(self._empty_trash()))
+        if not self._stopping.is_set() and (self._emptying is None or self._emptying.done()):
+            self._emptying = asyncio.create_task(self._empty_trash())
 
     async def _empty_trash(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._stopping.is_set():
             found = await self._scans.in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             if gone:
                 await self._committer.commit(functools.partial(index.empty_trash, blobs=gone), long=True)
             if len(gone) < sum(map(len, found.values())):
-                await asyncio.sleep(_LEASED_SECONDS)  # somebody is reading what is to go
+                with contextlib.suppress(TimeoutError):  # somebody is reading what is to go
+                    await asyncio.wait_for(self._stopping.wait(), _LEASED_SECONDS)
             elif not found:
                 return
 
