@@ -50,6 +50,13 @@ def content(numbers: list[int]) -> bytes:
     return b"".join(BODIES[number] for number in numbers)
 
 
+def begun(client: Any, bucket: str, key: str) -> tuple[dict[str, Any], dict[int, str]]:
+    """An upload with all parts: what names it, and the ETags of the parts."""
+    target: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    return target, {n: client.upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+
+
 def completed(client: Any, target: dict[str, Any], etags: dict[int, str], numbers: list[int]) -> str:
     """The ETag of the object that a completion with these parts is acknowledged with, or the code of its error."""
     parts = [{"PartNumber": number, "ETag": etags[number]} for number in numbers]
@@ -86,9 +93,7 @@ def test_of_two_completions_with_other_parts_the_object_is_that_of_the_one_that_
         first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
         first.create_bucket(Bucket=bucket_name)
         for number in range(MOST):
-            target: Any = {"Bucket": bucket_name, "Key": f"o{number}"}
-            target["UploadId"] = first.create_multipart_upload(**target)["UploadId"]
-            etags = {n: first.upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+            target, etags = begun(first, bucket_name, f"o{number}")
             second.list_parts(**target)
 
             early: list[str] = []
@@ -123,9 +128,7 @@ def test_of_completions_that_run_at_the_same_time_one_makes_the_object(
     clients[0].create_bucket(Bucket=bucket_name)
     with ThreadPoolExecutor(4) as pool:
         for number in range(8):
-            target: Any = {"Bucket": bucket_name, "Key": f"o{number}"}
-            target["UploadId"] = clients[0].create_multipart_upload(**target)["UploadId"]
-            etags = {n: clients[0].upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
+            target, etags = begun(clients[0], bucket_name, f"o{number}")
             lists = [[1, 2], [1], [1, 3], [2]]
             calls = [
                 pool.submit(completed, clients[place % 2], target, etags, numbers)
@@ -148,24 +151,22 @@ def test_of_three_completions_that_wait_for_each_other_the_object_keeps_the_reco
     ):
         proxies, lists = [one, two, three], [[1, 2], [1], [1, 3]]
         clients = [gateway(minio, proxy=proxy).client() for proxy in proxies]
-        target: Any = {"Bucket": bucket_name, "Key": "o"}
         clients[0].create_bucket(Bucket=bucket_name)
-        target["UploadId"] = clients[0].create_multipart_upload(**target)["UploadId"]
-        etags = {n: clients[0].upload_part(**target, PartNumber=n, Body=body)["ETag"] for n, body in BODIES.items()}
-        begun, go = [threading.Event() for _ in proxies], threading.Event()
+        target, etags = begun(clients[0], bucket_name, "o")
+        reached, go = [threading.Event() for _ in proxies], threading.Event()
         calls = []
         for place, proxy in enumerate(proxies):
 
             def hold(line: str, place: int = place) -> None:
                 if place == 0 and line.startswith("POST") and "uploadId=" in line:  # all but the object lies there
-                    begun[0].set()
+                    reached[0].set()
                     assert go.wait(60)
                 elif place and line.startswith("PUT") and "/.strongroom.sys/" in line:
-                    begun[place].set()
+                    reached[place].set()
 
             proxy.fault = hold
             calls.append(pool.submit(completed, clients[place], target, etags, lists[place]))
-            assert begun[place].wait(60)
+            assert reached[place].wait(60)
         go.set()
         outcomes = [(numbers, call.result()) for numbers, call in zip(lists, calls, strict=True)]
         for client in clients:

@@ -33,9 +33,11 @@ from strongroom.sigv4.keys import signature as sign_text
 MAX_FIELDS = 20 * 1024
 """Bytes of all that stands before the file: names and values of the fields."""
 
+SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+"""The fields that sign a form's policy."""
+
 _MAX_PART_HEADERS = 4096
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
-_SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 _UNCHECKED = ("x-amz-signature", "file", "policy")
 _UNCHECKED_PREFIX = "x-ignore-"
 
@@ -179,7 +181,7 @@ def authenticate_form(
     """
     fields = form.fields
     if not fields.get("policy"):
-        if any(fields.get(name) for name in _SIGNING):
+        if any(fields.get(name) for name in SIGNING):
             raise missing_field("policy")
         raise S3Error("AccessDenied")  # nobody signed it
     access_key = _check_signature(fields, credentials, region)
@@ -199,7 +201,7 @@ def missing_field(name: str) -> S3Error:
 
 
 def _check_signature(fields: Mapping[str, str], credentials: Credentials, region: str) -> str:
-    missing = [name for name in _SIGNING if not fields.get(name)]
+    missing = [name for name in SIGNING if not fields.get(name)]
     if missing:
         raise missing_field(missing[0])
     if fields["x-amz-algorithm"] != ALGORITHM:

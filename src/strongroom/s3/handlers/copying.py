@@ -173,31 +173,20 @@ def copy_source(text: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         name = ""
     if not name:
-        raise S3Error(
-            "InvalidArgument",
-            "Invalid copy source encoding",
-            ArgumentName="x-amz-copy-source",
-            ArgumentValue=text[:256],
-        )
+        raise _invalid_source("Invalid copy source encoding", text)
     bucket, slash, key = name.removeprefix("/").partition("/")
     if not bucket or not slash or not key:
-        raise S3Error(
-            "InvalidArgument",
-            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            ArgumentName="x-amz-copy-source",
-            ArgumentValue=text[:256],
-        )
+        raise _invalid_source("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", text)
     if not valid_bucket_name(bucket):
-        raise S3Error(
-            "InvalidArgument",
-            "Invalid copy source bucket name",
-            ArgumentName="x-amz-copy-source",
-            ArgumentValue=text[:256],
-        )
+        raise _invalid_source("Invalid copy source bucket name", text)
     if query:
         check_version(query.removeprefix("versionId="))
     check_key(key)
     return bucket, key
+
+
+def _invalid_source(message: str, text: str) -> S3Error:
+    return S3Error("InvalidArgument", message, ArgumentName="x-amz-copy-source", ArgumentValue=text[:256])
 
 
 def _directive(value: str | None, about: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from strongroom.s3.auth import Credentials
-from strongroom.s3.auth.post import FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
+from strongroom.s3.auth.post import SIGNING, FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
 from strongroom.s3.call import Answer
 from strongroom.s3.describe import (
     CONTENT_HEADERS,
@@ -32,7 +32,7 @@ from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description, ObjectWriter
 
-_SIGNED = ("policy", "x-amz-signature", "x-amz-credential", "x-amz-date", "x-amz-algorithm")
+_SIGNED = ("policy", *SIGNING)
 
 
 class PostHandler:

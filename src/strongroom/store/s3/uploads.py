@@ -246,14 +246,10 @@ class Uploads:
             etag = await complete_backend_upload(
                 self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
             )
-        except BaseException as error:
+            with contextlib.suppress(StoreError):  # the sweep finds what stays behind
+                await self._forget(bucket, upload_id)
+        finally:
             await asyncio.shield(self._end_completion(bucket, upload_id))
-            if isinstance(error, NoSuchObject):  # If-Match, and nothing is there
-                raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
-            raise
-        with contextlib.suppress(StoreError):  # the sweep finds what stays behind
-            await self._forget(bucket, upload_id)
-        await self._end_completion(bucket, upload_id)
         size = sum(part.size for part in parts)
         return Stored(key, size, modified, record, f"{etag} {upload_id}")
 

@@ -192,6 +192,8 @@ async def complete_backend_upload(
         return unquoted(root.text("ETag"))
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
+    except NoSuchObject as error:  # If-Match, and nothing is there
+        raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
     except (NoSuchUpload, ConditionFailed, Unavailable):
         etag = await _made_by(client, bucket, key, object_id, headers)
         if etag is None or not _is_of(parts, etag):
@@ -272,9 +274,6 @@ class LargePut:
             )
         except Unavailable:
             raise
-        except NoSuchObject as error:  # If-Match, and nothing is there
-            self._over = False
-            raise ConditionFailed(f"{self._key!r} is not there any more") from error
         except StoreError:
             self._over = False
             raise
