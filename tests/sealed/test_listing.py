@@ -33,6 +33,9 @@ class SwitchedKMS(StaticKMS):
         self.refuses = False
         self.asked: list[int] = []
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        return False  # it can refuse
+
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         self.asked.append(len(keys))
         if self.refuses:

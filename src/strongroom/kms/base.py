@@ -96,6 +96,12 @@ class KMS(Protocol):
         """Open wrapped keys, each with its context; for each the plaintext data key, or why it did not open."""
         ...
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """Whether the master key behind this lies in the memory of this process for as long as it runs: nobody can
+        deny it meanwhile, and whoever reads that memory has every key below it.
+        """
+        ...
+
     async def status(self) -> KMSStatus:
         """Whether it works, tried for real."""
         ...

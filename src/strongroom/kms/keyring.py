@@ -44,6 +44,10 @@ class Keyring:
                     answers[index] = answer
         return answers
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """Whether a member says so."""
+        return any(member.in_memory(wrapped) for member in self.members)
+
     async def status(self) -> KMSStatus:
         """The status of the active KMS."""
         return await self._active.status()

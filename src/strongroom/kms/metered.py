@@ -60,6 +60,10 @@ class MeteredKMS:
         self._tell("unwrap", map(_result, answers), time.perf_counter() - begun)
         return answers
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """As the KMS behind says."""
+        return self._kms.in_memory(wrapped)
+
     async def status(self) -> KMSStatus:
         """Whether it works."""
         return await self._kms.status()

@@ -66,6 +66,10 @@ class StaticKMS:
         """Open wrapped keys; NoSuchKey for those of another master key, WrappedKeyInvalid for what does not open."""
         return [self._unwrap(wrapped, context) for wrapped, context in keys]
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """Whether this is the master key behind it."""
+        return wrapped.provider in (PROVIDER, legacy.PROVIDER) and wrapped.key_id == self._key_id
+
     async def status(self) -> KMSStatus:
         """Wrap a key and unwrap it again."""
         made = self._generate({"strongroom": "status"})

@@ -100,6 +100,10 @@ class TransitKMS:
         await self._unwraps.stop()
         await self._session.stop()
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """No: a master key never leaves the KMS."""
+        return False
+
     async def status(self) -> KMSStatus:
         """Wrap a data key and unwrap it."""
         begun = asyncio.get_running_loop().time()

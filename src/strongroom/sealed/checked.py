@@ -56,6 +56,10 @@ class CheckedKMS:
         """Open wrapped keys."""
         return await self._kms.unwrap(keys)
 
+    def in_memory(self, wrapped: WrappedKey) -> bool:
+        """As the KMS behind says."""
+        return self._kms.in_memory(wrapped)
+
     async def status(self) -> KMSStatus:
         """Whether it works."""
         return await self._kms.status()

@@ -1,6 +1,6 @@
 """The keyholder: gets object keys for envelopes, from the KMS or from the client's key. Knows nothing of bytes.
 
-No key outlives the call that asked for it, but for bucket keys (see :mod:`strongroom.kms.bucket_keys`).
+It keeps none, but for bucket keys (see :mod:`strongroom.kms.bucket_keys`).
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ class Keyholder:
     def has_kms(self) -> bool:
         """Whether a KMS is configured."""
         return self._kms is not None
+
+    def may_be_kept(self, header: AnyHeader) -> bool:
+        """Whether the object key behind a header may outlive the request that asked for it: its master key does."""
+        wrapped = header.wrapped
+        return self._kms is not None and wrapped is not None and self._kms.in_memory(wrapped)
 
     async def active(self, key_id: str = "") -> MasterKey:
         """The master key that wraps now what asks for this one ("" for the default one), found by having it wrap.

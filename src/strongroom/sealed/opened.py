@@ -1,44 +1,78 @@
-"""The metadata of encrypted objects, opened once: those of an object that is read again and again need no key.
+"""What was found when objects were opened: those that are read again and again need less work.
 
-What is remembered is what a box was found to hold, by the bytes of the header and of the box. Whoever asks has the
-object key already, which the KMS gave for this request and which opens that header under that name: so no answer of the
-KMS is remembered, and a key that is disabled denies the metadata as it denies the rest.
+The metadata are remembered by the bytes of the header and of the box that holds them, of all objects but those of
+clients' keys. Whoever asks for them has the object key, which the KMS gave for this request and which opens that header
+under that name: no answer of the KMS is remembered, and a key that is disabled denies the metadata as it denies the
+rest.
+
+The object key is remembered as well where a master key opens it that lies in this process's memory anyway (a static
+one), by the object's name and the same bytes: all that it was computed from. Nobody can deny that master key while the
+process runs, and whoever reads its memory needs no object keys (``docs/decisions/0042-keys-that-are-remembered.md``).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.legacy import AnyHeader
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.record import SEALED, SSE, Record, open_record
 from strongroom.sealed.remembered import Generations
 
-MOST = 16 * 1024**2
+MOST = 24 * 1024**2
 """Bytes of memory, about: 10,000 objects with few headers."""
 
-_VALUES = 1024  # bytes that the metadata of an object take beside its headers, about
+_VALUES = 1400  # bytes that an entry takes beside the record and the object's headers, about
 _HEADER = 128  # bytes that a header takes beside its text, about
+
+Sealing = tuple[AnyHeader, ObjectKey]
+"""What opens an object: its header, and the object key behind it."""
 
 _Sealed = tuple[bytes, bytes]
 
 
-class OpenedRecords(Generations[_Sealed, Metadata]):
-    """What records were found to hold. Of SSE-C objects nothing is kept: their clients lend a key for one request."""
+@dataclass(slots=True)
+class Opened:
+    """What a record was found to hold; and under which name (bucket, key) what opens it, where that may be kept."""
+
+    metadata: Metadata
+    name: tuple[str, str] | None = None
+    sealing: Sealing | None = field(default=None, repr=False)
+
+
+class OpenedRecords(Generations[_Sealed, Opened]):
+    """What records were found to hold."""
 
     def __init__(self, most: int = MOST) -> None:
         super().__init__(most)
 
-    def weigh(self, key: _Sealed, value: Metadata) -> int:
+    def weigh(self, key: _Sealed, value: Opened) -> int:
         """The bytes of memory that an entry takes, about."""
         header, box = key
-        return len(header) + 2 * len(box) + len(value.headers) * _HEADER + _VALUES
+        return len(header) + 2 * len(box) + len(value.metadata.headers) * _HEADER + _VALUES
 
-    def metadata(self, record: Record, kind: Kind, object_key: ObjectKey) -> Metadata:
-        """The metadata in the record of an encrypted object, as open_record gives them. Raises EnvelopeInvalid."""
-        if kind is Kind.SSE_C:
+    def find(self, bucket: str, key: str, record: Record) -> tuple[Metadata, Sealing] | None:
+        """What is remembered of the object of this name, where that is all there is to be known."""
+        header = record.get(SSE)
+        found = self.get((header, record.get(SEALED, b""))) if header is not None else None
+        if found is None or found.sealing is None or found.name != (bucket, key):
+            return None
+        return found.metadata, found.sealing
+
+    def metadata(self, bucket: str, key: str, record: Record, sealing: Sealing, key_may_be_kept: bool) -> Metadata:
+        """The metadata in the record of an encrypted object, as open_record gives them. Raises EnvelopeInvalid.
+
+        Of SSE-C objects nothing is kept: their clients lend a key for one request.
+        """
+        header, object_key = sealing
+        if header.kind is Kind.SSE_C:
             return open_record(record, record_key(object_key))
         sealed = record[SSE], record.get(SEALED, b"")
-        metadata = self.get(sealed)
-        if metadata is None:
-            metadata = open_record(record, record_key(object_key))
-            self.add(sealed, metadata)
+        found = self.get(sealed)
+        metadata = found.metadata if found else open_record(record, record_key(object_key))
+        if key_may_be_kept:
+            self.add(sealed, Opened(metadata, (bucket, key), sealing))
+        elif found is None:
+            self.add(sealed, Opened(metadata))
         return metadata
