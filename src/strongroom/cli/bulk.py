@@ -129,7 +129,7 @@ def adopt(
     """
     from strongroom.cli import copying, jobs
     from strongroom.maintenance.adopting import Adoption
-    from strongroom.transfer.report import Report
+    from strongroom.report import Report
 
     customer_key = copying.customer_key(sse_c_key_file)
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="adopted")
@@ -162,7 +162,7 @@ def rewrap(
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.rewrapping import Rewrapping
-    from strongroom.transfer.report import Report
+    from strongroom.report import Report
 
     renamed = _renamed(key or [])
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="rewrapped")
@@ -188,7 +188,7 @@ def encrypt(
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.encrypting import Encryption
-    from strongroom.transfer.report import Report
+    from strongroom.report import Report
 
     if not bucket and jobs.is_url(place):
         raise typer.BadParameter("name the buckets: others may read what lies on this backend", param_hint="--bucket")

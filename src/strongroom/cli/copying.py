@@ -23,7 +23,7 @@ from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 from strongroom.transfer.s3 import S3, S3Failed
 from strongroom.transfer.state import State
 

@@ -29,7 +29,7 @@ from strongroom.serving.hardening import harden
 from strongroom.store.base import StoreError
 from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 
 R = TypeVar("R", bound=Report)
 R_contra = TypeVar("R_contra", bound=Report, contravariant=True)

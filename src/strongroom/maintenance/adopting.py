@@ -18,7 +18,7 @@ from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
 from strongroom.store.left import LeftStore
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 
 _DAY = 24 * 3600 * 1_000_000_000
 

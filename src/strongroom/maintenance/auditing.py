@@ -18,7 +18,7 @@ from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Report, counted
+from strongroom.report import Report, counted
 
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""

@@ -15,7 +15,7 @@ from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import NoSuchObject, Stored, StoreError
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from strongroom.secret import Secret
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.folder import Exported, Folder
 from strongroom.transfer.place import Place
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 from strongroom.transfer.run import Watcher, run
 from strongroom.transfer.s3 import S3, Listed, S3Failed
 

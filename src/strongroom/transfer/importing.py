@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from strongroom.transfer.copying import Copier, Wishes
 from strongroom.transfer.place import Place
-from strongroom.transfer.report import Report
+from strongroom.report import Report
 from strongroom.transfer.run import Watcher, run
 from strongroom.transfer.s3 import S3, Listed
 from strongroom.transfer.state import State

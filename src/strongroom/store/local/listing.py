@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from strongroom.store.base import Page, Record, Stored, Upload, UploadPage
 from strongroom.store.local.schema import decode_record
+from strongroom.store.paging import successor
 
 C = TypeVar("C")  # a place in an index, to go on from
 _Row = tuple[Any, ...]  # of one of the statements below: the key comes first
@@ -43,12 +44,6 @@ _UPLOADS = """
 SELECT key, started, id, record FROM uploads INDEXED BY uploads_by_name
 WHERE bucket = ? AND (key, started, id) >= (?, ?, ?) AND key < ? ORDER BY key, started, id LIMIT ?
 """
-_TOP = b"\xff"  # above every key: no UTF-8 has this byte
-
-
-def successor(prefix: bytes) -> bytes:
-    """The first name behind all that start with ``prefix`` (UTF-8, so its last byte is never 255)."""
-    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else _TOP
 
 
 @dataclass(slots=True)

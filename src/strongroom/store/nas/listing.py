@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored, Upload, UploadPage
+from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored
 from strongroom.store.nas.folder import Folder, retried
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Objects
 from strongroom.store.nas.probe import Traits
 from strongroom.store.nas.threads import in_thread
-from strongroom.store.nas.walk import Entries, Walk, successor
+from strongroom.store.nas.walk import Entries, Walk
+from strongroom.store.paging import successor
 
 _AT_ONCE = 16  # threads for one page
 _LEAST = 32  # objects that are worth a thread of their own
@@ -110,37 +111,3 @@ def collect(walk: Walk, after: bytes, limit: int) -> Names:
         (prefixes if is_prefix else keys).append(last)
         least = successor(name) if is_prefix else name + b"\0"
     return Names(keys, prefixes, None)
-
-
-def page_of_uploads(
-    uploads: Sequence[Upload], prefix: str, delimiter: str, after: tuple[str, str], limit: int
-) -> UploadPage:
-    """One page of all open uploads of a bucket (in order), as Store.uploads has it."""
-    marker = next((upload for upload in uploads if (upload.key, upload.upload_id) == after), None)
-    chosen: list[Upload] = []
-    prefixes: list[str] = []
-    last = ("", "")
-    for upload in uploads:
-        if not upload.key.startswith(prefix) or _is_passed(upload, after, marker):
-            continue
-        at = upload.key.find(delimiter, len(prefix)) if delimiter else -1
-        rolled = upload.key[: at + len(delimiter)] if at >= 0 else None
-        if rolled is not None and (rolled in prefixes or rolled == after[0]):
-            continue
-        if len(chosen) + len(prefixes) == limit:
-            return UploadPage(chosen, prefixes, last)
-        if rolled is None:
-            chosen.append(upload)
-            last = (upload.key, upload.upload_id)
-        else:
-            prefixes.append(rolled)
-            last = (rolled, "")
-    return UploadPage(chosen, prefixes, None)
-
-
-def _is_passed(upload: Upload, after: tuple[str, str], marker: Upload | None) -> bool:
-    """Whether an upload does not stand behind ``after``, which is that of ``marker`` if there is one."""
-    key, least = upload.key.encode(), after[0].encode()
-    if marker is None:
-        return bool(after[0]) and key <= least
-    return (key, upload.started, upload.upload_id) <= (least, marker.started, marker.upload_id)

@@ -31,7 +31,7 @@ from strongroom.store.nas.beside import BesideStore, write_whole
 from strongroom.store.nas.buckets import Buckets
 from strongroom.store.nas.folder import FILE, Folder
 from strongroom.store.nas.left import Left
-from strongroom.store.nas.listing import Listings, page_of_uploads
+from strongroom.store.nas.listing import Listings
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Found, NewObject, Objects
 from strongroom.store.nas.probe import Traits, probe
@@ -40,6 +40,7 @@ from strongroom.store.nas.sweep import Sweep
 from strongroom.store.nas.threads import in_thread
 from strongroom.store.nas.uploads import OpenUpload, Uploads
 from strongroom.store.nas.writing import SMALL, NasPartWriter, NasWriter
+from strongroom.store.paging import page_of_uploads
 
 P = ParamSpec("P")
 T = TypeVar("T")

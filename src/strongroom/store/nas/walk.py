@@ -16,16 +16,11 @@ from threading import Lock
 
 from strongroom.store.nas.folder import open_below
 from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, key_of
+from strongroom.store.paging import successor
 
-_TOP = b"\xff"  # above every key: no UTF-8 has this byte
 _LARGE = 2_000  # entries of a folder from which it is worth remembering
 _REMEMBERED = 1_000_000  # entries
 _STEADY_NS = 5_000_000_000
-
-
-def successor(prefix: bytes) -> bytes:
-    """The first name behind all that start with ``prefix`` (UTF-8, so its last byte is never 255)."""
-    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else _TOP
 
 
 class Entries:

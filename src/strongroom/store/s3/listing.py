@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from strongroom.store.base import Damaged, NoSuchObject, Page, Refused, Stored, Unavailable
+from strongroom.store.paging import Rolled
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
-from strongroom.store.s3.paging import Rolled
 from strongroom.store.s3.records import complete
 
 T = TypeVar("T")

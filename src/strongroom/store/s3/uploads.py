@@ -31,6 +31,7 @@ from strongroom.store.base import (
     UploadPage,
 )
 from strongroom.store.mapping import decode_mapping, encode_mapping
+from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
@@ -46,7 +47,6 @@ from strongroom.store.s3.metadata import (
     unquoted,
 )
 from strongroom.store.s3.names import PartName
-from strongroom.store.s3.paging import Rolled, page_of
 from strongroom.store.s3.records import remove_hidden, write_hidden
 from strongroom.store.s3.writing import (
     S3PartWriter,
@@ -314,30 +314,12 @@ class Uploads:
             if name.endswith("/record")
         ]
         found = [opened for opened in await each(ids, lambda upload: self._read(bucket, upload)) if opened is not None]
-        return sorted(found, key=lambda opened: _order(opened.upload))
+        return sorted(found, key=lambda opened: order_of(opened.upload))
 
     async def list(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads."""
         uploads = [opened.upload for opened in await self.all(bucket)]
-        rolled = Rolled(prefix, delimiter)
-        marker = next((upload for upload in uploads if (upload.key, upload.upload_id) == after), None)
-
-        def behind(upload: Upload) -> bool:
-            if marker is not None:
-                return _order(upload) > _order(marker)
-            return rolled.behind(upload.key, after[0])
-
-        wanted = [(upload.key, upload) for upload in uploads if behind(upload)]
-        found, more = page_of(wanted, rolled, limit)
-        following = None
-        if more and found:
-            name, last = found[-1]
-            following = (name, last.upload_id if last is not None else "")
-        return UploadPage(
-            [upload for _, upload in found if upload is not None],
-            [name for name, upload in found if upload is None],
-            following,
-        )
+        return page_of_uploads(uploads, prefix, delimiter, after, limit)
 
 
 def _part(name: PartName, record: Record) -> Part:
@@ -347,7 +329,3 @@ def _part(name: PartName, record: Record) -> Part:
 def etag_of_part(part: Part) -> str:
     """The backend's ETag of a part."""
     return part.identity
-
-
-def _order(upload: Upload) -> tuple[bytes, int, str]:
-    return upload.key.encode(), upload.started, upload.upload_id

@@ -1,4 +1,4 @@
-"""What came of a transfer: counts, and each failure with its reason. Pure."""
+"""What came of a long job over many objects: counts, and each failure with its reason. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An object that could not be copied."""
+    """An object with which it failed."""
 
     bucket: str
     key: str
@@ -19,8 +19,8 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a transfer. ``done``: copied and verified now; ``before``: by an earlier run. ``finished`` is False
-    where it was stopped. ``verb`` says what was done.
+    """What came of a job. ``done``: objects that it was done with now; ``before``: by an earlier run. ``finished`` is
+    False where it was stopped. ``verb`` says what was done.
     """
 
     source: str
