@@ -17,13 +17,13 @@ from rich.console import Console
 
 from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, transfer_keys_from_process
+from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.transfer.copying import Wishes
 from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
-from strongroom.report import Report
 from strongroom.transfer.s3 import S3, S3Failed
 from strongroom.transfer.state import State
 

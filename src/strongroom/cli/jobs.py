@@ -22,6 +22,7 @@ from strongroom.cli.server import check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
 from strongroom.legacy.layout import SYSTEM
+from strongroom.report import Report
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.store import SealedStore
@@ -29,7 +30,6 @@ from strongroom.serving.hardening import harden
 from strongroom.store.base import StoreError
 from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
-from strongroom.report import Report
 
 R = TypeVar("R", bound=Report)
 R_contra = TypeVar("R_contra", bound=Report, contravariant=True)

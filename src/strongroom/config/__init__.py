@@ -4,9 +4,9 @@ This package is the one place that reads the environment. :func:`load` is a pure
 it with what this process was given.
 """
 
+from strongroom.config.given import SettingError
 from strongroom.config.load import (
     DEV_CREDENTIAL,
-    SettingError,
     administration_from_process,
     from_process,
     keys_from_process,

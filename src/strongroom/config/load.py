@@ -1,9 +1,8 @@
 """From an environment and flags to :class:`Settings`, or to one line that says what is wrong.
 
-Two ways of giving one value must agree, except that a flag stands above its variable; for credentials and keys not
-even that, because there a contradiction is a mistake that costs data. A setting that names encryption which this
-release does not serve is refused: to ignore it would be to store in plaintext what was meant to be encrypted. So are
-those of MinIO that say who may do what, or that nobody may remove anything.
+A setting that names encryption which this release does not serve is refused: to ignore it would be to store in
+plaintext what was meant to be encrypted. So are those of MinIO that say who may do what, or that nobody may remove
+anything.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from strongroom.config import table
+from strongroom.config.given import MAX_FILE, Given, ReadFile, SettingError
 from strongroom.config.table import Setting
 from strongroom.config.values import (
     Address,
@@ -33,28 +33,15 @@ from strongroom.secret import Secret
 
 T = TypeVar("T")
 
-ReadFile = Callable[[Path], bytes]
-"""The content of a file, up to :data:`MAX_FILE` + 1 bytes. Raises OSError."""
-
 DEV_CREDENTIAL = "minioadmin"
 """Access key and secret key of ``--dev``, known to everybody."""
 
 ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
 """Variables that hold a token to change a Vault with; the names that its own command line knows."""
 
-DOCKER_SECRETS = Path("/run/secrets")
-MAX_FILE = 64 * 1024
-
 _OWN = "STRONGROOM_"
 _KMS = ("MINIO_SSE_", "MINIO_KMS_", "MINIO_GATEWAY_SSE")
 _PROTECTING = ("MINIO_IDENTITY_", "MINIO_POLICY_", "MINIO_ETCD_", "MINIO_WORM")
-
-
-class SettingError(Exception):
-    """A setting is wrong. The message is one line: which one, what is wrong with it, what a right one looks like."""
-
-    def __init__(self, name: str, wrong: str, right: str = "") -> None:
-        super().__init__(f"{name}: {wrong}" + (f"; for example {right}" if right else ""))
 
 
 def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
@@ -75,7 +62,7 @@ def administration_from_process(flags: Mapping[str, str], token_file: Path | Non
     The token is read from a file or a variable, never from the command line, where everybody can see it.
     """
     with _environment() as environment:
-        given = _Given(environment, flags, _read_file)
+        given = Given(environment, flags, _read_file)
         place = _vault_place(given, "this command, which changes a Vault,")
         names = [name for name in ADMIN_TOKENS if environment.get(name)]
         if token_file is not None:
@@ -94,7 +81,7 @@ def administration_from_process(flags: Mapping[str, str], token_file: Path | Non
 def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> Keys:
     """Whose master keys an environment and flags name. Raises SettingError."""
     _refuse_unserved(environment)
-    return _keys(_Given(environment, flags, read_file))
+    return _keys(Given(environment, flags, read_file))
 
 
 @contextlib.contextmanager
@@ -130,7 +117,7 @@ def load(
     calls makes a key then.
     """
     _refuse_unserved(environment)
-    given = _Given(environment, flags, read_file)
+    given = Given(environment, flags, read_file)
     access_key, secret_key = _credentials(given, dev)
     keys = _keys(given)
     auto_encryption = given.value(table.AUTO_ENCRYPTION, dev)
@@ -175,7 +162,7 @@ def transfer_keys(role: str, environment: Mapping[str, str], read_file: ReadFile
     Raises SettingError.
     """
     access_setting, secret_setting = table.TRANSFER[role]
-    given = _Given(environment, {}, read_file)
+    given = Given(environment, {}, read_file)
     access_key, secret_key = given.named(access_setting), given.named(secret_setting)
     if access_key is None and secret_key is None:
         return None
@@ -190,80 +177,7 @@ def transfer_keys_from_process(role: str) -> tuple[str, Secret] | None:
     return transfer_keys(role, os.environ, _read_file)
 
 
-class _Given:
-    """What was given for each setting, wherever it may stand."""
-
-    def __init__(self, environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> None:
-        self._environment = environment
-        self._flags = flags
-        self._read_file = read_file
-
-    def value(self, setting: Setting[T], default: T) -> T:
-        """The value of a setting, or ``default`` where nothing was given."""
-        found = self.named(setting)
-        return default if found is None else found[1]
-
-    def named(self, setting: Setting[T]) -> tuple[str, T] | None:
-        """The value of a setting with the name that it was given under, None where nothing was given."""
-        first: tuple[str, T] | None = None
-        for name, text in self._sources(setting):
-            try:
-                value = setting.parse(text)
-            except ValueError as error:
-                raise SettingError(name, str(error), setting.example) from None
-            if first is None:
-                first = name, value
-                if name == setting.flag and not setting.secret:
-                    break
-            elif first[1] != value:
-                raise SettingError(name, f"it contradicts {first[0]}; set one of them")
-        return first
-
-    def _sources(self, setting: Setting[T]) -> Iterator[tuple[str, str]]:
-        if setting.flag in self._flags:
-            text = self._flags[setting.flag]
-            yield setting.flag, self.content(setting.flag, text) if setting.secret else text
-        for name in setting.sources:
-            text = self._environment.get(name, "")
-            if setting.secret and name in self._environment and not text:
-                # A key that was lost on its way (an unset variable in a compose file, say) must not go unnoticed.
-                raise SettingError(name, "it is set, but empty; unset it or give a value", setting.example)
-            if text:
-                from_file = name not in setting.variables
-                yield name, self.content(name, text) if from_file else text
-
-    def file(self, setting: Setting[object]) -> Path | None:
-        """The file that the value of a secret was read from; None where it was not."""
-        found = self.named(setting)
-        if found is None or found[0] in setting.variables:
-            return None
-        text = self._flags.get(found[0]) or self._environment[found[0]]
-        return self._file(found[0], text)[0].absolute()
-
-    def content(self, name: str, text: str) -> str:
-        """The content of the file that a setting names: a Docker secret, else a path."""
-        return self._file(name, text)[1]
-
-    def _file(self, name: str, text: str) -> tuple[Path, str]:
-        right = "a Docker secret's name or a path"
-        for path in (DOCKER_SECRETS / text, Path(text)):
-            try:
-                content = self._read_file(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not a path"
-                raise SettingError(name, f"cannot read {str(path)!r}: {reason}", right) from None
-            if len(content) > MAX_FILE:
-                raise SettingError(name, f"the file is longer than {MAX_FILE:,} bytes", right)
-            try:
-                return path, content.decode().rstrip("\r\n")
-            except UnicodeDecodeError:
-                raise SettingError(name, "the file does not hold text in UTF-8") from None
-        raise SettingError(name, f"there is no file {text!r}, neither as a path nor under {DOCKER_SECRETS}", right)
-
-
-def _credentials(given: _Given, dev: bool) -> tuple[str, Secret]:
+def _credentials(given: Given, dev: bool) -> tuple[str, Secret]:
     user, password = table.ACCESS_KEY.variables[0], table.SECRET_KEY.variables[0]
     access_key = given.named(table.ACCESS_KEY)
     secret_key = given.named(table.SECRET_KEY)
@@ -279,7 +193,7 @@ def _credentials(given: _Given, dev: bool) -> tuple[str, Secret]:
     raise SettingError(f"{user} and {password}", "there are no root credentials", right)
 
 
-def _master_key(given: _Given) -> MasterKey | None:
+def _master_key(given: Given) -> MasterKey | None:
     hexadecimal, encoded = given.named(table.SSE_MASTER_KEY), given.named(table.KMS_SECRET_KEY)
     if hexadecimal is None or encoded is None:
         found = hexadecimal or encoded
@@ -289,7 +203,7 @@ def _master_key(given: _Given) -> MasterKey | None:
     return hexadecimal[1]
 
 
-def _keys(given: _Given) -> Keys:
+def _keys(given: Given) -> Keys:
     static = given.named(table.SSE_MASTER_KEY) or given.named(table.KMS_SECRET_KEY)
     master_key = _master_key(given)
     vault = _vault(given)
@@ -327,7 +241,7 @@ _VAULT = (
 )
 
 
-def _vault(given: _Given) -> Vault | None:
+def _vault(given: Given) -> Vault | None:
     named = [found[0] for setting in _VAULT if (found := given.named(setting)) is not None]
     if not named:
         return None
@@ -341,7 +255,7 @@ def _vault(given: _Given) -> Vault | None:
     )
 
 
-def _vault_place(given: _Given, because: str) -> VaultPlace:
+def _vault_place(given: Given, because: str) -> VaultPlace:
     endpoint = _required(given, table.VAULT_ENDPOINT, because)
     client_cert, client_key = given.value(table.VAULT_CLIENT_CERT, None), given.value(table.VAULT_CLIENT_KEY, None)
     if client_key is not None and client_cert is None:
@@ -360,14 +274,14 @@ def _vault_place(given: _Given, because: str) -> VaultPlace:
     )
 
 
-def _required(given: _Given, setting: Setting[T], because: str) -> T:
+def _required(given: Given, setting: Setting[T], because: str) -> T:
     found = given.named(setting)
     if found is None:
         raise SettingError(setting.variables[0], f"it is not set, but {because} is", setting.example)
     return found[1]
 
 
-def _backend(given: _Given, target: Target, has_kms: bool) -> Backend:
+def _backend(given: Given, target: Target, has_kms: bool) -> Backend:
     sse = given.named(table.GATEWAY_SSE)
     if sse is not None:
         name, kinds = sse

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, stored_objects
+from strongroom.report import Report
 from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
 from strongroom.store.left import LeftStore
-from strongroom.report import Report
 
 _DAY = 24 * 3600 * 1_000_000_000
 

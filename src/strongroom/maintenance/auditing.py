@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.report import Report, counted
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import KIND_NAMES, Kind
@@ -18,7 +19,6 @@ from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.report import Report, counted
 
 _NAMED = 1000
 """Objects in plaintext that are named; the others are counted."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.report import Report
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
-from strongroom.report import Report
 
 
 @dataclass(frozen=True, slots=True)

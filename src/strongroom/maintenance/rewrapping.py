@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.report import Report
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import NoSuchObject, Stored, StoreError
-from strongroom.report import Report
 
 
 @dataclass(frozen=True, slots=True)

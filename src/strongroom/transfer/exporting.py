@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.folder import Exported, Folder
 from strongroom.transfer.place import Place
-from strongroom.report import Report
 from strongroom.transfer.run import Watcher, run
 from strongroom.transfer.s3 import S3, Listed, S3Failed
 

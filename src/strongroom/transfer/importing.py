@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from strongroom.report import Report
 from strongroom.transfer.copying import Copier, Wishes
 from strongroom.transfer.place import Place
-from strongroom.report import Report
 from strongroom.transfer.run import Watcher, run
 from strongroom.transfer.s3 import S3, Listed
 from strongroom.transfer.state import State

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.report import Report
+from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.s3 import Listed
 
 _AHEAD = 4

@@ -29,6 +29,7 @@ from strongroom.store.nas.layout import (
 )
 from strongroom.store.nas.names import Place, is_bucket_name
 from strongroom.store.nas.objects import NewObject, Objects, read_trailer
+from strongroom.store.paging import order_of
 
 UPLOAD = "upload"
 _KEY, _STARTED, _RECORD = "key", "started", "record"
@@ -141,7 +142,7 @@ class Uploads:
                     found.append(upload)
         finally:
             os.close(above)
-        return sorted(found, key=lambda upload: (upload.key.encode(), upload.started, upload.upload_id))
+        return sorted(found, key=order_of)
 
     def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts. Raises NoSuchBucket, NoSuchUpload."""
