@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def refused(
     line = str(caught.value)
     assert "\n" not in line
     return line
+
+
+def test_the_defaults_that_documents_name_are_those_that_hold() -> None:
+    compared = []
+    for setting in TABLE:
+        name, text = setting.variables[0], re.split("[;:,] ", setting.default)[0]
+        if text == "none" or " " in text or text.startswith("~"):
+            continue  # nothing, a sentence, or a path that a shell would make one
+        others = VAULT if "VAULT" in name else {}
+        assert read({**others, name: text}) == read(others), name
+        compared.append(name)
+    assert len(compared) >= 16, compared
 
 
 def test_with_credentials_alone_everything_else_has_its_default() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.kms import bucket_keys
-from strongroom.kms.base import Context, DataKey, KeyDisabled, KMSError, WrappedKey
+from strongroom.kms.base import KeyDisabled, KMSError
 from strongroom.kms.bucket_keys import BucketKeys
-from strongroom.kms.static import StaticKMS
-from strongroom.secret import Secret
+from tests.kms.elsewhere import KMSElsewhere
 from tests.kms.test_server import refusal
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import OpenBao, Role
@@ -25,30 +24,9 @@ DISABLED = (400, "KMS.DisabledException")
 KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
 
 
-class Counting(StaticKMS):
-    """A KMS that counts what it is asked for, and can be disabled."""
-
-    def __init__(self) -> None:
-        super().__init__("key", Secret(bytes(32)))
-        self.calls = 0
-        self.disabled = False
-
-    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
-        self.calls += 1
-        if self.disabled:
-            raise KeyDisabled("it is disabled")
-        return await super().generate(contexts, key_id)
-
-    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        self.calls += 1
-        if self.disabled:
-            return [KeyDisabled("it is disabled") for _ in keys]
-        return await super().unwrap(keys)
-
-
 def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
     async def main() -> None:
-        kms = Counting()
+        kms = KMSElsewhere()
         keys = BucketKeys(kms, 0.2)
         first = await keys.generate({"b": "b"}, "")
         assert await keys.generate({"b": "b"}, "") is first
@@ -56,7 +34,7 @@ def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
         assert kms.calls == 1
         other = await keys.generate({"c": "c"}, "")
         assert (kms.calls, other.plaintext != first.plaintext) == (2, True)
-        kms.disabled = True
+        kms.refusal = KeyDisabled("it is disabled")
         assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
         await asyncio.sleep(0.25)
         assert not keys._reading._kept and not keys._writing._kept, "what nobody asks for is forgotten, too"
@@ -64,7 +42,7 @@ def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
             await keys.unwrap(first.wrapped, {"b": "b"})
         with pytest.raises(KeyDisabled):
             await keys.generate({"b": "b"}, "")
-        kms.disabled = False
+        kms.refusal = None
         assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
 
     asyncio.run(main())
@@ -72,7 +50,7 @@ def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
 
 def test_a_key_opens_only_in_its_context() -> None:
     async def main() -> None:
-        keys = BucketKeys(Counting(), 60)
+        keys = BucketKeys(KMSElsewhere(), 60)
         made = await keys.generate({"b": "b"}, "")
         with pytest.raises(KMSError):
             await keys.unwrap(made.wrapped, {"c": "c"})
@@ -84,7 +62,7 @@ def test_no_more_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(bucket_keys, "MOST", 3)
 
     async def main() -> None:
-        kms = Counting()
+        kms = KMSElsewhere()
         keys = BucketKeys(kms, 60)
         for number in range(10):
             await keys.generate({"b": f"b{number}"}, "")

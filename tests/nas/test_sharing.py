@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strongroom.kms.base import Context, DataKey, KMSDenied, KMSError, KMSUnavailable
+from strongroom.kms.base import KMSDenied, KMSUnavailable
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed.check import ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.secret import Secret
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
+from tests.kms.elsewhere import KMSElsewhere
 from tests.server import MASTER_KEY, NAS, Server
 
 CHECK = ".strongroom.sys/kms-check.json"
@@ -108,34 +108,19 @@ def test_folders_come_and_go_under_concurrent_writers(tmp_path: Path) -> None:
         assert list((server.directory / "bucket").iterdir()) == []
 
 
-class Flaky(StaticKMS):
-    """A KMS that can be made unreachable."""
-
-    down = True
-
-    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
-        if self.down:
-            raise KMSUnavailable("it is down")
-        return await super().generate(contexts, key_id)
-
-    async def unwrap(self, keys: Any) -> Sequence[bytes | KMSError]:
-        if self.down:
-            return [KMSUnavailable("it is down") for _ in keys]
-        return await super().unwrap(keys)
-
-
 def test_a_kms_that_cannot_be_reached_at_the_start_is_looked_at_before_its_first_key(tmp_path: Path) -> None:
     async def use() -> None:
         store = NasStore(tmp_path)
         await store.start()
         await CheckedKMS(StaticKMS("ours", Secret(bytes(32))), store).start()
-        ours, theirs = Flaky("ours", Secret(bytes(32))), Flaky("theirs", Secret(b"\1" * 32))
+        ours, theirs = KMSElsewhere("ours"), KMSElsewhere("theirs", b"\1" * 32)
         for inner in (ours, theirs):
+            inner.refusal = KMSUnavailable("it is down")
             kms = CheckedKMS(inner, store)
             await kms.start()  # which does not say that it is foreign
             with pytest.raises(KMSUnavailable):
                 await kms.generate([{"bucket": "bucket/key"}])
-            inner.down = False
+            inner.refusal = None
             if inner is ours:
                 assert len(await kms.generate([{"bucket": "bucket/key"}])) == 1
             else:

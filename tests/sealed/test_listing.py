@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from strongroom.kms.base import Context, KeyDisabled, KMSError, WrappedKey
-from strongroom.kms.static import StaticKMS
+from strongroom.kms.base import KMS, KeyDisabled
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.objects import Summary, stand_in_etag
 from strongroom.sealed.policy import PLAIN, SSE_S3, Protection
@@ -21,36 +20,23 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.base import Stored
 from strongroom.store.local import LocalStore
+from tests.kms.elsewhere import KMSElsewhere
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
 
 
-class SwitchedKMS(StaticKMS):
-    """A static KMS that can be made to refuse, and tells how many keys it was asked for at a time."""
-
-    def __init__(self) -> None:
-        super().__init__("key", Secret(bytes(32)))
-        self.refuses = False
-        self.asked: list[int] = []
-
-    def in_memory(self, wrapped: WrappedKey) -> bool:
-        return False  # it can refuse
-
-    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        self.asked.append(len(keys))
-        if self.refuses:
-            return [KeyDisabled("the key is disabled") for _ in keys]
-        return await super().unwrap(keys)
+def run(directory: Path, work: Callable[[SealedStore, KMSElsewhere], Awaitable[None]]) -> None:
+    kms = KMSElsewhere()
+    with_kms(kms, directory, lambda store: work(store, kms))
 
 
-def run(directory: Path, work: Callable[[SealedStore, SwitchedKMS], Awaitable[None]]) -> None:
+def with_kms(kms: KMS, directory: Path, work: Callable[[SealedStore], Awaitable[None]]) -> None:
     async def begin() -> None:
-        kms = SwitchedKMS()
         store = SealedStore(LocalStore(directory), kms, upload_secret=Secret("x"))
         await store.start()
         try:
             await store.create_bucket("bucket")
-            await work(store, kms)
+            await work(store)
         finally:
             await store.stop()
 
@@ -71,7 +57,7 @@ async def page(store: SealedStore, limit: int = 1000) -> list[Summary]:
 
 
 def test_objects_of_all_kinds_show_their_own_etags_and_sizes_read_or_remembered(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         kinds = (PLAIN, SSE_S3, SSE_C, SSE_S3, SSE_S3)
         names = [f"{number:03}" for number in range(400)]
         puts = [put(store, name, kinds[int(name) % 5], int(name)) for name in names]
@@ -79,13 +65,13 @@ def test_objects_of_all_kinds_show_their_own_etags_and_sizes_read_or_remembered(
         assert await page(store, 250) == written[:250]
         assert await page(store) == written
         assert await page(store) == written
-        assert sum(kms.asked) == 400 * 3 // 5
+        assert sum(kms.unwrapped) == 400 * 3 // 5
 
     run(tmp_path, work)
 
 
 def test_an_overwritten_object_shows_its_new_etag(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         for protection in (SSE_S3, PLAIN, SSE_S3):
             written = await put(store, "a", protection)
             assert await page(store) == await page(store) == [written]
@@ -94,22 +80,22 @@ def test_an_overwritten_object_shows_its_new_etag(tmp_path: Path) -> None:
 
 
 def test_what_the_kms_refuses_has_a_stand_in_until_it_does_not(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         written = [await put(store, name) for name in "abc"]
-        kms.refuses = True
+        kms.refusal = KeyDisabled("the key is disabled")
         refused = await page(store)
         assert [item._replace(etag="") for item in refused] == [item._replace(etag="") for item in written]
         assert all(item.etag.endswith("-1") for item in refused) and refused == await page(store)
-        kms.refuses = False
+        kms.refusal = None
         assert await page(store) == written
-        kms.refuses = True
+        kms.refusal = KeyDisabled("the key is disabled")
         assert await page(store) == written
 
     run(tmp_path, work)
 
 
 def test_without_a_kms_a_listing_still_answers(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         sealed, plain = await put(store, "a"), await put(store, "b", PLAIN)
         other = SealedStore(store.store, None, upload_secret=Secret("x"))
         shown = await page(other)
@@ -122,7 +108,7 @@ def test_without_a_kms_a_listing_still_answers(tmp_path: Path) -> None:
 def test_an_object_that_was_copied_behind_our_back_does_not_show_the_etag_of_its_source(
     tmp_path: Path, remembered: bool
 ) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         written = await put(store, "a")
         if remembered:
             await page(store)
@@ -141,7 +127,7 @@ def test_an_object_that_was_copied_behind_our_back_does_not_show_the_etag_of_its
 
 
 def test_a_damaged_record_has_a_stand_in_beside_others(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         a, _, c = [await put(store, name) for name in "abc"]
         with sqlite3.connect(tmp_path / ".strongroom" / "index.db") as index:
             index.execute("UPDATE objects SET record = x'ff00' WHERE key = ?", (b"b",))
@@ -153,20 +139,20 @@ def test_a_damaged_record_has_a_stand_in_beside_others(tmp_path: Path) -> None:
 
 
 def test_a_long_page_is_read_in_batches_between_which_others_have_their_turn(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         await asyncio.gather(*(put(store, f"{number:04}") for number in range(1000)))
         turns: list[int] = []
 
         async def other() -> None:
             while True:
-                turns.append(len(kms.asked))
+                turns.append(len(kms.unwrapped))
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(other())
         await page(store)
         task.cancel()
-        assert sum(kms.asked) == 1000 and max(kms.asked) <= 128
-        assert set(turns) >= set(range(1, len(kms.asked) + 1))
+        assert sum(kms.unwrapped) == 1000 and max(kms.unwrapped) <= 128
+        assert set(turns) >= set(range(1, len(kms.unwrapped) + 1))
 
     run(tmp_path, work)
 

@@ -4,10 +4,8 @@ say no.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -25,9 +23,11 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_COUNT
 from strongroom.secret import Secret
 from strongroom.store.base import Damaged
-from strongroom.store.local import LocalStore
 from strongroom.store.local.schema import decode_mapping, encode_mapping
-from tests.sealed.test_listing import SSE_C, SwitchedKMS, put, run
+from tests.kms.elsewhere import KMSElsewhere
+from tests.sealed.test_listing import SSE_C, put, run, with_kms
+
+STATIC = StaticKMS("key", Secret(bytes(32)))
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def sealed(object_key: ObjectKey, etag: str = "e") -> tuple[dict[str, bytes], Se
 
 
 def test_a_record_is_opened_once_and_the_kms_asked_each_time(tmp_path: Path, boxes: list[Record]) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         written = await put(store, "o")
         for _ in range(3):
             assert (await store.head("bucket", "o")).etag == written.etag
-        assert (len(boxes), kms.asked) == (1, [1, 1, 1])
-        kms.refuses = True
+        assert (len(boxes), kms.unwrapped) == (1, [1, 1, 1])
+        kms.refusal = KeyDisabled("the key is disabled")
         with pytest.raises(KeyDisabled):
             await store.head("bucket", "o")
 
@@ -63,7 +63,7 @@ def test_a_record_is_opened_once_and_the_kms_asked_each_time(tmp_path: Path, box
 
 
 def test_a_record_that_was_altered_after_it_was_read_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         await put(store, "o")
         await put(store, "other")
         await store.head("bucket", "o")
@@ -82,7 +82,7 @@ def test_a_record_that_was_altered_after_it_was_read_is_not_taken_for_the_one_be
 
 
 def test_nothing_is_kept_of_what_clients_keys_encrypt(tmp_path: Path, boxes: list[Record]) -> None:
-    async def work(store: SealedStore, kms: SwitchedKMS) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         await put(store, "o", SSE_C)
         for _ in range(2):
             await store.head("bucket", "o", SSE_C.customer_key)
@@ -164,7 +164,7 @@ def test_a_static_master_key_opens_an_object_once(tmp_path: Path, monkeypatch: p
         with pytest.raises(WrappedKeyInvalid):
             await read(store, "other")
 
-    with_static_key(tmp_path, work)
+    with_kms(STATIC, tmp_path, work)
 
 
 def test_tags_that_were_altered_are_noticed_where_the_object_is_remembered(tmp_path: Path) -> None:
@@ -180,20 +180,4 @@ def test_tags_that_were_altered_are_noticed_where_the_object_is_remembered(tmp_p
         with pytest.raises(Damaged):
             await store.head("bucket", "o")
 
-    with_static_key(tmp_path, work)
-
-
-def with_static_key(directory: Path, work: Callable[[SealedStore], Awaitable[None]]) -> None:
-    """Do ``work`` with a store whose master key is a static one."""
-
-    async def begin() -> None:
-        kms = StaticKMS("key", Secret(bytes(32)))
-        store = SealedStore(LocalStore(directory), kms, upload_secret=Secret("x"))
-        await store.start()
-        try:
-            await store.create_bucket("bucket")
-            await work(store)
-        finally:
-            await store.stop()
-
-    asyncio.run(begin())
+    with_kms(STATIC, tmp_path, work)
