@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 
 from strongroom.kms.base import KMS, KeyDisabled
+from strongroom.sealed.envelope import decode_header
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.objects import Summary, stand_in_etag
 from strongroom.sealed.policy import PLAIN, SSE_S3, Protection
+from strongroom.sealed.record import SSE
 from strongroom.sealed.remembered import Remembered
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.base import Stored
 from strongroom.store.local import LocalStore
+from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
@@ -134,6 +137,23 @@ def test_a_damaged_record_has_a_stand_in_beside_others(tmp_path: Path) -> None:
         index.close()
         shown = await page(store)
         assert (shown[0], shown[2]) == (a, c) and shown[1].etag.endswith("-1")
+
+    run(tmp_path, work)
+
+
+def test_one_that_names_no_data_key_has_a_stand_in_beside_others(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        a, _, c = [await put(store, name) for name in "abc"]
+        with sqlite3.connect(tmp_path / ".strongroom" / "index.db") as index:
+            (record,) = index.execute("SELECT record FROM objects WHERE key = ?", (b"b",)).fetchone()
+            entries = decode_mapping(record)
+            altered = decode_header(entries[SSE])._replace(kind=Kind.SSE_C, wrapped=None)
+            encoded = encode_mapping({**entries, SSE: altered.encode()})
+            index.execute("UPDATE objects SET record = ? WHERE key = ?", (encoded, b"b"))
+        index.close()
+        shown = await page(store)
+        assert (shown[0], shown[2]) == (a, c) and shown[1].etag.endswith("-1")
+        assert kms.unwrapped == [2]
 
     run(tmp_path, work)
 

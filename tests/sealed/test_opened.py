@@ -4,8 +4,10 @@ say no.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,16 @@ import pytest
 from strongroom.kms.base import Context, KeyDisabled, KMSError, WrappedKey, WrappedKeyInvalid
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import opened
-from strongroom.sealed.envelope import EnvelopeInvalid, Header
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import CustomerKeyNotApplicable
 from strongroom.sealed.keys import IV, SEALED_KEY, Kind, ObjectKey, RecordKey, new_object_key, record_key
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.opened import OpenedRecords, Sealing
-from strongroom.sealed.record import SEALED, Record, open_record, sealed_record
+from strongroom.sealed.record import SEALED, SSE, Record, open_record, sealed_record
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_COUNT
 from strongroom.secret import Secret
-from strongroom.store.base import Damaged
+from strongroom.store.base import LEFT, Damaged
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere
 from tests.sealed.test_listing import SSE_C, put, run, with_kms
@@ -110,6 +112,7 @@ def test_a_key_that_is_kept_is_found_under_its_own_name_only() -> None:
     assert records.find("b", "k", record) == (metadata, sealing)
     assert [records.find(*name, record) for name in (("b", "x"), ("x", "k"), ("", "b/k"))] == [None] * 3
     assert records.find("b", "k", {}) is None
+    assert records.find("b", "k", {**record, LEFT: b"x"}) is None  # as if it had not been read: MinIO left another
 
 
 def test_a_kept_key_shows_in_no_text() -> None:
@@ -181,3 +184,22 @@ def test_tags_that_were_altered_are_noticed_where_the_object_is_remembered(tmp_p
             await store.head("bucket", "o")
 
     with_kms(STATIC, tmp_path, work)
+
+
+def test_what_clients_make_long_counts() -> None:
+    records = OpenedRecords(most=2 * 1024**2)
+    wide = "\N{GRINNING FACE}" + "x" * 1020
+    context = json.dumps({"a": wide * 8})
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            object_key = new_object_key()
+            wrapped = WrappedKey("static", "key", os.urandom(60))
+            header = Header(Kind.SSE_KMS, 1, os.urandom(IV), bytes(SEALED_KEY), wrapped, context=context)
+            record = sealed_record(header, record_key(object_key), Metadata({}, "e"))
+            name = f"{number:03}{wide}"  # as each request makes them anew
+            records.metadata("b", name, record, (decode_header(record[SSE]), object_key), True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 1024**2

@@ -287,7 +287,7 @@ BUCKET_KEY_SECONDS = Setting(
     "0",
     "STRONGROOM_BUCKET_KEY_SECONDS=300",
     "For how long data keys of buckets that ask for bucket keys (SSE-KMS) are kept in memory, instead of asking the KMS"
-    " at each request. A master key that is disabled denies those objects that much later. 0: the KMS is always asked.",
+    " at each request. A master key that is disabled denies those objects that much later. 0: a KMS is always asked.",
 )
 SWEEP_AGE = Setting(
     ("STRONGROOM_SWEEP_AGE",),

@@ -103,7 +103,7 @@ class ETags:
         """Sealed ETags, None for those that cannot be read; raises if ``strict``."""
         try:
             keys = await self._keyholder.open_many(bucket, [(one.stored.key, one.header) for one in sealed])
-        except (KMSError, NoKMS, EnvelopeInvalid):
+        except NoKMS:
             if strict:
                 raise
             return [None] * len(sealed)

@@ -150,14 +150,14 @@ class Keyholder:
     async def open_many(
         self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
-        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS.
-
-        Raises NoKMS, EnvelopeInvalid.
-        """
-        answers = await self._require_kms().unwrap([_asked(header, bucket, key) for key, header in headers])
+        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
+        questions = [_asked_or_why_not(header, bucket, key) for key, header in headers]
+        asked = [question for question in questions if not isinstance(question, EnvelopeInvalid)]
+        answers = iter(await self._require_kms().unwrap(asked))
         opened: list[ObjectKey | KMSError | EnvelopeInvalid] = []
-        for (key, header), answer in zip(headers, answers, strict=True):
-            if isinstance(answer, KMSError):
+        for (key, header), question in zip(headers, questions, strict=True):
+            answer = question if isinstance(question, EnvelopeInvalid) else next(answers)
+            if isinstance(answer, KMSError | EnvelopeInvalid):
                 opened.append(answer)
                 continue
             try:
@@ -183,6 +183,13 @@ def _asked(header: AnyHeader, bucket: str, key: str) -> tuple[WrappedKey, Contex
         return wrapped, kms_context(bucket, None if header.bucket_key else key, header.context)
     except ContextRefused as error:
         raise EnvelopeInvalid(str(error)) from None
+
+
+def _asked_or_why_not(header: AnyHeader, bucket: str, key: str) -> tuple[WrappedKey, Context] | EnvelopeInvalid:
+    try:
+        return _asked(header, bucket, key)
+    except EnvelopeInvalid as error:
+        return error
 
 
 def _open(external: ExternalKey, header: AnyHeader, bucket: str, key: str) -> ObjectKey:

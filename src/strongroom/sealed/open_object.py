@@ -12,10 +12,9 @@ from typing import Protocol
 from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import PAYLOAD
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
-from strongroom.sealed.keys import record_key
-from strongroom.sealed.legacy import LegacyHeader
+from strongroom.sealed.keys import ObjectKey, record_key
+from strongroom.sealed.legacy import AnyHeader, LegacyHeader
 from strongroom.sealed.objects import ObjectInfo
-from strongroom.sealed.opened import Sealing
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import Buffer
 from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
@@ -44,7 +43,7 @@ class OpenObject:
         bucket: str,
         reader: Reader,
         info: ObjectInfo,
-        sealing: Sealing | None,
+        sealing: tuple[AnyHeader, ObjectKey] | None,
     ) -> None:
         self._pool = pool
         self._bucket = bucket

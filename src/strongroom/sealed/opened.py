@@ -13,12 +13,14 @@ process runs, and whoever reads its memory needs no object keys (``docs/decision
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import getsizeof
 
+from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
-from strongroom.sealed.legacy import AnyHeader
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.record import SEALED, SSE, Record, open_record
 from strongroom.sealed.remembered import Generations
+from strongroom.store.base import LEFT
 
 MOST = 24 * 1024**2
 """Bytes of memory, about: 10,000 objects with few headers."""
@@ -26,8 +28,8 @@ MOST = 24 * 1024**2
 _VALUES = 1400  # bytes that an entry takes beside the record and the object's headers, about
 _HEADER = 128  # bytes that a header takes beside its text, about
 
-Sealing = tuple[AnyHeader, ObjectKey]
-"""What opens an object: its header, and the object key behind it."""
+Sealing = tuple[Header, ObjectKey]
+"""What opens an object of our own format: its header, and the object key behind it."""
 
 _Sealed = tuple[bytes, bytes]
 
@@ -50,12 +52,17 @@ class OpenedRecords(Generations[_Sealed, Opened]):
     def weigh(self, key: _Sealed, value: Opened) -> int:
         """The bytes of memory that an entry takes, about."""
         header, box = key
-        return len(header) + 2 * len(box) + len(value.metadata.headers) * _HEADER + _VALUES
+        weight = len(header) + 2 * len(box) + len(value.metadata.headers) * _HEADER + _VALUES
+        if value.name is not None and value.sealing is not None:  # the texts that clients make long, and wide
+            weight += getsizeof(value.name[1]) + getsizeof(value.sealing[0].context)
+        return weight
 
     def find(self, bucket: str, key: str, record: Record) -> tuple[Metadata, Sealing] | None:
         """What is remembered of the object of this name, where that is all there is to be known."""
         header = record.get(SSE)
-        found = self.get((header, record.get(SEALED, b""))) if header is not None else None
+        if header is None or LEFT in record:
+            return None
+        found = self.get((header, record.get(SEALED, b"")))
         if found is None or found.sealing is None or found.name != (bucket, key):
             return None
         return found.metadata, found.sealing

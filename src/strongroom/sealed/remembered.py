@@ -1,4 +1,4 @@
-"""What is remembered of objects, never a key. Pure; knows nothing of how it is found out."""
+"""What is remembered of objects, and for how long. Pure; knows nothing of how it is found out."""
 
 from __future__ import annotations
 

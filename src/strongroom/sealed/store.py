@@ -22,7 +22,7 @@ from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFaile
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, protection_of
-from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader, Inherited, LegacyHeader, headed, legacy_tags, with_nonces
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
@@ -33,7 +33,7 @@ from strongroom.sealed.objects import (
     opaque_etag,
 )
 from strongroom.sealed.open_object import OpenObject
-from strongroom.sealed.opened import OpenedRecords, Sealing
+from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Hasher
@@ -317,7 +317,7 @@ class SealedStore:
 
     async def _describe(
         self, bucket: str, stored: Stored, customer_key: Secret | None
-    ) -> tuple[ObjectInfo, Sealing | None]:
+    ) -> tuple[ObjectInfo, tuple[AnyHeader, ObjectKey] | None]:
         record, key = stored.record, stored.key
         try:
             found = self._opened.find(bucket, key, record) if customer_key is None else None
@@ -335,15 +335,15 @@ class SealedStore:
                 multipart = MULTIPART in record
                 return info_of(stored, stored.size, metadata, None, multipart, tags), None
             object_key = await self.keyholder.open(bucket, key, header, customer_key)
-            sealing = header, object_key
-            if legacy:
-                metadata = legacy.metadata(object_key)
-            else:
+            if isinstance(header, Header):
                 may_be_kept = self.keyholder.may_be_kept(header)
-                metadata = self._opened.metadata(bucket, key, record, sealing, may_be_kept)
+                metadata = self._opened.metadata(bucket, key, record, (header, object_key), may_be_kept)
+            else:
+                assert legacy is not None
+                metadata = legacy.metadata(object_key)
         except EnvelopeInvalid as error:
             raise Damaged(f"{object_name(bucket, key)!r}: {error}") from error
-        return info_of(stored, header.size, metadata, header, header.multipart, tags), sealing
+        return info_of(stored, header.size, metadata, header, header.multipart, tags), (header, object_key)
 
     async def stored(self, bucket: str, key: str) -> Stored:
         """An object as it lies in the store, unopened. Raises NoSuchObject; CustomerKeyNeeded where the storage does
