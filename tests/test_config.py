@@ -126,6 +126,13 @@ def test_each_setting_is_taken_from_its_variable() -> None:
     assert settings.cors_origins == ("https://app.example.com", "https://*.example.org:8443", "http://[::1]:80")
 
 
+def test_a_directory_of_certificates_counts_as_named_wherever_it_was() -> None:
+    assert not read().certs_named
+    assert not read({"STRONGROOM_CERTS_DIR": ""}).certs_named
+    assert read({"STRONGROOM_CERTS_DIR": "/certs"}).certs_named
+    assert read(flags={"--certs-dir": "/certs"}).certs_named
+
+
 def test_web_pages_can_be_kept_out() -> None:
     assert read({"MINIO_API_CORS_ALLOW_ORIGIN": "off"}).cors_origins == ()
 

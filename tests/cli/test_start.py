@@ -67,6 +67,20 @@ def test_half_a_certificate_is_refused(command: Command) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "missing"])
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_a_directory_of_certificates_that_is_named_has_to_hold_them(command: Command, there: bool, by: str) -> None:
+    certs = command.home / "certs"
+    if there:
+        certs.mkdir()
+    flags = ("--certs-dir", str(certs)) if by == "flag" else ()
+    variables = {"STRONGROOM_CERTS_DIR": str(certs)} if by == "variable" else {}
+    done = command.run("server", "--address", "127.0.0.1:0", *flags, str(command.home / "data"), **ROOT, **variables)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = f"there is no public.crt and no private.key in {certs}"
+    assert done.stderr == f"strongroom: STRONGROOM_CERTS_DIR (--certs-dir): {said}\n"
+
+
 def test_a_file_in_place_of_the_directory_is_refused(command: Command) -> None:
     (command.home / "file").write_text("")
     done = command.run("server", str(command.home / "file"), **ROOT)

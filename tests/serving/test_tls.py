@@ -119,6 +119,13 @@ def test_no_certificate_means_no_tls(tmp_path: Path) -> None:
     assert tls.find(tmp_path / "absent") is None
 
 
+@pytest.mark.parametrize("name", ["", "absent", "file"])
+def test_no_certificate_where_one_is_required_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(tls.BadCertificate, match=r"there is no public\.crt and no private\.key in "):
+        tls.find(tmp_path / name, required=True)
+
+
 @pytest.mark.parametrize(("missing", "there"), [("public.crt", "private.key"), ("private.key", "public.crt")])
 def test_one_of_the_two_files_alone_is_refused(tmp_path: Path, missing: str, there: str) -> None:
     write_pair(tmp_path)

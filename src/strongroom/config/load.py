@@ -153,6 +153,7 @@ def load(
         vault=keys.vault,
         read_keys=keys.read_keys,
         backend=_backend(given, target, keys.master_key is not None or keys.vault is not None or dev),
+        certs_named=given.named(table.CERTS_DIR) is not None,
     )
 
 

@@ -268,7 +268,8 @@ CERTS_DIR = Setting(
     "DIR",
     "~/.strongroom/certs",
     "STRONGROOM_CERTS_DIR=/etc/strongroom/certs",
-    "TLS is on when this directory holds public.crt and private.key (PEM). SIGHUP reads them anew.",
+    "TLS is on when this directory holds public.crt and private.key (PEM). SIGHUP reads them anew. A directory that is"
+    " named here has to hold them; without the default one, or with nothing in it, TLS is off.",
 )
 IDLE_TIMEOUT = Setting(
     ("STRONGROOM_IDLE_TIMEOUT",),

@@ -45,7 +45,7 @@ Announce = Callable[[Sequence[tuple[str, int]], bool], None]
 def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
     """Serve until a signal ends it; the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
     harden()
-    certificate = tls.find(settings.certs_dir)
+    certificate = tls.find(settings.certs_dir, required=settings.certs_named)
     if certificate and (end := certificate.expired(tls.now())):
         _log.warning("the certificate has expired", extra={"file": certificate.certificate, "expired": end.isoformat()})
     sockets = listen(settings.address)

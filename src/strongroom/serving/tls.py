@@ -58,14 +58,19 @@ class Certificate:
         return end if end < now else None
 
 
-def find(directory: Path) -> Certificate | None:
-    """The certificate of a directory, checked, or None where it holds neither file. Raises BadCertificate."""
+def find(directory: Path, *, required: bool = False) -> Certificate | None:
+    """The certificate of a directory, checked, or None where it holds neither file and none is ``required``.
+
+    Raises BadCertificate.
+    """
     found = Certificate(directory / "public.crt", directory / "private.key")
     try:
         there = [file.exists() for file in (found.certificate, found.key)]
     except OSError as error:
         raise BadCertificate(f"cannot look into {directory}: {error.strerror}") from None
     if not any(there):
+        if required:
+            raise BadCertificate(f"there is no {found.certificate.name} and no {found.key.name} in {directory}")
         return None
     if not there[0]:
         raise BadCertificate(f"{found.key} is there, but {found.certificate} is not")
