@@ -160,3 +160,18 @@ def test_open_uploads_are_listed_by_key_and_time(run: Run) -> None:
         assert [u.key for u in (await store.uploads("bucket", "a/", "", ("", ""), 10)).uploads] == ["a/1", "a/2"]
 
     run(use)
+
+
+def test_a_page_of_uploads_from_a_marker_that_is_not_where_it_was(run: Run) -> None:
+    async def use(store: Store) -> None:
+        made = [await store.create_upload("bucket", key, PLAIN, os.urandom(16)) for key in ("a", "b/x", "k", "k", "k")]
+        assert (await store.uploads("bucket", "", "", ("", ""), 0)).uploads == []
+        before = await store.uploads("bucket", "b/", "", ("a", made[0].upload_id), 10)
+        assert [upload.key for upload in before.uploads] == ["b/x"]
+        page = await store.uploads("bucket", "k", "", ("", ""), 2)
+        assert page.next is not None
+        for upload in page.uploads:  # as those do who abort what they were shown
+            await store.abort_upload("bucket", upload.key, upload.upload_id)
+        assert list((await store.uploads("bucket", "k", "", page.next, 2)).uploads) == [made[4]]
+
+    run(use)

@@ -42,7 +42,8 @@ async def examine(objects: SealedStore, bucket: str, key: str, customer_key: Sec
             return await _unopened(objects, bucket, key)
         source = await objects.open(bucket, key, customer_key, whole=read)
     try:
-        await source.body()  # sees that the part table opens, and that so many bytes are stored
+        await source.body()  # sees that the part table opens, and that it speaks of as many bytes as are recorded
+        await source.reader.check()
         if read:
             async for _ in source.stream(0, source.info.size):
                 pass
@@ -59,6 +60,7 @@ async def _unopened(objects: SealedStore, bucket: str, key: str) -> Finding:
     except CustomerKeyNeeded:
         return Finding(Kind.SSE_C, False, frozenset(), opened=False, tags_clear=False)
     try:
+        await reader.check()
         await objects.tags_of(bucket, reader.stored)
         return _finding(bucket, reader, Kind.SSE_C, opened=False)
     finally:

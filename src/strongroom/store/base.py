@@ -307,7 +307,13 @@ class Reader(Protocol):
         ...
 
     async def annex(self) -> bytes:
-        """The annex that was committed with the record, b"" where there was none."""
+        """The annex that was committed with the record, b"" where there was none. Raises ObjectChanged where it cannot
+        be had any more.
+        """
+        ...
+
+    async def check(self) -> None:
+        """See that as many bytes are stored as were recorded, reading none of them. Raises Damaged."""
         ...
 
     def stream(self, start: int, length: int) -> AsyncIterator[bytes]:

@@ -69,6 +69,8 @@ def page_of_uploads(
     def behind(upload: Upload) -> bool:
         if marker is not None:
             return upload.key.startswith(prefix) and order_of(upload) > order_of(marker)
+        if after[1] and upload.key == after[0]:  # it has ended: rather show again than pass over the others of its key
+            return upload.key.startswith(prefix)
         return rolled.behind(upload.key, after[0])
 
     wanted = [(upload.key, upload) for upload in uploads if behind(upload)]

@@ -36,6 +36,10 @@ class LeftReader:
         """Stored bytes from ``start``. Raises Damaged."""
         return self.data.stream(start, length)
 
+    async def check(self) -> None:
+        """See that the stored bytes are there."""
+        await self.data.check()
+
     async def close(self) -> None:
         """Let go of it."""
         await self.data.close()

@@ -102,6 +102,11 @@ class OpenFile:
         with suppress(AttributeError):  # it could not be opened
             os.close(self._descriptor)
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return os.fstat(self._descriptor).st_size
+
     def read(self, size: int, at: int) -> bytes:
         """Up to ``size`` bytes from ``at``."""
         return os.pread(self._descriptor, size, at)

@@ -136,12 +136,15 @@ class Committer:
         """Do writes in the transaction that was begun, and commit it; roll it back where that fails."""
         try:
             for pending in group:
+                changes = self._connection.total_changes
                 try:
                     if pending.long:
                         pending.result = await self._in_thread(pending.write, self._connection)
                     else:
                         pending.result = pending.write(self._connection)
                 except StoreError as error:
+                    if self._connection.total_changes != changes:
+                        raise  # halfway: nothing of it may stay, so the others are done without it
                     pending.error = error
             self._trash = is_there_trash(self._connection)
         except BaseException:

@@ -148,10 +148,10 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
     return Row(stored, row[5], row[6], row[7], Extents(row[8]) if row[8] else _NO_EXTENTS, row[9])
 
 
-def read_annex(connection: Connection, annex: int | None) -> bytes:
-    """The annex of this id, b"" for None."""
-    row = connection.execute("SELECT content FROM annexes WHERE id = ?", (annex,)).fetchone() if annex else None
-    return row[0] if row else b""
+def read_annex(connection: Connection, annex: int) -> bytes | None:
+    """The annex of this id; None where its object was written meanwhile."""
+    row = connection.execute("SELECT content FROM annexes WHERE id = ?", (annex,)).fetchone()
+    return row[0] if row else None
 
 
 def put_inline(connection: Connection, new: NewObject, content: bytes) -> Stored:
@@ -370,15 +370,19 @@ def is_known(connection: Connection, blob: bytes) -> bool:
     )
 
 
-def trash(connection: Connection, limit: int) -> dict[int, list[bytes]]:
-    """Blobs to be removed: those that a reader may hold by the id of their data, the others under 0."""
+def trash(connection: Connection, after: bytes, limit: int) -> tuple[dict[int, list[bytes]], bytes | None]:
+    """Blobs to be removed: those that a reader may hold by the id of their data, the others under 0.
+
+    ``limit`` of them behind the id ``after``, and the id of the last of these; None where no more come.
+    """
     found: dict[int, list[bytes]] = {}
-    for blob, data in connection.execute("SELECT id, data FROM trash LIMIT ?", (limit,)):
+    rows = connection.execute("SELECT id, data FROM trash WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
+    for blob, data in rows:
         found.setdefault(data, []).append(blob)
     # A reader's lease is on all blobs of its data: have them all.
     for data in [data for data in found if data]:
         found[data] = [row[0] for row in connection.execute("SELECT id FROM trash WHERE data = ?", (data,))]
-    return found
+    return found, rows[-1][0] if len(rows) == limit else None
 
 
 def empty_trash(connection: Connection, blobs: Iterable[bytes]) -> None:

@@ -109,14 +109,19 @@ def list_uploads(
     def before(key: bytes) -> _UploadCursor:
         return key, -1, ""
 
-    start = (marker[0], marker[1], marker[2] + "\0") if marker else before(scan.start())
+    if marker:
+        start = max((marker[0], marker[1], marker[2] + "\0"), before(scan.prefix))
+    elif after[1]:  # it has ended: rather show again than pass over the others of its key
+        start = before(max(scan.after, scan.prefix))
+    else:
+        start = before(scan.start())
     found, more = _collect(scan, start, rows, before, limit)
     uploads = [
         Upload(key.decode(), upload_id, started, decode_record(record))
         for key, started, upload_id, record in _rows(found)
     ]
     following = None
-    if more:
+    if more and found:
         last = found[-1]
         following = (_name(last).decode(), last[2] if isinstance(last, tuple) else "")
     return UploadPage(uploads, _prefixes(found), following)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 
-from strongroom.store.base import Buffer, Damaged, Stored
+from strongroom.store.base import Buffer, Damaged, ObjectChanged, Stored
 from strongroom.store.local.blobs import Blobs, OpenFile
 from strongroom.store.local.index import Row
 
@@ -21,7 +21,7 @@ class LocalReader:
         row: Row,
         blobs: Blobs,
         pool: Executor,
-        read_annex: Callable[[int | None], bytes],
+        read_annex: Callable[[int], bytes | None],
         held: OpenFile | None,
     ) -> None:
         self.row = row
@@ -41,10 +41,13 @@ class LocalReader:
         return self.row.inline if self.row.inline is not None else None if self.row.extents else b""
 
     async def annex(self) -> bytes:
-        """The annex of the object."""
+        """The annex of the object. Raises ObjectChanged where it is large, and the object was replaced meanwhile."""
         if self.row.annex is None or self.row.small_annex is not None:
             return self.row.small_annex or b""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_annex, self.row.annex)
+        annex = await asyncio.get_running_loop().run_in_executor(self._pool, self._read_annex, self.row.annex)
+        if annex is None:
+            raise ObjectChanged(f"{self.stored.key!r} was written anew while it was being opened")
+        return annex
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stored bytes from ``start``. Raises Damaged."""
@@ -82,6 +85,16 @@ class LocalReader:
             return None
         extent, first, size = places[0]
         return self._open(extent.blob).cached(size, first, room) if size == length else None
+
+    async def check(self) -> None:
+        """See that all blobs are there, and as long as they were."""
+        if self.row.extents:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._check)
+
+    def _check(self) -> None:
+        for extent in self.row.extents:
+            if self._open(extent.blob).size != extent.size:
+                raise Damaged(f"a blob of {self.stored.key!r} has another length than was recorded")
 
     async def close(self) -> None:
         """Let go of it."""

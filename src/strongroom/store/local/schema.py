@@ -12,6 +12,8 @@ from strongroom.store.mapping import encoded_name
 APPLICATION_ID = 0x53524D31  # "SRM1"
 LAYOUT = 1
 
+_BLOBS = "blobs/*/*"  # beside the index: what it is about
+
 _TABLES = (
     "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
     " created INTEGER NOT NULL, settings BLOB NOT NULL)",
@@ -43,6 +45,10 @@ def create(path: Path) -> None:
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
         if application == 0 and layout == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            if any(path.parent.glob(_BLOBS)):
+                raise StoreError(
+                    f"{path} is lost, and what lies beside it cannot be read without it: restore both from one back-up"
+                )
             for statement in _TABLES:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

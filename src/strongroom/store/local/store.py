@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +37,8 @@ from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.room import Room
 from strongroom.store.local.scans import Scans
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter
+
+_log = logging.getLogger("strongroom.store.local")
 
 INTERNAL = ".strongroom"
 _SWEEP_SECONDS = 60.0
@@ -244,13 +248,16 @@ class LocalStore(Store):
     def _blob_writer(self) -> BlobWriter:
         return BlobWriter(self._blobs, self._room, self._pool)
 
-    def _read_annex(self, annex: int | None) -> bytes:
+    def _read_annex(self, annex: int) -> bytes | None:
         return index.read_annex(self._scans.of_thread(), annex)
 
     async def _sweep_regularly(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            await self._sweep()
+            try:
+                await self._sweep()
+            except (OSError, sqlite3.Error, StoreError) as error:  # it is tried again
+                _log.warning("what lies about could not be swept away: %s", error)
 
     async def _sweep(self) -> None:
         await self._scans.in_thread(lambda connection: self._blobs.sweep(lambda blob: index.is_known(connection, blob)))
@@ -263,16 +270,23 @@ class LocalStore(Store):
 
     async def _empty_trash(self) -> None:
         loop = asyncio.get_running_loop()
+        after, held = b"", False
         while not self._stopping.is_set():
-            found = await self._scans.in_thread(lambda connection: index.trash(connection, _TRASH_BATCH))
+            look = functools.partial(index.trash, after=after, limit=_TRASH_BATCH)
+            found, last = await self._scans.in_thread(look)
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             if gone:
                 await self._committer.commit(functools.partial(index.empty_trash, blobs=gone), long=True)
-            if len(gone) < sum(map(len, found.values())):
+            held = held or len(gone) < sum(map(len, found.values()))
+            if last is not None:
+                after = last
+                continue
+            if held:
                 with contextlib.suppress(TimeoutError):  # somebody is reading what is to go
                     await asyncio.wait_for(self._stopping.wait(), _LEASED_SECONDS)
-            elif not found:
+            elif not found and not after:
                 return
+            after, held = b"", False
 
     def _remove(self, found: Mapping[int, Sequence[bytes]]) -> Sequence[bytes]:
         """Remove blobs, but for those that are being read; the ones that are gone."""

@@ -75,6 +75,9 @@ class NasReader:
                 return
         raise self._shorter()
 
+    async def check(self) -> None:
+        """Nothing more: how long the file is was seen when it was opened."""
+
     async def close(self) -> None:
         """Let go of it."""
         if self._busy is not None and not self._busy.done():

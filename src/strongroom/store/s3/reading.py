@@ -115,6 +115,9 @@ class S3Reader:
             raise Unavailable(f"{name}: the backend sent another range than was asked for")
         return answer
 
+    async def check(self) -> None:
+        """Nothing more: the backend said how many bytes it has when the object was opened."""
+
     async def close(self) -> None:
         """Let go of it."""
         download, self._download = self._download, None

@@ -1,0 +1,187 @@
+"""The local store where others do something at the same moment, refuse half-way, or have lost a part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from strongroom.store.base import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError
+from strongroom.store.local import LocalStore
+from strongroom.store.local import store as local
+from tests.store.kinds import PLAIN, get, put
+from tests.store.test_uploads import put_part
+
+REFUSED = {"x-amz-meta-" + "n" * 300: b"v"}
+LARGE_ANNEX = os.urandom(70_000)
+TABLES = ("objects", "data", "annexes", "blobs", "trash")
+
+
+def run(directory: Path, use: Callable[[LocalStore], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = LocalStore(directory)
+        await store.start()
+        try:
+            if not await store.buckets():
+                await store.create_bucket("bucket")
+            await use(store)
+        finally:
+            await store.stop()
+
+    asyncio.run(main())
+
+
+def rows(directory: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as index:
+        return {table: index.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+
+
+async def until(so: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if so():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def large(store: LocalStore, key: str, parts: int = 2, annex: bytes = b"annex") -> None:
+    upload = await store.create_upload("bucket", key, PLAIN, os.urandom(16))
+    made = [await put_part(store, key, upload.upload_id, number, b"x") for number in range(1, parts + 1)]
+    await store.complete("bucket", key, upload.upload_id, made, PLAIN, annex)
+
+
+@pytest.mark.parametrize("size", [10, 300_000], ids=["small", "large"])
+def test_a_write_that_is_refused_half_way_leaves_all_as_it_was(tmp_path: Path, size: int) -> None:
+    async def use(store: LocalStore) -> None:
+        await large(store, "o")
+        before = rows(tmp_path)
+        writer = await store.writer("bucket", "o", size)
+        await writer.write(bytes(size))
+        others = [asyncio.create_task(put(store, f"other{number}", b"y")) for number in range(3)]
+        with pytest.raises(MetadataRefused):
+            await writer.commit(REFUSED)
+        await writer.abort()
+        await asyncio.gather(*others)
+        source = await store.open("bucket", "o")
+        with pytest.raises(MetadataRefused):
+            await store.copy(source, "bucket", "o", REFUSED, b"")
+        assert await source.annex() == b"annex"
+        await source.close()
+        for number in range(3):
+            assert await get(store, f"other{number}") == b"y"
+            await store.delete("bucket", f"other{number}")
+        assert rows(tmp_path) == before
+
+    run(tmp_path, use)
+
+
+def test_what_is_being_read_holds_up_the_removal_of_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_TRASH_BATCH", 4)
+    monkeypatch.setattr(local, "_LEASED_SECONDS", 0.01)
+
+    async def use(store: LocalStore) -> None:
+        await large(store, "read", parts=12)
+        for number in range(20):
+            await put(store, f"o{number}", bytes(300_000))
+        reader = await store.open("bucket", "read")
+        await store.delete("bucket", "read")
+        for number in range(20):
+            await store.delete("bucket", f"o{number}")
+        blobs = tmp_path / ".strongroom" / "blobs"
+        await until(lambda: len(list(blobs.glob("*/*"))) == 12)
+        assert b"".join([chunk async for chunk in reader.stream(0, 12)]) == b"x" * 12
+        await reader.close()
+        del reader
+        await until(lambda: not list(blobs.glob("*/*")))
+
+    run(tmp_path, use)
+
+
+def test_an_opened_object_whose_large_annex_is_gone_says_that_it_was_replaced(tmp_path: Path) -> None:
+    async def use(store: LocalStore) -> None:
+        await large(store, "o", annex=LARGE_ANNEX)
+        reader = await store.open("bucket", "o")
+        assert await reader.annex() == LARGE_ANNEX
+        await store.delete("bucket", "o")
+        with pytest.raises(ObjectChanged):
+            await reader.annex()
+        await reader.close()
+
+    run(tmp_path, use)
+
+
+def test_sweeping_goes_on_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0.01)
+
+    async def use(store: LocalStore) -> None:
+        turns = 0
+
+        def sweep(_: object) -> int:
+            nonlocal turns
+            turns += 1
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(store._blobs, "sweep", sweep)
+        await until(lambda: turns >= 3)
+
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, use)
+    assert "could not be swept away: [Errno 5] Input/output error" in caplog.text
+
+
+def test_blobs_without_an_index_are_not_taken_for_a_new_place(tmp_path: Path) -> None:
+    async def fill(store: LocalStore) -> None:
+        await put(store, "o", bytes(300_000))
+
+    run(tmp_path, fill)
+    internal, aside = tmp_path / ".strongroom", tmp_path / "aside"
+    aside.mkdir()
+    for file in internal.glob("index.db*"):
+        shutil.move(file, aside)
+    for _ in range(2):  # nor is what the first attempt may have begun
+        with pytest.raises(StoreError, match=r"index\.db is lost, and what lies beside it cannot be read"):
+            run(tmp_path, fill)
+    for file in aside.iterdir():
+        shutil.move(file, internal / file.name)
+
+    async def use(store: LocalStore) -> None:
+        assert await get(store, "o") == bytes(300_000)
+
+    run(tmp_path, use)
+
+
+def test_a_check_finds_blobs_that_are_missing_or_cut(tmp_path: Path) -> None:
+    async def use(store: LocalStore) -> None:
+        await put(store, "one", bytes(300_000))
+        await large(store, "many")
+        for key in ("one", "many"):
+            reader = await store.open("bucket", key)
+            await reader.check()
+            await reader.close()
+        for blob in (tmp_path / ".strongroom" / "blobs").glob("*/*"):
+            if blob.stat().st_size == 300_000:
+                os.truncate(blob, 1000)
+        reader = await store.open("bucket", "one")
+        with pytest.raises(Damaged, match="has another length than was recorded"):
+            await reader.check()
+        await reader.close()
+        next(blob for blob in (tmp_path / ".strongroom" / "blobs").glob("*/*") if blob.stat().st_size == 1).unlink()
+        reader = await store.open("bucket", "many")
+        with pytest.raises(Damaged, match="is missing"):
+            await reader.check()
+        await reader.close()
+        with pytest.raises(NoSuchObject):
+            await store.open("bucket", "none")
+
+    run(tmp_path, use)
