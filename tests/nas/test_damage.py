@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from strongroom.store.mapping import encode_mapping
+from tests.http.raw import error_of
 from tests.http.test_damage import refused
 from tests.server import NAS, Server
 from tests.storage import spoil_file
@@ -88,3 +90,15 @@ def test_parts_that_are_exchanged_are_detected(bucket: tuple[Server, Path]) -> N
     with pytest.raises(Exception, match=r"InvalidPart|damaged"):
         client.complete_multipart_upload(**part, MultipartUpload=parts)
     client.abort_multipart_upload(**part)
+
+
+def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    settings = gateway.directory / ".strongroom.sys" / "buckets" / shared.name
+    for content in (settings.read_bytes()[:-1], encode_mapping({"created": b"once"})):
+        settings.write_bytes(content)
+        listed = {bucket["Name"]: bucket["CreationDate"] for bucket in client.list_buckets()["Buckets"]}
+        assert int(listed[shared.name].timestamp()) == int(shared.stat().st_mtime)
+        assert error_of(client.create_bucket, Bucket=f"{shared.name}-{len(content)}") == ("", 200)
+        assert error_of(client.get_bucket_location, Bucket=shared.name) == ("InternalError", 500)
+    client.delete_bucket(Bucket=shared.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from pathlib import Path
@@ -82,6 +83,77 @@ def test_an_upload_that_a_gateway_feeds_is_not_swept(tmp_path: Path, monkeypatch
         part = await writer.commit({})
         await store.complete("bucket", "k", upload.upload_id, [part], PLAIN)
         assert await get(store, "k") == b"x" * 200_000 + b"y"
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("step", ["locked_if_free", "now"])
+@pytest.mark.parametrize("reason", [errno.EIO, errno.ESTALE, errno.ENOLCK])
+def test_a_sweep_that_fails_is_logged_and_the_next_one_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, reason: int
+) -> None:
+    monkeypatch.setattr("strongroom.store.nas.store._SWEEP_SECONDS", 0.0)
+    failing: list[Exception] = [OSError(reason, os.strerror(reason)), ValueError("of a kind that nobody expects")]
+
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        work, turns = getattr(store._folder, step), [*failing, None, None]
+        loop, swept = asyncio.get_running_loop(), asyncio.Event()
+
+        def fail_at_first(*args: str) -> object:
+            error = turns.pop(0) if turns else None
+            if error is not None:
+                raise error
+            if not turns:  # a whole sweep has been since the errors
+                loop.call_soon_threadsafe(swept.set)
+            return work(*args)
+
+        monkeypatch.setattr(store._folder, step, fail_at_first)
+        left = tmp_path / ".strongroom.sys" / "tmp" / "of a killed gateway"
+        left.write_bytes(b"old")
+        age(left)
+        waiting = asyncio.create_task(swept.wait())
+        await asyncio.wait([store._sweeping, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        assert not left.exists()
+        await store.stop()
+        assert store._sweeping.cancelled()
+
+    asyncio.run(use())
+    warnings = [record.getMessage() for record in caplog.records if record.name == "strongroom.store"]
+    assert all(any(str(error) in warning for warning in warnings) for error in failing)
+
+
+def test_what_cannot_be_removed_keeps_nothing_else_from_being_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp, rmdir = tmp_path / ".strongroom.sys" / "tmp", os.rmdir
+
+    def busy(name: str, *, dir_fd: int | None = None) -> None:
+        if name == "held open":
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        rmdir(name, dir_fd=dir_fd)
+
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        store._sweeping.cancel()  # before it began
+        await store.create_bucket("bucket")
+        upload = await store.create_upload("bucket", "k", PLAIN, os.urandom(16))
+        (tmp / "held open").mkdir()
+        for old in (tmp / "held open", tmp_path / ".strongroom.sys" / "uploads" / "bucket" / upload.upload_id):
+            age(old)
+        with monkeypatch.context() as patched:
+            patched.setattr("os.rmdir", busy)
+            await asyncio.to_thread(store._sweep.run)
+        with pytest.raises(NoSuchUpload):
+            await store.upload("bucket", "k", upload.upload_id)
+        assert "held open" in caplog.text
+        age(tmp / "held open")
+        await asyncio.to_thread(store._sweep.run)
+        assert list(tmp.iterdir()) == []
         await store.stop()
 
     asyncio.run(use())

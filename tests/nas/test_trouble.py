@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
-from strongroom.store.base import Forbidden, NoSuchObject, StoreFull
+from strongroom.store.base import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
 from tests.mounts import small_file_system
+from tests.nas.test_sweep import HOUR, age
 from tests.server import NAS, Server
 from tests.store.kinds import PLAIN, get, put
 
@@ -39,6 +41,113 @@ def test_a_file_that_is_closed_to_us_is_listed_but_not_read(tmp_path: Path) -> N
                 await store.head("bucket", "closed")
             listed = (await store.list("bucket", "", "", "", 10)).objects
         assert [(stored.key, stored.size) for stored in listed] == [("closed", 5), ("open", 5)]
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@contextmanager
+def closed_folder(name: str) -> Iterator[None]:
+    """Let the folders of a name be closed to us; root, as which tests may run, could open any."""
+    real = os.open
+
+    def refusing(path: object, flags: int, *args: object, **named: object) -> int:
+        if path in (name, name.encode()) and flags & os.O_DIRECTORY:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, flags, *args, **named)  # type: ignore[arg-type]
+
+    with mock.patch("os.open", refusing):
+        yield
+
+
+def opened() -> int:
+    """How many descriptors this process holds."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_refusals_of_a_closed_folder_leave_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / ".minio.sys" / "buckets" / "bucket" / "left").mkdir(parents=True)
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        store._sweeping.cancel()  # before it began, so that it opens nothing either
+        await store.create_bucket("bucket")
+        (tmp_path / "bucket" / "closed").mkdir()
+        (tmp_path / "bucket" / "left").write_bytes(b"of a MinIO, whose document is closed")
+        with closed_folder("closed"), closed_folder("left"):
+            for turn in range(50):
+                with pytest.raises(Forbidden):
+                    await store.list("bucket", "closed/", "", "", 10)
+                with pytest.raises(Forbidden):
+                    await store.head("bucket", "left")
+                if turn == 9:
+                    before = opened()
+        assert opened() <= before
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_a_closed_folder_is_missing_from_the_buckets_and_keeps_none_of_the_others_back(tmp_path: Path) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        (tmp_path / "closed").mkdir()
+        with closed_folder("closed"):
+            assert [bucket.name for bucket in await store.buckets()] == ["bucket"]
+            with pytest.raises(Forbidden):
+                await store.bucket("closed")
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@contextmanager
+def late_part(folder: Path) -> Iterator[None]:
+    """Let a part that is on its way come into the folder of an upload just before that would be removed."""
+    descriptor, rmdir = os.open(folder, os.O_RDONLY), os.rmdir
+    coming = ["00002"]
+
+    def late(name: str | bytes, *, dir_fd: int | None = None) -> None:
+        if coming and os.path.samestat(os.stat(name, dir_fd=dir_fd), os.fstat(descriptor)):
+            os.close(os.open(coming.pop(), os.O_CREAT, dir_fd=descriptor))
+        rmdir(name, dir_fd=dir_fd)
+
+    with mock.patch("os.rmdir", late):
+        yield
+    os.close(descriptor)
+    assert not coming
+
+
+@pytest.mark.parametrize("way", ["abort", "complete", "delete the bucket"])
+def test_an_upload_ends_though_a_part_still_comes_which_is_swept_then(tmp_path: Path, way: str) -> None:
+    reserved = tmp_path / ".strongroom.sys"
+
+    async def use() -> None:
+        store = NasStore(tmp_path, sweep_age=HOUR)
+        await store.start()
+        store._sweeping.cancel()  # before it began
+        await store.create_bucket("bucket")
+        upload_id = (await store.create_upload("bucket", "o", PLAIN, os.urandom(16))).upload_id
+        writer = await store.part_writer("bucket", "o", upload_id, 1, None)
+        await writer.write(b"x")
+        part = await writer.commit({})
+        with late_part(reserved / "uploads" / "bucket" / upload_id):
+            if way == "abort":
+                await store.abort_upload("bucket", "o", upload_id)
+            elif way == "complete":
+                await store.complete("bucket", "o", upload_id, [part], PLAIN)
+            else:
+                await store.delete_bucket("bucket")
+        with pytest.raises((NoSuchUpload, NoSuchBucket)):
+            await store.upload("bucket", "o", upload_id)
+        assert len(list((reserved / "tmp").rglob("00002"))) == 1
+        for file in (reserved / "tmp").rglob("*"):
+            age(file)
+        await asyncio.to_thread(store._sweep.run)
+        assert list((reserved / "tmp").iterdir()) == []
         await store.stop()
 
     asyncio.run(use())

@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, NameRefused, NoSuchBucket
+from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
-from strongroom.store.nas.folder import FILE, Folder, names_in, remove_tree, sync
+from strongroom.store.nas.folder import FILE, Folder, names_in, remove_moved, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.objects import remove_empty
@@ -31,22 +31,32 @@ class Buckets:
         self._folder = folder
 
     def get(self, name: str) -> Bucket:
-        """The bucket of this name. Raises NoSuchBucket."""
+        """The bucket of this name. Raises NoSuchBucket, Damaged."""
         with self._folder.bucket(name) as descriptor:
-            kept = self._kept(name)
-            created = kept.get(_CREATED)
+            return self._described(name, descriptor)
+
+    def _described(self, name: str, descriptor: int) -> Bucket:
+        kept = self._kept(name)
+        created = kept.get(_CREATED)
+        try:
             # Of a folder that others made, no file system tells everybody when that was.
             moment = int(created) if created else os.fstat(descriptor).st_mtime_ns
+        except ValueError as error:
+            raise Damaged(f"the settings of the bucket {name!r} are damaged: {error}") from error
         settings = {key.removeprefix(_SETTING): value for key, value in kept.items() if key.startswith(_SETTING)}
         return Bucket(name, moment, settings)
 
     def all(self) -> list[Bucket]:
-        """All buckets, by name."""
+        """All buckets, by name. Settings that cannot be read are passed over here: :meth:`get` says what is wrong."""
         names = [name for name in names_in(self._folder.root) if is_bucket_name(name)]
         found = []
         for name in sorted(names):
-            with suppress(NoSuchBucket):  # a file, a link, or gone by now
-                found.append(self.get(name))
+            # A file, a link, gone by now, or closed to us.
+            with suppress(NoSuchBucket, PermissionError), self._folder.bucket(name) as descriptor:
+                try:
+                    found.append(self._described(name, descriptor))
+                except (OSError, Damaged):
+                    found.append(Bucket(name, os.fstat(descriptor).st_mtime_ns))
         return found
 
     def create(self, name: str) -> Bucket:
@@ -94,7 +104,7 @@ class Buckets:
         try:
             return decode_record(content)
         except LayoutInvalid as error:
-            raise OSError(f"the settings of the bucket {name!r} are damaged: {error}") from error
+            raise Damaged(f"the settings of the bucket {name!r} are damaged: {error}") from error
 
     def _keep(self, name: str, kept: Mapping[str, bytes]) -> None:
         write_whole(self._folder, self._folder.area("buckets"), name, encode_mapping(kept))
@@ -105,4 +115,4 @@ class Buckets:
         gone, tmp = secrets.token_hex(16), self._folder.area("tmp")
         with suppress(FileNotFoundError):
             os.rename(name, gone, src_dir_fd=self._folder.area("uploads"), dst_dir_fd=tmp)
-            remove_tree(tmp, gone)
+            remove_moved(tmp, gone)

@@ -314,6 +314,15 @@ def names_in(descriptor: int) -> list[str]:
         os.close(fresh)
 
 
+def remove_moved(tmp: int, name: str) -> None:
+    """Remove a folder of ours that was moved to the drafts, as far as that can be done: the sweep removes the rest.
+
+    A part that was on its way may come into it meanwhile, and NFS keeps a file that is open under another name.
+    """
+    with suppress(OSError):
+        remove_tree(tmp, name)
+
+
 def remove_tree(above: int, name: str | bytes) -> None:
     """Remove a folder of ours with all in it; nothing where it is gone."""
     with suppress(FileNotFoundError):

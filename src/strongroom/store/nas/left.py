@@ -101,8 +101,10 @@ class Left:
             return None
         descriptor = os.dup(self._documents)
         for part in (place.bucket.encode(), *place.parts):
-            below = open_below(descriptor, part)
-            os.close(descriptor)
+            try:
+                below = open_below(descriptor, part)
+            finally:
+                os.close(descriptor)
             if below is None:
                 return None
             descriptor = below

@@ -36,19 +36,21 @@ class Sweep:
 
     def run(self) -> None:
         """Sweep once, unless another does. What cannot be removed is left for the next time."""
-        with self._folder.locked_if_free("sweep") as free:
-            if not free:
-                return
-            now = self._folder.now()
-            try:
-                since = now - self._age
-                gone = self._drafts(since) + self._idle_uploads(since) + self._left.sweep(since)
-                self._sidecars(now, f"{now // _HOUR_NS % _SHARDS:02x}")
-            except (OSError, StoreError) as error:
-                _log.warning("the sweep of %s stopped early: %s", self._folder.path, error)
-                return
+        try:
+            with self._folder.locked_if_free("sweep") as free:
+                gone = self._sweep(self._folder.now()) if free else 0
+        except Exception as error:  # whatever it is, the next sweep may pass
+            foreseen = isinstance(error, (OSError, StoreError))
+            _log.warning("the sweep of %s stopped early: %s", self._folder.path, error, exc_info=not foreseen)
+            return
         if gone:
             _log.info("swept %d unfinished files and uploads from %s", gone, self._folder.path)
+
+    def _sweep(self, now: int) -> int:
+        since = now - self._age
+        gone = self._drafts(since) + self._idle_uploads(since) + self._left.sweep(since)
+        self._sidecars(now, f"{now // _HOUR_NS % _SHARDS:02x}")
+        return gone
 
     def _drafts(self, since: int) -> int:
         area, gone = self._folder.area("tmp"), 0
@@ -56,11 +58,15 @@ class Sweep:
             found = status(area, os.fsencode(name))
             if found is None or found.st_mtime_ns >= since:
                 continue
-            if stat.S_ISDIR(found.st_mode):
-                remove_tree(area, name)
-            else:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=area)
+            try:
+                if stat.S_ISDIR(found.st_mode):
+                    remove_tree(area, name)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=area)
+            except OSError as error:
+                _log.warning("%s cannot be swept from %s yet: %s", name, self._folder.path, error)
+                continue
             gone += 1
         return gone
 

@@ -17,7 +17,7 @@ from strongroom.store.base import ALWAYS, Damaged, NoSuchUpload, Part, PartChang
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
-from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_tree, sync
+from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
     LayoutInvalid,
@@ -220,7 +220,7 @@ def end(folder: Folder, bucket: str, upload_id: str) -> None:
             sync(above)
         finally:
             os.close(above)
-        remove_tree(tmp, gone)
+        remove_moved(tmp, gone)
 
 
 def _open(folder: Folder, bucket: str, upload_id: str) -> int:

@@ -97,8 +97,10 @@ class Walk:
         """Go down to the folder that all keys with the prefix lie in."""
         base, _, _ = self._prefix.rpartition(b"/")
         for part in base.split(b"/") if b"/" in self._prefix else []:
-            below = open_below(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
-            os.close(descriptor)
+            try:
+                below = open_below(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
+            finally:
+                os.close(descriptor)
             if below is None:
                 return
             descriptor = below
