@@ -52,6 +52,19 @@ def stat(mc: Program, *arguments: str) -> Any:
     return json.loads(mc.output("stat", "--json", *arguments))
 
 
+@pytest.mark.parametrize("region", [{}, {"MC_REGION": "us-east-1"}], ids=["asked", "known"])
+@pytest.mark.parametrize(
+    ("access_key", "secret_key", "says"),
+    [(ACCESS_KEY, "another-secret-key", "signature"), ("nobody", SECRET_KEY, "Access Key Id")],
+    ids=["secret", "name"],
+)
+def test_an_alias_with_wrong_credentials_is_refused(
+    sealed_server: Server, home: Path, access_key: str, secret_key: str, says: str, region: dict[str, str]
+) -> None:
+    mc = Program("mc", home, ("--no-color", "--disable-pager"), region)  # where it knows the region, it sends a HEAD
+    assert says in mc.refused("alias", "set", "s", sealed_server.endpoint, access_key, secret_key)
+
+
 def test_a_bucket_is_made_filled_listed_emptied_and_removed(mc: Program, home: Path, bucket_name: str) -> None:
     target = f"s/{bucket_name}"
     mc("mb", target)
