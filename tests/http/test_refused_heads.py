@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from strongroom.s3.errors import ERRORS
 from tests.backends import Backend, served_by
@@ -13,12 +14,13 @@ CODE, DESC = "x-minio-error-code", "x-minio-error-desc"
 
 
 def test_an_answer_without_a_body_names_the_error_too(server: Server, bucket: str) -> None:
-    for path, options, status, code in (
+    refused: list[tuple[str, dict[str, Any], int, str]] = [
         (f"/{bucket}", {"secret_key": "another-secret-key"}, 403, "SignatureDoesNotMatch"),
         (f"/{bucket}/o", {"access_key": "nobody"}, 403, "InvalidAccessKeyId"),
         (f"/{bucket}/o", {}, 404, "NoSuchKey"),
         (f"/{bucket}-none", {}, 404, "NoSuchBucket"),
-    ):
+    ]
+    for path, options, status, code in refused:
         answer = request(server, "HEAD", path, **options)
         assert (answer.status, answer.body) == (status, b"")
         assert (answer.headers[CODE], answer.headers[DESC]) == (code, f'"{ERRORS[code][1]}"')
