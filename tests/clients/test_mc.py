@@ -247,3 +247,8 @@ def test_metrics_are_shown(mc: Program, home: Path, bucket: str) -> None:
     assert "strongroom_requests_total" in mc("admin", "prometheus", "metrics", "s")
     config = mc("admin", "prometheus", "generate", "s")
     assert "bearer_token" in config and "/minio/v2/metrics/cluster" in config
+
+
+@pytest.mark.parametrize("asked", [("info", "s"), ("user", "list", "s"), ("policy", "list", "s")], ids=" ".join)
+def test_administration_is_refused_as_what_it_is(mc: Program, asked: tuple[str, ...]) -> None:
+    assert "MinIO's admin API is not served" in mc.refused("admin", *asked)

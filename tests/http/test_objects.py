@@ -229,12 +229,15 @@ def test_a_presigned_url_gives_and_takes_an_object(server: Server, bucket: str) 
         assert answer.read() == b"by URL"
 
 
-def test_virtual_host_style_requests_name_the_bucket_in_the_host(plain_server: Server, plain_bucket: str) -> None:
+@pytest.mark.parametrize("key", ["in/host", "minio/admin/v3/info"])
+def test_virtual_host_style_requests_name_the_bucket_in_the_host(
+    plain_server: Server, plain_bucket: str, key: str
+) -> None:
     host = f"{plain_bucket}.s3.test:{plain_server.port}"
-    headers = signed_headers(plain_server, "PUT", "/in/host", {"Host": host}, b"x")
-    put = _send_to_host(plain_server, "PUT", "/in/host", headers, b"x", host)
+    headers = signed_headers(plain_server, "PUT", f"/{key}", {"Host": host}, b"x")
+    put = _send_to_host(plain_server, "PUT", f"/{key}", headers, b"x", host)
     assert put == 200
-    assert plain_server.client().get_object(Bucket=plain_bucket, Key="in/host")["Body"].read() == b"x"
+    assert plain_server.client().get_object(Bucket=plain_bucket, Key=key)["Body"].read() == b"x"
 
 
 def _send_to_host(server: Server, method: str, path: str, headers: dict[str, str], body: bytes, host: str) -> int:

@@ -234,6 +234,21 @@ def test_who_is_not_let_in_is_named_without_what_they_know(observed: Server, fil
         assert secret not in text
 
 
+def test_administration_is_no_operation_on_a_bucket(observed: Server) -> None:
+    path = "/minio/admin/v3/list-users"
+    assert get(observed, f"{path}?bucket=x")[0] == 501
+    assert get(observed, "/minio/health/live")[0] == 200
+
+    def found() -> list[dict[str, Any]]:
+        text = (observed.home / "access.log").read_text()
+        return [line for line in map(json.loads, text.splitlines()) if line.get("key") == path]
+
+    assert soon(lambda: bool(found()))
+    (line,) = found()
+    assert (line["operation"], line["status"], line["error"]) == ("Page", 501, "NotImplemented")
+    assert "bucket" not in line
+
+
 def test_a_client_that_goes_away_is_a_line_too(observed: Server, filled: str) -> None:
     observed.client().put_object(Bucket=filled, Key="large", Body=bytes(32 * 1024**2))
     answer = observed.client().get_object(Bucket=filled, Key="large")

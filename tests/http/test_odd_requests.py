@@ -105,3 +105,13 @@ def test_attributes_are_told_in_pages_of_sizes_that_there_are(
     headers = {"x-amz-object-attributes": "ObjectParts", header: value}
     answer = request(server, "GET", f"/{bucket}/o?attributes=", headers)
     assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+def test_the_admin_api_of_minio_is_not_taken_for_a_bucket(server: Server, method: str) -> None:
+    path = "/minio/admin/v3/info"
+    for answer in (send(server, method, path), request(server, method, path), request(server, method, path, body=b"x")):
+        assert (answer.status, answer.code) == (501, "NotImplemented")
+        assert "admin API" in answer.find("Message")
+    head = send(server, "HEAD", path)
+    assert (head.status, head.body, head.headers["x-minio-error-code"]) == (501, b"", "NotImplemented")

@@ -37,7 +37,7 @@ from strongroom.s3.model import Response, compile_model
 from strongroom.s3.observing import GONE, PAGE, PREFLIGHT, Observer, Seen, Unobserved
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
-from strongroom.s3.routing import POST_OBJECT, PREFLIGHT_METHOD, target_of
+from strongroom.s3.routing import MAX_KEY, POST_OBJECT, PREFLIGHT_METHOD, administers, target_of
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.faults import KMSError
 from strongroom.sealed.store import SealedStore
@@ -54,6 +54,7 @@ _LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
 _MAX_LARGE_XML = 8 * 1024**2
 _MAX_XML = 256 * 1024
 _INLINE_XML = 64 * 1024  # larger bodies are parsed in a thread
+_NO_ADMINISTRATION = "MinIO's admin API is not served here; what a server is told, it is told at its start."
 _HOST_ID = "strongroom"
 _STANDING = (("x-amz-id-2", _HOST_ID), ("server", "Strongroom"))
 
@@ -138,6 +139,9 @@ class S3App:
         if page is not None and request.method in ("GET", "HEAD"):
             seen.operation, seen.key = PAGE, request.raw_path
             answer, response = Answer(), await page(request)
+        elif administers(request, self._domains):
+            seen.operation, seen.key = PAGE, request.raw_path[:MAX_KEY]
+            raise S3Error("NotImplemented", _NO_ADMINISTRATION)
         else:
             answer, response = await self._answer(exchange, seen)
         seen.about = answer.about

@@ -9,7 +9,7 @@ from strongroom.s3.encryption import Encrypted
 from strongroom.s3.request import HttpRequest
 
 PAGE = "Page"
-"""The operation of what is answered at paths that S3 does not have: health, metrics."""
+"""The operation of what is answered at paths that S3 does not have: health, metrics, MinIO's administration."""
 
 PREFLIGHT = "Preflight"
 """The operation of a browser that asks whether a web page may send a request."""

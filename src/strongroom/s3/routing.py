@@ -24,6 +24,7 @@ PREFLIGHT_METHOD = "OPTIONS"
 MAX_KEY = 1024
 """Bytes in a key (S3 User Guide, "Naming Amazon S3 objects")."""
 
+_ADMINISTRATION = "/minio/admin/"
 _MAX_BUCKET = 63
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
@@ -83,6 +84,13 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
     if bucket and not valid_bucket_name(bucket):
         raise S3Error("InvalidBucketName", BucketName=bucket[:256])
     return Target(bucket, key)
+
+
+def administers(request: HttpRequest, domains: Sequence[str]) -> bool:
+    """Whether a request is one of MinIO's admin API, whose paths no bucket of that name has then."""
+    if not request.raw_path.startswith(_ADMINISTRATION):
+        return False
+    return not (domains and _bucket_of_host(request.headers.get("host", ""), domains))
 
 
 def _bucket_of_host(host: str, domains: Sequence[str]) -> str:
