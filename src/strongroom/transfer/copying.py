@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from strongroom.secret import Secret
-from strongroom.transfer.s3 import S3, Described, Listed, S3Failed, upload_fields
+from strongroom.transfer.s3 import S3, Described, Listed, Locked, S3Failed, upload_fields
 from strongroom.transfer.state import State
 
 PIECE = 16 * 1024 * 1024
@@ -18,6 +19,7 @@ MAX_PIECE = 64 * 1024 * 1024
 _MIN_PART = 5 * 1024 * 1024
 _MAX_PARTS = 10_000
 _ATTEMPTS = 3
+_OTHERS = "another object of this name is at the target; see --overwrite"
 
 
 class Stopped(Exception):
@@ -56,54 +58,74 @@ class Copier:
             try:
                 return self._copy(listed, bucket)
             except S3Failed as error:
-                if error.code in ("404", "NoSuchKey"):
-                    raise NotCopied("it was removed at the source meanwhile") from error
                 if attempt == _ATTEMPTS or error.code in ("403", "AccessDenied"):
                     raise NotCopied(str(error)) from error
         raise AssertionError("unreachable")
 
     def _copy(self, listed: Listed, bucket: str) -> str:
-        described = self.source.describe(listed.bucket, listed.key, self.wishes.customer_key)
+        with _reading_source():
+            described = self.source.describe(listed.bucket, listed.key, self.wishes.customer_key)
         secret = self.wishes.customer_key if described.encryption == "SSE-C" else None
-        only_new = not self.wishes.overwrite and not self.state.knows(listed.bucket, listed.key)
-        if only_new and self.target.has(bucket, listed.key):
-            return self._compare(listed, bucket, described, secret)
+        over = None
+        if not self.wishes.overwrite:
+            there = self.target.etag(bucket, listed.key, self.wishes.customer_key)
+            if there is not None and not self._is_ours(listed, bucket, there):
+                return self._compare(listed, bucket, described, secret, there)
+            over = there or ""
         digest = hashlib.sha256()
         pieces = self._pieces(listed, described, secret, digest.update)
-        etag = self._write(bucket, listed.key, described, secret, pieces, only_new)
+        etag = self._write(bucket, listed.key, described, secret, pieces, over)
+        self.state.wrote(bucket, listed.key, etag)
         try:
             self._verify(bucket, listed.key, described, secret, etag, digest.hexdigest())
         except NotCopied:
-            self.target.delete_if_still(bucket, listed.key, etag)
+            self.target.delete_if_still(bucket, listed.key, etag, secret)
             raise
         return digest.hexdigest()
 
-    def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None) -> str:
+    def _is_ours(self, listed: Listed, bucket: str, etag: str) -> bool:
+        """Whether the object at the target, which has this ETag, is the copy that was last written there. Where no
+        ETag was noted, as older releases did not, its bytes must be those that were copied.
+        """
+        known = self.state.written(bucket, listed.key)
+        if known is not None:
+            return etag == known
+        expected = self.state.sha256(listed.bucket, listed.key)
+        if expected is None or not etag:
+            return False
+        described = self.target.describe(bucket, listed.key, self.wishes.customer_key)
+        secret = self.wishes.customer_key if described.encryption == "SSE-C" else None
+        return hmac.compare_digest(self._digest(bucket, listed.key, etag, secret), expected)
+
+    def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None, etag: str) -> str:
         """The SHA-256 of an object that is at the target and the same: a killed run left it, say. Raises NotCopied."""
+        if not etag:
+            raise NotCopied(_OTHERS)
         digest = hashlib.sha256()
         for _ in self._pieces(listed, described, secret, digest.update):
             pass
         try:
-            etag = self.target.describe(bucket, listed.key, secret).etag
             self._verify(bucket, listed.key, described, secret, etag, digest.hexdigest())
-        except NotCopied as error:
-            raise NotCopied("another object of this name is at the target; see --overwrite") from error
+        except (NotCopied, Locked) as error:
+            raise NotCopied(_OTHERS) from error
+        self.state.wrote(bucket, listed.key, etag)
         return digest.hexdigest()
 
     def _pieces(
         self, listed: Listed, described: Described, secret: Secret | None, hash_: Callable[[bytes], None]
     ) -> Iterator[bytes]:
-        size = self._piece_size(listed, described, secret)
-        piece, total = bytearray(), 0
-        for chunk in self.source.read(listed.bucket, listed.key, described.etag, secret):
-            self._check()
-            hash_(chunk)
-            self.moved(len(chunk))
-            total += len(chunk)
-            piece += chunk
-            while len(piece) > size:
-                yield bytes(piece[:size])
-                del piece[:size]
+        with _reading_source():
+            size = self._piece_size(listed, described, secret)
+            piece, total = bytearray(), 0
+            for chunk in self.source.read(listed.bucket, listed.key, described.etag, secret):
+                self._check()
+                hash_(chunk)
+                self.moved(len(chunk))
+                total += len(chunk)
+                piece += chunk
+                while len(piece) > size:
+                    yield bytes(piece[:size])
+                    del piece[:size]
         if total != described.size:
             raise S3Failed(f"{total} bytes came, and {described.size} were announced")
         yield bytes(piece)
@@ -126,7 +148,7 @@ class Copier:
         described: Described,
         secret: Secret | None,
         pieces: Iterator[bytes],
-        only_new: bool,
+        over: str | None,
     ) -> str:
         encryption = "SSE-S3" if self.wishes.encrypt and not described.encryption else described.encryption
         fields = upload_fields(described, encryption, secret)
@@ -134,14 +156,16 @@ class Copier:
         if len(first) == described.size and described.parts < 2:
             for _ in pieces:
                 pass  # sees that nothing more comes
-            return self.target.put(bucket, key, first, fields, only_new)
+            return self.target.put(bucket, key, first, fields, over)
         upload = self.target.begin_upload(bucket, key, fields)
         self.state.upload_opened(bucket, key, upload)
         try:
             parts = [self.target.put_part(bucket, key, upload, 1, first, secret)]
             for number, piece in enumerate(pieces, 2):
                 parts.append(self.target.put_part(bucket, key, upload, number, piece, secret))
-            etag = self.target.complete(bucket, key, upload, parts, only_new)
+            if over is not None and self.target.etag(bucket, key, self.wishes.customer_key) != (over or None):
+                raise S3Failed("the object at the target became another meanwhile")
+            etag = self.target.complete(bucket, key, upload, parts, over)
         except BaseException:
             self.target.abort_upload(bucket, key, upload)
             self.state.upload_ended(upload)
@@ -153,15 +177,31 @@ class Copier:
         self, bucket: str, key: str, described: Described, secret: Secret | None, etag: str, expected: str
     ) -> None:
         """Read a copy back. Raises NotCopied where it is not what was read from the source."""
-        copied, digest = self.target.describe(bucket, key, secret), hashlib.sha256()
+        copied = self.target.describe(bucket, key, secret)
         if not copied.same_as(described):
             raise NotCopied("its metadata were others when they were read back; the copy was removed")
+        if not hmac.compare_digest(self._digest(bucket, key, etag, secret), expected):
+            raise NotCopied("its bytes were others when they were read back; the copy was removed")
+
+    def _digest(self, bucket: str, key: str, etag: str, secret: Secret | None) -> str:
+        """The SHA-256 of the object at the target with this ETag."""
+        digest = hashlib.sha256()
         for chunk in self.target.read(bucket, key, etag, secret):
             self._check()
             digest.update(chunk)
-        if not hmac.compare_digest(digest.hexdigest(), expected):
-            raise NotCopied("its bytes were others when they were read back; the copy was removed")
+        return digest.hexdigest()
 
     def _check(self) -> None:
         if self.stop.is_set():
             raise Stopped
+
+
+@contextmanager
+def _reading_source() -> Iterator[None]:
+    """Raises NotCopied where an object is not there any more."""
+    try:
+        yield
+    except S3Failed as error:
+        if error.code not in ("404", "NoSuchKey"):
+            raise
+        raise NotCopied("it was removed at the source meanwhile") from error

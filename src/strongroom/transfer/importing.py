@@ -41,16 +41,30 @@ class Import:
 
         def todo() -> Iterator[Listed]:
             for bucket in buckets:
-                if not report.dry_run and self.target.make_bucket(self._target_of(bucket)):
-                    report.notes.append(f"made the bucket {self._target_of(bucket)}")
+                empty = self._prepare(bucket, report)
                 for listed in self.source.list(bucket, self.source_place.prefix):
-                    if self.state.has(listed):
+                    if not empty and self.state.has(listed):
                         report.before += 1
                         continue
                     watcher.found(listed)
                     yield listed
 
         run(todo(), work, self.threads, report, stop, watcher)
+
+    def _prepare(self, bucket: str, report: Report) -> bool:
+        """Make the target's bucket, unless this is a dry run; whether all that earlier runs copied is gone from it.
+        Then it is forgotten, and to be copied again.
+        """
+        target, prefix = self._target_of(bucket), self.source_place.prefix
+        made = not report.dry_run and self.target.make_bucket(target)
+        if made:
+            report.notes.append(f"made the bucket {target}")
+        if not self.state.knows(bucket, prefix) or not (made or self.target.is_empty(target, prefix)):
+            return False
+        report.notes.append(f"what earlier runs had copied into {target} was not there any more")
+        if not report.dry_run:
+            self.state.forget(bucket, prefix, target)
+        return True
 
     def _target_of(self, bucket: str) -> str:
         return self.target_place.bucket or bucket

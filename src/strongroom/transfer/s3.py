@@ -38,6 +38,13 @@ class S3Failed(Exception):
         self.code = code
 
 
+class Locked(S3Failed):
+    """An object opens with a key of a client's (SSE-C) that was not given."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "AccessDenied")
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """An object, as a listing shows it."""
@@ -125,16 +132,18 @@ class S3:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def is_empty(self, bucket: str, prefix: str) -> bool:
+        """Whether no key in the bucket begins with ``prefix``, or there is no such bucket."""
+        try:
+            return next(self.list(bucket, prefix), None) is None
+        except S3Failed as error:
+            if error.code != "NoSuchBucket":
+                raise
+            return True
+
     def describe(self, bucket: str, key: str, customer_key: Secret | None) -> Described:
         """What is known of an object, tags included; ``customer_key`` is used only if the object asks for one."""
-        try:
-            head = self._call("head_object", Bucket=bucket, Key=key)
-        except S3Failed as error:
-            if error.code != "400":
-                raise
-            if customer_key is None:
-                raise S3Failed("it is encrypted with a key of the client's (SSE-C), and none was given") from error
-            head = self._call("head_object", Bucket=bucket, Key=key, **_sse_c(customer_key))
+        head = self._head(bucket, key, customer_key)
         headers = {name: head[name] for name in _CONTENT_HEADERS if head.get(name)}
         if head.get("ExpiresString"):
             headers["Expires"] = head["ExpiresString"]
@@ -150,16 +159,16 @@ class S3:
             parts=int(suffix) if suffix.isdecimal() else 0,
         )
 
-    def has(self, bucket: str, key: str) -> bool:
-        """Whether there is an object of this name, whatever it takes to read it."""
+    def etag(self, bucket: str, key: str, customer_key: Secret | None) -> str | None:
+        """The ETag of the object of this name; "" if it takes another key to learn it, None if there is no object."""
         try:
-            self._call("head_object", Bucket=bucket, Key=key)
+            return str(self._head(bucket, key, customer_key)["ETag"]).strip('"')
+        except Locked:
+            return ""
         except S3Failed as error:
             if error.code == "404":
-                return False
-            if error.code != "400":
-                raise
-        return True
+                return None
+            raise
 
     def part_size(self, bucket: str, key: str, customer_key: Secret | None) -> int:
         """Bytes of the first part of a multipart object."""
@@ -176,10 +185,11 @@ class S3:
         except (BotoCoreError, OSError) as error:
             raise S3Failed(f"reading it ended early: {error}") from error
 
-    def put(self, bucket: str, key: str, body: bytes, fields: Mapping[str, Any], only_new: bool) -> str:
-        """Write an object whole; its ETag."""
-        condition = {"IfNoneMatch": "*"} if only_new else {}
-        answer = self._call("put_object", Bucket=bucket, Key=key, Body=body, **fields, **condition)
+    def put(self, bucket: str, key: str, body: bytes, fields: Mapping[str, Any], over: str | None) -> str:
+        """Write an object whole; its ETag. ``over`` says what it may replace: the object with that ETag, nothing
+        ("") or whatever is there (None).
+        """
+        answer = self._call("put_object", Bucket=bucket, Key=key, Body=body, **fields, **_only_over(over))
         return str(answer["ETag"]).strip('"')
 
     def begin_upload(self, bucket: str, key: str, fields: Mapping[str, Any]) -> str:
@@ -195,26 +205,43 @@ class S3:
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Mapping[str, Any]], only_new: bool) -> str:
-        """Make the object of its parts; its ETag."""
-        condition = {"IfNoneMatch": "*"} if only_new else {}
+    def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Mapping[str, Any]], over: str | None) -> str:
+        """Make the object of its parts; its ETag. ``over`` as with :meth:`put`."""
         answer = self._call(
             "complete_multipart_upload", Bucket=bucket, Key=key, UploadId=upload,
-            MultipartUpload={"Parts": list(parts)}, **condition,
+            MultipartUpload={"Parts": list(parts)}, **_only_over(over),
         )  # fmt: skip
         return str(answer["ETag"]).strip('"')
 
     def abort_upload(self, bucket: str, key: str, upload: str) -> None:
-        """End a multipart upload, if it is still open."""
+        """End a multipart upload, if it is still open and its bucket still there."""
         try:
             self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
         except S3Failed as error:
-            if error.code != "NoSuchUpload":
+            if error.code not in ("NoSuchUpload", "NoSuchBucket"):
                 raise
 
-    def delete_if_still(self, bucket: str, key: str, etag: str) -> None:
+    def delete_if_still(self, bucket: str, key: str, etag: str, customer_key: Secret | None) -> None:
         """Remove the object with this ETag, and no other."""
+        if self.etag(bucket, key, customer_key) != etag:
+            return  # MinIO removes it whatever If-Match says
         self._call("delete_object", Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+
+    def _head(self, bucket: str, key: str, customer_key: Secret | None) -> Any:
+        """What HEAD answers; ``customer_key`` is used only if the object asks for one. Raises Locked."""
+        try:
+            return self._call("head_object", Bucket=bucket, Key=key)
+        except S3Failed as error:
+            if error.code != "400":
+                raise
+            if customer_key is None:
+                raise Locked("it is encrypted with a key of the client's (SSE-C), and none was given") from error
+        try:
+            return self._call("head_object", Bucket=bucket, Key=key, **_sse_c(customer_key))
+        except S3Failed as error:
+            if error.code != "403":
+                raise
+            raise Locked("it is encrypted with another key of the client's (SSE-C) than the one given") from error
 
     def _tags(self, bucket: str, key: str) -> str:
         try:
@@ -246,6 +273,12 @@ def upload_fields(described: Described, encryption: Encryption, customer_key: Se
     elif encryption:
         fields["ServerSideEncryption"] = "AES256"
     return fields
+
+
+def _only_over(etag: str | None) -> dict[str, str]:
+    if etag is None:
+        return {}
+    return {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
 
 
 def _sse_c(customer_key: Secret | None) -> dict[str, Any]:

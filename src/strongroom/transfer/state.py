@@ -15,7 +15,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS done (
     bucket TEXT, key TEXT, etag TEXT, size INTEGER, modified TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS written (bucket TEXT, key TEXT, etag TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+"""``done`` has buckets and ETags of the source; ``written`` and ``uploads`` have the target's. Files from before there
+was ``written`` have rows in ``done`` only.
 """
 
 
@@ -43,16 +47,33 @@ class State:
             row = self._database.execute(query, (listed.bucket, listed.key)).fetchone()
         return bool(row == (listed.etag, listed.size, listed.modified.isoformat()))
 
-    def knows(self, bucket: str, key: str) -> bool:
-        """Whether some object of this name has been copied before."""
-        query = "SELECT 1 FROM done WHERE bucket = ? AND key = ?"
-        with self._lock:
-            return self._database.execute(query, (bucket, key)).fetchone() is not None
+    def sha256(self, bucket: str, key: str) -> str | None:
+        """The SHA-256 of what was last copied from this name at the source; None if nothing was."""
+        return self._text("SELECT sha256 FROM done WHERE bucket = ? AND key = ?", (bucket, key))
+
+    def written(self, bucket: str, key: str) -> str | None:
+        """The ETag of the copy that was last written under this name at the target; None if it is not known."""
+        return self._text("SELECT etag FROM written WHERE bucket = ? AND key = ?", (bucket, key))
 
     def add(self, listed: Listed, sha256: str) -> None:
         """Note that an object has been copied and verified."""
         row = (listed.bucket, listed.key, listed.etag, listed.size, listed.modified.isoformat(), sha256)
         self._write("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def wrote(self, bucket: str, key: str, etag: str) -> None:
+        """Note the ETag of a copy at the target, verified or not."""
+        self._write("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", (bucket, key, etag))
+
+    def knows(self, bucket: str, prefix: str) -> bool:
+        """Whether anything has been copied from this bucket whose key begins with ``prefix``."""
+        query = "SELECT 1 FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ? LIMIT 1"
+        with self._lock:
+            return self._database.execute(query, (bucket, prefix, prefix)).fetchone() is not None
+
+    def forget(self, bucket: str, prefix: str, target: str) -> None:
+        """Forget what was copied from ``bucket`` into ``target``, of the keys that begin with ``prefix``."""
+        self._write("DELETE FROM written WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (target, prefix, prefix))
+        self._write("DELETE FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (bucket, prefix, prefix))
 
     def upload_opened(self, bucket: str, key: str, upload: str) -> None:
         """Note an open upload, which must be aborted should this process die."""
@@ -66,6 +87,11 @@ class State:
         """Uploads (bucket, key, id) that an earlier run left open."""
         with self._lock:
             return self._database.execute("SELECT bucket, key, upload FROM uploads").fetchall()
+
+    def _text(self, query: str, name: tuple[str, str]) -> str | None:
+        with self._lock:
+            row = self._database.execute(query, name).fetchone()
+        return str(row[0]) if row else None
 
     def _write(self, statement: str, row: tuple[str | int, ...]) -> None:
         with self._lock:
