@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 from tests.server import NAS, Server
 
 
-def run(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on the directory of a server that was stopped."""
+def run(server: Server, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the directory of a server that was stopped, with its settings and others."""
     arguments = [sys.executable, "-m", "strongroom", *command, str(server.directory)]
-    return subprocess.run(arguments, env=server.environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        arguments, env={**server.environment, **settings}, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_folder_of_a_gateway_is_served_as_that(tmp_path: Path) -> None:
@@ -53,3 +56,55 @@ def test_an_audit_of_nothing_says_so(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1) as server:
         server.client().create_bucket(Bucket="bucket")
     assert "there is no object here: is this the place" in run(server, "audit").stdout
+
+
+def test_an_audit_under_another_key_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        server.client().put_object(Bucket="bucket", Key="o", Body=b"x", ServerSideEncryption="AES256")
+    done = run(server, "audit", MINIO_SSE_MASTER_KEY="my-minio-key:" + "ff" * 32)
+    assert done.returncode == 3
+    assert "failed: bucket/o: " in done.stdout and "there is no object here" not in done.stdout
+
+
+def test_a_directory_that_has_lost_its_index_is_not_served_as_a_new_one(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        server.client().put_object(Bucket="bucket", Key="o", Body=bytes(300_000))
+    for file in (server.directory / ".strongroom").glob("index.db*"):
+        file.unlink()
+    done = run(server, "server", "--address", "127.0.0.1:0")
+    assert done.returncode != 0
+    assert "index.db is lost, and what lies beside it cannot be read without it" in done.stderr
+
+
+def test_a_job_says_that_the_index_is_damaged(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        for number in range(200):
+            server.client().put_object(Bucket="bucket", Key=f"o{number}", Body=bytes(1000))
+    index = server.directory / ".strongroom" / "index.db"
+    with index.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (index.stat().st_size - 8192))
+    done = run(server, "audit")
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr and "restore the whole from a back-up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_audit_finds_blobs_that_are_cut_or_missing(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        for key, size in (("cut", 300_000), ("missing", 400_000), ("whole", 500_000)):
+            client.put_object(Bucket="bucket", Key=key, Body=bytes(size), ServerSideEncryption="AES256")
+    blobs = sorted((server.directory / ".strongroom" / "blobs").glob("*/*"), key=lambda blob: blob.stat().st_size)
+    os.truncate(blobs[0], 1000)
+    blobs[1].unlink()
+    done = run(server, "audit")
+    assert done.returncode == 3
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("failed: ")) == [
+        "failed: bucket/cut: a blob of 'cut' has another length than was recorded",
+        "failed: bucket/missing: the blob of bucket/missing is missing",
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -58,6 +59,9 @@ def run_job(
         raise stop_with(error, WRONG) from None
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
         raise stop_with(error, FAILED) from None
+    except sqlite3.DatabaseError as error:
+        damaged = StoreError(f"the index in {place!r} is damaged ({error}): restore the whole from a back-up")
+        raise stop_with(damaged, FAILED) from None
     return finish(report, as_json)
 
 

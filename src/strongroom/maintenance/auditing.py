@@ -50,7 +50,9 @@ class AuditReport(Report):
     def told(self) -> Sequence[str]:
         """For people, between the summary and the failures."""
         found = [f"{counted(count.objects)} ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
-        return found or ["there is no object here: is this the place, and is it the whole of it?"]
+        if found or self.failures:
+            return found
+        return ["there is no object here: is this the place, and is it the whole of it?"]
 
     def _sorted(self) -> Sequence[tuple[Finding, Count]]:
         return sorted(self.found.items(), key=lambda item: (item[0][:2], sorted(item[0].masters), item[0][3:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ APPLICATION_ID = 0x53524D31  # "SRM1"
 LAYOUT = 1
 
 _BLOBS = "blobs/*/*"  # beside the index: what it is about
+_NEEDED = 1024**2  # bytes of disk, more than the index takes to be opened
 
 _TABLES = (
     "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
@@ -57,7 +59,7 @@ def create(path: Path) -> None:
             raise StoreError(f"{path} has the layout {layout} of application {application:#x}, not one of this release")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be used: {error}") from error
+        raise StoreError(f"{path} cannot be used: {_reason(path, error)}") from error
     finally:
         connection.close()
 
@@ -78,8 +80,17 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
         if read_only:
             connection.execute("PRAGMA query_only = 1")
     except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be opened: {error}") from error
+        raise StoreError(f"{path} cannot be opened: {_reason(path, error)}") from error
     return connection
+
+
+def _reason(path: Path, error: sqlite3.Error) -> str:
+    """What SQLite says, and what it does not say of a disk that is full."""
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        free = _NEEDED
+    return f"no space is left on its disk ({error})" if free < _NEEDED else str(error)
 
 
 def is_there_trash(connection: sqlite3.Connection) -> bool:
