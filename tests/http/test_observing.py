@@ -291,3 +291,27 @@ def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(AssertionError), server:
         pass
     assert "STRONGROOM_ACCESS_LOG" in server.log and "Traceback" not in server.log
+
+
+# -- what the log says of failures -----------------------------------------------------------------------------------
+
+
+def test_a_warning_names_the_request_and_the_object(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        etag = server.client().put_object(Bucket="bucket", Key="a/ü", Body=b"body")["ETag"]
+    other = {"MINIO_SSE_MASTER_KEY": f"my-minio-key:{'00' * 32}", "STRONGROOM_LOG_FORMAT": "json"}
+    with Server(tmp_path, {**other}, workers=1) as server:
+        client = server.client(signature_version="s3v4")
+        read = request(server, "GET", "/bucket/a/%C3%BC")
+        link = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "a/ü"})
+        assert get(server, link.removeprefix(server.endpoint))[0] == 403
+        listed = {"Objects": [{"Key": "none"}, {"Key": "a/ü", "ETag": etag}]}
+        assert [error["Key"] for error in client.delete_objects(Bucket="bucket", Delete=listed)["Errors"]] == ["a/ü"]
+        found = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    said = [line for line in found if line["logger"] == "strongroom.s3"]
+    assert [line["operation"] for line in said] == ["GetObject", "GetObject", "DeleteObjects"]
+    assert {(line["level"], line["bucket"], line["key"]) for line in said} == {("warning", "bucket", "a/ü")}
+    assert said[0]["request_id"] == read.headers["x-amz-request-id"]
+    assert len({line["request_id"] for line in said}) == 3
+    assert "X-Amz-" not in server.log

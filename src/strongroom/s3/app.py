@@ -24,7 +24,7 @@ from strongroom.s3.cors import CrossOrigin, answered, preflight
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
-from strongroom.s3.faults import translate
+from strongroom.s3.faults import about, translate
 from strongroom.s3.handlers.buckets import BucketHandlers
 from strongroom.s3.handlers.copying import CopyHandlers
 from strongroom.s3.handlers.listing import ListingHandlers
@@ -152,9 +152,10 @@ class S3App:
     async def _refuse(self, exchange: Exchange, seen: Seen, error: Exception) -> None:
         """Answer with what went wrong."""
         request = exchange.request
-        fault = translate(error)
+        fields = about(seen.request_id, seen.operation, seen.bucket, seen.key)
+        fault = translate(error, fields)
         if fault is None:
-            log.exception("%s: %s %s failed", seen.request_id, request.method, request.raw_path)
+            log.exception("%s %s failed", request.method, request.raw_path, extra=fields)
             fault = S3Error("InternalError")
         seen.error = fault.code
         if isinstance(error, KMSError):
@@ -199,13 +200,13 @@ class S3App:
         identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
         seen.access_key = identity.access_key
         if self._relay is not None:
-            call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
+            call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
             return await self._relay.relay(call, route.name)
         operation = route.operation
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
             raise S3Error("NotImplemented")
-        call = Call(request, route.bucket, route.key, identity.payload, body, encryption)
+        call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
         document = b""
         if request.method in _WITH_BODY and operation.name not in _STREAMED:
             document = await _document(call, operation.name)

@@ -17,7 +17,10 @@ Headers = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Call:
-    """A request that was authenticated and routed. ``body`` is for the operations that stream it."""
+    """A request that was authenticated and routed. ``body`` is for the operations that stream it.
+
+    ``request_id`` is the one that the client is told, for log lines.
+    """
 
     request: HttpRequest
     bucket: str
@@ -25,6 +28,7 @@ class Call:
     payload: Payload
     body: BodyReceiver
     encryption: EncryptionHeaders
+    request_id: str
 
 
 class Chunks(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from strongroom.s3.errors import S3Error
 from strongroom.sealed import faults as below
@@ -57,8 +58,17 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
 )
 
 
-def translate(error: Exception) -> S3Error | None:
-    """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours)."""
+def about(request_id: str, operation: str, bucket: str, key: str) -> dict[str, str]:
+    """The fields of a log line that say which request it is about, and which object; what is not known is left out."""
+    fields = {"request_id": request_id, "operation": operation, "bucket": bucket, "key": key}
+    return {name: value for name, value in fields.items() if value}
+
+
+def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
+    """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours).
+
+    What an operator must know is logged, with ``fields`` (see :func:`about`).
+    """
     if isinstance(error, S3Error):
         return error
     if isinstance(error, below.LegacyNotCovered):
@@ -68,12 +78,12 @@ def translate(error: Exception) -> S3Error | None:
     if isinstance(error, below.NameReserved):
         return S3Error("AccessDenied", str(error))
     if isinstance(error, below.Refused):
-        log.warning("%s: %s", error.code, error)
+        log.warning("%s: %s", error.code, error, extra=fields)
         return S3Error.relayed(error.status, error.code, error.message)
     for kind, code, message, report in _TABLE:
         if isinstance(error, kind):
             if report:
-                log.warning("%s: %s", code, error)
+                log.warning("%s: %s", code, error, extra=fields)
             return S3Error(code, message)
     if isinstance(error, below.NameRefused):
         return S3Error("XMinioInvalidObjectName", str(error))

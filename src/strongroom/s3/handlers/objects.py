@@ -20,7 +20,7 @@ from strongroom.s3.describe import (
 )
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.faults import translate
+from strongroom.s3.faults import about, translate
 from strongroom.s3.naming import page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range
@@ -170,7 +170,7 @@ class ObjectHandlers:
         except NoSuchObject:
             return Error(key=item.key, code="NoSuchKey", message="The specified key does not exist.")
         except Exception as error:
-            fault = translate(error)
+            fault = translate(error, about(call.request_id, "DeleteObjects", call.bucket, item.key))
             if fault is None:
                 raise
             return Error(key=item.key, code=fault.code, message=fault.message)
