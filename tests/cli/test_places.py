@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from strongroom.cli.layout import recognised
+from strongroom.config import LocalDirectory, SettingError, SharedFolder
 from tests.server import NAS, Server
 
 
@@ -108,3 +111,48 @@ def test_an_audit_finds_blobs_that_are_cut_or_missing(tmp_path: Path) -> None:
         "failed: bucket/cut: a blob of 'cut' has another length than was recorded",
         "failed: bucket/missing: the blob of bucket/missing is missing",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("command", [("server",), ("audit",), ("rewrap",), ("encrypt",)], ids=" ".join)
+def test_root_leaves_nothing_in_the_directory_of_another_user(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+    internal = server.directory / ".strongroom"
+    os.chown(internal, 54_321, 54_321)
+    before = sorted(internal.rglob("*"))
+    done = run(server, *command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "belongs to the user with the id 54321" in done.stderr and "run this as that user" in done.stderr
+    assert sorted(internal.rglob("*")) == before
+
+
+def is_of(monkeypatch: pytest.MonkeyPatch, internal: Path, owner: int) -> None:
+    """Let a directory seem to belong to a user."""
+    real = Path.stat
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = real(path, follow_symlinks=follow_symlinks)
+        return os.stat_result([*found[:4], owner, *found[5:]]) if path == internal else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+
+def test_the_owner_is_named_and_may_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".strongroom").mkdir()
+    somebody = next(user for user in pwd.getpwall() if user.pw_uid)
+    is_of(monkeypatch, tmp_path / ".strongroom", somebody.pw_uid)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(SettingError, match=f"belongs to {somebody.pw_name}, .* sudo -u {somebody.pw_name} strongroom"):
+        recognised(LocalDirectory(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: somebody.pw_uid)
+    assert recognised(LocalDirectory(tmp_path)) == (LocalDirectory(tmp_path), [])
+
+
+def test_root_may_use_what_is_its_own_and_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert recognised(LocalDirectory(tmp_path / "new")) == (LocalDirectory(tmp_path / "new"), [])
+    (tmp_path / ".strongroom").mkdir()
+    is_of(monkeypatch, tmp_path / ".strongroom", 0)
+    assert recognised(LocalDirectory(tmp_path)) == (LocalDirectory(tmp_path), [])
+    assert recognised(SharedFolder(tmp_path)) == (SharedFolder(tmp_path), [])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Sequence
+from pathlib import Path
 
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target
 from strongroom.legacy.errors import NotCovered
@@ -19,6 +22,8 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     """The target as it has to be served, and what to tell of it. Raises SettingError where it cannot be."""
     if isinstance(target, RemoteS3):
         return target, []
+    if isinstance(target, LocalDirectory):
+        _refuse_root(target.path)
     is_server, is_shared = (target.path / INTERNAL / "index.db").exists(), (target.path / RESERVED).is_dir()
     if is_server and (is_shared or isinstance(target, SharedFolder)):
         others = f"and {RESERVED!r}, of a gateway" if is_shared else "and is no shared folder"
@@ -44,3 +49,24 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     if isinstance(target, LocalDirectory):
         return SharedFolder(target.path, _PRIVATE), [_LEFT]
     return target, [_LEFT]
+
+
+def _refuse_root(directory: Path) -> None:
+    """Raises SettingError where root would leave files in a server's directory that the server's user cannot read."""
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = (directory / INTERNAL).stat().st_uid
+    except OSError:
+        return  # it is not there, or what cannot be read is told of where it is read
+    if owner == 0:
+        return
+    try:
+        name = shown = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name, shown = f"'#{owner}'", f"the user with the id {owner}"
+    raise SettingError(
+        "DIR",
+        f"{str(directory)!r} belongs to {shown}, who could not read what root writes there; run this as that user",
+        f"sudo -u {name} strongroom …",
+    )
