@@ -67,6 +67,20 @@ def test_a_changed_bit_in_a_small_object_or_its_record_is_detected(own_server: S
     assert unharmed == []
 
 
+def test_a_damaged_record_takes_no_condition_on_its_etag_and_spoils_no_other_s(own_server: Server) -> None:
+    client = own_server.client()
+    etags = {key: client.put_object(Bucket="bucket", Key=key, Body=b"x")["ETag"] for key in ("good", "damaged")}
+    spoil_row(own_server, "objects", "record", "key = ?", (b"damaged",), -1)
+    named = [{"Key": key, "ETag": etag} for key, etag in etags.items()]
+    answer = client.delete_objects(Bucket="bucket", Delete={"Objects": named})
+    assert [row["Key"] for row in answer["Deleted"]] == ["good"]
+    assert [(row["Key"], row["Code"]) for row in answer["Errors"]] == [("damaged", "InternalError")]
+    name = {"Bucket": "bucket", "Key": "damaged"}
+    assert error_of(client.put_object, **name, Body=b"y", IfMatch=etags["damaged"]) == ("InternalError", 500)
+    client.put_object(**name, Body=b"y", IfMatch="*")
+    assert client.get_object(**name)["Body"].read() == b"y"
+
+
 def test_a_large_object_with_a_changed_bit_is_cut_short_not_ended(own_server: Server) -> None:
     body = os.urandom(5 * MIB)
     for at in (0, 3, 4, 20, 65_000, 3 * MIB, -1, -17):

@@ -226,14 +226,21 @@ class SealedStore:
         return ObjectWriter(pipeline, writer, protection, sealing, opaque, resolve)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
-        """What the store must check for a precondition to hold. Raises PreconditionFailed; NoSuchObject (If-Match)."""
+        """What the store must check for a precondition to hold. Raises PreconditionFailed; If-Match: NoSuchObject, and
+        where the object's ETag cannot be read KMSError, NoKMS, Damaged.
+        """
         if precondition.if_none_match:
             return Condition(absent=True)
         if precondition.if_match is None:
             return ALWAYS
         stored = await self.stored(bucket, key)
-        if precondition.if_match not in ("*", await self._etags.of(bucket, stored)):
-            raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
+        if precondition.if_match != "*":
+            try:
+                etag = await self._etags.of(bucket, stored)
+            except EnvelopeInvalid as error:
+                raise Damaged(f"{object_name(bucket, key)!r}: {error}") from error
+            if etag != precondition.if_match:
+                raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
         return Condition(identity=stored.identity)
 
     def shareable(self, source: OpenObject, protection: Protection) -> bool:
