@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, settled, stored_objects
 from strongroom.report import Report
 from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
-from strongroom.store.base import ConditionFailed, NoSuchObject, Stored, StoreError
+from strongroom.store.base import NoSuchObject, Stored, StoreError
 from strongroom.store.left import LeftStore
 
 _DAY = 24 * 3600 * 1_000_000_000
@@ -64,10 +64,10 @@ class Adoption:
             if report.dry_run:
                 is_legacy(bucket, stored)
             else:
-                if not await adopt(self.objects, bucket, key, self.customer_key):
-                    return
-        except (NoSuchObject, ConditionFailed):
-            return  # removed, or written anew in our format, at this very moment
+                if not await settled(lambda: adopt(self.objects, bucket, key, self.customer_key)):
+                    return  # written anew in our format at this very moment
+        except NoSuchObject:
+            return  # removed
         except CustomerKeyNeeded as error:
             report.failed(bucket, key, f"{error} (SSE-C), and none was given")
             return
