@@ -12,12 +12,14 @@ from typing import Self
 from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
-"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "lose" (its answer), None."""
+"""What to do with the request of this first line: "hang", "reset", "garbage", "503"; "lose", "mute" or "fault", where
+the backend gets it, and its answer is lost, never comes, or is told as 502; None."""
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _ANSWERS = {
     "503": b"HTTP/1.1 503 Slow Down\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
     % (len(_SLOW_DOWN), _SLOW_DOWN),
+    "fault": b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     "garbage": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n<garbage>",
 }
 _METHODS = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ")
@@ -66,7 +68,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         backend: socket.socket | None = None
-        losing = threading.Event()
+        untold: list[str] = []
         with client, contextlib.suppress(OSError):
             while data := client.recv(256 * 1024):
                 if data.startswith(_METHODS):
@@ -79,23 +81,27 @@ class Proxy:
                     if fault == "reset":
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
-                    if fault == "lose":
-                        losing.set()
+                    if fault in ("lose", "mute", "fault"):
+                        untold.append(fault)
                     elif fault is not None:
                         client.sendall(_ANSWERS[fault])
                         return
                 if backend is None:
                     backend = socket.create_connection(self._target)
-                    threading.Thread(target=self._answer, args=(backend, client, losing), daemon=True).start()
+                    threading.Thread(target=self._answer, args=(backend, client, untold), daemon=True).start()
                 backend.sendall(data)
         self._clients.discard(client)
         if backend is not None:
             backend.close()
 
-    def _answer(self, backend: socket.socket, client: socket.socket, losing: threading.Event) -> None:
+    def _answer(self, backend: socket.socket, client: socket.socket, untold: list[str]) -> None:
         with contextlib.suppress(OSError):
             while data := backend.recv(256 * 1024):
-                if losing.is_set():
+                if untold:
+                    if "mute" in untold:
+                        self._over.wait()
+                    if "fault" in untold:
+                        client.sendall(_ANSWERS["fault"])
                     break
                 self.answered += len(data)
                 client.sendall(data)

@@ -134,6 +134,25 @@ def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:
         fake.run(lambda client: S3Store(client).open("bucket", "o"))
 
 
+def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -> None:
+    host = fake.endpoint.removeprefix("http://")
+
+    def reply(region: str) -> Reply:
+        if region == "eu-west-1":
+            return 200, {}, b""
+        headers = {"x-amz-bucket-region": "eu-west-1", "location": f"http://{host}/"}
+        return 307, headers, b"<Error><Code>TemporaryRedirect</Code></Error>"
+
+    async def use(client: Client) -> None:
+        client._hosts["bucket"] = host  # as a redirect to a host of AWS leaves it
+        for _ in range(2):
+            await client.send(Request("GET", "bucket", "key"))
+
+    fake.reply = reply
+    fake.run(use)
+    assert fake.regions == ["us-east-1", "eu-west-1", "eu-west-1"]
+
+
 def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake: Fake) -> None:
     fake.reply = lambda region: (503, {}, b"<Error><Code>SlowDown</Code></Error>")
 

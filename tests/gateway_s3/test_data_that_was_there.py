@@ -130,6 +130,8 @@ def test_a_gateway_with_another_kms_does_not_write_to_the_bucket(
     put = {"Bucket": bucket_name, "Key": "p"}
     assert error_of(client.put_object, **put, Body=b"theirs") == ("AccessDenied", 403)
     assert error_of(client.create_multipart_upload, **put) == ("AccessDenied", 403)
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    assert error_of(client.put_object_tagging, **put, Tagging=tags) == ("AccessDenied", 403)
     assert "sealed under the master key 'my-minio-key'" in other.log
     assert [item["Key"] for item in ours.client().list_objects_v2(Bucket=bucket_name)["Contents"]] == ["o"]
     client.create_bucket(Bucket=f"{bucket_name}-2")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -134,3 +135,97 @@ def test_a_download_goes_on_where_its_connection_broke(
     first = body.read(100_000)
     proxy.cut()
     assert first + body.read() == LARGE
+
+
+# -- what the backend did, and could not say --------------------------------------------------------------------------
+
+
+def in_turn(*faults: tuple[str, str]) -> Callable[[str], str | None]:
+    """Faults that meet, one after the other, requests whose first line a pattern finds; the last one stays."""
+    left = list(faults)
+
+    def fault(line: str) -> str | None:
+        if left and re.search(left[0][0], line):
+            return left.pop(0)[1] if len(left) > 1 else left[0][1]
+        return None
+
+    return fault
+
+
+COMPLETION = r"^POST .*uploadId="
+
+
+@pytest.mark.parametrize("first", ["fault", "lose"])
+@pytest.mark.parametrize("seen", [True, False], ids=["and can be looked at", "and cannot be looked at"])
+def test_a_large_put_that_was_done_without_an_answer_keeps_its_record(
+    client: Any, proxy: Proxy, bucket_name: str, first: str, seen: bool
+) -> None:
+    name = {"Bucket": bucket_name, "Key": "large"}
+    client.put_object(**name, Body=LARGE[::-1])
+    looks = [] if seen else [(r"^HEAD .*/large", "503")]
+    proxy.fault = both(in_turn((COMPLETION, first), (COMPLETION, "503" if first == "fault" else "")), in_turn(*looks))
+    assert error_of(client.put_object, **name, Body=LARGE)[1] == (200 if seen else 503)
+    proxy.fault = lambda line: None
+    assert client.get_object(**name)["Body"].read() == LARGE
+
+
+def both(*faults: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """The fault of the first that has one."""
+    return lambda line: next((found for fault in faults if (found := fault(line))), None)
+
+
+@pytest.mark.parametrize("fault", ["lose", "fault"])
+def test_a_copy_onto_itself_whose_answer_is_lost_keeps_its_record(
+    client: Any, proxy: Proxy, bucket_name: str, fault: str
+) -> None:
+    target: Any = {"Bucket": bucket_name, "Key": "parts"}
+    upload = client.create_multipart_upload(**target)["UploadId"]
+    bodies = [LARGE[: 5 * 1024**2], b"the end"]
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": client.upload_part(**target, UploadId=upload, PartNumber=number, Body=body)["ETag"],
+        }
+        for number, body in enumerate(bodies, 1)
+    ]
+    client.complete_multipart_upload(**target, UploadId=upload, MultipartUpload={"Parts": parts})
+    proxy.fault = once(lambda line: line.startswith("PUT") and "/parts" in line, fault)
+    client.copy_object(**target, CopySource=target, MetadataDirective="REPLACE", Metadata={"a": "b"})
+    answer = client.get_object(**target)
+    assert (answer["Metadata"], answer["Body"].read()) == ({"a": "b"}, b"".join(bodies))
+
+
+@pytest.mark.parametrize("fault", ["lose", "fault"])
+def test_a_write_over_a_known_object_whose_answer_is_lost_is_not_taken_for_another_s(
+    client: Any, proxy: Proxy, bucket_name: str, fault: str
+) -> None:
+    name = {"Bucket": bucket_name, "Key": "o"}
+    first = client.put_object(**name, Body=b"1")["ETag"]
+    proxy.fault = once(lambda line: line.startswith("PUT"), fault)
+    client.put_object(**name, Body=b"2", IfMatch=first)
+    assert client.get_object(**name)["Body"].read() == b"2"
+    assert error_of(client.put_object, **name, Body=b"3", IfMatch=first) == ("PreconditionFailed", 412)
+
+
+def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    target: Any = {"Bucket": bucket_name, "Key": "parts"}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+    complete = {**target, "MultipartUpload": {"Parts": [part]}}
+    proxy.fault = once(lambda line: line.startswith("PUT") and "completing" in line, "mute")
+    assert error_of(client.complete_multipart_upload, **complete)[1] == 503
+    client.complete_multipart_upload(**complete)
+    assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+def test_removing_a_copy_that_was_made_at_the_backend_leaves_the_original_whole(
+    client: Any, minio: Backend, bucket_name: str
+) -> None:
+    name = {"Bucket": bucket_name, "Key": "original"}
+    client.put_object(**name, Body=LARGE)
+    minio.client().copy_object(Bucket=bucket_name, Key="copy", CopySource=name)
+    assert error_of(client.get_object, Bucket=bucket_name, Key="copy") == ("InternalError", 500)
+    client.delete_object(Bucket=bucket_name, Key="copy")
+    assert client.get_object(**name)["Body"].read() == LARGE

@@ -79,3 +79,17 @@ def test_a_page_that_asks_about_what_can_be_no_bucket_is_refused(passing: Server
     headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
     answer = send(passing, "OPTIONS", f"/{name}/o", headers)
     assert (answer.status, answer.code) == (400, "InvalidBucketName")
+
+
+def test_what_a_gateway_with_a_kms_stored_in_parts_is_not_copied_without_one(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
+) -> None:
+    """The copy would have the metadata of the original, which name a record that is the original's."""
+    client, body = gateway(minio, {"MINIO_SSE_AUTO_ENCRYPTION": None}).client(), os.urandom(7_000_000)
+    name = {"Bucket": bucket_name, "Key": "large"}
+    client.put_object(**name, Body=body)
+    copy = {"Bucket": bucket_name, "Key": "copy", "CopySource": name}
+    assert error_of(passing.client().copy_object, **copy) == ("NotImplemented", 501)
+    assert error_of(passing.client().head_object, Bucket=bucket_name, Key="copy")[1] == 404
+    client.copy_object(**copy)
+    assert client.get_object(Bucket=bucket_name, Key="copy")["Body"].read() == body

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.raw import error_of
 from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
@@ -111,6 +112,20 @@ def test_tags_in_the_clear_are_named(tmp_path: Path, bucket: str) -> None:
         server.client().put_object(Bucket=bucket, Key="k", Body=b"k", Tagging="a=b", **SSE_C)
         (failed,) = audit(server, bucket)["failed"]
         assert failed["reason"] == "its tags are not encrypted"
+
+
+def test_a_server_without_a_kms_stores_no_tags_of_encrypted_objects(tmp_path: Path, bucket: str) -> None:
+    """They would lie in the clear where sealed ones lay."""
+    here, tags = {"Bucket": bucket, "Key": "o"}, [{"Key": "colour", "Value": "blue"}]
+    with Server(tmp_path, OLD, workers=1) as server:
+        server.client().create_bucket(Bucket=bucket)
+        server.client().put_object(**here, Body=b"x", Tagging="colour=blue")
+    other = {"TagSet": [{"Key": "colour", "Value": "red"}]}
+    with Server(tmp_path, {"MINIO_SSE_MASTER_KEY": None, **SOME_PLAIN}, workers=1) as server:
+        assert error_of(server.client().put_object_tagging, **here, Tagging=other) == ("NotImplemented", 501)
+    with Server(tmp_path, OLD, workers=1) as server:
+        assert server.client().get_object_tagging(**here)["TagSet"] == tags
+        assert audit(server, bucket)["failed"] == []
 
 
 def test_what_minio_left(tmp_path: Path) -> None:

@@ -137,6 +137,9 @@ class BackendRelay:
             download = await self._client.open(Request("HEAD", bucket, key, query, headers), raw=True)
             try:
                 await self._check_plain(bucket, key, download)
+                if ID in download.headers and describe(key, 0, download.headers).record is None:
+                    # The copy's metadata would name a record that is another's.
+                    raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
             finally:
                 download.close()
         return {"x-amz-copy-source": f"/{bucket}/{quote(key)}" + (f"?{version}" if version else "")}

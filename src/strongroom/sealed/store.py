@@ -380,7 +380,11 @@ class SealedStore:
             raise Damaged(f"the tags of {object_name(bucket, stored.key)!r}: {error}") from error
 
     async def set_tags(self, bucket: str, key: str, tags: str, count: int) -> None:
-        """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError."""
+        """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError; ForeignKMS and CheckDamaged
+        as :meth:`protection`.
+        """
+        if self._guard is not None:
+            await self._guard.admit(bucket)
         while True:
             stored = await self.stored(bucket, key)
             legacy, header = _headed(bucket, stored)

@@ -32,7 +32,7 @@ async def seal_tags(
     if not tags:
         return {}
     shown = {TAGS_COUNT: str(count).encode()}
-    if protection.kind is Kind.PLAIN or not keyholder.has_kms:
+    if protection.kind is Kind.PLAIN or (protection.kind is Kind.SSE_C and not keyholder.has_kms):
         return {TAGS: tags.encode(), **shown}
     own = protection if protection.kind is Kind.SSE_KMS else SSE_S3
     header, tags_key = await keyholder.new(bucket, key, own)

@@ -273,6 +273,8 @@ class Client:
         code, message, named = found
         if code == "TemporaryRedirect" and request.bucket:
             self._follow(request.bucket, response.headers.get("location", ""))
+        elif code == "PermanentRedirect":
+            self._hosts.pop(request.bucket, None)
         return document, (code, message, region or named)
 
     async def _whole(self, response: Response, most: int, request: Request) -> bytes:
@@ -290,14 +292,11 @@ class Client:
         """Remember where a bucket is; whether that is news."""
         if not bucket:
             return False
-        known = self._regions.get(bucket, self.region)
-        if bucket in self._hosts:
+        if region and region != self._regions.get(bucket, self.region):
+            _log.info("a bucket lies in another region", extra={"bucket": bucket, "region": region})
+            self._regions[bucket] = region
             return True
-        if not region or region == known:
-            return False
-        _log.info("a bucket lies in another region", extra={"bucket": bucket, "region": region})
-        self._regions[bucket] = region
-        return True
+        return bucket in self._hosts
 
     def _follow(self, bucket: str, location: str) -> None:
         """Follow a temporary redirect of AWS, to hosts of AWS only: the request carries a signature."""

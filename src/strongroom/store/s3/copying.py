@@ -19,11 +19,11 @@ from strongroom.store.base import (
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
-from strongroom.store.s3.errors import meaning
+from strongroom.store.s3.errors import meaning, undecided
 from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
-from strongroom.store.s3.writing import LargePut, put_object
+from strongroom.store.s3.writing import LargePut, made_by, put_object
 
 LARGEST_COPY = 5 * 1024**3
 """Stored bytes that the backend copies in one request (S3 API reference, "CopyObject"); sealed 5 GiB are more."""
@@ -55,12 +55,11 @@ class Copier:
             if in_parts:
                 etag = await self._in_parts(source, bucket, hidden.key, headers, encryption, when, object_id)
             else:
-                etag = await self._at_once(source, bucket, hidden.key, headers, encryption)
-        except Unavailable:
-            raise
-        except StoreError:
-            with contextlib.suppress(StoreError):
-                await remove_hidden(self._client, bucket, object_id)
+                etag = await self._at_once(source, bucket, hidden.key, headers, encryption, object_id)
+        except StoreError as error:
+            if not undecided(error):
+                with contextlib.suppress(StoreError):
+                    await remove_hidden(self._client, bucket, object_id)
             raise
         identity = f"{etag} {object_id}"
         return Stored(hidden.key, source.stored.size, hidden.modified, hidden.record, identity)
@@ -72,6 +71,7 @@ class Copier:
         key: str,
         headers: dict[str, str],
         encryption: BackendEncryption,
+        object_id: str,
     ) -> str:
         request = Request(
             "PUT",
@@ -84,7 +84,14 @@ class Copier:
                 **encryption.creating,
             },
         )
-        answer = await self._ask(request, source)
+        try:
+            answer = await self._ask(request, source)
+        except StoreError:
+            # Perhaps the answer to the first attempt was lost, and the second met what that had made.
+            etag = await made_by(self._client, bucket, key, object_id, encryption.creating)
+            if etag is None:
+                raise
+            return etag
         return unquoted(answer.text("ETag"))
 
     async def _in_parts(

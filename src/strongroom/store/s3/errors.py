@@ -68,6 +68,8 @@ _STATUSES = {
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same request may succeed ("Error retries and exponential backoff in AWS")."""
 
+_FAULTS = RETRIED_STATUSES - {429}
+
 REDIRECTS = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "Redirect"})
 """Codes of answers that can mean: this bucket lies in another region."""
 
@@ -85,3 +87,8 @@ def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     if kind is not None:
         return kind(f"{what}: the backend answered {code}")
     return Refused(status, code, message, what)
+
+
+def undecided(error: StoreError) -> bool:
+    """Whether what was asked for may have been done, or be done yet: there was no answer, or one of a fault."""
+    return isinstance(error, Unavailable) or (isinstance(error, Refused) and error.status in _FAULTS)

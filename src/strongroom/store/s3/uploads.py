@@ -262,9 +262,14 @@ class Uploads:
         beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
         until = time.monotonic() + _COMPLETION_WAIT
         while True:
-            with contextlib.suppress(ConditionFailed):
+            try:
                 await self._client.send(beginning)
                 return
+            except ConditionFailed:
+                pass
+            except StoreError:  # it may lie there all the same
+                await asyncio.shield(self._take_back(bucket, upload_id, own))
+                raise
             with contextlib.suppress(NoSuchObject):  # it has just ended
                 answer = await self._client.send(Request("GET", bucket, name))
                 if answer.body == own:  # the answer to the first attempt was lost
@@ -275,6 +280,13 @@ class Uploads:
             if time.monotonic() > until:
                 raise Unavailable(f"the upload {upload_id!r} is being completed")
             await asyncio.sleep(_COMPLETION_PAUSE)
+
+    async def _take_back(self, bucket: str, upload_id: str, own: bytes) -> None:
+        """End a completion that could not begin, if it is ``own``."""
+        with contextlib.suppress(StoreError):
+            answer = await self._client.send(Request("GET", bucket, names.completing_name(upload_id)))
+            if answer.body == own:
+                await self._end_completion(bucket, upload_id)
 
     async def _end_completion(self, bucket: str, upload_id: str) -> None:
         with contextlib.suppress(StoreError):

@@ -27,7 +27,7 @@ from strongroom.store.base import (
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
-from strongroom.store.s3.errors import meaning
+from strongroom.store.s3.errors import meaning, undecided
 from strongroom.store.s3.metadata import (
     BACKEND_ID,
     ID,
@@ -121,20 +121,24 @@ async def put_object(
         return etag_in(await client.send(request), str(request))
     except (ConditionFailed, NoSuchObject) as error:
         # Perhaps the answer to the first attempt was lost, and the second met what it had made.
-        etag = await _made_by(client, bucket, hidden.key, object_id, encryption) if when.absent else None
+        etag = await made_by(client, bucket, hidden.key, object_id, encryption) if when != ALWAYS else None
         if etag is None:
             raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
         return etag
 
 
-async def _made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
-    """The ETag of the object of this name where it has this id; ``headers`` are those that it was written with."""
+async def made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
+    """The ETag of the object of this name where it has this id, None where it has another or there is none; ``headers``
+    are those that it was written with. Raises Unavailable where that cannot be seen.
+    """
     keys = {name: value for name, value in headers.items() if "-customer-" in name}
-    with contextlib.suppress(StoreError):
+    try:
         answer = await client.send(Request("HEAD", bucket, key, headers=keys))
-        if answer.headers.get(ID) == object_id:
-            return unquoted(answer.headers.get("etag", ""))
-    return None
+    except NoSuchObject:
+        return None
+    except StoreError as error:
+        raise Unavailable(f"whether {bucket}/{key} was written cannot be seen: {error}") from error
+    return unquoted(answer.headers.get("etag", "")) if answer.headers.get(ID) == object_id else None
 
 
 def condition_headers(when: Condition) -> dict[str, str]:
@@ -194,8 +198,10 @@ async def complete_backend_upload(
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
     except NoSuchObject as error:  # If-Match, and nothing is there
         raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
-    except (NoSuchUpload, ConditionFailed, Unavailable):
-        etag = await _made_by(client, bucket, key, object_id, headers)
+    except StoreError as error:
+        if not (isinstance(error, NoSuchUpload | ConditionFailed) or undecided(error)):
+            raise
+        etag = await made_by(client, bucket, key, object_id, headers)
         if etag is None or not _is_of(parts, etag):
             raise
         return etag
@@ -272,10 +278,8 @@ class LargePut:
             etag = await complete_backend_upload(
                 self._client, self._bucket, self._key, self._backend_id, parts, headers, self._id
             )
-        except Unavailable:
-            raise
-        except StoreError:
-            self._over = False
+        except StoreError as error:
+            self._over = undecided(error)
             raise
         with contextlib.suppress(StoreError):  # the sweep finds what stays behind
             await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))
