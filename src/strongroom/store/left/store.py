@@ -19,6 +19,7 @@ from strongroom.store.base import (
     Buffer,
     Condition,
     ConditionFailed,
+    Damaged,
     EncryptingStore,
     NameRefused,
     NoSuchObject,
@@ -242,10 +243,14 @@ class LeftStore(Store):
         self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
     ) -> Stored:
         """Put the bytes of an opened object under a name."""
+        return await self.written(bucket, key, await self._copy(source, bucket, key, record, annex, when))
+
+    async def _copy(
+        self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition
+    ) -> Stored:
         await self._check(bucket, key)
         data = source.data if isinstance(source, LeftReader) else source
-        stored = await self.inner.copy(data, bucket, key, record, annex, await self._allowed(bucket, key, when))
-        return await self.written(bucket, key, stored)
+        return await self.inner.copy(data, bucket, key, record, annex, await self._allowed(bucket, key, when))
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
         """Replace the record of an object; one that MinIO left comes to lie under its own key by that."""
@@ -255,19 +260,39 @@ class LeftStore(Store):
         try:
             if source.stored.identity != when.identity:
                 raise ConditionFailed(f"{bucket}/{key}")
-            return await self.copy(source, bucket, key, record, annex or b"", when)
+            stored = await self._copy(source, bucket, key, record, annex or b"", when)
         finally:
             await source.close()
+        if not await self._end(bucket, key):
+            # Somebody ended it meanwhile, who may not have seen the copy: it must not bring back what was deleted.
+            with suppress(ConditionFailed):
+                await self.inner.delete(bucket, key, Condition(identity=stored.identity))
+            raise ConditionFailed(f"{bucket}/{key}")
+        return stored
 
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
-        """Remove an object, and what MinIO left under its key."""
+        """Remove an object, and what MinIO left under its key.
+
+        What was left goes first: a copy of it that :meth:`rewrite` makes meanwhile is removed here, or there.
+        """
         if is_hidden(key) and not await self.is_clean(bucket):
             return False
         if when.identity is not None and when.identity.startswith(_IDENTITY):
             await self._allowed(bucket, key, when)
-            return await self._end(bucket, key)
-        there = await self.inner.delete(bucket, key, when)
-        return await self._end(bucket, key) or there
+            if not await self._end(bucket, key):
+                raise ConditionFailed(f"{bucket}/{key}")
+            return True
+        if when.identity is not None and not await self.is_clean(bucket):
+            await self._require(bucket, key, when.identity)
+        ended = await self._end(bucket, key)
+        return await self.inner.delete(bucket, key, when) or ended
+
+    async def _require(self, bucket: str, key: str, identity: str) -> None:
+        """See that an object of ours is there. Raises ConditionFailed."""
+        with suppress(NoSuchObject, Damaged):
+            if (await self.inner.head(bucket, key)).identity == identity:
+                return
+        raise ConditionFailed(f"{bucket}/{key}")
 
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
