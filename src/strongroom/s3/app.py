@@ -21,6 +21,7 @@ from strongroom.s3.auth import Credentials, authenticate
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Chunks, Headers, Relay
 from strongroom.s3.cors import CrossOrigin, answered, preflight
+from strongroom.s3.describe import moved_headers
 from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
@@ -206,6 +207,8 @@ class S3App:
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
             raise S3Error("NotImplemented")
+        if request.query and "authorization" not in request.headers:  # a presigned URL
+            request.headers.update(moved_headers(operation.name, request.query, request.headers))
         call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
         document = b""
         if request.method in _WITH_BODY and operation.name not in _STREAMED:

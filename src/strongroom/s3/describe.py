@@ -10,6 +10,7 @@ from strongroom.dates import http_date
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
 from strongroom.s3.checksums import Algorithm
+from strongroom.s3.encryption import ASKING, SOURCE_SSE, SSE
 from strongroom.s3.errors import S3Error
 from strongroom.sealed.metadata import ObjectChecksum
 
@@ -49,6 +50,19 @@ _ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
 _OTHER_ACLS = ("authenticated-read", "aws-exec-read", "public-read", "public-read-write")
 _GRANTS = ("x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write-acp")
 _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
+_WRITES = ("PutObject", "CreateMultipartUpload", "CopyObject")
+_WRITES_PARTS = ("UploadPart", "UploadPartCopy")
+_MOVED = {
+    REDIRECT,
+    "x-amz-acl",
+    "x-amz-metadata-directive",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-tagging-directive",
+    *ASKING,
+}
+"""What may stand in a presigned URL. Checksums are not among it: SDKs presign that of an empty body, which AWS passes
+over."""
 
 
 def quoted(etag: str) -> str:
@@ -92,6 +106,25 @@ def check_header(name: str, value: str) -> None:
             "A field holds characters that no header can.",
             ArgumentName=ascii(name)[1:-1][:256],
         )
+
+
+def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+    """What a presigned URL says of an object in its query, as the headers that it stands for; those that are there win.
+
+    SDKs move headers there when they presign. Raises InvalidArgument for what no header could be, and for a client's
+    key: URLs end up in logs.
+    """
+    moved: dict[str, str] = {}
+    if operation not in _WRITES and operation not in _WRITES_PARTS:
+        return moved
+    for parameter, value in query.items():
+        name = parameter.lower()
+        if name.startswith((SSE, SOURCE_SSE)) and name not in ASKING:
+            raise S3Error("InvalidArgument", "This does not belong in a URL.", ArgumentName=ascii(name)[1:-1][:256])
+        if operation in _WRITES and name not in headers and (name in _MOVED or name.startswith(META)):
+            check_header(name, value)
+            moved.setdefault(name, value.encode().decode("latin-1"))
+    return moved
 
 
 def check_upload_headers(headers: Mapping[str, str]) -> None:

@@ -25,6 +25,9 @@ _SOURCE = tuple(f"x-amz-copy-source-server-side-encryption-customer-{name}" for 
 KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _CONTEXT = "x-amz-server-side-encryption-context"
 _BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
+ASKING = (SSE, KMS_KEY, _CONTEXT, _BUCKET_KEY)
+"""The headers that ask for encryption and hold no key."""
+SOURCE_SSE = "x-amz-copy-source-server-side-encryption"
 _MAX_KEY_ID, _MAX_KEY_NAME = 2048, 255
 _MAX_ENCODED_CONTEXT = 16_384
 

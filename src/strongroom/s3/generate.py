@@ -57,6 +57,10 @@ version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use 
 `Config(signature_version="s3v4")`, version 1 of aws-cli `aws configure set default.s3.signature_version s3v4`; the
 `signurl` of s3cmd has version 2 only.
 
+Headers that SDKs move into the query of a presigned URL count as headers where an object is written: metadata, tags,
+ACL, storage class, redirect, the directives of a copy, and encryption, but for a client's key, which is refused there.
+Checksums in a query are passed over, as AWS does: SDKs presign that of an empty body.
+
 | operation | | remark |
 |---|---|---|
 """
