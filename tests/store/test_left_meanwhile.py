@@ -17,7 +17,7 @@ from strongroom.store.base import ALWAYS, Condition, ConditionFailed, NoSuchObje
 from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from tests.store.kinds import PLAIN, get, put
-from tests.store.test_left import leave
+from tests.store.test_left import leave, names
 
 T = TypeVar("T")
 Work = Callable[[LeftStore, str], Awaitable[object]]
@@ -135,3 +135,29 @@ def test_a_deletion_on_a_condition_leaves_what_it_is_not_of(tmp_path: Path, same
 
     left_over = ["o", "o/.minio/dare.meta", "o/.minio/data"]
     assert run(tmp_path, CALLS, work, nothing) == ([] if same else left_over)
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize("calls", range(CALLS))
+def test_an_object_is_there_all_the_time_that_it_is_adopted_or_written_over(
+    tmp_path: Path, calls: int, write: bool
+) -> None:
+    async def meanwhile(store: LeftStore, identity: str) -> None:
+        await (put(store, "o", b"new") if write else adopt(store, identity))
+
+    async def head(store: LeftStore, identity: str) -> None:
+        assert (await store.head("bucket", "o")).key == "o"
+
+    async def read(store: LeftStore, identity: str) -> None:
+        assert await get(store, "o") in (b"new", b"streams")
+
+    async def listed(store: LeftStore, identity: str) -> None:
+        assert names(await store.list("bucket", "", "", "", 10)) == ["o"]
+
+    async def rolled_up(store: LeftStore, identity: str) -> None:
+        assert names(await store.list("bucket", "", "/", "", 10)) == ["o"]
+
+    for work in (head, read, listed, rolled_up):
+        directory = tmp_path / work.__name__
+        directory.mkdir()
+        assert run(directory, calls, work, meanwhile) == ["o"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from strongroom.store.base import Page, Store, Stored
+from strongroom.store.base import Damaged, NoSuchObject, Page, Store, Stored
 from strongroom.store.left.names import DOCUMENT, before, is_hidden, left_object
 
 _PAGE = 1000
@@ -142,22 +143,28 @@ class Merge:
             base = left_object(stored.key)
             if base is not None and base.startswith(self._wanted.prefix):
                 async with limit:
-                    found = await self._find(base, stored.identity)
-                if found is not None:
-                    self._push(base, found, left=True)
+                    await self._take_left(base, stored.identity)
             elif not is_hidden(stored.key):
                 self._push(stored.key, stored, left=False)
 
         async def take_prefix(prefix: str) -> None:
             async with limit:
-                left = await self._find(prefix[:-1], "") if prefix != "/" else None
+                if prefix != "/":
+                    await self._take_left(prefix[:-1], "")
                 more = await self._holds_more(prefix)
-            if left is not None:
-                self._push(prefix[:-1], left, left=True)
             if more:
                 heapq.heappush(self._heap, _Entry(prefix.encode(), False, None))
 
         await asyncio.gather(*map(take, page.objects), *map(take_prefix, page.prefixes))
+
+    async def _take_left(self, key: str, identity: str) -> None:
+        """Take in what MinIO left under a key, or what has come in its place since the page was read."""
+        left = await self._find(key, identity)
+        if left is not None:
+            self._push(key, left, left=True)
+            return
+        with suppress(NoSuchObject, Damaged):
+            self._push(key, await self._store.head(self._wanted.bucket, key), left=False)
 
     async def _holds_more(self, prefix: str) -> bool:
         """Whether a common prefix holds an object behind ``after``, beside the one of its own name."""

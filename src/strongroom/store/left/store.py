@@ -216,28 +216,30 @@ class LeftStore(Store):
 
     async def head(self, bucket: str, key: str) -> Stored:
         """The object under this key."""
+        if is_hidden(key) and not await self.is_clean(bucket):
+            raise NoSuchObject(f"{bucket}/{key}")
         try:
-            if is_hidden(key) and not await self.is_clean(bucket):
-                raise NoSuchObject(f"{bucket}/{key}")
             return await self.inner.head(bucket, key)
         except NoSuchObject:
-            left = None if is_hidden(key) or await self.is_clean(bucket) else await self._left(bucket, key)
-            if left is None:
+            if await self.is_clean(bucket):
                 raise
-            return left
+        return await self._left(bucket, key) or await self.inner.head(bucket, key)  # adopted meanwhile
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
+        if is_hidden(key) and not await self.is_clean(bucket):
+            raise NoSuchObject(f"{bucket}/{key}")
         try:
-            if is_hidden(key) and not await self.is_clean(bucket):
-                raise NoSuchObject(f"{bucket}/{key}")
             return await self.inner.open(bucket, key, whole=whole)
         except NoSuchObject:
-            left = None if is_hidden(key) or await self.is_clean(bucket) else await self._left(bucket, key)
-            if left is None:
+            if await self.is_clean(bucket):
                 raise
-            data = await self.inner.open(bucket, key + DATA, whole=whole)
-            return LeftReader(Stored(key, data.stored.size, left.modified, left.record, left.identity), data)
+        left = await self._left(bucket, key)
+        if left is not None:
+            with suppress(NoSuchObject):
+                data = await self.inner.open(bucket, key + DATA, whole=whole)
+                return LeftReader(Stored(key, data.stored.size, left.modified, left.record, left.identity), data)
+        return await self.inner.open(bucket, key, whole=whole)  # adopted meanwhile
 
     async def copy(
         self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
