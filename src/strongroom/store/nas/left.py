@@ -49,13 +49,18 @@ class Left:
                 os.close(descriptor)
         self._system = self._documents = -1
 
+    @property
+    def exists(self) -> bool:
+        """Whether there may be anything."""
+        return self._system >= 0
+
     def document(self, place: Place, start: bytes, size: int) -> bytes | None:
         """The document beside an object that begins with ``start`` and has ``size`` bytes; None where there is none.
 
         Where it has been lost, and the object is one that MinIO encrypted, it is b"": no document of any object, so
         that ciphertext is not taken for somebody's file.
         """
-        if self._system < 0:
+        if not self.exists:
             return None
         above = self._walk(place)
         found = None
@@ -85,7 +90,7 @@ class Left:
     def sweep(self, since: int) -> int:
         """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds); how many."""
         gone = 0
-        for name in UNFINISHED if self._system >= 0 else ():
+        for name in UNFINISHED if self.exists else ():
             above = open_below(self._system, name.encode())
             if above is None:
                 continue

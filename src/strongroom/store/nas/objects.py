@@ -105,17 +105,17 @@ class Objects:
 
     def open_in(self, above: int, place: Place, small: int = 0) -> tuple[int, Found]:
         """As :meth:`open`, in the open folder of the place."""
-        try:
-            descriptor = os.open(place.leaf, FILE, dir_fd=above)
-        except OSError as error:
-            if error.errno in _NOT_THERE:
-                raise NoSuchObject(place.name) from None
-            raise
-        try:
-            return descriptor, self.describe(descriptor, place, small)
-        except BaseException:
+        for _ in range(_AGAIN):
+            descriptor = _opened(above, place)
+            try:
+                found = self.describe(descriptor, place, small)
+                if not self._lacks_document(found) or self._is_still(descriptor, above, place):
+                    return descriptor, found
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
-            raise
+        raise StoreError(f"{place.name!r} is replaced too often")
 
     def describe(self, descriptor: int, place: Place, small: int = 0) -> Found:
         """What an open file holds. Raises NoSuchObject where it is no plain file, Damaged."""
@@ -126,17 +126,37 @@ class Objects:
         size, modified = found.st_size, found.st_mtime_ns
         start = os.pread(descriptor, size if size <= small else len(MARK), 0)
         whole = start if size <= small and len(start) == size else None
+        document = None
+        if beside is None:
+            if start.startswith(MARK):
+                trailer = self._trailer(descriptor, size, place, whole)
+                stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
+                return Found(stored, trailer.segments, trailer=trailer, whole=whole)
+            document = self._left.document(place, start, size)
+            if not document and self._left.exists:  # it may have been adopted since it was looked at
+                beside = self._beside.find(descriptor, found, place)
         if beside is not None:
             stored = Stored(place.key, size, modified, beside.record, beside.identity.hex())
             return Found(stored, (Segment(0, size),), beside.annex, whole=whole)
-        if start.startswith(MARK):
-            trailer = self._trailer(descriptor, size, place, whole)
-            stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
-            return Found(stored, trailer.segments, trailer=trailer, whole=whole)
-        document = self._left.document(place, start, size)
         record = {FOUND: b""} if document is None else {LEFT: document}
         stored = Stored(place.key, size, modified, record, self._identity(found, document or b""))
         return Found(stored, (Segment(0, size),), whole=whole)
+
+    def _lacks_document(self, found: Found) -> bool:
+        """Whether an object may be one of MinIO's whose document ended when another took its place."""
+        record = found.stored.record
+        return self._left.exists and (FOUND in record or record.get(LEFT) == b"")
+
+    def _is_still(self, descriptor: int, above: int, place: Place) -> bool:
+        """Whether an open file has its name still, and is as it was. Raises NoSuchObject.
+
+        The name is opened anew: that asks a NAS, which a look at its status may not.
+        """
+        again = _opened(above, place)
+        try:
+            return self._known(os.fstat(again)) == self._known(os.fstat(descriptor))
+        finally:
+            os.close(again)
 
     def _trailer(self, descriptor: int, size: int, place: Place, whole: bytes | None) -> Trailer:
         try:
@@ -148,10 +168,15 @@ class Objects:
 
     def _identity(self, found: os.stat_result, document: bytes) -> str:
         """The identity of a file that others put there: its inode, size and times, and MinIO's document beside it."""
+        known = "/".join(map(str, self._known(found)))
+        return hashlib.sha256(known.encode() + document).hexdigest()[: 2 * IDENTITY]
+
+    def _known(self, found: os.stat_result) -> list[int]:
+        """What tells a file that others put there from another in its place."""
         known = [found.st_size, found.st_mtime_ns]
         if self._traits.inodes:
             known += [found.st_ino, found.st_ctime_ns]
-        return hashlib.sha256("/".join(map(str, known)).encode() + document).hexdigest()[: 2 * IDENTITY]
+        return known
 
     # -- placing ---------------------------------------------------------------------------------------------------
 
@@ -345,6 +370,16 @@ class Objects:
             sync(above)
         self._left.forget(place)
         return found
+
+
+def _opened(above: int, place: Place) -> int:
+    """A descriptor of what has the name of a place. Raises NoSuchObject."""
+    try:
+        return os.open(place.leaf, FILE, dir_fd=above)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            raise NoSuchObject(place.name) from None
+        raise
 
 
 def read_trailer(descriptor: int, size: int, first: int) -> Trailer:
