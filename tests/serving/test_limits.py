@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from strongroom.serving.protocol import MAX_HEAD, MAX_HEADERS
+from strongroom.serving.protocol import MAX_AHEAD, MAX_HEAD, MAX_HEADERS
 from tests.serving.conftest import Running, Start, until_closed
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -135,6 +135,19 @@ def test_rubbish_behind_a_good_request_does_not_spoil_its_answer(start: Start) -
     answer = start().ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n\0\0rubbish\r\n\r\n")
     assert status_of(answer) == 200
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_of_many_requests_sent_ahead_the_first_are_answered_and_the_rest_dropped(start: Start) -> None:
+    answer = start().ask((GET + b"\r\n") * 10_000)
+    assert answer.count(b"HTTP/1.1 200") == 1 + MAX_AHEAD
+    assert answer.count(b"connection: close") == 1
+
+
+def test_requests_sent_ahead_are_all_answered_where_few_are_read_at_once(start: Start) -> None:
+    """Were more read after each answer, those that wait would become too many."""
+    padded = GET + b"X-Padding: " + b"x" * 8000 + b"\r\n"
+    answer = start().ask((padded + b"\r\n") * 200 + padded + CLOSE)
+    assert answer.count(b"HTTP/1.1 200") == 201
 
 
 def test_an_upgrade_is_declined_and_the_connection_goes_on(start: Start) -> None:

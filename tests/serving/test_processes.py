@@ -88,6 +88,14 @@ def test_workers_do_not_outlive_a_supervisor_that_was_killed(start: Start) -> No
     assert eventually(refused)
 
 
+def test_an_unexpected_failure_of_the_supervisor_ends_the_workers_too(start: Start, log: Log) -> None:
+    server = start("--workers=2", fails="announce")
+    assert server.process.wait(20) == 1
+    assert "RuntimeError: boom" in log()
+    assert server.process.stdout is not None
+    assert server.process.stdout.read().count("stopped") == 2
+
+
 def test_sighup_without_tls_changes_nothing(start: Start, log: Log) -> None:
     server = start()
     before = server.get("/")

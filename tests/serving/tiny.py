@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ from strongroom.serving import Application, CannotBegin, CannotStart, serve
 
 
 class Tiny:
-    """The application; the environment says which start shall fail."""
+    """The application; the environment says what shall fail."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -78,10 +79,16 @@ async def _digest(body: BodyReceiver) -> tuple[int, bytes]:
 
 
 def make(settings: Settings) -> Application:
-    """The application; the environment says which start shall fail."""
+    """The application; the environment says what shall fail."""
     if os.environ.get("TINY_FAILS") == "factory":
         raise RuntimeError("boom")
     return Tiny()
+
+
+def announce(places: Sequence[tuple[str, int]], secure: bool) -> None:
+    print("ready", places[0][1], secure, flush=True)
+    if os.environ.get("TINY_FAILS") == "announce":
+        raise RuntimeError("boom")
 
 
 def main() -> int:
@@ -89,7 +96,7 @@ def main() -> int:
     settings = from_process(flags, LocalDirectory(Path("unused")), dev=True)
     logs.configure(settings.log_format)
     try:
-        return serve(make, settings, lambda places, secure: print("ready", places[0][1], secure, flush=True))
+        return serve(make, settings, announce)
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1

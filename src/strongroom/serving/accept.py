@@ -22,6 +22,9 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, MutableSequence
 
+AWAY = 2**31 - 1
+"""What stands in the place of a worker that takes no connections: none is left to it."""
+
 _PATIENCE = 0.001
 """Seconds for which the busier worker leaves a connection to the others, who were woken by it as well."""
 
@@ -32,7 +35,10 @@ _log = logging.getLogger("strongroom.serving")
 
 
 class Load:
-    """How many connections each worker has; each writes its own number and reads those of the others."""
+    """How many connections each worker has; each writes its own number and reads those of the others.
+
+    A worker that is down or comes up has the number :data:`AWAY`, from the supervisor.
+    """
 
     def __init__(self, numbers: MutableSequence[int], own: int) -> None:
         self._numbers = numbers

@@ -47,6 +47,10 @@ class Connection(Protocol):
         """Whether the connection may outlive the response that is being made."""
         ...
 
+    def close(self) -> None:
+        """Close, once the client has taken what was sent."""
+        ...
+
     def resume_reading(self) -> None:
         """Let more of the body come."""
         ...
@@ -140,16 +144,16 @@ class Exchange:
         except ClientGone:
             pass
         except ConnectionAbortedError:
-            self._connection.transport.close()  # on purpose, and it has said why
+            self._connection.close()  # on purpose, and it has said why
         except BaseException as error:
-            self._connection.transport.close()
+            self._connection.close()
             if not isinstance(error, Exception):
                 raise
             _log.exception("a request ended with an error that the application did not handle")
         else:
             if not self.complete and not self.gone:
                 _log.error("the application did not answer a request")
-                self._connection.transport.close()
+                self._connection.close()
 
     @property
     def ready(self) -> bool:

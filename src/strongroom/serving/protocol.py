@@ -6,7 +6,10 @@ Requests are read here, by llhttp, and answered by an :class:`~strongroom.servin
   whatever else a client may send without getting anywhere: one endless header, a chunk extension, a trailer.
 - The head must be whole within the idle timeout, counted from its first byte or from the connection's beginning; a
   connection on which nothing comes for that long is closed.
-- A client that takes none of its response for the idle timeout is cut off. (Bodies are the application's to watch.)
+- A client that takes none of its response for the idle timeout is cut off, also when the connection is to be closed
+  behind it. (Bodies are the application's to watch.)
+- Of requests that are sent ahead, :data:`MAX_AHEAD` may wait. What comes behind them is dropped, and the connection
+  ends with the last of them. No more are read before all of them have had their turn.
 - Trailers of HTTP itself are dropped: the application has read the headers by then, and they must not change.
 - A request whose body has not come in full when its response begins ends the connection, and says so: what comes
   next could not be told from the rest of the body. The rest is read and dropped for a while, since closing at once
@@ -39,6 +42,9 @@ MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
 
 MAX_HEADERS = 256
+
+MAX_AHEAD = 64
+"""Requests that may wait for the one that is answered."""
 
 LINGER = 5.0
 """Seconds for which the rest of a body is still taken after the response."""
@@ -130,7 +136,16 @@ class Protocol(asyncio.BufferedProtocol):
         """The server ends: finish the response that is being made, then close."""
         self.may_stay = False
         if self._answering is None:
-            self.transport.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close, once the client has taken what was sent."""
+        self.transport.close()
+        self._watch_writes()
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes are to be put."""
@@ -202,7 +217,7 @@ class Protocol(asyncio.BufferedProtocol):
         self.transport.write(
             response_head(status, [("content-type", "application/xml")], len(body), stays=False) + body
         )
-        self.transport.close()
+        self.close()
 
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
@@ -238,7 +253,7 @@ class Protocol(asyncio.BufferedProtocol):
         """The head is whole: the application takes over, or will when its turn comes."""
         parser, headers = self._parser, self._headers
         method = parser.get_method().decode("ascii")
-        if method == "CONNECT":
+        if method == "CONNECT" or len(self._queue) >= MAX_AHEAD:
             raise _Refused(_MALFORMED[0])
         if parser.should_upgrade() and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
             raise _Refused(_MALFORMED[0])
@@ -285,26 +300,27 @@ class Protocol(asyncio.BufferedProtocol):
     def finished(self, exchange: Exchange) -> None:
         """A response is complete: the next request's turn, or the end."""
         self._answering = None
-        if not exchange.stays:
+        if not exchange.stays or not (self.may_stay or self._queue):
             self._linger()
             return
-        self.resume_reading()
         if self._queue:
             self._begin(self._queue.popleft())
         else:
             self._since = self._loop.time()
+        if not self._queue:
+            self.resume_reading()  # also for the last one's body; earlier, each answer would let more requests wait
 
     def _linger(self) -> None:
-        """Close, when the rest of a body that nobody wants has come, or after a while."""
-        if not self._in_body:
-            self.transport.close()
+        """Close, when the rest that nobody wants has come, or after a while."""
+        if not (self._in_body or self._deaf):
+            self.close()
             return
         self._deaf = True
         self._straight = None
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._loop.call_later(LINGER, self.transport.close)
+        self._loop.call_later(LINGER, self.close)
 
     def pause_reading(self) -> None:
         """Let nothing come for now."""
@@ -329,19 +345,18 @@ class Protocol(asyncio.BufferedProtocol):
         elif self._in_head:
             self._refuse("RequestTimeout")
         else:
-            self.transport.close()  # nothing has come: there is nothing to answer
+            self.close()  # nothing has come: there is nothing to answer
 
     # -- the time in which a client must take something ----------------------------------------------------------------
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: watch whether the client takes any of it."""
         self.clogged = self._loop.create_future()
-        self._unsent = self._not_taken()
-        self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
+        self._watch_writes()
 
     def resume_writing(self) -> None:
-        """The client has taken enough."""
-        if self._write_watch is not None:
+        """The client has taken enough; of what is left when the connection closes, it must take all."""
+        if self._write_watch is not None and not self.transport.is_closing():
             self._write_watch.cancel()
             self._write_watch = None
         self._unclog()
@@ -350,6 +365,11 @@ class Protocol(asyncio.BufferedProtocol):
         if self.clogged is not None and not self.clogged.done():
             self.clogged.set_result(None)
         self.clogged = None
+
+    def _watch_writes(self) -> None:
+        if self._write_watch is None and self in self._server.connections:
+            self._unsent = self._not_taken()
+            self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
 
     def _not_taken(self) -> int:
         """Bytes that the client has not taken: those that the transport holds, and those that the kernel does, which

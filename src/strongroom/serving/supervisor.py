@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 
 from strongroom.config import Settings
 from strongroom.serving import tls
+from strongroom.serving.accept import AWAY
 from strongroom.serving.hardening import harden
 from strongroom.serving.listen import listen
 from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Shared, Task, run
@@ -32,6 +33,9 @@ _LONG_ENOUGH = 60.0
 """Seconds after which a worker's death does not count as one of a row."""
 
 _LONGEST_PAUSE = 30.0
+
+_DOUBLINGS = 5
+"""Of a pause of a second, after which it is the longest."""
 
 
 class CannotStart(Exception):
@@ -58,7 +62,7 @@ class _Worker:
     """A worker process, seen from the parent."""
 
     def __init__(self, task: Task, sockets: list[socket.socket], shared: Shared, number: int) -> None:
-        shared.load[number] = 0
+        shared.load[number] = AWAY
         self.number = number
         self.control, far_end = _spawn.Pipe()
         self.process: SpawnProcess = _spawn.Process(
@@ -120,11 +124,18 @@ class _Supervisor:
             heard.setblocking(False)
             wake.setblocking(False)
             signal.set_wakeup_fd(wake.fileno())
-            for number in HANDLED:
-                signal.signal(number, lambda *_: None)  # the number comes through the socket
+            for handled in HANDLED:
+                signal.signal(handled, lambda *_: None)  # the number comes through the socket
             try:
-                self._workers = [self._start(number) for number in range(len(self._shared.load))]
+                for number in range(len(self._shared.load)):
+                    self._workers.append(self._start(number))
                 self._watch(heard, announce)
+            except BaseException:
+                # The process waits for its workers as it ends: they must end too, and a signal must still end it.
+                for handled in HANDLED:
+                    signal.signal(handled, signal.SIG_DFL)
+                self._end()
+                raise
             finally:
                 signal.set_wakeup_fd(-1)
         if self._failure:
@@ -197,6 +208,7 @@ class _Supervisor:
         worker.hear()
         worker.control.close()
         worker.process.join()
+        self._shared.load[worker.number] = AWAY
         if self._ending:
             self._unclean = self._unclean or worker.process.exitcode != 0
             return
@@ -209,7 +221,7 @@ class _Supervisor:
             reason = worker.ended
         if time.monotonic() - worker.started > _LONG_ENOUGH:
             self._crashes = 0
-        pause = min(_LONGEST_PAUSE, 2.0 ** (self._crashes - 1)) if self._crashes else 0.0
+        pause = min(_LONGEST_PAUSE, 2.0 ** min(self._crashes - 1, _DOUBLINGS)) if self._crashes else 0.0
         self._crashes += 1
         self._due.append((time.monotonic() + pause, worker.number))
         _log.error(

@@ -1,0 +1,65 @@
+"""What the supervisor does when a worker dies, with processes that only seem to be."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from strongroom.config import LocalDirectory, from_process
+from strongroom.serving import supervisor
+from strongroom.serving.accept import AWAY, Load
+from strongroom.serving.supervisor import _Supervisor
+from strongroom.serving.worker import Task
+from tests.serving.tiny import make
+
+
+class Process:
+    """One that is not there."""
+
+    exitcode = -9
+    pid = 0
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> _Supervisor:
+    """Of two workers, which both serve."""
+    monkeypatch.setattr(supervisor, "_spawn", SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Process))
+    settings = from_process({}, LocalDirectory(Path("unused")), dev=True)
+    made = _Supervisor(Task(make, settings, None), [], 2)
+    for number in range(2):
+        made._workers.append(made._start(number))
+        made._workers[number].ready = True
+    return made
+
+
+def test_a_worker_that_fails_to_come_back_again_and_again_is_tried_for_ever(two: _Supervisor) -> None:
+    for _ in range(1100):
+        two._bury(two._workers[1])
+        ((_, number),) = two._due
+        two._due.clear()
+        two._workers.append(two._start(number))
+    assert two._crashes == 1100
+
+
+def test_no_worker_leaves_connections_to_one_that_is_down_or_comes_up(two: _Supervisor) -> None:
+    numbers = two._shared.load
+    assert list(numbers) == [AWAY, AWAY]
+    first = Load(numbers, 0)
+    first.publish(5)
+    assert not first.above_the_least(5)
+    Load(numbers, 1).publish(3)
+    assert first.above_the_least(5)
+    two._bury(two._workers[1])
+    assert not first.above_the_least(5)
