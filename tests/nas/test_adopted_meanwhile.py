@@ -48,12 +48,12 @@ class _Reader:
         """The record of the object."""
         find, left = self.beside.find, looks
 
-        def interrupted(descriptor: int, status: os.stat_result, place: Place) -> Beside | None:
+        def interrupted(descriptor: int, found: os.stat_result, place: Place) -> Beside | None:
             nonlocal left
-            found, left = find(descriptor, status, place), left - 1
+            beside, left = find(descriptor, found, place), left - 1
             if left == -1:
                 meanwhile()
-            return found
+            return beside
 
         self.beside.find = interrupted  # type: ignore[assignment, method-assign]
         try:
