@@ -55,7 +55,7 @@ class _Reader:
                 meanwhile()
             return beside
 
-        self.beside.find = interrupted  # type: ignore[assignment, method-assign]
+        self.beside.find = interrupted  # type: ignore[method-assign]
         try:
             descriptor, found = self.objects.open(PLACE.bucket, PLACE.key)
         finally:
