@@ -12,6 +12,7 @@ import uvloop
 
 from strongroom.serving.exchange import Answer, Exchange
 from strongroom.serving.protocol import Protocol, Server
+from tests.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -38,12 +39,6 @@ async def connected(answer: Answer, idle_timeout: float) -> AsyncIterator[tuple[
             for connection in list(server.connections):
                 connection.transport.abort()
             await asyncio.sleep(0.05)
-
-
-async def until(ready: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not ready():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
 
 
 async def until_closed(client: socket.socket) -> bytes:

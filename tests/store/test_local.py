@@ -18,6 +18,7 @@ from strongroom.store.local import LocalStore
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_uploads import put_part
+from tests.waiting import until
 
 REFUSED = {"x-amz-meta-" + "n" * 300: b"v"}
 LARGE_ANNEX = os.urandom(70_000)
@@ -41,14 +42,6 @@ def run(directory: Path, use: Callable[[LocalStore], Awaitable[None]]) -> None:
 def rows(directory: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as index:
         return {table: index.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
-
-
-async def until(so: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if so():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
 
 
 async def large(store: LocalStore, key: str, parts: int = 2, annex: bytes = b"annex") -> None:

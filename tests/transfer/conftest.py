@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import ACCESS_KEY, SECRET_KEY
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.minio import PASSWORD, USER, MinIO
 
 
@@ -22,6 +22,21 @@ def minio(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Itera
     """A MinIO over TLS, so that it takes clients' keys."""
     with MinIO(tmp_path_factory.mktemp("minio"), certificates) as running:
         yield running
+
+
+@pytest.fixture
+def source(minio: MinIO, bucket_name: str) -> Any:
+    """A client of the MinIO, which has an empty bucket."""
+    client = minio.client()
+    client.create_bucket(Bucket=bucket_name)
+    return client
+
+
+@pytest.fixture
+def ends(minio: MinIO, tls_server: Server, bucket_name: str) -> tuple[str, ...]:
+    """The arguments that name both ends."""
+    ca = str(minio.certs / "ca.crt") if minio.certs else ""
+    return (f"{minio.endpoint}/{bucket_name}", tls_server.endpoint, "--source-ca", ca, "--target-ca", ca)
 
 
 @dataclass(frozen=True)

@@ -26,21 +26,6 @@ SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": byt
 PART = 5 * 1024 * 1024
 
 
-@pytest.fixture
-def source(minio: MinIO, bucket_name: str) -> Any:
-    """A client of the MinIO, which has an empty bucket."""
-    client = minio.client()
-    client.create_bucket(Bucket=bucket_name)
-    return client
-
-
-@pytest.fixture
-def ends(minio: MinIO, tls_server: Server, bucket_name: str) -> tuple[str, ...]:
-    """The arguments that name both ends."""
-    ca = str(minio.certs / "ca.crt") if minio.certs else ""
-    return (f"{minio.endpoint}/{bucket_name}", tls_server.endpoint, "--source-ca", ca, "--target-ca", ca)
-
-
 def test_objects_come_over_with_all_that_belongs_to_them(
     source: Any, ends: tuple[str, ...], tls_server: Server, bucket_name: str, strongroom: Run
 ) -> None:

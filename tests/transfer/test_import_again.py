@@ -35,18 +35,8 @@ SMALL, LARGE = 10, 17 * 1024 * 1024
 
 
 @pytest.fixture
-def source(minio: MinIO, bucket_name: str) -> Any:
-    """A client of the MinIO, which has an empty bucket."""
-    client = minio.client()
-    client.create_bucket(Bucket=bucket_name)
-    return client
-
-
-@pytest.fixture
-def again(minio: MinIO, tls_server: Server, bucket_name: str, strongroom: Run, tmp_path: Path) -> Run:
+def again(ends: tuple[str, ...], strongroom: Run, tmp_path: Path) -> Run:
     """Import the bucket, with the state file that the runs before this one left."""
-    ca = str(minio.certs / "ca.crt") if minio.certs else ""
-    ends = (f"{minio.endpoint}/{bucket_name}", tls_server.endpoint, "--source-ca", ca, "--target-ca", ca)
 
     def run(*arguments: str) -> Ended:
         return strongroom("import", *ends, "--state-file", str(tmp_path / "state.db"), *arguments)

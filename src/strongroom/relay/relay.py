@@ -136,21 +136,23 @@ class BackendRelay:
         with contextlib.suppress(Refusal):  # the copy itself will be refused
             download = await self._client.open(Request("HEAD", bucket, key, query, headers), raw=True)
             try:
-                await self._check_plain(bucket, key, download)
-                if ID in download.headers and describe(key, 0, download.headers).record is None:
+                if await self._check_plain(bucket, key, download):
                     # The copy's metadata would name a record that is another's.
                     raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
             finally:
                 download.close()
         return {"x-amz-copy-source": f"/{bucket}/{quote(key)}" + (f"?{version}" if version else "")}
 
-    async def _check_plain(self, bucket: str, key: str, download: Download) -> None:
-        """Raises NoKMS where an object was encrypted by a gateway, Damaged where its record is none."""
+    async def _check_plain(self, bucket: str, key: str, download: Download) -> bool:
+        """Whether a gateway hid the record of a plain object. Raises NoKMS where an object was encrypted by a gateway,
+        Damaged where its record is none.
+        """
         if ID not in download.headers:
-            return
-        stored, _ = await complete(self._client, bucket, describe(key, 0, download.headers))
+            return False
+        stored, hidden = await complete(self._client, bucket, describe(key, 0, download.headers))
         if ":sse" in stored.record:
             raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
+        return hidden is not None
 
     def _check_deletion(self, document: bytes) -> None:
         """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""

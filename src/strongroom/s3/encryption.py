@@ -20,14 +20,14 @@ from strongroom.sealed.policy import SSE_S3, Protection, master_key_name
 from strongroom.secret import Secret
 
 SSE = "x-amz-server-side-encryption"
-_CUSTOMER = tuple(f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
-_SOURCE = tuple(f"x-amz-copy-source-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5"))
+SOURCE_SSE = "x-amz-copy-source-server-side-encryption"
+_CUSTOMER = tuple(f"{SSE}-customer-{name}" for name in ("algorithm", "key", "key-md5"))
+_SOURCE = tuple(f"{SOURCE_SSE}-customer-{name}" for name in ("algorithm", "key", "key-md5"))
 KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _CONTEXT = "x-amz-server-side-encryption-context"
 _BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 ASKING = (SSE, KMS_KEY, _CONTEXT, _BUCKET_KEY)
 """The headers that ask for encryption and hold no key."""
-SOURCE_SSE = "x-amz-copy-source-server-side-encryption"
 _MAX_KEY_ID, _MAX_KEY_NAME = 2048, 255
 _MAX_ENCODED_CONTEXT = 16_384
 

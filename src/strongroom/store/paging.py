@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import AnyStr, TypeVar
 
 from strongroom.store.base import Upload, UploadPage
 
@@ -18,6 +18,12 @@ def successor(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else _TOP
 
 
+def common_prefix(key: AnyStr, prefix: AnyStr, delimiter: AnyStr) -> AnyStr | None:
+    """What a key that begins with ``prefix`` is rolled up into at ``delimiter``; None if it is not."""
+    at = key.find(delimiter, len(prefix)) if delimiter else -1
+    return None if at < 0 else key[: at + len(delimiter)]
+
+
 @dataclass(frozen=True, slots=True)
 class Rolled:
     """What a listing asks for: names that begin with ``prefix``, rolled up at ``delimiter`` behind it."""
@@ -27,10 +33,7 @@ class Rolled:
 
     def roll(self, key: str) -> str | None:
         """The common prefix that a key is rolled up into, or None."""
-        if not self.delimiter:
-            return None
-        at = key.find(self.delimiter, len(self.prefix))
-        return None if at < 0 else key[: at + len(self.delimiter)]
+        return common_prefix(key, self.prefix, self.delimiter)
 
     def behind(self, key: str, after: str) -> bool:
         """Whether a key is to be listed behind ``after``: a name, or a common prefix with all that is under it."""

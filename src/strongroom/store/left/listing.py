@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from strongroom.store.base import Damaged, NoSuchObject, Page, Store, Stored
 from strongroom.store.left.names import DOCUMENT, before, is_hidden, left_object
+from strongroom.store.paging import common_prefix
 
 _PAGE = 1000
 _AT_ONCE = 32
@@ -107,9 +108,8 @@ class Merge:
         return self._rolled(after) == after != "" and name.startswith(after)
 
     def _rolled(self, name: str) -> str | None:
-        delimiter = self._wanted.delimiter
-        at = name.find(delimiter, len(self._wanted.prefix)) if delimiter else -1
-        return None if at < 0 or not name.startswith(self._wanted.prefix) else name[: at + len(delimiter)]
+        prefix = self._wanted.prefix
+        return common_prefix(name, prefix, self._wanted.delimiter) if name.startswith(prefix) else None
 
     async def _settled(self, name: str) -> bool:
         """Whether nothing can come that belongs before ``name``; asks the store for what it has not come to yet.

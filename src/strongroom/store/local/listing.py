@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from strongroom.store.base import Page, Record, Stored, Upload, UploadPage
 from strongroom.store.local.schema import decode_record
-from strongroom.store.paging import successor
+from strongroom.store.paging import common_prefix, successor
 
 C = TypeVar("C")  # a place in an index, to go on from
 _Row = tuple[Any, ...]  # of one of the statements below: the key comes first
@@ -54,16 +54,9 @@ class _Scan:
     delimiter: bytes
     after: bytes
 
-    def rolled(self, key: bytes) -> bytes | None:
-        """The common prefix that a key is rolled up into, or None."""
-        if not self.delimiter:
-            return None
-        at = key.find(self.delimiter, len(self.prefix))
-        return None if at < 0 else key[: at + len(self.delimiter)]
-
     def start(self) -> bytes:
         """The first name that may be listed."""
-        if self.after and self.rolled(self.after) == self.after:
+        if self.after and common_prefix(self.after, self.prefix, self.delimiter) == self.after:
             return max(successor(self.after), self.prefix)
         return max(self.after + b"\0" if self.after else b"", self.prefix)
 
@@ -82,7 +75,7 @@ def list_objects(
         width, delimiter = len(scan.prefix), scan.delimiter
         behind = len(delimiter) - 2, successor(delimiter)[-1:]
         firsts = connection.execute(_FOLDERS, (bucket, start, end, width, delimiter, *behind, count))
-        return [rolled for (key,) in firsts if key and (rolled := scan.rolled(key))]
+        return [rolled for (key,) in firsts if key and (rolled := common_prefix(key, scan.prefix, delimiter))]
 
     found, more = _collect(scan, scan.start(), rows, bytes, limit, folders)
     objects = [
@@ -151,7 +144,7 @@ def _collect(
     while scan.delimiter and len(found) <= limit:
         rolled, so_far = None, len(found)
         for row in rows(start, limit + 1 - len(found)):
-            rolled = scan.rolled(row[0])
+            rolled = common_prefix(row[0], scan.prefix, scan.delimiter)
             if rolled is not None:
                 break
             found.append(row)

@@ -16,7 +16,7 @@ from threading import Lock
 
 from strongroom.store.nas.folder import open_below
 from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, key_of
-from strongroom.store.paging import successor
+from strongroom.store.paging import common_prefix, successor
 
 _LARGE = 2_000  # entries of a folder from which it is worth remembering
 _REMEMBERED = 1_000_000  # entries
@@ -116,8 +116,7 @@ class Walk:
 
     def rolled(self, key: bytes) -> bytes | None:
         """The common prefix that a key, or all keys of a folder, are rolled up into; None if they are not."""
-        at = key.find(self._delimiter, len(self._prefix)) if self._delimiter else -1
-        return None if at < 0 else key[: at + len(self._delimiter)]
+        return common_prefix(key, self._prefix, self._delimiter)
 
     def next(self, least: bytes) -> tuple[bytes, bool] | None:
         """The first name from ``least`` on, and whether it is a common prefix; None where there is none.

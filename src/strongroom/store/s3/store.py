@@ -39,7 +39,7 @@ from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
 from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
 from strongroom.store.s3.reading import INLINE, S3Reader
-from strongroom.store.s3.records import complete, read_hidden, remove_hidden
+from strongroom.store.s3.records import complete, remove_hidden
 from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import S3PartWriter, S3Writer, condition_headers
 
@@ -248,9 +248,9 @@ class S3Store(Store):
         await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
         if described is not None and described.record is None and names.is_id(described.object_id):
             with contextlib.suppress(StoreError):
-                # Another's, where somebody made a copy at the backend, whose metadata name it too.
-                if (await read_hidden(self.client, bucket, described)).key == key:
-                    await remove_hidden(self.client, bucket, described.object_id)
+                # Raises where it is another's: somebody made a copy at the backend, whose metadata name it too.
+                await complete(self.client, bucket, described)
+                await remove_hidden(self.client, bucket, described.object_id)
         return True
 
     async def _named(self, request: Request) -> Answer:
