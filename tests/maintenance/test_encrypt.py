@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,9 @@ def test_files_that_others_put_into_a_shared_folder(tmp_path: Path) -> None:
         assert (got["Body"].read(), got["ServerSideEncryption"], got["ContentType"]) == (NEEDLE, "AES256", "text/plain")
         assert got["ETag"] == f'"{hashlib.md5(NEEDLE).hexdigest()}"'
         assert NEEDLE not in path.read_bytes()
+        umask = os.umask(0)
+        os.umask(umask)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask  # as if the gateway had written it
 
 
 @pytest.mark.parametrize("command", [NAS])

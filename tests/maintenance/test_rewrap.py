@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -170,6 +171,19 @@ def test_clients_write_and_tag_meanwhile(request: pytest.FixtureRequest, serve: 
     for key in keys:
         assert server.client().get_object(Bucket=bucket, Key=key)["Body"].read()[:4] in (b"old ", b"put ")
         assert server.client().get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+
+
+def test_whoever_could_read_a_file_of_a_shared_folder_still_can(tmp_path: Path, bucket: str) -> None:
+    """Gateways of another user in the same group, say, and back-ups."""
+    with Server(tmp_path, OLD, workers=1, command=NAS) as server:
+        client = server.client()
+        client.create_bucket(Bucket=bucket)
+        client.put_object(Bucket=bucket, Key="o", Body=b"content")
+        file = server.directory / bucket / "o"
+        file.chmod(0o640)
+        server.settings = BOTH
+        assert rewrap(server, bucket)["done"] == 1
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 def test_an_open_upload_is_told_of_and_can_be_completed(serve: Serve, bucket: str) -> None:

@@ -45,12 +45,16 @@ class Job(Protocol[R_contra]):
 
 
 def run_job(
-    place: str, find: Callable[[str], Target], make: Callable[[SealedStore], Job[R]], report: R, as_json: bool
+    place: str, find: Callable[[str, int], Target], make: Callable[[SealedStore], Job[R]], report: R, as_json: bool
 ) -> int:
-    """Run the job that ``make`` makes for the place, which ``find`` finds; the exit code. Raises typer.Exit."""
+    """Run the job that ``make`` makes for the place, which ``find`` finds, with the umask for objects; the exit code.
+
+    Raises typer.Exit.
+    """
+    mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
     harden()
     try:
-        settings = from_process({}, find(place), dev=False)
+        settings = from_process({}, find(place, mask), dev=False)
         if settings.vault is not None:
             check_vault(settings.vault.place)
         objects = build_objects(settings)
@@ -65,17 +69,17 @@ def run_job(
     return finish(report, as_json)
 
 
-def left_place(place: str) -> Target:
+def left_place(place: str, mask: int) -> Target:
     """Where MinIO left objects. Raises SettingError."""
     if is_url(place):
         return RemoteS3(place)
     target, _ = recognised(LocalDirectory(Path(place).absolute()))
     if not isinstance(target, SharedFolder):
         raise SettingError("PLACE", f"no MinIO has left anything in {place!r}: there is no {SYSTEM}")
-    return target
+    return SharedFolder(target.path, mask)
 
 
-def served_place(place: str) -> Target:
+def served_place(place: str, mask: int) -> Target:
     """What is served from a place: the directory of a server, the folder of NAS gateways, the backend of S3 gateways.
 
     Raises SettingError.
@@ -87,7 +91,6 @@ def served_place(place: str) -> Target:
         target, _ = recognised(LocalDirectory(path))
         return target
     if (path / RESERVED).exists() or (path / SYSTEM).exists():
-        mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
         target, _ = recognised(SharedFolder(path, mask))
         return target
     raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")

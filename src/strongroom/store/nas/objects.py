@@ -215,8 +215,10 @@ class Objects:
         if when.identity is not None:
             raise ConditionFailed(place.name)
 
-    def _finish(self, draft: Draft, new: NewObject, segments: tuple[Segment, ...], modified: int) -> Stored:
-        """Write what belongs to the stored bytes, and make all durable."""
+    def _finish(
+        self, draft: Draft, new: NewObject, segments: tuple[Segment, ...], modified: int, mode: int | None = None
+    ) -> Stored:
+        """Write what belongs to the stored bytes, and make all durable; readable as ``mode`` says, None for as new."""
         identity = os.urandom(IDENTITY)
         size = sum(segment.length for segment in segments)
         if new.encrypted:
@@ -229,7 +231,7 @@ class Objects:
             except OSError as error:
                 raise refusal(error, new.place.key) from error
             modified = os.fstat(draft.descriptor).st_mtime_ns
-        draft.finish(self._folder.file_mode)
+        draft.finish(self._folder.file_mode if mode is None else mode)
         return Stored(new.place.key, size, modified, new.record, identity.hex())
 
     def _settle(self, draft: Draft, place: Place) -> None:
@@ -335,7 +337,8 @@ class Objects:
         draft = Draft(self._folder)
         try:
             segments = _clone(draft, descriptor, found, new.encrypted)
-            stored = self._finish(draft, new, segments, old.modified)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o666 | 0o600  # whoever could read it still can
+            stored = self._finish(draft, new, segments, old.modified, mode)
             self._place(draft, new.place, Condition(identity=old.identity))
             self._left.forget(new.place)
             return stored
