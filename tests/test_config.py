@@ -300,6 +300,22 @@ def test_a_misspelt_setting_is_refused_with_the_right_spelling() -> None:
     assert "did you mean MINIO_SSE_MASTER_KEY?" in refused({"MINIO_SSE_MASTERKEY": HEX})
 
 
+def test_what_kubernetes_sets_for_a_service_of_our_name_does_no_harm() -> None:
+    of_a_service = {
+        "SERVICE_HOST": "10.96.0.7",
+        "SERVICE_PORT": "9000",
+        "SERVICE_PORT_S3": "9000",
+        "PORT": "tcp://[fd00::7]:9000",
+        "PORT_9000_TCP": "tcp://10.96.0.7:9000",
+        "PORT_9000_TCP_PROTO": "tcp",
+        "PORT_9000_TCP_PORT": "9000",
+        "PORT_9000_TCP_ADDR": "10.96.0.7",
+    }
+    for service in ("STRONGROOM", "STRONGROOM_GATEWAY", "MINIO_ETCD"):
+        assert read({f"{service}_{name}": value for name, value in of_a_service.items()}) == read()
+    assert refused({"STRONGROOM_PORT": "9000"}) == "STRONGROOM_PORT: there is no such setting", "somebody meant it"
+
+
 def test_other_settings_of_minio_do_no_harm() -> None:
     assert read({"MINIO_BROWSER": "off", "MINIO_STORAGE_CLASS_STANDARD": "EC:2"}) == read()
 

@@ -25,8 +25,8 @@ There is one KMS that wraps new data keys: a static master key, or a Vault (all 
 
 Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_KMS_KES_…` and
 the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
-plaintext what was meant to be encrypted. Unknown `STRONGROOM_…` variables stop it too. Other `MINIO_…` variables are
-ignored.
+plaintext what was meant to be encrypted. Unknown `STRONGROOM_…` variables stop it too, except those that Kubernetes
+sets for a Service of that name (`STRONGROOM_SERVICE_HOST`, …). Other `MINIO_…` variables are ignored.
 """
 
 

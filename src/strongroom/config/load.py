@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,13 @@ ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
 _OWN = "STRONGROOM_"
 _KMS = ("MINIO_SSE_", "MINIO_KMS_", "MINIO_GATEWAY_SSE")
 _PROTECTING = ("MINIO_IDENTITY_", "MINIO_POLICY_", "MINIO_ETCD_", "MINIO_WORM")
+
+# What Kubernetes sets in each container for each Service of its namespace ("Discovering services" in its documents);
+# one that is called strongroom, say.
+_OF_KUBERNETES = re.compile(
+    r"\w+_(?:SERVICE_HOST=[0-9A-Fa-f.:]+|SERVICE_PORT(?:_\w+)?=\d+|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://\S+"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO=\w+|PORT=\d+|ADDR=[0-9A-Fa-f.:]+))"
+)
 
 
 def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
@@ -306,7 +314,7 @@ def _refuse_unserved(environment: Mapping[str, str]) -> None:
     known = {name for setting in table.TABLE for name in setting.sources}
     elsewhere = {name for pair in table.TRANSFER.values() for setting in pair for name in setting.sources}
     for name in sorted(environment):
-        if name in known or name in elsewhere:
+        if name in known or name in elsewhere or _OF_KUBERNETES.fullmatch(f"{name}={environment[name]}"):
             continue
         if name.startswith((*_KMS, *_PROTECTING)) and environment[name].lower() not in ("", "off", "false"):
             raise SettingError(name, "this release does not serve it" + _meant(name, known) + "; unset it")
