@@ -347,6 +347,12 @@ def test_a_vault_needs_four_settings_and_takes_more() -> None:
     assert read({**VAULT, **more}).vault == Vault(place, Secret("role"), Secret("hunter2"), None, "my-key", 3)
 
 
+def test_a_scheme_in_capitals_has_tls_as_any_other() -> None:
+    given = {**VAULT, "MINIO_SSE_VAULT_CAPATH": "/ca"}
+    assert read({**given, "MINIO_SSE_VAULT_ENDPOINT": "HTTPS://vault.example:8200/"}) == read(given)
+    assert "the endpoint is http://" in refused({**given, "MINIO_SSE_VAULT_ENDPOINT": "HTTP://vault.example:8200"})
+
+
 def test_the_secrets_of_a_vault_are_read_from_files_and_the_secret_ids_is_remembered() -> None:
     given = {name: value for name, value in VAULT.items() if "APPROLE" not in name}
     given |= {"MINIO_SSE_VAULT_APPROLE_ID_FILE": "role", "MINIO_SSE_VAULT_APPROLE_SECRET_FILE": "/secret"}

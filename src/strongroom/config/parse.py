@@ -107,7 +107,7 @@ def read_keys(text: str) -> tuple[MasterKey, ...]:
 
 
 def url(text: str) -> str:
-    """An ``http`` or ``https`` URL of a server, without credentials, query and fragment."""
+    """An ``http`` or ``https`` URL of a server, without credentials, query and fragment, its scheme in lower case."""
     if set(text) & set("@?#"):
         raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # which is not shown, then
     try:
@@ -119,7 +119,8 @@ def url(text: str) -> str:
         raise ValueError(f"{_shown(text)} is not a URL that begins with https:// or http://")
     if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
         raise ValueError("only printable ASCII characters can stand in it")
-    return text.strip().rstrip("/")
+    # The scheme in the one form that is compared with: it says whether there is TLS.
+    return parts.scheme + text.strip()[len(parts.scheme) :].rstrip("/")
 
 
 def auth_type(text: str) -> str:
