@@ -98,6 +98,7 @@ RANGES = [
     ("bytes=0-0", 0, 1), ("bytes=0-65535", 0, 65_536), ("bytes=65535-65536", 65_535, 65_537), ("bytes=-10", -10, None),
     ("bytes=199990-", 199_990, None), ("bytes=100-999999999", 100, None), ("bytes=-99999999", 0, None),
     ("bytes=131072-131072", 131_072, 131_073),
+    (f"bytes={'0' * 30}5-{'0' * 30}9", 5, 10),
 ]  # fmt: skip
 
 
@@ -147,6 +148,19 @@ def test_a_range_that_is_none_is_passed_over(server: Server, bucket: str, header
     server.client().put_object(Bucket=bucket, Key="o", Body=b"0123456789")
     answer = request(server, "GET", f"/{bucket}/o", {"Range": header})
     assert (answer.status, answer.body) == (200, b"0123456789")
+
+
+def test_a_range_of_another_object_than_is_there_now_gives_the_whole(server: Server, bucket: str) -> None:
+    client, body = server.client(), os.urandom(200_000)
+    etag = client.put_object(Bucket=bucket, Key="o", Body=body)["ETag"]
+    date = request(server, "HEAD", f"/{bucket}/o").headers["last-modified"]
+    for condition in (etag, date):
+        answer = request(server, "GET", f"/{bucket}/o", {"Range": "bytes=5-", "If-Range": condition})
+        assert (answer.status, answer.body) == (206, body[5:])
+    for condition in ('"other"', f"W/{etag}", "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"):
+        answer = request(server, "GET", f"/{bucket}/o", {"Range": "bytes=5-", "If-Range": condition})
+        assert (answer.status, answer.body) == (200, body)
+        assert "content-range" not in answer.headers
 
 
 def test_conditional_reads(server: Server, bucket: str) -> None:

@@ -21,7 +21,7 @@ SERVED: dict[str, str] = {
     "GetBucketCors": "",
     "GetBucketEncryption": "",
     "GetBucketLocation": "",
-    "GetObject": "one range; `partNumber`; `response-…` overrides; conditional",
+    "GetObject": "one range, also with `If-Range`; `partNumber`; `response-…` overrides; conditional",
     "GetObjectAttributes": "",
     "GetObjectTagging": "",
     "HeadBucket": "",

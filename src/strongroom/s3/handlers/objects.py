@@ -23,7 +23,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import about, translate
 from strongroom.s3.naming import page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
-from strongroom.s3.ranges import ByteRange, check_read, parse_range
+from strongroom.s3.ranges import ByteRange, check_read, parse_range, range_holds
 from strongroom.s3.request import Buffer
 from strongroom.s3.routing import MAX_KEY
 from strongroom.s3.shapes import (
@@ -278,7 +278,8 @@ async def _describe(
             headers.append(("x-amz-mp-parts-count", str(count)))
         ranged = info.size > 0
     else:
-        asked = parse_range(request.get("range"), info.size)
+        counts = range_holds(request.get("if-range"), info.etag, info.modified)
+        asked = parse_range(request.get("range"), info.size) if counts else None
         ranged, span = asked is not None, asked or ByteRange(0, info.size)
     if ranged:
         headers.append(("content-range", span.content_range(info.size)))
