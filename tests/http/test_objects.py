@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.http.raw import error_of, request, signed_headers
 from tests.server import Server
@@ -221,6 +224,19 @@ def test_many_objects_are_deleted_at_once(server: Server, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="quiet", Body=b"")
     quiet = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "quiet"}], "Quiet": True})
     assert "Deleted" not in quiet
+
+
+@pytest.mark.parametrize(
+    "condition", [{"IfMatchSize": 5}, {"IfMatchLastModifiedTime": datetime(2020, 1, 1, tzinfo=UTC)}]
+)
+def test_a_condition_that_is_not_served_deletes_nothing(server: Server, bucket: str, condition: Any) -> None:
+    client, kept = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**kept, Body=b"x")
+    assert error_of(client.delete_object, **kept, **condition) == ("NotImplemented", 501)
+    listed = {"Key": "o", **{name.removeprefix("IfMatch"): value for name, value in condition.items()}}
+    with contextlib.suppress(ClientError):  # the whole list may be refused
+        client.delete_objects(Bucket=bucket, Delete={"Objects": [listed]})
+    assert client.get_object(**kept)["Body"].read() == b"x"
 
 
 def test_attributes_of_an_object(server: Server, bucket: str) -> None:
