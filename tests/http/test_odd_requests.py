@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.raw import error_of, request, send
+from tests.http.raw import error_of, request, send, signed_headers
 from tests.server import Server
 
 SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
@@ -34,6 +34,32 @@ def test_an_enormous_date_is_refused(server: Server, bucket: str) -> None:
 def test_a_page_that_asks_about_what_can_be_no_bucket_is_refused(server: Server, name: str, key: str) -> None:
     answer = send(server, "OPTIONS", f"/{name}{key}", ASKED)
     assert (answer.status, answer.code) == (400, "InvalidBucketName")
+
+
+def test_a_path_without_a_bucket_is_refused(server: Server, bucket: str) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        answer = request(server, method, f"//{bucket}/o")
+        assert (answer.status, answer.code) == (400, "InvalidBucketName")
+
+
+def test_a_part_without_a_number_is_refused(server: Server, bucket: str) -> None:
+    upload = server.client().create_multipart_upload(Bucket=bucket, Key="o")["UploadId"]
+    answer = request(server, "PUT", f"/{bucket}/o?partNumber=&uploadId={upload}", body=b"x")
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+def test_names_in_headers_need_not_be_escaped(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="Z\u00fcrich", Body=b"x")
+    headers = {
+        "x-amz-copy-source": f"{bucket}/Z\u00fcrich",
+        "x-amz-tagging": "city=Z\u00fcrich",
+        "x-amz-tagging-directive": "REPLACE",
+    }
+    signed = signed_headers(server, "PUT", f"/{bucket}/copy", headers)
+    on_the_wire = {name: value.encode().decode("latin-1") for name, value in signed.items()}
+    assert send(server, "PUT", f"/{bucket}/copy", on_the_wire).status == 200
+    assert client.get_object_tagging(Bucket=bucket, Key="copy")["TagSet"] == [{"Key": "city", "Value": "Z\u00fcrich"}]
 
 
 @pytest.mark.parametrize("header", ["If-Modified-Since", "If-Unmodified-Since"])

@@ -151,7 +151,7 @@ def _parser(operation: OperationModel) -> Parse:
             if found is not None:
                 values[found[0]] = found[1](name, text)
         for attribute, wire, is_list in required:
-            if attribute not in values:
+            if values.get(attribute) is None:  # a number may be there and empty
                 if is_list:  # which the handler misses in S3's own words
                     values[attribute] = []
                     continue

@@ -81,7 +81,7 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
         raise S3Error("InvalidURI") from None
     if size > MAX_KEY:
         raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
-    if bucket and not valid_bucket_name(bucket):
+    if (bucket or key) and not valid_bucket_name(bucket):  # "//key" has no bucket
         raise S3Error("InvalidBucketName", BucketName=bucket[:256])
     return Target(bucket, key)
 

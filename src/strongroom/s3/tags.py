@@ -54,7 +54,10 @@ def parse_tagging_header(text: str | None) -> tuple[str, int]:
         return "", 0
     if len(text) > MAX_TAGS * 3 * 4 * (_MAX_KEY + _MAX_VALUE) or MALFORMED_ESCAPE.search(text):
         raise _malformed()
-    pairs = parse_tags(text)
+    try:
+        pairs = parse_tags(text.encode("latin-1").decode())  # the bytes that came: clients need not escape all of them
+    except UnicodeError:
+        raise _malformed() from None
     names = {name for name, _ in pairs}
     if "" in names or len(names) < len(pairs):
         raise _malformed()

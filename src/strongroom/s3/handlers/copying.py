@@ -169,8 +169,8 @@ def copy_source(text: str) -> tuple[str, str]:
     """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError."""
     path, _, query = text.partition("?")
     try:
-        name = "" if MALFORMED_ESCAPE.search(path) else unquote_to_bytes(path).decode()
-    except UnicodeDecodeError:
+        name = "" if MALFORMED_ESCAPE.search(path) else unquote_to_bytes(path.encode("latin-1")).decode()
+    except UnicodeError:
         name = ""
     if not name:
         raise _invalid_source("Invalid copy source encoding", text)
