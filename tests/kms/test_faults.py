@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
+from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_tls import BadTLSFile
 from tests.certificates import make_certificates
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
@@ -154,6 +158,81 @@ def test_a_kms_that_is_restarted_sealed_is_unavailable_until_it_is_unsealed(tmp_
                     await made(kms)
                 bao.unseal()
                 assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+
+    asyncio.run(main())
+
+
+# -- connections ---------------------------------------------------------------------------------------------------
+
+
+class Node:
+    """A node of a KMS, which answers each request with ``answer`` (HTTP) and counts its ``connections``. The first
+    ``lost`` of them are closed when a request comes.
+    """
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.connections = self.lost = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        address = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.client = VaultClient(VaultAddress(address))
+        await self.client.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.stop()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n") and number > self.lost:
+                await asyncio.sleep(0.05)
+                writer.write(self.answer)
+        writer.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+def test_connections_that_a_node_has_lost_cost_no_request() -> None:
+    async def main() -> None:
+        async with Node(OK) as node:
+            await asyncio.gather(*(node.client.call("GET", "x") for _ in range(5)))
+            assert node.connections == 5
+            node.lost = 5  # as if another had taken its address
+            for _ in range(5):
+                assert (await node.client.call("GET", "x")).ok
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [500, 503, 307])
+def test_a_node_that_is_not_at_work_is_not_kept_to(status: int) -> None:
+    async def main() -> None:
+        async with Node(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\n{}" % status) as node:
+            for _ in range(3):
+                with pytest.raises(KMSUnavailable):
+                    await node.client.call("GET", "x")
+            assert node.connections == 3, "its name may be another's by now"
+            node.answer = OK
+            for _ in range(3):
+                assert (await node.client.call("GET", "x")).ok
+            assert node.connections == 4
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"])
+def test_an_answer_that_is_no_http_is_not_repeated_in_the_error(head: bytes) -> None:
+    async def main() -> None:
+        async with Node(head + b'{"auth": {"client_token": "hunter2"}}\r\n') as node:
+            with pytest.raises(KMSUnavailable, match="does not speak HTTP") as caught:
+                await node.client.call("GET", "x")
+            assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
     asyncio.run(main())
 

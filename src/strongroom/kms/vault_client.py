@@ -78,8 +78,26 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+@dataclass(slots=True)
+class _Connections:
+    """Connections that are kept, and how many calls are under way over them."""
+
+    session: aiohttp.ClientSession
+    calls: int = 0
+    left: bool = False
+
+    async def end(self) -> None:
+        """Close them, unless a call needs one still."""
+        if self.left and not self.calls:
+            await self.session.close()
+
+
 class VaultClient:
-    """Calls one Vault, over connections that it keeps. To be used within the event loop that called :meth:`start`."""
+    """Calls one Vault, over connections that it keeps. To be used within the event loop that called :meth:`start`.
+
+    They are kept for as long as what answers there is a Vault at work. After that, new ones are made: another node may
+    have its name or address by now, and what is kept would go on to reach the one that is sealed, or is no more.
+    """
 
     def __init__(self, address: VaultAddress) -> None:
         """Raises BadTLSFile."""
@@ -88,15 +106,18 @@ class VaultClient:
         self._tls: ssl.SSLContext | None = None
         if address.url.startswith("https:"):
             self._tls = trusting(address.ca_path, address.client_certificate, address.client_key)
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: _Connections | None = None
 
     async def start(self) -> None:
         """Begin; no connection is made yet."""
+        self._connections = _Connections(self._session())
+
+    def _session(self) -> aiohttp.ClientSession:
         headers = {"X-Vault-Request": "true", "User-Agent": f"strongroom/{__version__}", "Accept-Encoding": "identity"}
         if self.address.namespace:
             headers["X-Vault-Namespace"] = self.address.namespace
         connector = aiohttp.TCPConnector(ssl=self._tls if self._tls else True, limit=_CONNECTIONS)
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -107,9 +128,15 @@ class VaultClient:
 
     async def stop(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._connections is not None:
+            await self._connections.session.close()
+            self._connections = None
+
+    def _leave(self, connections: _Connections) -> None:
+        """Make new connections from now on; these are closed when the calls over them have ended."""
+        if connections is self._connections:
+            self._connections = _Connections(self._session())
+            connections.left = True
 
     async def call(
         self,
@@ -123,12 +150,11 @@ class VaultClient:
 
         A ``repeatable`` call is made a second time where a connection that was kept turns out to be gone.
         """
-        assert self._session is not None, "start() comes first"
         headers = {"X-Vault-Token": token.reveal().decode("ascii", "replace")} if token else {}
         content = None if body is None else json.dumps(body).encode()
         for last in (False, True) if repeatable else (True,):
             try:
-                return await self._exchange(self._session, method, path, content, headers)
+                answer = await self._exchange(method, path, content, headers)
             except TimeoutError:
                 raise self._unavailable(f"no answer within {self.address.timeout:g} s") from None
             except aiohttp.ClientConnectorError as error:
@@ -137,10 +163,28 @@ class VaultClient:
                 if last:
                     raise self._unavailable("it closed the connection") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise self._unavailable(_said(error)) from error
+                raise self._unavailable(_said(error)) from None  # what is malformed stands in it, secrets and all
+            else:
+                if answer.status == 429:  # a Vault at work, which has too much of it
+                    raise self._unavailable(answer.reason)
+                return answer
         raise AssertionError("not reached")
 
-    async def _exchange(
+    async def _exchange(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
+        """One exchange, over connections that are left where no Vault at work answered."""
+        connections = self._connections
+        assert connections is not None, "start() comes first"
+        connections.calls += 1
+        try:
+            return await self._exchange_over(connections.session, method, path, content, headers)
+        except (KMSUnavailable, aiohttp.ClientError, OSError, ValueError):
+            self._leave(connections)
+            raise
+        finally:
+            connections.calls -= 1
+            await connections.end()
+
+    async def _exchange_over(
         self, session: aiohttp.ClientSession, method: str, path: str, content: bytes | None, headers: dict[str, str]
     ) -> Answer:
         async with session.request(
@@ -155,7 +199,7 @@ class VaultClient:
                 if size > MAX_ANSWER:
                     raise self._unavailable(f"its answer is longer than {MAX_ANSWER:,} bytes")
             answer = Answer(response.status, self._parsed(b"".join(pieces), response.status))
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status >= 500:
             raise self._unavailable(answer.reason)
         return answer
 
@@ -179,4 +223,6 @@ def _said(error: Exception) -> str:
         return f"its certificate is not trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error.strerror or str(error.os_error)
-    return " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"what answers there does not speak HTTP ({type(error).__name__})"
