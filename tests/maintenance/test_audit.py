@@ -105,6 +105,30 @@ def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path
         assert "altered" in failed["reason"]
 
 
+def test_objects_in_damaged_pages_of_the_index_are_named_and_the_others_counted(tmp_path: Path, bucket: str) -> None:
+    with Server(tmp_path, OLD, workers=1) as server:
+        server.client().create_bucket(Bucket=bucket)
+        for number in range(20):
+            server.client().put_object(Bucket=bucket, Key=f"{number:02}", Body=bytes(3000))
+        server.stop()
+        index = server.directory / ".strongroom" / "index.db"
+        with closing(sqlite3.connect(index)) as connection, connection:
+            connection.execute("UPDATE data SET inline = x'' WHERE id = 20")
+            first = connection.execute("SELECT inline FROM data WHERE id = 1").fetchone()[0]
+            page = connection.execute("PRAGMA page_size").fetchone()[0]
+        with closing(sqlite3.connect(index)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with index.open("r+b") as file:
+            at = file.read().index(first)
+            file.seek(at - at % page)
+            file.write(b"\xff" * page)
+        report = audit(server, bucket)
+    reasons = {failed["key"]: failed["reason"] for failed in report["failed"]}
+    assert report["done"] == 20 - len(reasons) and "00" in reasons and "19" in reasons
+    assert all("index is damaged" in reason or key == "19" for key, reason in reasons.items())
+    assert "another length than was recorded" in reasons["19"]
+
+
 def test_tags_in_the_clear_are_named(tmp_path: Path, bucket: str) -> None:
     """Those of SSE-C objects, where there is no KMS."""
     with Server(tmp_path, {"MINIO_SSE_MASTER_KEY": None, **SOME_PLAIN, **TAKES_KEYS}, workers=1) as server:

@@ -58,7 +58,7 @@ async def for_each(
 ) -> bool:
     """Do ``work`` for each object and its bucket, ``tasks`` at the same time; False if ``stop`` was set before the end.
 
-    What was begun is ended in any case. Raises StoreError and OSError of the iterator.
+    What was begun is ended in any case. Raises StoreError and OSError of the iterator; what ``work`` raises ends all.
     """
     limit = asyncio.Semaphore(tasks)
 
@@ -69,16 +69,19 @@ async def for_each(
             limit.release()
 
     failed: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        try:
-            async for bucket, stored in found:
-                await limit.acquire()
-                if stop.is_set():
-                    limit.release()
-                    break
-                group.create_task(one(bucket, stored))
-        except (StoreError, OSError) as error:
-            failed = error  # raised as it is, when what was begun has ended
+    try:
+        async with asyncio.TaskGroup() as group:
+            try:
+                async for bucket, stored in found:
+                    await limit.acquire()
+                    if stop.is_set():
+                        limit.release()
+                        break
+                    group.create_task(one(bucket, stored))
+            except (StoreError, OSError) as error:
+                failed = error  # raised as it is, when what was begun has ended
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors  # whoever runs the job knows what to say of it, not of a group
     if failed is not None:
         raise failed
     return not stop.is_set()

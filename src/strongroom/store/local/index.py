@@ -136,8 +136,13 @@ def delete_bucket(connection: Connection, name: str) -> None:
 
 
 def find_object(connection: Connection, bucket: str, key: str, with_data: bool = False) -> Row:
-    """An object's row, ``with_data`` with what its data row holds. Raises NoSuchBucket, NoSuchObject."""
-    row = connection.execute(_OPEN if with_data else _FIND, (bucket, key.encode())).fetchone()
+    """An object's row, ``with_data`` with what its data row holds. Raises NoSuchBucket, NoSuchObject, Damaged."""
+    try:
+        row = connection.execute(_OPEN if with_data else _FIND, (bucket, key.encode())).fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        raise Damaged(f"the index is damaged where {bucket}/{key} lies ({error})") from error  # others may be well
     if row is None:
         raise NoSuchBucket(bucket)
     if row[3] is None:

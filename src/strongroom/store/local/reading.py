@@ -87,7 +87,10 @@ class LocalReader:
         return self._open(extent.blob).cached(size, first, room) if size == length else None
 
     async def check(self) -> None:
-        """See that all blobs are there, and as long as they were."""
+        """See that all bytes are there: what lies in the index, and the blobs by their lengths."""
+        inline = self._inline
+        if inline is not None and len(inline) != self.stored.size:
+            raise Damaged(f"{self.stored.key!r} has another length than was recorded")
         if self.row.extents:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._check)
 
