@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom import __version__
 from strongroom.config import Keys, LocalDirectory, RemoteS3, Settings, SharedFolder, Target, Vault, VaultPlace
@@ -16,7 +17,6 @@ from strongroom.kms.keyring import Keyring
 from strongroom.kms.metered import MeteredKMS
 from strongroom.kms.static import StaticKMS
 from strongroom.kms.transit import TransitKMS
-from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.observe.access import AccessLog
 from strongroom.observe.exposition import CONTENT_TYPE, page
@@ -40,6 +40,9 @@ from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from strongroom.store.s3 import Client, S3Store, parse_endpoint
+
+if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+    from strongroom.kms.vault_client import VaultAddress
 
 _log = logging.getLogger("strongroom")
 
@@ -198,12 +201,16 @@ def build_kms(keys: Keys) -> Keyring | None:
 
 def vault_address(place: VaultPlace) -> VaultAddress:
     """Where the Vault of these settings is, and how to trust it."""
+    from strongroom.kms.vault_client import VaultAddress
+
     return VaultAddress(
         place.endpoint, place.namespace, place.ca_path, place.client_cert, place.client_key, float(place.timeout)
     )
 
 
 def _transit(vault: Vault) -> KMS:
+    from strongroom.kms.vault_client import VaultClient
+
     def secret_id() -> Secret:
         """Read anew at each login: whoever replaces a secret id does not have to restart the server."""
         if vault.secret_id_file is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,12 @@ def test_help_names_each_flag_with_its_variables(command: Command) -> None:
     shown = command.run("server", "--help").stdout
     for name in ("--address", "STRONGROOM_ADDRESS", "--no-compat", "--sse-master-key-file", "MINIO_SSE_MASTER_KEY"):
         assert name in shown
+
+
+def test_a_start_does_not_wait_for_libraries_that_only_some_servers_need() -> None:
+    loaded = "import sys, strongroom.app, strongroom.cli.commands; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"aiohttp", "botocore.session", "urllib3", "jwt", "cryptography.x509"} & set(modules)
 
 
 @pytest.mark.parametrize(

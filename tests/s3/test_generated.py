@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+from botocore.loaders import Loader
+
 from strongroom.s3 import generate, shapes
 from strongroom.s3.model import compile_model
 from strongroom.s3.operations import SERVED, UNSET
-from strongroom.s3.service_model import operations
+from strongroom.s3.service_model import operations, shape_of
+
+
+def test_the_service_model_is_what_botocores_loader_gives() -> None:
+    loaded = Loader().load_service_model("s3", "service-2")
+    assert {name: shape_of(name).raw for name in loaded["shapes"]} == loaded["shapes"]
+    assert [operation.name for operation in operations()] == sorted(loaded["operations"])
 
 
 def test_shapes_are_those_of_the_service_model() -> None:

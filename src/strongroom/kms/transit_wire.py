@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from strongroom.kms.base import (
     KeyDisabled,
@@ -20,7 +21,9 @@ from strongroom.kms.base import (
     NoSuchKey,
     WrappedKeyInvalid,
 )
-from strongroom.kms.vault_client import Answer
+
+if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+    from strongroom.kms.vault_client import Answer
 
 DATA_KEY = 32
 """Bytes of a data key."""

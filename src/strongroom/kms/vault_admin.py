@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom.kms.base import KMSDenied, KMSError, NoSuchKey
 from strongroom.kms.transit_wire import is_key_name
-from strongroom.kms.vault_client import Answer, VaultClient
 from strongroom.secret import Secret
+
+if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+    from strongroom.kms.vault_client import Answer, VaultClient
 
 _POLICY = """\
 # What Strongroom needs for the key {key}, and no more.

@@ -2,7 +2,8 @@
 
 Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
 looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
-that is alive and refused is a policy that says no, and that is the answer. A secret id that is refused is not tried
+that is alive and refused is a policy that says no, and that is the answer. (Where it may not look at itself: so is one
+that was refused when it was new, for some seconds, or each refusal would leave a token in the Vault.) A secret id that is refused is not tried
 over and over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
 """
 
@@ -12,10 +13,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable
-from strongroom.kms.vault_client import Answer, VaultClient
 from strongroom.secret import Secret
+
+if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+    from strongroom.kms.vault_client import Answer, VaultClient
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 15.0
@@ -75,6 +79,7 @@ class VaultSession:
         self._changed = asyncio.Event()
         self._failing = False
         self._refusal: _Refusal | None = None
+        self._in_vain = float("-inf")  # when a new token changed nothing, and could not be looked at
 
     async def start(self) -> None:
         """Begin. A Vault that cannot be reached now is no error: it may come later."""
@@ -113,14 +118,19 @@ class VaultSession:
         answer = await self.client.call("POST", path, body, token.value)
         if answer.status != _FORBIDDEN or await self._alive(token):
             return answer
+        if self._has(token) and asyncio.get_running_loop().time() < self._in_vain + _FIRST_REST:
+            return answer
         fresh = await self._log_in(token)
-        return await self.client.call("POST", path, body, fresh.value)
+        answer = await self.client.call("POST", path, body, fresh.value)
+        if answer.status == _FORBIDDEN and not await self._looks_at_itself(fresh):
+            self._in_vain = asyncio.get_running_loop().time()
+        return answer
 
     async def _alive(self, token: _Token) -> bool:
-        if not self._has(token):
-            return False  # replaced meanwhile
-        looked_up = await self.client.call("GET", "auth/token/lookup-self", None, token.value)
-        return looked_up.ok
+        return self._has(token) and await self._looks_at_itself(token)  # else it was replaced meanwhile
+
+    async def _looks_at_itself(self, token: _Token) -> bool:
+        return (await self.client.call("GET", "auth/token/lookup-self", None, token.value)).ok
 
     async def _log_in(self, spent: _Token | None) -> _Token:
         """A token other than ``spent``: by one login, however many ask for it at the same time."""
@@ -205,14 +215,20 @@ class VaultSession:
     async def _renew(self) -> None:
         token = self._token
         if token is not None and token.renewable:
-            answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
-            renewed = _token_of(answer, token) if answer.ok else None
+            renewed = await self._renewed(token)
             # A life that has become short nears the longest that the token may have.
             if renewed is not None and renewed.life >= token.first_life / 2:
                 if self._token is token:
                     self._keep_token(renewed)
                 return
         await self._log_in(token)
+
+    async def _renewed(self, token: _Token) -> _Token | None:
+        try:
+            answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
+        except KMSUnavailable:
+            return None  # also what OpenBao says of one that is past its longest life (500); a login tells which
+        return _token_of(answer, token) if answer.ok else None
 
 
 def _token_of(answer: Answer, former: _Token | None) -> _Token | None:

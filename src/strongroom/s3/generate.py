@@ -104,7 +104,7 @@ def _class(shape: Shape) -> str:
     lines = [
         "",
         "",
-        "@dataclass(slots=True, kw_only=True)",
+        "@dataclass(slots=True, kw_only=True, repr=False, eq=False)",
         f"class {shape.name}:",
         f'    """S3\'s {shape.name}."""',
         "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AbortMultipartUploadRequest:
     """S3's AbortMultipartUploadRequest."""
 
@@ -21,7 +21,7 @@ class AbortMultipartUploadRequest:
     if_match_initiated_time: datetime | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AbortMultipartUploadOutput:
     """S3's AbortMultipartUploadOutput."""
 
@@ -29,7 +29,7 @@ class AbortMultipartUploadOutput:
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CompletedPart:
     """S3's CompletedPart."""
 
@@ -47,14 +47,14 @@ class CompletedPart:
     part_number: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CompletedMultipartUpload:
     """S3's CompletedMultipartUpload."""
 
     parts: list[CompletedPart] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CompleteMultipartUploadRequest:
     """S3's CompleteMultipartUploadRequest."""
 
@@ -83,7 +83,7 @@ class CompleteMultipartUploadRequest:
     sse_customer_key_md5: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CompleteMultipartUploadOutput:
     """S3's CompleteMultipartUploadOutput."""
 
@@ -110,7 +110,7 @@ class CompleteMultipartUploadOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CopyObjectRequest:
     """S3's CopyObjectRequest."""
 
@@ -163,7 +163,7 @@ class CopyObjectRequest:
     expected_source_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CopyObjectResult:
     """S3's CopyObjectResult."""
 
@@ -182,7 +182,7 @@ class CopyObjectResult:
     checksum_xxhash128: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CopyObjectOutput:
     """S3's CopyObjectOutput."""
 
@@ -199,7 +199,7 @@ class CopyObjectOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LocationInfo:
     """S3's LocationInfo."""
 
@@ -207,7 +207,7 @@ class LocationInfo:
     name: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class BucketInfo:
     """S3's BucketInfo."""
 
@@ -215,7 +215,7 @@ class BucketInfo:
     type: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Tag:
     """S3's Tag."""
 
@@ -223,7 +223,7 @@ class Tag:
     value: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CreateBucketConfiguration:
     """S3's CreateBucketConfiguration."""
 
@@ -233,7 +233,7 @@ class CreateBucketConfiguration:
     tags: list[Tag] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CreateBucketRequest:
     """S3's CreateBucketRequest."""
 
@@ -250,7 +250,7 @@ class CreateBucketRequest:
     bucket_namespace: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CreateBucketOutput:
     """S3's CreateBucketOutput."""
 
@@ -258,7 +258,7 @@ class CreateBucketOutput:
     bucket_arn: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CreateMultipartUploadRequest:
     """S3's CreateMultipartUploadRequest."""
 
@@ -298,7 +298,7 @@ class CreateMultipartUploadRequest:
     checksum_type: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CreateMultipartUploadOutput:
     """S3's CreateMultipartUploadOutput."""
 
@@ -319,7 +319,7 @@ class CreateMultipartUploadOutput:
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteBucketRequest:
     """S3's DeleteBucketRequest."""
 
@@ -327,7 +327,7 @@ class DeleteBucketRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteBucketCorsRequest:
     """S3's DeleteBucketCorsRequest."""
 
@@ -335,7 +335,7 @@ class DeleteBucketCorsRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteBucketEncryptionRequest:
     """S3's DeleteBucketEncryptionRequest."""
 
@@ -343,7 +343,7 @@ class DeleteBucketEncryptionRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectRequest:
     """S3's DeleteObjectRequest."""
 
@@ -359,7 +359,7 @@ class DeleteObjectRequest:
     if_match_size: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectOutput:
     """S3's DeleteObjectOutput."""
 
@@ -368,7 +368,7 @@ class DeleteObjectOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectTaggingRequest:
     """S3's DeleteObjectTaggingRequest."""
 
@@ -378,14 +378,14 @@ class DeleteObjectTaggingRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectTaggingOutput:
     """S3's DeleteObjectTaggingOutput."""
 
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectIdentifier:
     """S3's ObjectIdentifier."""
 
@@ -396,7 +396,7 @@ class ObjectIdentifier:
     size: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Delete:
     """S3's Delete."""
 
@@ -404,7 +404,7 @@ class Delete:
     quiet: bool | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectsRequest:
     """S3's DeleteObjectsRequest."""
 
@@ -417,7 +417,7 @@ class DeleteObjectsRequest:
     checksum_algorithm: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeletedObject:
     """S3's DeletedObject."""
 
@@ -427,7 +427,7 @@ class DeletedObject:
     delete_marker_version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Error:
     """S3's Error."""
 
@@ -437,7 +437,7 @@ class Error:
     message: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteObjectsOutput:
     """S3's DeleteObjectsOutput."""
 
@@ -446,7 +446,7 @@ class DeleteObjectsOutput:
     errors: list[Error] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketAccelerateConfigurationRequest:
     """S3's GetBucketAccelerateConfigurationRequest."""
 
@@ -455,7 +455,7 @@ class GetBucketAccelerateConfigurationRequest:
     request_payer: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketAccelerateConfigurationOutput:
     """S3's GetBucketAccelerateConfigurationOutput."""
 
@@ -463,7 +463,7 @@ class GetBucketAccelerateConfigurationOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketAclRequest:
     """S3's GetBucketAclRequest."""
 
@@ -471,7 +471,7 @@ class GetBucketAclRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Owner:
     """S3's Owner."""
 
@@ -479,7 +479,7 @@ class Owner:
     id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Grantee:
     """S3's Grantee."""
 
@@ -490,7 +490,7 @@ class Grantee:
     uri: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Grant:
     """S3's Grant."""
 
@@ -498,7 +498,7 @@ class Grant:
     permission: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketAclOutput:
     """S3's GetBucketAclOutput."""
 
@@ -506,7 +506,7 @@ class GetBucketAclOutput:
     grants: list[Grant] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketCorsRequest:
     """S3's GetBucketCorsRequest."""
 
@@ -514,7 +514,7 @@ class GetBucketCorsRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CORSRule:
     """S3's CORSRule."""
 
@@ -526,14 +526,14 @@ class CORSRule:
     max_age_seconds: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketCorsOutput:
     """S3's GetBucketCorsOutput."""
 
     cors_rules: list[CORSRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketEncryptionRequest:
     """S3's GetBucketEncryptionRequest."""
 
@@ -541,7 +541,7 @@ class GetBucketEncryptionRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServerSideEncryptionByDefault:
     """S3's ServerSideEncryptionByDefault."""
 
@@ -549,14 +549,14 @@ class ServerSideEncryptionByDefault:
     kms_master_key_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class BlockedEncryptionTypes:
     """S3's BlockedEncryptionTypes."""
 
     encryption_type: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServerSideEncryptionRule:
     """S3's ServerSideEncryptionRule."""
 
@@ -565,21 +565,21 @@ class ServerSideEncryptionRule:
     blocked_encryption_types: BlockedEncryptionTypes | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServerSideEncryptionConfiguration:
     """S3's ServerSideEncryptionConfiguration."""
 
     rules: list[ServerSideEncryptionRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketEncryptionOutput:
     """S3's GetBucketEncryptionOutput."""
 
     server_side_encryption_configuration: ServerSideEncryptionConfiguration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLifecycleConfigurationRequest:
     """S3's GetBucketLifecycleConfigurationRequest."""
 
@@ -587,7 +587,7 @@ class GetBucketLifecycleConfigurationRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LifecycleExpiration:
     """S3's LifecycleExpiration."""
 
@@ -596,7 +596,7 @@ class LifecycleExpiration:
     expired_object_delete_marker: bool | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LifecycleRuleAndOperator:
     """S3's LifecycleRuleAndOperator."""
 
@@ -606,7 +606,7 @@ class LifecycleRuleAndOperator:
     object_size_less_than: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LifecycleRuleFilter:
     """S3's LifecycleRuleFilter."""
 
@@ -617,7 +617,7 @@ class LifecycleRuleFilter:
     and_: LifecycleRuleAndOperator | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Transition:
     """S3's Transition."""
 
@@ -626,7 +626,7 @@ class Transition:
     storage_class: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NoncurrentVersionTransition:
     """S3's NoncurrentVersionTransition."""
 
@@ -635,7 +635,7 @@ class NoncurrentVersionTransition:
     newer_noncurrent_versions: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NoncurrentVersionExpiration:
     """S3's NoncurrentVersionExpiration."""
 
@@ -643,14 +643,14 @@ class NoncurrentVersionExpiration:
     newer_noncurrent_versions: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AbortIncompleteMultipartUpload:
     """S3's AbortIncompleteMultipartUpload."""
 
     days_after_initiation: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LifecycleRule:
     """S3's LifecycleRule."""
 
@@ -665,7 +665,7 @@ class LifecycleRule:
     abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLifecycleConfigurationOutput:
     """S3's GetBucketLifecycleConfigurationOutput."""
 
@@ -673,7 +673,7 @@ class GetBucketLifecycleConfigurationOutput:
     transition_default_minimum_object_size: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLocationRequest:
     """S3's GetBucketLocationRequest."""
 
@@ -681,14 +681,14 @@ class GetBucketLocationRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLocationOutput:
     """S3's GetBucketLocationOutput."""
 
     location_constraint: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLoggingRequest:
     """S3's GetBucketLoggingRequest."""
 
@@ -696,7 +696,7 @@ class GetBucketLoggingRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TargetGrant:
     """S3's TargetGrant."""
 
@@ -704,19 +704,19 @@ class TargetGrant:
     permission: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SimplePrefix:
     """S3's SimplePrefix."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PartitionedPrefix:
     """S3's PartitionedPrefix."""
 
     partition_date_source: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TargetObjectKeyFormat:
     """S3's TargetObjectKeyFormat."""
 
@@ -724,7 +724,7 @@ class TargetObjectKeyFormat:
     partitioned_prefix: PartitionedPrefix | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LoggingEnabled:
     """S3's LoggingEnabled."""
 
@@ -734,14 +734,14 @@ class LoggingEnabled:
     target_object_key_format: TargetObjectKeyFormat | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketLoggingOutput:
     """S3's GetBucketLoggingOutput."""
 
     logging_enabled: LoggingEnabled | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketNotificationConfigurationRequest:
     """S3's GetBucketNotificationConfigurationRequest."""
 
@@ -749,7 +749,7 @@ class GetBucketNotificationConfigurationRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class FilterRule:
     """S3's FilterRule."""
 
@@ -757,21 +757,21 @@ class FilterRule:
     value: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class S3KeyFilter:
     """S3's S3KeyFilter."""
 
     filter_rules: list[FilterRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NotificationConfigurationFilter:
     """S3's NotificationConfigurationFilter."""
 
     key: S3KeyFilter | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TopicConfiguration:
     """S3's TopicConfiguration."""
 
@@ -781,7 +781,7 @@ class TopicConfiguration:
     filter: NotificationConfigurationFilter | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class QueueConfiguration:
     """S3's QueueConfiguration."""
 
@@ -791,7 +791,7 @@ class QueueConfiguration:
     filter: NotificationConfigurationFilter | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LambdaFunctionConfiguration:
     """S3's LambdaFunctionConfiguration."""
 
@@ -801,12 +801,12 @@ class LambdaFunctionConfiguration:
     filter: NotificationConfigurationFilter | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class EventBridgeConfiguration:
     """S3's EventBridgeConfiguration."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NotificationConfiguration:
     """S3's NotificationConfiguration."""
 
@@ -816,7 +816,7 @@ class NotificationConfiguration:
     event_bridge_configuration: EventBridgeConfiguration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketOwnershipControlsRequest:
     """S3's GetBucketOwnershipControlsRequest."""
 
@@ -824,28 +824,28 @@ class GetBucketOwnershipControlsRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class OwnershipControlsRule:
     """S3's OwnershipControlsRule."""
 
     object_ownership: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class OwnershipControls:
     """S3's OwnershipControls."""
 
     rules: list[OwnershipControlsRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketOwnershipControlsOutput:
     """S3's GetBucketOwnershipControlsOutput."""
 
     ownership_controls: OwnershipControls | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketPolicyRequest:
     """S3's GetBucketPolicyRequest."""
 
@@ -853,14 +853,14 @@ class GetBucketPolicyRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketPolicyOutput:
     """S3's GetBucketPolicyOutput."""
 
     policy: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketPolicyStatusRequest:
     """S3's GetBucketPolicyStatusRequest."""
 
@@ -868,21 +868,21 @@ class GetBucketPolicyStatusRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PolicyStatus:
     """S3's PolicyStatus."""
 
     is_public: bool | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketPolicyStatusOutput:
     """S3's GetBucketPolicyStatusOutput."""
 
     policy_status: PolicyStatus | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketReplicationRequest:
     """S3's GetBucketReplicationRequest."""
 
@@ -890,7 +890,7 @@ class GetBucketReplicationRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationRuleAndOperator:
     """S3's ReplicationRuleAndOperator."""
 
@@ -898,7 +898,7 @@ class ReplicationRuleAndOperator:
     tags: list[Tag] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationRuleFilter:
     """S3's ReplicationRuleFilter."""
 
@@ -907,21 +907,21 @@ class ReplicationRuleFilter:
     and_: ReplicationRuleAndOperator | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SseKmsEncryptedObjects:
     """S3's SseKmsEncryptedObjects."""
 
     status: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicaModifications:
     """S3's ReplicaModifications."""
 
     status: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SourceSelectionCriteria:
     """S3's SourceSelectionCriteria."""
 
@@ -929,35 +929,35 @@ class SourceSelectionCriteria:
     replica_modifications: ReplicaModifications | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ExistingObjectReplication:
     """S3's ExistingObjectReplication."""
 
     status: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AccessControlTranslation:
     """S3's AccessControlTranslation."""
 
     owner: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class EncryptionConfiguration:
     """S3's EncryptionConfiguration."""
 
     replica_kms_key_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationTimeValue:
     """S3's ReplicationTimeValue."""
 
     minutes: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationTime:
     """S3's ReplicationTime."""
 
@@ -965,7 +965,7 @@ class ReplicationTime:
     time: ReplicationTimeValue
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Metrics:
     """S3's Metrics."""
 
@@ -973,7 +973,7 @@ class Metrics:
     event_threshold: ReplicationTimeValue | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Destination:
     """S3's Destination."""
 
@@ -986,14 +986,14 @@ class Destination:
     metrics: Metrics | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteMarkerReplication:
     """S3's DeleteMarkerReplication."""
 
     status: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationRule:
     """S3's ReplicationRule."""
 
@@ -1008,7 +1008,7 @@ class ReplicationRule:
     delete_marker_replication: DeleteMarkerReplication | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ReplicationConfiguration:
     """S3's ReplicationConfiguration."""
 
@@ -1016,14 +1016,14 @@ class ReplicationConfiguration:
     rules: list[ReplicationRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketReplicationOutput:
     """S3's GetBucketReplicationOutput."""
 
     replication_configuration: ReplicationConfiguration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketRequestPaymentRequest:
     """S3's GetBucketRequestPaymentRequest."""
 
@@ -1031,14 +1031,14 @@ class GetBucketRequestPaymentRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketRequestPaymentOutput:
     """S3's GetBucketRequestPaymentOutput."""
 
     payer: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketTaggingRequest:
     """S3's GetBucketTaggingRequest."""
 
@@ -1046,14 +1046,14 @@ class GetBucketTaggingRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketTaggingOutput:
     """S3's GetBucketTaggingOutput."""
 
     tag_set: list[Tag] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketVersioningRequest:
     """S3's GetBucketVersioningRequest."""
 
@@ -1061,7 +1061,7 @@ class GetBucketVersioningRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketVersioningOutput:
     """S3's GetBucketVersioningOutput."""
 
@@ -1069,7 +1069,7 @@ class GetBucketVersioningOutput:
     mfa_delete: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketWebsiteRequest:
     """S3's GetBucketWebsiteRequest."""
 
@@ -1077,7 +1077,7 @@ class GetBucketWebsiteRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RedirectAllRequestsTo:
     """S3's RedirectAllRequestsTo."""
 
@@ -1085,21 +1085,21 @@ class RedirectAllRequestsTo:
     protocol: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class IndexDocument:
     """S3's IndexDocument."""
 
     suffix: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ErrorDocument:
     """S3's ErrorDocument."""
 
     key: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Condition:
     """S3's Condition."""
 
@@ -1107,7 +1107,7 @@ class Condition:
     key_prefix_equals: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Redirect:
     """S3's Redirect."""
 
@@ -1118,7 +1118,7 @@ class Redirect:
     replace_key_with: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RoutingRule:
     """S3's RoutingRule."""
 
@@ -1126,7 +1126,7 @@ class RoutingRule:
     redirect: Redirect
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetBucketWebsiteOutput:
     """S3's GetBucketWebsiteOutput."""
 
@@ -1136,7 +1136,7 @@ class GetBucketWebsiteOutput:
     routing_rules: list[RoutingRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectRequest:
     """S3's GetObjectRequest."""
 
@@ -1163,7 +1163,7 @@ class GetObjectRequest:
     checksum_mode: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectOutput:
     """S3's GetObjectOutput."""
 
@@ -1214,7 +1214,7 @@ class GetObjectOutput:
     object_lock_event_hold_duration_years: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectAclRequest:
     """S3's GetObjectAclRequest."""
 
@@ -1225,7 +1225,7 @@ class GetObjectAclRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectAclOutput:
     """S3's GetObjectAclOutput."""
 
@@ -1234,7 +1234,7 @@ class GetObjectAclOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectAttributesRequest:
     """S3's GetObjectAttributesRequest."""
 
@@ -1251,7 +1251,7 @@ class GetObjectAttributesRequest:
     object_attributes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Checksum:
     """S3's Checksum."""
 
@@ -1268,7 +1268,7 @@ class Checksum:
     checksum_type: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectPart:
     """S3's ObjectPart."""
 
@@ -1286,7 +1286,7 @@ class ObjectPart:
     checksum_xxhash128: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectAttributesParts:
     """S3's GetObjectAttributesParts."""
 
@@ -1298,7 +1298,7 @@ class GetObjectAttributesParts:
     parts: list[ObjectPart] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectAttributesOutput:
     """S3's GetObjectAttributesOutput."""
 
@@ -1313,7 +1313,7 @@ class GetObjectAttributesOutput:
     object_size: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectLegalHoldRequest:
     """S3's GetObjectLegalHoldRequest."""
 
@@ -1324,21 +1324,21 @@ class GetObjectLegalHoldRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectLockLegalHold:
     """S3's ObjectLockLegalHold."""
 
     status: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectLegalHoldOutput:
     """S3's GetObjectLegalHoldOutput."""
 
     legal_hold: ObjectLockLegalHold | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectLockConfigurationRequest:
     """S3's GetObjectLockConfigurationRequest."""
 
@@ -1346,7 +1346,7 @@ class GetObjectLockConfigurationRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class EventHoldDuration:
     """S3's EventHoldDuration."""
 
@@ -1354,7 +1354,7 @@ class EventHoldDuration:
     years: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DefaultRetention:
     """S3's DefaultRetention."""
 
@@ -1364,14 +1364,14 @@ class DefaultRetention:
     default_event_hold: EventHoldDuration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectLockRule:
     """S3's ObjectLockRule."""
 
     default_retention: DefaultRetention | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectLockConfiguration:
     """S3's ObjectLockConfiguration."""
 
@@ -1379,14 +1379,14 @@ class ObjectLockConfiguration:
     rule: ObjectLockRule | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectLockConfigurationOutput:
     """S3's GetObjectLockConfigurationOutput."""
 
     object_lock_configuration: ObjectLockConfiguration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectRetentionRequest:
     """S3's GetObjectRetentionRequest."""
 
@@ -1397,7 +1397,7 @@ class GetObjectRetentionRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectLockRetention:
     """S3's ObjectLockRetention."""
 
@@ -1407,14 +1407,14 @@ class ObjectLockRetention:
     event_hold_duration: EventHoldDuration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectRetentionOutput:
     """S3's GetObjectRetentionOutput."""
 
     retention: ObjectLockRetention | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectTaggingRequest:
     """S3's GetObjectTaggingRequest."""
 
@@ -1425,7 +1425,7 @@ class GetObjectTaggingRequest:
     request_payer: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetObjectTaggingOutput:
     """S3's GetObjectTaggingOutput."""
 
@@ -1433,7 +1433,7 @@ class GetObjectTaggingOutput:
     tag_set: list[Tag] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetPublicAccessBlockRequest:
     """S3's GetPublicAccessBlockRequest."""
 
@@ -1441,7 +1441,7 @@ class GetPublicAccessBlockRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PublicAccessBlockConfiguration:
     """S3's PublicAccessBlockConfiguration."""
 
@@ -1451,14 +1451,14 @@ class PublicAccessBlockConfiguration:
     restrict_public_buckets: bool | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class GetPublicAccessBlockOutput:
     """S3's GetPublicAccessBlockOutput."""
 
     public_access_block_configuration: PublicAccessBlockConfiguration | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HeadBucketRequest:
     """S3's HeadBucketRequest."""
 
@@ -1466,7 +1466,7 @@ class HeadBucketRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HeadBucketOutput:
     """S3's HeadBucketOutput."""
 
@@ -1477,7 +1477,7 @@ class HeadBucketOutput:
     access_point_alias: bool | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HeadObjectRequest:
     """S3's HeadObjectRequest."""
 
@@ -1504,7 +1504,7 @@ class HeadObjectRequest:
     checksum_mode: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HeadObjectOutput:
     """S3's HeadObjectOutput."""
 
@@ -1556,7 +1556,7 @@ class HeadObjectOutput:
     object_lock_event_hold_duration_years: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListBucketsRequest:
     """S3's ListBucketsRequest."""
 
@@ -1566,7 +1566,7 @@ class ListBucketsRequest:
     bucket_region: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Bucket:
     """S3's Bucket."""
 
@@ -1576,7 +1576,7 @@ class Bucket:
     bucket_arn: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListBucketsOutput:
     """S3's ListBucketsOutput."""
 
@@ -1586,7 +1586,7 @@ class ListBucketsOutput:
     prefix: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListMultipartUploadsRequest:
     """S3's ListMultipartUploadsRequest."""
 
@@ -1601,7 +1601,7 @@ class ListMultipartUploadsRequest:
     request_payer: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Initiator:
     """S3's Initiator."""
 
@@ -1609,7 +1609,7 @@ class Initiator:
     display_name: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class MultipartUpload:
     """S3's MultipartUpload."""
 
@@ -1624,14 +1624,14 @@ class MultipartUpload:
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CommonPrefix:
     """S3's CommonPrefix."""
 
     prefix: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListMultipartUploadsOutput:
     """S3's ListMultipartUploadsOutput."""
 
@@ -1650,7 +1650,7 @@ class ListMultipartUploadsOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectVersionsRequest:
     """S3's ListObjectVersionsRequest."""
 
@@ -1666,7 +1666,7 @@ class ListObjectVersionsRequest:
     optional_object_attributes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RestoreStatus:
     """S3's RestoreStatus."""
 
@@ -1674,7 +1674,7 @@ class RestoreStatus:
     restore_expiry_date: datetime | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObjectVersion:
     """S3's ObjectVersion."""
 
@@ -1691,7 +1691,7 @@ class ObjectVersion:
     restore_status: RestoreStatus | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DeleteMarkerEntry:
     """S3's DeleteMarkerEntry."""
 
@@ -1702,7 +1702,7 @@ class DeleteMarkerEntry:
     last_modified: datetime | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectVersionsOutput:
     """S3's ListObjectVersionsOutput."""
 
@@ -1722,7 +1722,7 @@ class ListObjectVersionsOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectsRequest:
     """S3's ListObjectsRequest."""
 
@@ -1737,7 +1737,7 @@ class ListObjectsRequest:
     optional_object_attributes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Object:
     """S3's Object."""
 
@@ -1752,7 +1752,7 @@ class Object:
     restore_status: RestoreStatus | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectsOutput:
     """S3's ListObjectsOutput."""
 
@@ -1769,7 +1769,7 @@ class ListObjectsOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectsV2Request:
     """S3's ListObjectsV2Request."""
 
@@ -1786,7 +1786,7 @@ class ListObjectsV2Request:
     optional_object_attributes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListObjectsV2Output:
     """S3's ListObjectsV2Output."""
 
@@ -1805,7 +1805,7 @@ class ListObjectsV2Output:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListPartsRequest:
     """S3's ListPartsRequest."""
 
@@ -1821,7 +1821,7 @@ class ListPartsRequest:
     sse_customer_key_md5: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Part:
     """S3's Part."""
 
@@ -1841,7 +1841,7 @@ class Part:
     checksum_xxhash128: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListPartsOutput:
     """S3's ListPartsOutput."""
 
@@ -1864,14 +1864,14 @@ class ListPartsOutput:
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CORSConfiguration:
     """S3's CORSConfiguration."""
 
     cors_rules: list[CORSRule] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutBucketCorsRequest:
     """S3's PutBucketCorsRequest."""
 
@@ -1882,7 +1882,7 @@ class PutBucketCorsRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutBucketEncryptionRequest:
     """S3's PutBucketEncryptionRequest."""
 
@@ -1893,7 +1893,7 @@ class PutBucketEncryptionRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutObjectRequest:
     """S3's PutObjectRequest."""
 
@@ -1947,7 +1947,7 @@ class PutObjectRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutObjectOutput:
     """S3's PutObjectOutput."""
 
@@ -1975,14 +1975,14 @@ class PutObjectOutput:
     request_charged: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Tagging:
     """S3's Tagging."""
 
     tag_set: list[Tag] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutObjectTaggingRequest:
     """S3's PutObjectTaggingRequest."""
 
@@ -1996,14 +1996,14 @@ class PutObjectTaggingRequest:
     request_payer: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PutObjectTaggingOutput:
     """S3's PutObjectTaggingOutput."""
 
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class UploadPartRequest:
     """S3's UploadPartRequest."""
 
@@ -2031,7 +2031,7 @@ class UploadPartRequest:
     expected_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class UploadPartOutput:
     """S3's UploadPartOutput."""
 
@@ -2055,7 +2055,7 @@ class UploadPartOutput:
     version_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class UploadPartCopyRequest:
     """S3's UploadPartCopyRequest."""
 
@@ -2080,7 +2080,7 @@ class UploadPartCopyRequest:
     expected_source_bucket_owner: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CopyPartResult:
     """S3's CopyPartResult."""
 
@@ -2098,7 +2098,7 @@ class CopyPartResult:
     checksum_xxhash128: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class UploadPartCopyOutput:
     """S3's UploadPartCopyOutput."""
 

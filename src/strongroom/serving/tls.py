@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-
 
 class BadCertificate(Exception):
     """The certificate or key cannot be used; the message is one line, names the file and says why."""
@@ -51,6 +49,8 @@ class Certificate:
 
     def expired(self, now: datetime) -> datetime | None:
         """When it expired, where that was before ``now``; else None."""
+        from cryptography import x509  # which takes 20 ms, and only a server with TLS needs it
+
         try:
             end = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
         except (OSError, ValueError):
