@@ -2,9 +2,10 @@
 
 Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
 looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
-that is alive and refused is a policy that says no, and that is the answer. (Where it may not look at itself: so is one
-that was refused when it was new, for some seconds, or each refusal would leave a token in the Vault.) A secret id that is refused is not tried
-over and over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
+that is alive and refused is a policy that says no, and that is the answer. (Where it may not look at itself, so is
+one that was refused when it was new, for some seconds: else each refusal would leave a token in the Vault.) A secret
+id that is refused is not tried over and over: Vaults lock a role out after five failures, for a quarter of an hour.
+Another one is tried at once.
 """
 
 from __future__ import annotations
