@@ -99,6 +99,15 @@ def test_a_large_file_is_sent_in_parts(mc: Program, home: Path, bucket: str) -> 
     assert (home / "back").read_bytes() == content
 
 
+def test_what_is_there_is_kept_where_mc_is_told_so(mc: Program, home: Path, bucket: str) -> None:
+    kept = write(home / "kept", 20 * MIB)
+    mc("put", "--if-not-exists", "kept", f"s/{bucket}/o")
+    for size in (1000, 20 * MIB):  # at once, and in parts
+        write(home / "other", size, seed=1)
+        mc.refused("put", "--if-not-exists", "other", f"s/{bucket}/o")
+    assert mc.output("cat", f"s/{bucket}/o") == kept
+
+
 def test_a_stream_is_piped_into_an_object(mc: Program, bucket: str) -> None:
     content = marked(20 * MIB)
     mc("pipe", f"s/{bucket}/piped", stdin=content)

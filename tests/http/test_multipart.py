@@ -90,6 +90,21 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
     assert client.complete_multipart_upload(**complete)["ETag"] == first["ETag"]
 
 
+def test_an_upload_may_be_opened_on_a_condition(server: Server, bucket: str) -> None:
+    client = server.client()
+
+    def opened(header: str, value: str) -> tuple[int, str]:
+        answer = request(server, "POST", f"/{bucket}/o?uploads", {header: value})
+        return answer.status, answer.code
+
+    assert opened("If-Match", '"other"') == (404, "NoSuchKey")
+    assert opened("If-None-Match", "*") == (200, "")
+    etag = client.put_object(Bucket=bucket, Key="o", Body=b"there")["ETag"]
+    assert opened("If-None-Match", "*") == (412, "PreconditionFailed")
+    assert opened("If-Match", '"other"') == (412, "PreconditionFailed")
+    assert opened("If-Match", etag) == (200, "")
+
+
 def test_wrong_completions_are_refused_and_leave_the_upload_open(server: Server, bucket: str) -> None:
     client = server.client()
     upload_id = client.create_multipart_upload(Bucket=bucket, Key="o")["UploadId"]

@@ -11,7 +11,7 @@ SERVED: dict[str, str] = {
     "CompleteMultipartUpload": "If-Match, If-None-Match; asked again after it succeeded, it answers the same",
     "CopyObject": "between any two kinds of encryption; bytes are shared where they need not change",
     "CreateBucket": "",
-    "CreateMultipartUpload": "",
+    "CreateMultipartUpload": "If-Match, If-None-Match: *, as it is opened: `mc` sends them here only",
     "DeleteBucket": "ends the bucket's open uploads, too",
     "DeleteBucketCors": "",
     "DeleteBucketEncryption": "",

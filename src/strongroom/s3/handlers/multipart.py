@@ -3,6 +3,7 @@ ListMultipartUploads."""
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Sequence
 from itertools import pairwise
@@ -45,7 +46,7 @@ from strongroom.sealed.faults import (
     PartChanged,
 )
 from strongroom.sealed.metadata import ObjectChecksum
-from strongroom.sealed.objects import ObjectInfo
+from strongroom.sealed.objects import ObjectInfo, Precondition
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.uploads import PartInfo, UploadInfo
 from strongroom.sealed.writing import Description
@@ -70,6 +71,7 @@ class MultipartHandlers:
         announced = checksums.multipart(headers)
         checksum = ObjectChecksum(announced[0], announced[1], "") if announced else None
         asked = call.encryption.protection()
+        await self._check_before(call, write_precondition(headers.get("if-match"), headers.get("if-none-match")))
         protection = await self._objects.protection(call.bucket, asked)
         sealed_tags = await self._objects.seal_tags(call.bucket, call.key, protection, *tags)
         upload = await self._uploads.create(call.bucket, call.key, protection, Description(kept, checksum, sealed_tags))
@@ -204,6 +206,16 @@ class MultipartHandlers:
         ]
         output.common_prefixes = [CommonPrefix(prefix=encode_name(name, encoding)) for name in page.prefixes]
         return Answer(output)
+
+    async def _check_before(self, call: Call, precondition: Precondition) -> None:
+        """See that the condition of an upload holds as it is opened. S3 takes one on completion; ``mc`` sends it here,
+        and here only, and MinIO looks at it here. Raises PreconditionFailed, NoSuchObject (If-Match).
+        """
+        await self._objects.condition(call.bucket, call.key, precondition)
+        if precondition.if_none_match:
+            with contextlib.suppress(NoSuchObject):
+                await self._objects.stored(call.bucket, call.key)
+                raise S3Error("PreconditionFailed", Condition="If-None-Match")
 
     async def _all_parts(self, call: Call, upload_id: str, wanted: int) -> tuple[UploadInfo, dict[int, PartInfo]]:
         there: dict[int, PartInfo] = {}
