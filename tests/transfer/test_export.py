@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strongroom.transfer.folder import Exported, Folder
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.conftest import Ended
 
@@ -69,6 +72,47 @@ def test_keys_that_cannot_be_paths_lead_nowhere_else(server: Server, bucket: str
         assert path.read_bytes() == key.encode()
     assert not (tmp_path / "escaped").exists()
     assert {"a", "a/b"} & {key for key, row in rows.items() if row["file"] == f"{bucket}/{key}"}
+
+
+def test_it_is_for_the_eyes_of_its_owner_alone(server: Server, bucket: str, tmp_path: Path, export: Run) -> None:
+    out = tmp_path / "out"
+    out.mkdir(mode=0o755)
+    server.client().put_object(Bucket=bucket, Key="patients/named/so", Body=b"x", Metadata={"of": "content"})
+    before = os.umask(0o022)
+    try:
+        assert export().code == 0
+    finally:
+        os.umask(before)
+    assert [str(path) for path in out.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+def test_a_name_that_the_file_system_does_not_take_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.replace
+
+    def as_on_fat(path: Path, target: Path) -> Path:
+        if ":" in str(target):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(target))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", as_on_fat)
+    with closing(Folder(tmp_path / "out")) as folder:
+        written = folder.temporary("bucket", "12:30")
+        written.write_bytes(b"noon")
+        folder.add(written, Exported("bucket", "12:30", "", 4, "", "", "", "", {}, {}, ""))
+    assert (tmp_path / "out" / manifest(tmp_path / "out")["12:30"]["file"]).read_bytes() == b"noon"
+
+
+def test_a_damaged_manifest_is_refused_in_one_line(server: Server, bucket: str, tmp_path: Path, export: Run) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"x")
+    assert export().code == 0
+    with (tmp_path / "out" / "manifest.jsonl").open("a") as file:
+        file.write("\0\0\n")
+    ended = export()
+    assert (ended.code, "is damaged in line 2" in ended.err) == (1, True)
+    (tmp_path / "out" / "manifest.jsonl").unlink()
+    assert export("--json").report["done"] == 1
 
 
 def test_it_goes_on_where_it_was_and_takes_what_changed(

@@ -19,6 +19,7 @@ from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, transfer_keys_from_process
 from strongroom.report import Report
 from strongroom.secret import Secret
+from strongroom.serving.hardening import harden
 from strongroom.transfer.copying import Wishes
 from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
@@ -63,6 +64,7 @@ def run_import(
     source: End, target: End, wishes: Wishes, threads: int, state_file: Path | None, dry_run: bool, as_json: bool
 ) -> int:
     """Import; the exit code. Raises typer.Exit."""
+    harden()  # the state file tells of plaintext
     place, aim = source.place(), target.place()
     if aim.prefix:
         raise stop_with("TARGET: objects keep their keys; name a bucket at most", WRONG)
@@ -85,6 +87,7 @@ def run_import(
 
 def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
     """Export; the exit code. Raises typer.Exit."""
+    harden()
     place = source.place()
     report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
     stop = stop_on_signals()

@@ -1,12 +1,14 @@
 """A folder with exported objects: where each goes, and the manifest that says so. Only this module writes there.
 
 A key is a path where a file system can hold it as one: then the object is at ``BUCKET/KEY``. A key that leads elsewhere
-(``..``), that no file can have, or that is taken (``a`` beside ``a/b``; ``A`` beside ``a`` where case does not count)
-goes to ``.strongroom-export/other``, under the SHA-256 of its name. ``manifest.jsonl`` has a line for each object.
+(``..``), that no file can have, or none here (``:`` on a FAT disk), or that is taken (``a`` beside ``a/b``; ``A``
+beside ``a`` where case does not count) goes to ``.strongroom-export/other``, under the SHA-256 of its name.
+``manifest.jsonl`` has a line for each object.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +23,10 @@ from strongroom.transfer.s3 import Listed
 MANIFEST = "manifest.jsonl"
 _OWN = ".strongroom-export"
 _MAX_COMPONENT = 255
+_NO_PLACE = (
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG
+)  # fmt: skip
+"""What says that a name is taken, or none that this file system knows."""
 
 
 class FolderRefused(Exception):
@@ -88,7 +94,9 @@ class Folder:
             place = self._place(name)
             try:
                 self._move(written, place, name)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            except OSError as error:
+                if error.errno not in _NO_PLACE:
+                    raise
                 place = self._own / "other" / _hashed(*name)
                 self._move(written, place, name)
             fields = asdict(line) | {"file": str(place.relative_to(self.path))}
@@ -120,9 +128,9 @@ class Folder:
     def _move(self, written: Path, place: Path, name: tuple[str, str]) -> None:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if place.is_dir():
-            raise IsADirectoryError
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name", str(place))
         if place.exists() and self._owners.get(_inode(place), name) != name:
-            raise FileExistsError
+            raise FileExistsError(errno.EEXIST, "another object lies here", str(place))
         written.replace(place)
         self._owners[_inode(place)] = name
 
@@ -132,8 +140,12 @@ class Folder:
         except FileNotFoundError:
             return
         whole, newline, torn = text.rpartition("\n")
-        for row in (whole + newline).splitlines():
-            line = Exported(**json.loads(row))
+        for number, row in enumerate((whole + newline).splitlines(), 1):
+            try:
+                line = Exported(**json.loads(row))
+            except (ValueError, TypeError) as error:
+                damaged = f"{self.path / MANIFEST} is damaged in line {number}; without it, all is exported again"
+                raise FolderRefused(damaged) from error
             self._lines[line.bucket, line.key] = line
         if torn:
             os.truncate(self.path / MANIFEST, len((whole + newline).encode()))
