@@ -162,6 +162,17 @@ def test_a_kms_that_is_restarted_sealed_is_unavailable_until_it_is_unsealed(tmp_
     asyncio.run(main())
 
 
+def test_why_a_kms_does_not_answer_stands_in_the_error(liar: Liar) -> None:
+    liar.status, liar.body = 400, b'{"data": {"batch_results": [{"error": "something\\n new"}]}}'
+
+    async def main() -> None:
+        async with opened(liar.settings) as kms:
+            with pytest.raises(KMSUnavailable, match="cannot use the master key 'key': something new"):
+                await unwrapped(kms, WRAPPED)
+
+    asyncio.run(main())
+
+
 # -- connections ---------------------------------------------------------------------------------------------------
 
 

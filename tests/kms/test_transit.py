@@ -117,6 +117,18 @@ def test_a_key_that_derives_works_too(bao: OpenBao, key: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", ["ed25519", "rsa-2048"])
+def test_a_key_of_a_type_that_wraps_nothing_is_said_to_be_one(bao: OpenBao, key: str, kind: str) -> None:
+    bao.api("POST", f"transit/keys/{key}", {"type": kind})
+
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings()) as kms:
+            with pytest.raises(NoSuchKey, match=f"'{key}' .* is of a type that wraps no data keys: .*{kind}"):
+                await made(kms)
+
+    asyncio.run(main())
+
+
 def test_another_transit_key_unwraps_where_the_policy_grants_it(bao: OpenBao, key: str) -> None:
     async def main() -> None:
         old, new = bao.role(f"{key}-old", f"{key}-old"), bao.role(f"{key}-new", f"{key}-new")

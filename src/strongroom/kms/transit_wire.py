@@ -44,6 +44,8 @@ _REFUSALS: tuple[tuple[str, type[KMSError], str], ...] = (
     ("key not found", NoSuchKey, "does not exist"),
     ("message authentication failed", WrappedKeyInvalid, "did not wrap this data key, or not for this object"),
     ("invalid ciphertext", WrappedKeyInvalid, "did not wrap this data key"),
+    ("non-AEAD cipher suite", NoSuchKey, "is of a type that wraps no data keys"),
+    ("not supported for key type", NoSuchKey, "is of a type that wraps no data keys"),
     ("unsupported path", NoSuchKey, "does not exist: there is no transit engine"),
     ("no handler for route", NoSuchKey, "does not exist: there is no transit engine"),
 )
@@ -114,7 +116,7 @@ def _result(row: object, item: Item, where: str) -> bytes | KMSError:
     if not isinstance(row, dict):
         return nonsense(where)
     if row.get("error"):
-        return _meant(str(row["error"]), item.key, where) or nonsense(where)
+        return _meant(str(row["error"]), item.key, where) or _unusable(str(row["error"]), item.key, where)
     return plaintext_in(row, where) if item.wrapped else ciphertext_in(row, where)
 
 
@@ -139,16 +141,22 @@ def refusal(answer: Answer, key: str, where: str) -> KMSError:
     """What an answer that is no result means."""
     if answer.status == 403:
         return KMSDenied(f"the KMS at {where} denies the use of the master key {key!r}: {answer.reason}")
-    return _meant(answer.reason, key, where) or KMSUnavailable(
-        f"the KMS at {where} cannot use the master key {key!r}: {answer.reason}"
-    )
+    return _meant(answer.reason, key, where) or _unusable(answer.reason, key, where)
 
 
 def _meant(reason: str, key: str, where: str) -> KMSError | None:
     for text, kind, says in _REFUSALS:
         if text in reason:
-            return kind(f"the master key {key!r} of the KMS at {where} {says}: {' '.join(reason.split())[:200]}")
+            return kind(f"the master key {key!r} of the KMS at {where} {says}: {_on_one_line(reason)}")
     return None
+
+
+def _unusable(reason: str, key: str, where: str) -> KMSUnavailable:
+    return KMSUnavailable(f"the KMS at {where} cannot use the master key {key!r}: {_on_one_line(reason)}")
+
+
+def _on_one_line(reason: str) -> str:
+    return " ".join(reason.split())[:200]
 
 
 def nonsense(where: str) -> KMSUnavailable:
