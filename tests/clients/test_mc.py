@@ -108,6 +108,13 @@ def test_what_is_there_is_kept_where_mc_is_told_so(mc: Program, home: Path, buck
     assert mc.output("cat", f"s/{bucket}/o") == kept
 
 
+def test_a_purge_that_is_not_served_is_not_taken_for_one(mc: Program, home: Path, bucket: str) -> None:
+    kept = write(home / "kept", 1000)
+    mc("cp", "kept", f"s/{bucket}/folder/o")
+    assert "Only objects are removed" in mc.refused("rm", "--force", "--purge", f"s/{bucket}/folder/")
+    assert mc.output("cat", f"s/{bucket}/folder/o") == kept
+
+
 def test_a_stream_is_piped_into_an_object(mc: Program, bucket: str) -> None:
     content = marked(20 * MIB)
     mc("pipe", f"s/{bucket}/piped", stdin=content)

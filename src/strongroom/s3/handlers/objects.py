@@ -62,6 +62,7 @@ MAX_PARTS = 10_000
 _READ_AGAIN = 4
 _DELETES_AT_ONCE = 32
 MAX_DELETE = 1000
+_PURGE = "x-minio-force-delete"  # "mc rm --purge" means all that is below a name
 _OTHER_CONDITIONS = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")
 
 
@@ -143,6 +144,8 @@ class ObjectHandlers:
         check_version(request.version_id)
         if any(name in call.request.headers for name in _OTHER_CONDITIONS):
             raise _condition_not_served()
+        if call.request.headers.get(_PURGE, "").lower() == "true":
+            raise S3Error("NotImplemented", "Only objects are removed, not all that is below a name.")
         await self._objects.delete(call.bucket, call.key, Precondition(if_match=_unquoted(request.if_match)))
         return Answer()
 
