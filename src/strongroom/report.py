@@ -75,7 +75,12 @@ class Report:
         lines += self.notes
         if not self.finished:
             lines.append("stopped before the end; the same command goes on from here")
-        return lines
+        return [_shown(line) for line in lines]
+
+
+def _shown(line: str) -> str:
+    """A line as terminals may have it: clients choose keys, and neither move the cursor nor add lines."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def counted(number: int) -> str:

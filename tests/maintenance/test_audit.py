@@ -167,8 +167,10 @@ def test_it_is_told_to_people_too(tmp_path: Path, bucket: str) -> None:
         server.client().create_bucket(Bucket=bucket)
         server.client().put_object(Bucket=bucket, Key="plain", Body=b"plain")
         server.client().put_object(Bucket=bucket, Key="sealed", Body=b"sealed", ServerSideEncryption="AES256")
+        server.client().put_object(Bucket=bucket, Key="ü\nall is well\x1b[2J", Body=b"")
         process = run_job(server, "audit")
     assert process.returncode == 3
-    assert "1 object (5 bytes): not encrypted\n" in process.stdout
+    assert "2 objects (5 bytes): not encrypted\n" in process.stdout
     assert "SSE-S3; master key 'my-minio-key' (static)\n" in process.stdout
     assert f"failed: {bucket}/plain: it is not encrypted\n" in process.stdout
+    assert f"failed: {bucket}/ü\\nall is well\\x1b[2J: it is not encrypted\n" in process.stdout
