@@ -65,7 +65,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = KINDS[:2]
     if marked("local"):
         kinds = KINDS[:1]
-    metafunc.parametrize("served", kinds, indirect=True, scope="session")
+    ids = [f"over-{kind}" for kind in kinds]
+    metafunc.parametrize("served", kinds, indirect=True, scope="session", ids=ids)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes ``-n auto`` means: tests wait half of the time, for servers and for disks."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute tests by the servers that they share, unless ``--dist`` says otherwise."""
+    from tests.distribution import BySharedServers
+
+    return BySharedServers(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")
