@@ -65,11 +65,10 @@ def send(server: Server, method: str, path: str, headers: Mapping[str, str] | No
     """Send a request as it is."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        sent = {"Content-Length": str(len(body)), **(headers or {})}
+        sent = {"Host": f"127.0.0.1:{server.port}", "Content-Length": str(len(body)), **(headers or {})}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in sent.items():
-            if name.lower() != "host":
-                connection.putheader(name, value)
+            connection.putheader(name, value)
         connection.endheaders(body or None)
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

@@ -110,6 +110,18 @@ def test_a_form_may_name_a_master_key(server: Server, bucket: str) -> None:
     assert server.client().get_object(Bucket=bucket, Key="o")["Body"].read() == b"x"
 
 
+def test_an_answer_tells_where_the_object_is(plain_server: Server, plain_bucket: str) -> None:
+    fields = signed(
+        plain_server, plain_bucket, "a b", {"success_action_status": "201"}, [{"success_action_status": "201"}]
+    )
+    hosts = {f"127.0.0.1:{plain_server.port}": f"/{plain_bucket}", f"{plain_bucket}.s3.test:{plain_server.port}": "/"}
+    for host, path in hosts.items():
+        headers = {"Host": host, "Content-Type": "multipart/form-data; boundary=----boundary"}
+        answer = send(plain_server, "POST", path, headers, form(fields, b"x"))
+        assert (answer.status, answer.find("Bucket")) == (201, plain_bucket)
+        assert answer.find("Location") == answer.headers["location"] == f"http://{host}{path.rstrip('/')}/a%20b"
+
+
 def test_a_redirect_tells_where_the_object_is(server: Server, bucket: str) -> None:
     target = "https://example.com/done?a=b"
     fields = {"success_action_redirect": target}

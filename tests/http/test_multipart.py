@@ -90,6 +90,20 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
     assert client.complete_multipart_upload(**complete)["ETag"] == first["ETag"]
 
 
+def test_completion_says_where_the_object_is(plain_server: Server, plain_bucket: str) -> None:
+    client = plain_server.client()
+    hosts = {f"127.0.0.1:{plain_server.port}": f"/{plain_bucket}", f"{plain_bucket}.s3.test:{plain_server.port}": ""}
+    for host, folder in hosts.items():
+        key = {"Bucket": plain_bucket, "Key": "a b"}
+        upload_id = client.create_multipart_upload(**key)["UploadId"]
+        etag = client.upload_part(**key, UploadId=upload_id, PartNumber=1, Body=b"x")["ETag"]
+        path = f"{folder}/a%20b"
+        part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+        body = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+        answer = request(plain_server, "POST", f"{path}?uploadId={upload_id}", {"Host": host}, body)
+        assert answer.find("Location") == f"http://{host}{path}"
+
+
 def test_an_upload_may_be_opened_on_a_condition(server: Server, bucket: str) -> None:
     client = server.client()
 

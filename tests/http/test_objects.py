@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.http.raw import error_of, request, signed_headers
+from tests.http.raw import error_of, request, send, signed_headers
 from tests.server import Server
 
 pytestmark = pytest.mark.every_backend
@@ -265,17 +264,5 @@ def test_virtual_host_style_requests_name_the_bucket_in_the_host(
 ) -> None:
     host = f"{plain_bucket}.s3.test:{plain_server.port}"
     headers = signed_headers(plain_server, "PUT", f"/{key}", {"Host": host}, b"x")
-    put = _send_to_host(plain_server, "PUT", f"/{key}", headers, b"x", host)
-    assert put == 200
+    assert send(plain_server, "PUT", f"/{key}", headers, b"x").status == 200
     assert plain_server.client().get_object(Bucket=plain_bucket, Key=key)["Body"].read() == b"x"
-
-
-def _send_to_host(server: Server, method: str, path: str, headers: dict[str, str], body: bytes, host: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-    for name, value in {**headers, "Host": host, "Content-Length": str(len(body))}.items():
-        connection.putheader(name, value)
-    connection.endheaders(body)
-    status = connection.getresponse().status
-    connection.close()
-    return status

@@ -32,6 +32,11 @@ class HttpRequest:
     client: str
     query: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def origin(self) -> str:
+        """The server, as the client calls it: the beginning of a URL."""
+        return f"{'https' if self.secure else 'http'}://{self.headers.get('host', '')}"
+
 
 class ClientGone(Exception):
     """The client went away before its request was complete; there is nobody to answer."""

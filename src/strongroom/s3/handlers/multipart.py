@@ -125,8 +125,7 @@ class MultipartHandlers:
         except NoSuchUpload:
             info = await self._completed_before(call, request.upload_id)
         output = CompleteMultipartUploadOutput(
-            location=f"{'https' if call.request.secure else 'http'}://{call.request.headers.get('host', '')}"
-            f"/{call.bucket}/{encode_name(call.key, 'url')}",
+            location=f"{call.request.origin}{call.request.raw_path}",
             bucket=call.bucket,
             key=call.key,
             etag=quoted(info.etag),

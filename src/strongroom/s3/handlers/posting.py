@@ -156,8 +156,7 @@ def _tags(document: str) -> tuple[str, int]:
 
 def _respond(request: HttpRequest, fields: Mapping[str, str], bucket: str, info: ObjectInfo) -> tuple[Answer, Response]:
     """What the form asks to be answered: a redirect, a document (201), or nothing (200, 204)."""
-    scheme = "https" if request.secure else "http"
-    location = f"{scheme}://{request.headers.get('host', '')}/{bucket}/{quote(info.key)}"
+    location = f"{request.origin}{request.raw_path.rstrip('/')}/{quote(info.key)}"
     headers = [("etag", quoted(info.etag)), ("location", location)]
     redirect = fields.get("success_action_redirect") or fields.get("redirect", "")
     if redirect.startswith(("http://", "https://")) and redirect.isprintable():
