@@ -21,6 +21,7 @@ from strongroom.config import (
     VaultPlace,
     load,
     secret_variables,
+    transfer_keys,
 )
 from strongroom.config.document import markdown
 from strongroom.secret import Secret
@@ -298,6 +299,11 @@ def test_a_misspelt_setting_is_refused_with_the_right_spelling() -> None:
     line = refused({"STRONGROOM_WORKER": "2"})
     assert line == "STRONGROOM_WORKER: there is no such setting (did you mean STRONGROOM_WORKERS?)"
     assert "did you mean MINIO_SSE_MASTER_KEY?" in refused({"MINIO_SSE_MASTERKEY": HEX})
+
+
+def test_commands_that_serve_nothing_refuse_misspelt_settings_too() -> None:
+    with pytest.raises(SettingError, match="did you mean STRONGROOM_SOURCE_ACCESS_KEY"):
+        transfer_keys("source", {"STRONGROOM_SOURCE_ACCES_KEY": "admin"}, Path.read_bytes)
 
 
 def test_what_kubernetes_sets_for_a_service_of_our_name_does_no_harm() -> None:

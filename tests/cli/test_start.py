@@ -96,6 +96,20 @@ def test_a_file_in_place_of_the_directory_is_refused(command: Command) -> None:
     assert "is not a directory" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("server",), ("gateway", "nas"), ("audit",), ("adopt",)], ids=" ".join)
+def test_an_empty_name_is_not_the_directory_that_one_is_in(command: Command, arguments: tuple[str, ...]) -> None:
+    done = command.run(*arguments, "", **ROOT)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "it is empty" in done.stderr
+
+
+def test_a_directory_that_cannot_be_looked_into_is_named(command: Command) -> None:
+    directory = command.home / ("long" * 100)
+    done = command.run("server", str(directory), **ROOT)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert str(directory) in done.stderr
+
+
 def test_a_port_that_is_taken_is_named(command: Command, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

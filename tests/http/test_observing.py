@@ -290,7 +290,8 @@ def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
     server = Server(tmp_path, {"STRONGROOM_ACCESS_LOG": str(tmp_path / "missing" / "access.log")})
     with pytest.raises(AssertionError), server:
         pass
-    assert "STRONGROOM_ACCESS_LOG" in server.log and "Traceback" not in server.log
+    assert f"STRONGROOM_ACCESS_LOG: cannot write to '{tmp_path}/missing/access.log': No such file" in server.log
+    assert "Traceback" not in server.log
 
 
 # -- what the log says of failures -----------------------------------------------------------------------------------

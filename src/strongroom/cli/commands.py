@@ -130,16 +130,23 @@ def _serving(
     _command(app, function, settings, *(_argument(name, kind) for name, kind in arguments.items()), dev)
 
 
-def server(directory: Path, dev: bool, **flags: str | bool | None) -> None:
+def _place(directory: str) -> Path:
+    """Where a directory is. Raises typer.Exit for an empty name (a variable that is not set), which is none."""
+    if not directory:
+        raise _stop(SettingError("DIR", "it is empty", "/srv/objects"), _REFUSED)
+    return Path(directory).absolute()
+
+
+def server(directory: str, dev: bool, **flags: str | bool | None) -> None:
     """Serve S3 from a directory, which is made if it is not there.
 
     Every option of a setting can also be given by the variable named with it; an option stands above its variable.
     """
-    _serve(LocalDirectory(directory.absolute()), dev, flags)
+    _serve(LocalDirectory(_place(directory)), dev, flags)
 
 
 _DIRECTORY = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
+    str, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
 _serving(_app, server, [setting for setting in TABLE if not setting.backend], directory=_DIRECTORY)
 
@@ -147,19 +154,17 @@ _gateway = typer.Typer(help="Serve S3 from storage that others use too.", no_arg
 _app.add_typer(_gateway, name="gateway")
 
 
-def nas(folder: Path, dev: bool, **flags: str | bool | None) -> None:
+def nas(folder: str, dev: bool, **flags: str | bool | None) -> None:
     """Serve S3 from a folder that others use too, on a NAS say: its folders are the buckets, their files the objects.
 
     Any number of gateways can serve one folder. Every option of a setting can also be given by the variable named
     with it; an option stands above its variable.
     """
     mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
-    _serve(SharedFolder(folder.absolute(), mask), dev, flags)
+    _serve(SharedFolder(_place(folder), mask), dev, flags)
 
 
-_FOLDER = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)
-]
+_FOLDER = Annotated[str, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)]
 _serving(_gateway, nas, [setting for setting in TABLE if not setting.backend], folder=_FOLDER)
 
 

@@ -73,7 +73,7 @@ def left_place(place: str, mask: int) -> Target:
     """Where MinIO left objects. Raises SettingError."""
     if is_url(place):
         return RemoteS3(place)
-    target, _ = recognised(LocalDirectory(Path(place).absolute()))
+    target, _ = recognised(LocalDirectory(_path(place)))
     if not isinstance(target, SharedFolder):
         raise SettingError("PLACE", f"no MinIO has left anything in {place!r}: there is no {SYSTEM}")
     return SharedFolder(target.path, mask)
@@ -86,7 +86,7 @@ def served_place(place: str, mask: int) -> Target:
     """
     if is_url(place):
         return RemoteS3(place)
-    path = Path(place).absolute()
+    path = _path(place)
     if (path / INTERNAL / "index.db").exists():
         target, _ = recognised(LocalDirectory(path))
         return target
@@ -94,6 +94,12 @@ def served_place(place: str, mask: int) -> Target:
         target, _ = recognised(SharedFolder(path, mask))
         return target
     raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")
+
+
+def _path(place: str) -> Path:
+    if not place:
+        raise SettingError("PLACE", "it is empty", "/srv/objects")
+    return Path(place).absolute()
 
 
 def is_url(place: str) -> bool:

@@ -24,7 +24,10 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
         return target, []
     if isinstance(target, LocalDirectory):
         _refuse_root(target.path)
-    is_server, is_shared = (target.path / INTERNAL / "index.db").exists(), (target.path / RESERVED).is_dir()
+    try:
+        is_server, is_shared = (target.path / INTERNAL / "index.db").exists(), (target.path / RESERVED).is_dir()
+    except OSError as error:
+        raise SettingError("DIR", f"this user cannot look into {error.filename!r}: {error.strerror}") from None
     if is_server and (is_shared or isinstance(target, SharedFolder)):
         others = f"and {RESERVED!r}, of a gateway" if is_shared else "and is no shared folder"
         raise SettingError(

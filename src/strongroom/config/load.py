@@ -70,8 +70,9 @@ def administration_from_process(flags: Mapping[str, str], token_file: Path | Non
     The token is read from a file or a variable, never from the command line, where everybody can see it.
     """
     with _environment() as environment:
+        _refuse_unknown(environment)
         given = Given(environment, flags, _read_file)
-        place = _vault_place(given, "this command, which changes a Vault,")
+        place = _vault_place(given, "this command changes a Vault")
         names = [name for name in ADMIN_TOKENS if environment.get(name)]
         if token_file is not None:
             token = given.content("--token-file", str(token_file)).strip()
@@ -170,6 +171,7 @@ def transfer_keys(role: str, environment: Mapping[str, str], read_file: ReadFile
 
     Raises SettingError.
     """
+    _refuse_unknown(environment)
     access_setting, secret_setting = table.TRANSFER[role]
     given = Given(environment, {}, read_file)
     access_key, secret_key = given.named(access_setting), given.named(secret_setting)
@@ -254,12 +256,13 @@ def _vault(given: Given) -> Vault | None:
     named = [found[0] for setting in _VAULT if (found := given.named(setting)) is not None]
     if not named:
         return None
+    because = f"{named[0]} is"
     return Vault(
-        place=_vault_place(given, named[0]),
-        role_id=_required(given, table.VAULT_APPROLE_ID, named[0]),
-        secret_id=_required(given, table.VAULT_APPROLE_SECRET, named[0]),
+        place=_vault_place(given, because),
+        role_id=_required(given, table.VAULT_APPROLE_ID, because),
+        secret_id=_required(given, table.VAULT_APPROLE_SECRET, because),
         secret_id_file=given.file(table.VAULT_APPROLE_SECRET),
-        key_name=_required(given, table.VAULT_KEY_NAME, named[0]),
+        key_name=_required(given, table.VAULT_KEY_NAME, because),
         key_version=given.value(table.VAULT_KEY_VERSION, 0),
     )
 
@@ -268,7 +271,7 @@ def _vault_place(given: Given, because: str) -> VaultPlace:
     endpoint = _required(given, table.VAULT_ENDPOINT, because)
     client_cert, client_key = given.value(table.VAULT_CLIENT_CERT, None), given.value(table.VAULT_CLIENT_KEY, None)
     if client_key is not None and client_cert is None:
-        _required(given, table.VAULT_CLIENT_CERT, table.VAULT_CLIENT_KEY.variables[0])
+        _required(given, table.VAULT_CLIENT_CERT, f"{table.VAULT_CLIENT_KEY.variables[0]} is")
     if endpoint.startswith("http:"):
         for setting in (table.VAULT_CAPATH, table.VAULT_CLIENT_CERT):
             if (found := given.named(setting)) is not None:
@@ -286,7 +289,7 @@ def _vault_place(given: Given, because: str) -> VaultPlace:
 def _required(given: Given, setting: Setting[T], because: str) -> T:
     found = given.named(setting)
     if found is None:
-        raise SettingError(setting.variables[0], f"it is not set, but {because} is", setting.example)
+        raise SettingError(setting.variables[0], f"it is not set, but {because}", setting.example)
     return found[1]
 
 
@@ -311,19 +314,31 @@ def _backend(given: Given, target: Target, has_kms: bool) -> Backend:
 
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:
-    known = {name for setting in table.TABLE for name in setting.sources}
-    elsewhere = {name for pair in table.TRANSFER.values() for setting in pair for name in setting.sources}
-    for name in sorted(environment):
-        if name in known or name in elsewhere or _OF_KUBERNETES.fullmatch(f"{name}={environment[name]}"):
-            continue
+    for name in _unknown(environment):
         if name.startswith((*_KMS, *_PROTECTING)) and environment[name].lower() not in ("", "off", "false"):
-            raise SettingError(name, "this release does not serve it" + _meant(name, known) + "; unset it")
+            raise SettingError(name, "this release does not serve it" + _meant(name) + "; unset it")
+    _refuse_unknown(environment)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse names of ours that are mistyped, whether or not the command has a use for what was meant."""
+    for name in _unknown(environment):
         if name.startswith(_OWN):
-            raise SettingError(name, "there is no such setting" + _meant(name, known))
+            raise SettingError(name, "there is no such setting" + _meant(name))
 
 
-def _meant(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.85)
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    names = sorted(environment.keys() - _known())
+    return [name for name in names if not _OF_KUBERNETES.fullmatch(f"{name}={environment[name]}")]
+
+
+def _known() -> set[str]:
+    transfer = (setting for pair in table.TRANSFER.values() for setting in pair)
+    return {name for setting in (*table.TABLE, *transfer) for name in setting.sources}
+
+
+def _meant(name: str) -> str:
+    close = difflib.get_close_matches(name, _known(), 1, 0.85)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

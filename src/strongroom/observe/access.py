@@ -37,7 +37,10 @@ class AccessLog:
 
     def open(self) -> None:
         """Begin, in the event loop that will use it. Raises OSError."""
-        self._file = self._opened()
+        try:
+            self._file = self._opened()
+        except OSError as error:
+            raise OSError(f"cannot write to {str(self._path)!r}: {error.strerror}") from error
         self._look()
 
     def close(self) -> None:
