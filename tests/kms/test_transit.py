@@ -85,6 +85,19 @@ def test_without_both_nothing_is_wrapped(bao: OpenBao, key: str) -> None:
     asyncio.run(main())
 
 
+def test_many_that_are_denied_do_not_wait_for_each_other(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        with Proxy(bao.port) as proxy:
+            async with opened(bao.role(key, key).settings(proxy.endpoint)) as kms:
+                await made(kms)
+                bao.api("DELETE", f"sys/policies/acl/{key}")
+                denied = await asyncio.gather(*(made(kms) for _ in range(50)), return_exceptions=True)
+                assert all(isinstance(error, KMSDenied) for error in denied)
+                assert proxy.requests[f"transit/datakey/plaintext/{key}"] <= 5
+
+    asyncio.run(main())
+
+
 # -- keys ----------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -56,15 +56,26 @@ class _Way:
     def __init__(self, make: _Make) -> None:
         self.make = make
         self._bound: bool | None = None
-        self._trying = asyncio.Lock()
+        self._trials: dict[str, asyncio.Task[bool]] = {}  # under way, by master key
 
-    async def bound(self, attempt: Callable[[_Make], Awaitable[bool]]) -> bool:
-        """Whether it does. Raises KMSError where that cannot be tried now."""
-        if self._bound is None:
-            async with self._trying:
-                if self._bound is None:
-                    self._bound = await attempt(self.make)
-        return self._bound
+    async def bound(self, key: str, attempt: Callable[[str, _Make], Coroutine[None, None, bool]]) -> bool:
+        """Whether it does. Raises KMSError where that cannot be tried with ``key`` now, whoever asks meanwhile: one
+        after the other they would wait long for a KMS that denies it.
+        """
+        if self._bound is not None:
+            return self._bound
+        if key not in self._trials:
+            self._trials[key] = asyncio.create_task(attempt(key, self.make))
+            self._trials[key].add_done_callback(partial(self._tried, key))
+        try:
+            return await asyncio.shield(self._trials[key])
+        except KMSError as error:
+            raise _anew(error) from None
+
+    def _tried(self, key: str, trial: asyncio.Task[bool]) -> None:
+        del self._trials[key]
+        if not trial.cancelled() and trial.exception() is None:
+            self._bound = trial.result()
 
 
 class TransitKMS:
@@ -168,7 +179,7 @@ class TransitKMS:
         return made
 
     async def _generate(self, way: _Way, contexts: Sequence[Context], key: str) -> Sequence[DataKey]:
-        bound = await way.bound(partial(self._try, key))
+        bound = await way.bound(key, self._try)
         items = [Item(key, context_bytes(context), bound) for context in contexts]
         provider = PROVIDER if bound else PROVIDER_UNBOUND
         return [DataKey(plaintext, WrappedKey(provider, key, wrapped)) for plaintext, wrapped in await way.make(items)]
