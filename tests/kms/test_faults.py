@@ -305,23 +305,33 @@ def test_a_kms_that_is_not_trusted_gets_nothing(tls_bao: OpenBao, key: str, tmp_
     asyncio.run(main())
 
 
-def test_a_client_certificate_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
-    certs = make_certificates(tmp_path / "certs")
-    (certs / "client.crt").write_bytes((certs / "public.crt").read_bytes())
-    (certs / "client.key").write_bytes((certs / "private.key").read_bytes())
+def test_a_client_certificate_is_shown_where_it_is_asked_for_and_a_new_one_is_picked_up(tmp_path: Path) -> None:
+    certs, other = make_certificates(tmp_path / "certs"), make_certificates(tmp_path / "other")
+    names = {"public.crt": "client.crt", "private.key": "client.key"}
+
+    def give(issuer: Path) -> None:
+        for name, copied in names.items():
+            (certs / copied).write_bytes((issuer / name).read_bytes())
 
     async def main() -> None:
+        give(certs)
         with OpenBao(tmp_path / "bao", certs, client_ca=certs / "ca.crt") as bao:
             bao.prepare()
             role = bao.role("key", "key")
             async with opened(role.settings()) as kms:
-                with pytest.raises(KMSError):
+                with pytest.raises(KMSUnavailable, match="certificate required"):
                     await made(kms)
             shown = {
                 "STRONGROOM_VAULT_CLIENT_CERT": str(certs / "client.crt"),
                 "STRONGROOM_VAULT_CLIENT_KEY": str(certs / "client.key"),
             }
+            give(other)  # as good as one that has expired
             async with opened(role.settings(**shown)) as kms:
+                with pytest.raises(KMSUnavailable, match="it closed the connection"):
+                    await made(kms)
+                give(certs)
+                with contextlib.suppress(KMSUnavailable):
+                    await made(kms)
                 wrapped = await made(kms)
                 assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
 

@@ -6,6 +6,8 @@ than it would ever say) is KMSUnavailable. What a Vault refuses is an answer, wi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ import aiohttp
 
 from strongroom import __version__
 from strongroom.kms.base import KMSUnavailable
-from strongroom.kms.vault_tls import trusting
+from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.secret import Secret
 
 MAX_ANSWER = 4 * 1024**2
@@ -105,12 +107,15 @@ class VaultClient:
         self._url = address.url.rstrip("/") + "/v1/"
         self._tls: ssl.SSLContext | None = None
         if address.url.startswith("https:"):
-            self._tls = trusting(address.ca_path, address.client_certificate, address.client_key)
+            self._tls = self._trusting()
         self._connections: _Connections | None = None
 
     async def start(self) -> None:
         """Begin; no connection is made yet."""
         self._connections = _Connections(self._session())
+
+    def _trusting(self) -> ssl.SSLContext:
+        return trusting(self.address.ca_path, self.address.client_certificate, self.address.client_key)
 
     def _session(self) -> aiohttp.ClientSession:
         headers = {"X-Vault-Request": "true", "User-Agent": f"strongroom/{__version__}", "Accept-Encoding": "identity"}
@@ -161,7 +166,8 @@ class VaultClient:
                 raise self._unavailable(_said(error)) from error
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
                 if last:
-                    raise self._unavailable("it closed the connection") from error
+                    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+                    raise self._unavailable(f"it closed the connection{why}") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._unavailable(_said(error)) from None  # what is malformed stands in it, secrets and all
             else:
@@ -177,7 +183,11 @@ class VaultClient:
         connections.calls += 1
         try:
             return await self._exchange_over(connections.session, method, path, content, headers)
-        except (KMSUnavailable, aiohttp.ClientError, OSError, ValueError):
+        except (KMSUnavailable, aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.__cause__, ssl.SSLError):
+                # One of the two certificates has expired, say: what the files hold by now may do.
+                with contextlib.suppress(BadTLSFile):
+                    self._tls = await asyncio.to_thread(self._trusting)
             self._leave(connections)
             raise
         finally:
