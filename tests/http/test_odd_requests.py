@@ -29,7 +29,7 @@ def test_an_enormous_date_is_refused(server: Server, bucket: str) -> None:
     assert answer.status in (400, 403)
 
 
-@pytest.mark.parametrize("name", [LONG, "No", "a..b", "127.0.0.1", "a_b"], ids=lambda name: name[:10])
+@pytest.mark.parametrize("name", [LONG, "No", "a..b", "-ab", "a:b"], ids=lambda name: name[:10])
 @pytest.mark.parametrize("key", ["", "/o"])
 def test_a_page_that_asks_about_what_can_be_no_bucket_is_refused(server: Server, name: str, key: str) -> None:
     answer = send(server, "OPTIONS", f"/{name}{key}", ASKED)

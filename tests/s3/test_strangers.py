@@ -15,11 +15,11 @@ from strongroom.sigv4 import keys
 
 
 def test_names_that_no_bucket_can_have_are_not_remembered() -> None:
-    assert routing.valid_bucket_name("a-bucket")
-    before = routing._valid_bucket_name.cache_info()
+    assert routing.is_bucket_name("a-bucket")
+    before = routing._is_bucket_name.cache_info()
     for name in ("a" * 60_000, "a" * 64, "\0" * 1000):
-        assert not routing.valid_bucket_name(name)
-    assert routing._valid_bucket_name.cache_info() == before
+        assert not routing.is_bucket_name(name)
+    assert routing._is_bucket_name.cache_info() == before
 
 
 def test_dates_that_are_none_are_not_remembered() -> None:

@@ -26,7 +26,7 @@ MAX_KEY = 1024
 
 _ADMINISTRATION = "/minio/admin/"
 _MAX_BUCKET = 63
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
@@ -48,14 +48,21 @@ class Target:
         return "object" if self.key else "bucket" if self.bucket else "service"
 
 
-def valid_bucket_name(name: str) -> bool:
-    """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
-    return len(name) <= _MAX_BUCKET and _valid_bucket_name(name)
+def is_bucket_name(name: str) -> bool:
+    """Whether there may be a bucket of this name: folders and other servers, MinIO too, have some that S3 would not
+    make.
+    """
+    return len(name) <= _MAX_BUCKET and _is_bucket_name(name)
 
 
 @lru_cache(4096)
-def _valid_bucket_name(name: str) -> bool:
-    if not _BUCKET_NAME.fullmatch(name) or ".." in name:
+def _is_bucket_name(name: str) -> bool:
+    return _BUCKET_NAME.fullmatch(name) is not None and ".." not in name
+
+
+def valid_new_bucket_name(name: str) -> bool:
+    """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
+    if not is_bucket_name(name) or "_" in name:
         return False
     if name.startswith(_RESERVED_PREFIXES) or name.endswith(_RESERVED_SUFFIXES):
         return False
@@ -81,7 +88,7 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
         raise S3Error("InvalidURI") from None
     if size > MAX_KEY:
         raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
-    if (bucket or key) and not valid_bucket_name(bucket):  # "//key" has no bucket
+    if (bucket or key) and not is_bucket_name(bucket):  # "//key" has no bucket
         raise S3Error("InvalidBucketName", BucketName=bucket[:256])
     return Target(bucket, key)
 

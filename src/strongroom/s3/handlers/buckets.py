@@ -9,7 +9,7 @@ from strongroom.s3.describe import check_canned_acl, moment
 from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
-from strongroom.s3.routing import valid_bucket_name
+from strongroom.s3.routing import valid_new_bucket_name
 from strongroom.s3.shapes import (
     Bucket,
     CreateBucketOutput,
@@ -82,7 +82,7 @@ class BucketHandlers:
 
     async def create_bucket(self, call: Call, request: CreateBucketRequest) -> Answer:
         """Make a bucket."""
-        if not valid_bucket_name(call.bucket):
+        if not valid_new_bucket_name(call.bucket):
             raise S3Error("InvalidBucketName", BucketName=call.bucket[:256])
         configuration = request.create_bucket_configuration
         location = configuration.location_constraint if configuration else None

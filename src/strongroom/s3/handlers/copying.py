@@ -15,7 +15,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_copy_range
-from strongroom.s3.routing import valid_bucket_name
+from strongroom.s3.routing import is_bucket_name
 from strongroom.s3.shapes import (
     CopyObjectOutput,
     CopyObjectRequest,
@@ -177,7 +177,7 @@ def copy_source(text: str) -> tuple[str, str]:
     bucket, slash, key = name.removeprefix("/").partition("/")
     if not bucket or not slash or not key:
         raise _invalid_source("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", text)
-    if not valid_bucket_name(bucket):
+    if not is_bucket_name(bucket):
         raise _invalid_source("Invalid copy source bucket name", text)
     if query:
         check_version(query.removeprefix("versionId="))
