@@ -18,6 +18,7 @@ from strongroom.secret import Secret
 _ON = frozenset({"on", "true", "1", "t", "enabled"})
 _OFF = frozenset({"off", "false", "0", "f", "disabled"})
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")  # a name or an IPv4 address, or an IPv6 address
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _ORIGIN = re.compile(
@@ -107,7 +108,7 @@ def read_keys(text: str) -> tuple[MasterKey, ...]:
 
 
 def url(text: str) -> str:
-    """An ``http`` or ``https`` URL of a server, without credentials, query and fragment, its scheme in lower case."""
+    """An ``http`` or ``https`` URL of a Vault, without credentials, query and fragment, its scheme in lower case."""
     if set(text) & set("@?#"):
         raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # which is not shown, then
     try:
@@ -115,8 +116,10 @@ def url(text: str) -> str:
         port = parts.port
     except ValueError:
         raise ValueError(f"{_shown(text)} is not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ValueError(f"{_shown(text)} is not a URL that begins with https:// or http://")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or "") or port == 0:
+        raise ValueError(f"{_shown(text)} is not a URL that begins with https:// or http://, and names one host")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValueError(f"the /v1 at the end of {_shown(text)} is added by itself; leave it away")
     if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
         raise ValueError("only printable ASCII characters can stand in it")
     # The scheme in the one form that is compared with: it says whether there is TLS.
