@@ -257,6 +257,7 @@ def with_role(gateway: Gateway, minio: Backend, sts: Sts, token: Path) -> Server
             "AWS_ENDPOINT_URL_STS": sts.endpoint,
             "AWS_REGION": "us-east-1",
         },
+        alone=True,
     )
 
 

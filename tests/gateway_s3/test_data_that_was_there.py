@@ -123,7 +123,7 @@ def test_a_gateway_with_another_kms_does_not_write_to_the_bucket(
     minio: Backend, gateway: Gateway, bucket_name: str
 ) -> None:
     ours = gateway(minio)
-    other = gateway(minio, {"MINIO_SSE_MASTER_KEY": "other-key:" + "00" * 32})
+    other = gateway(minio, {"MINIO_SSE_MASTER_KEY": "other-key:" + "00" * 32}, alone=True)
     ours.client().create_bucket(Bucket=bucket_name)
     ours.client().put_object(Bucket=bucket_name, Key="o", Body=b"ours")
     client = other.client()

@@ -58,7 +58,7 @@ def test_parts_alternate_between_gateways_while_one_is_killed_again_and_again(
     request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
 ) -> None:
     backend: Backend = request.getfixturevalue(kind)
-    steady, shaky = gateway(backend), gateway(backend)
+    steady, shaky = gateway(backend), gateway(backend, alone=True)
     clients = [steady.client(), shaky.client()]
     clients[0].create_bucket(Bucket=bucket_name)
     target = {"Bucket": bucket_name, "Key": "o"}
@@ -100,7 +100,7 @@ def test_what_was_acknowledged_outlives_a_backend_that_is_killed_under_load(
     gateway: Gateway, tmp_path: Path, bucket_name: str
 ) -> None:
     with Backend("minio", tmp_path / "backend") as backend:
-        server = gateway(backend, {"STRONGROOM_BACKEND_TIMEOUT": "5"})
+        server = gateway(backend, {"STRONGROOM_BACKEND_TIMEOUT": "5"}, alone=True)
         server.client().create_bucket(Bucket=bucket_name)
         acknowledged: dict[str, bytes] = {}
         over = threading.Event()
@@ -175,7 +175,7 @@ def test_the_sweep_finds_orphans_and_only_orphans(
 
 
 def test_a_large_put_of_a_gateway_that_was_killed_is_swept(minio: Backend, gateway: Gateway, bucket_name: str) -> None:
-    server = gateway(minio)
+    server = gateway(minio, alone=True)
     server.client().create_bucket(Bucket=bucket_name)
 
     path = f"/{bucket_name}/o"

@@ -79,6 +79,7 @@ def test_the_gateway_s_own_pair_is_used_where_no_other_is_found(gateway: Gateway
         server = gateway(
             backend,
             {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_EC2_METADATA_DISABLED": "true"},
+            alone=True,
         )
         server.client().create_bucket(Bucket="own-pair")
         assert [bucket["Name"] for bucket in backend.client().list_buckets()["Buckets"]] == ["own-pair"]
