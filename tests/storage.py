@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from tests.server import Server
+
+_TICK_NS = 10**9
+"""Nanoseconds after which a change of a file shows in its time, whatever the file system's clock."""
 
 
 def stored_bytes(directory: Path) -> Iterator[tuple[Path, bytes]]:
@@ -18,10 +22,45 @@ def stored_bytes(directory: Path) -> Iterator[tuple[Path, bytes]]:
             yield file, file.read_bytes()
 
 
-def files_with(directory: Path, *needles: bytes) -> list[str]:
-    """The files that hold one of the needles, in their bytes or in their names."""
-    found = [str(file) for file in below(directory) if _holds(file, needles)]
+def files_with(directory: Path, *needles: bytes, searched: Searched | None = None) -> list[str]:
+    """The files that hold one of the needles, in their bytes or in their names.
+
+    ``searched`` remembers those that hold none, for the next search for the same: they are read again only when they
+    have changed.
+    """
+    found = []
+    for file in below(directory):
+        if searched is not None and searched.before(file):
+            continue
+        if _holds(file, needles):
+            found.append(str(file))
+            if searched is not None:
+                searched.forget(file)
     return found + [str(file) for file in below(directory) if any(n in bytes(file) for n in needles)]
+
+
+class Searched:
+    """Files that were searched, as they were then."""
+
+    def __init__(self) -> None:
+        self._states: dict[Path, tuple[int, int, int]] = {}
+
+    def before(self, file: Path) -> bool:
+        """Whether a file is as it was when this was asked before."""
+        try:
+            seen = file.stat()
+        except FileNotFoundError:
+            return False
+        state = seen.st_ino, seen.st_size, seen.st_ctime_ns
+        if self._states.get(file) == state:
+            return True
+        if time.time_ns() - seen.st_ctime_ns > _TICK_NS and not file.name.endswith("-shm"):  # it is mapped: no times
+            self._states[file] = state
+        return False
+
+    def forget(self, file: Path) -> None:
+        """Have it searched again."""
+        self._states.pop(file, None)
 
 
 def below(directory: Path) -> list[Path]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.storage import files_with
+from tests.storage import Searched, files_with
 
 MARKER = b"<<this is known plaintext, and must not be found on the disk>>"
 _EVERY = 4096
+_SEARCHED = Searched()
 
 
 def marked(size: int, seed: int = 0) -> bytes:
@@ -34,4 +35,4 @@ def tree(root: Path) -> dict[str, bytes]:
 
 def plaintext_in(directory: Path) -> list[str]:
     """The files below a directory in which MARKER stands."""
-    return files_with(directory, MARKER)
+    return files_with(directory, MARKER, searched=_SEARCHED)

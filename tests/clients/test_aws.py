@@ -17,6 +17,9 @@ from tests.server import ACCESS_KEY, SECRET_KEY, Server
 MIB = 1024**2
 KEY, OTHER_KEY = "0123456789abcdef0123456789ABCDEF", "another key, as long as the first"[:32]
 
+about_the_protocol = pytest.mark.local
+"""tests/http shows the same over every way of serving, and a call of aws takes most of a second."""
+
 
 def aws_for(server: Server, home: Path, *configuration: str) -> Program:
     """aws-cli with a profile for ``server``; ``configuration``: further lines of it, of its ``s3`` section."""
@@ -100,12 +103,14 @@ def test_a_large_file_goes_in_parts_of_the_size_that_is_set(sealed_server: Serve
     assert (home / "back").read_bytes() == content
 
 
+@about_the_protocol
 def test_a_stream_becomes_an_object(aws: Program, bucket: str) -> None:
     content = marked(20 * MIB)
     aws("s3", "cp", "-", f"s3://{bucket}/piped", stdin=content)
     assert aws.output("s3", "cp", f"s3://{bucket}/piped", "-") == content
 
 
+@about_the_protocol
 def test_a_presigned_url_is_open_until_it_expires(aws: Program, home: Path, bucket: str) -> None:
     content = write(home / "file", 100_000)
     aws("s3", "cp", "file", f"s3://{bucket}/file")
@@ -118,6 +123,7 @@ def test_a_presigned_url_is_open_until_it_expires(aws: Program, home: Path, buck
         assert answer.code == 403
 
 
+@about_the_protocol
 def test_an_object_is_encrypted_by_the_server_if_asked(plain_aws: Program, home: Path, plain_bucket: str) -> None:
     content = write(home / "file", 1000)
     where = ("--bucket", plain_bucket, "--key")
@@ -132,6 +138,7 @@ def test_an_object_is_encrypted_by_the_server_if_asked(plain_aws: Program, home:
     assert plain_aws.output("s3", "cp", f"s3://{plain_bucket}/plain", "-") == content
 
 
+@about_the_protocol
 def test_a_bucket_encrypts_from_when_it_is_told_to(plain_aws: Program, home: Path, plain_bucket: str) -> None:
     write(home / "file", 1000)
     where = ("--bucket", plain_bucket)
@@ -146,6 +153,7 @@ def test_a_bucket_encrypts_from_when_it_is_told_to(plain_aws: Program, home: Pat
     assert api(plain_aws, "head-object", *where, "--key", "sealed")["ServerSideEncryption"] == "AES256"
 
 
+@about_the_protocol
 @pytest.mark.parametrize("size", [1000, 20 * MIB])
 def test_an_object_under_a_master_key_that_is_named(aws: Program, home: Path, bucket: str, size: int) -> None:
     content, url = write(home / "file", size), f"s3://{bucket}/named"
@@ -175,6 +183,7 @@ def test_an_object_under_a_key_of_ones_own_opens_with_it_only(
     assert tls_aws.output("s3", "cp", *rekeyed) == content
 
 
+@about_the_protocol
 def test_s3api_takes_a_key_of_ones_own(tls_aws: Program, home: Path, tls_bucket: str) -> None:
     content = write(home / "file", 1000)
     where = ("--bucket", tls_bucket, "--key", "mine")
@@ -187,6 +196,7 @@ def test_s3api_takes_a_key_of_ones_own(tls_aws: Program, home: Path, tls_bucket:
     assert (home / "back").read_bytes() == content
 
 
+@about_the_protocol
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH3"])
 def test_a_checksum_is_kept_and_shown(aws: Program, home: Path, bucket: str, algorithm: str) -> None:
     write(home / "file", 1000)
@@ -197,6 +207,7 @@ def test_a_checksum_is_kept_and_shown(aws: Program, home: Path, bucket: str, alg
     assert head["ChecksumType"] == "FULL_OBJECT"
 
 
+@about_the_protocol
 def test_a_bucket_lets_a_web_page_in(aws: Program, bucket: str) -> None:
     rules = [{"AllowedHeaders": ["*"], "AllowedMethods": ["PUT"], "AllowedOrigins": ["https://app.example.com"]}]
     aws("s3api", "put-bucket-cors", "--bucket", bucket, "--cors-configuration", json.dumps({"CORSRules": rules}))
@@ -205,6 +216,7 @@ def test_a_bucket_lets_a_web_page_in(aws: Program, bucket: str) -> None:
     assert "NoSuchCORSConfiguration" in aws.refused("s3api", "get-bucket-cors", "--bucket", bucket)
 
 
+@about_the_protocol
 def test_an_upload_that_is_not_what_its_checksum_says_is_refused(aws: Program, home: Path, bucket: str) -> None:
     write(home / "file", 1000)
     where = ("--bucket", bucket, "--key", "file")
@@ -213,6 +225,7 @@ def test_an_upload_that_is_not_what_its_checksum_says_is_refused(aws: Program, h
     assert "404" in aws.refused("s3api", "head-object", *where)
 
 
+@about_the_protocol
 def test_the_attributes_of_an_object_in_parts(aws: Program, home: Path, bucket: str) -> None:
     write(home / "large", 20 * MIB)
     aws("s3", "cp", "large", f"s3://{bucket}/large")
@@ -226,6 +239,7 @@ def test_the_attributes_of_an_object_in_parts(aws: Program, home: Path, bucket: 
     assert shown["Checksum"]["ChecksumType"] in ("COMPOSITE", "FULL_OBJECT")
 
 
+@about_the_protocol
 def test_tags_are_put_shown_and_removed(aws: Program, home: Path, bucket: str) -> None:
     write(home / "file", 1000)
     where = ("--bucket", bucket, "--key", "file")
