@@ -133,6 +133,22 @@ def test_a_kms_that_cannot_be_reached_at_the_start_is_looked_at_before_its_first
     asyncio.run(use())
 
 
+def test_many_that_wait_for_a_kms_that_is_away_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        inner = KMSElsewhere("ours")
+        inner.refusal = KMSUnavailable("it is down")
+        kms = CheckedKMS(inner, store)
+        asked = (kms.generate([{"bucket": f"bucket/{number}"}]) for number in range(10))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(answer, KMSUnavailable) for answer in answers)
+        assert inner.calls == 1, "the look at the check value"
+        await store.stop()
+
+    asyncio.run(use())
+
+
 def test_of_gateways_that_start_at_once_one_leaves_the_check_value(tmp_path: Path) -> None:
     async def use() -> None:
         stores = [NasStore(tmp_path) for _ in range(4)]

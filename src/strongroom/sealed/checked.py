@@ -24,7 +24,7 @@ class CheckedKMS:
         self._kms = kms
         self._place = place
         self._claimed = False
-        self._claiming = asyncio.Lock()
+        self._claiming: asyncio.Task[None] | None = None
 
     @property
     def key_id(self) -> str:
@@ -73,7 +73,15 @@ class CheckedKMS:
             await self._place.replace_check(fresh)
 
     async def _claim(self) -> None:
-        async with self._claiming:
-            if not self._claimed:
-                await claim(self._kms, self._place)
-                self._claimed = True
+        """One look at the check value for all who wait for it: each in turn would wait for a KMS that is away."""
+        if self._claiming is None:
+            self._claiming = asyncio.create_task(claim(self._kms, self._place))
+            self._claiming.add_done_callback(self._ended)
+        try:
+            await asyncio.shield(self._claiming)
+        except KMSError as error:
+            raise type(error)(str(error)) from None  # one for each that waits
+
+    def _ended(self, claiming: asyncio.Task[None]) -> None:
+        self._claiming = None
+        self._claimed = not claiming.cancelled() and claiming.exception() is None
