@@ -172,6 +172,7 @@ def test_header_values_that_could_split_an_answer_never_reach_one(server: Server
         ({"x-amz-security-token": "of-nobody"}, "InvalidToken"),
         ({"x-amz-grant-read": 'id="1"'}, "AccessControlListNotSupported"),
         ({"x-amz-object-lock-mode": "COMPLIANCE"}, "InvalidRequest"),
+        ({"x-amz-object-lock-event-hold": "ON"}, "InvalidRequest"),
         ({"x-amz-tagging": "a=1&a=2"}, "InvalidArgument"),
         ({"x-amz-tagging": "=1"}, "InvalidArgument"),
         ({"x-amz-tagging": "a=%2"}, "InvalidArgument"),
@@ -191,6 +192,13 @@ def test_header_values_that_could_split_an_answer_never_reach_one(server: Server
 )
 def test_headers_that_cannot_be_kept_are_refused(server: Server, kept: str, headers: Any, code: str) -> None:
     assert request(server, "PUT", f"/{kept}/o", headers, b"x").code == code
+
+
+def test_an_upload_is_not_ended_on_a_condition_that_is_not_served(server: Server, kept: str) -> None:
+    upload = server.client().create_multipart_upload(Bucket=kept, Key="p")["UploadId"]
+    since = {"x-amz-if-match-initiated-time": "Sat, 01 Jan 2000 00:00:00 GMT"}
+    assert request(server, "DELETE", f"/{kept}/p?uploadId={upload}", since).code == "NotImplemented"
+    assert request(server, "DELETE", f"/{kept}/p?uploadId={upload}").status == 204
 
 
 def test_storage_class_standard_is_taken(server: Server, kept: str) -> None:

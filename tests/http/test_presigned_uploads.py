@@ -64,6 +64,9 @@ def test_what_a_url_asks_for_and_is_not_served_is_refused(server: Server, bucket
         ("x-amz-storage-class", "GLACIER", "InvalidStorageClass"),
         ("x-amz-website-redirect-location", "p", "InvalidRedirectLocation"),
         ("x-amz-tagging", "a=1&a=2", "InvalidArgument"),
+        ("x-amz-grant-read", 'id="1"', "AccessControlListNotSupported"),
+        ("X-Amz-Object-Lock-Mode", "COMPLIANCE", "InvalidRequest"),
+        ("x-amz-copy-source", f"/{bucket}/other", "InvalidArgument"),
         (SSE, "aws:kms:dsse", "NotImplemented"),
         (f"{SSE}-else", "x", "InvalidArgument"),
     ):

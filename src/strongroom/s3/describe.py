@@ -12,6 +12,7 @@ from strongroom.s3.call import Headers
 from strongroom.s3.checksums import Algorithm
 from strongroom.s3.encryption import ASKING, SOURCE_SSE, SSE
 from strongroom.s3.errors import S3Error
+from strongroom.s3.routing import COPY_SOURCE
 from strongroom.sealed.metadata import ObjectChecksum
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
@@ -41,14 +42,10 @@ _OVERRIDES = {
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """A token, as RFC 9110 has it."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_UNSUPPORTED = (
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-object-lock-legal-hold",
-)
+_LOCK = "x-amz-object-lock-"
 _ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
 _OTHER_ACLS = ("authenticated-read", "aws-exec-read", "public-read", "public-read-write")
-_GRANTS = ("x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write-acp")
+_GRANT = "x-amz-grant-"
 _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
 _WRITES = ("PutObject", "CreateMultipartUpload", "CopyObject")
 _WRITES_PARTS = ("UploadPart", "UploadPartCopy")
@@ -61,8 +58,9 @@ _MOVED = {
     "x-amz-tagging-directive",
     *ASKING,
 }
-"""What may stand in a presigned URL. Checksums are not among it: SDKs presign that of an empty body, which AWS passes
-over."""
+_MOVED_STARTS = (META, _LOCK, _GRANT)
+"""What may stand in a presigned URL, be it to be refused as in a header. Checksums are not among it: SDKs presign that
+of an empty body, which AWS passes over."""
 
 
 def quoted(etag: str) -> str:
@@ -111,17 +109,18 @@ def check_header(name: str, value: str) -> None:
 def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
     """What a presigned URL says of an object in its query, as the headers that it stands for; those that are there win.
 
-    SDKs move headers there when they presign. Raises InvalidArgument for what no header could be, and for a client's
-    key: URLs end up in logs.
+    SDKs move headers there when they presign. Raises InvalidArgument for what no header could be, for the source of a
+    copy, which AWS does not look for there, and for a client's key: URLs end up in logs.
     """
     moved: dict[str, str] = {}
     if operation not in _WRITES and operation not in _WRITES_PARTS:
         return moved
     for parameter, value in query.items():
         name = parameter.lower()
-        if name.startswith((SSE, SOURCE_SSE)) and name not in ASKING:
+        copies = name == COPY_SOURCE and name not in headers  # an empty object would be put in the place of the copy
+        if copies or (name.startswith((SSE, SOURCE_SSE)) and name not in ASKING):
             raise S3Error("InvalidArgument", "This does not belong in a URL.", ArgumentName=ascii(name)[1:-1][:256])
-        if operation in _WRITES and name not in headers and (name in _MOVED or name.startswith(META)):
+        if operation in _WRITES and name not in headers and (name in _MOVED or name.startswith(_MOVED_STARTS)):
             check_header(name, value)
             moved.setdefault(name, value.encode().decode("latin-1"))
     return moved
@@ -129,11 +128,11 @@ def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str
 
 def check_upload_headers(headers: Mapping[str, str]) -> None:
     """Refuse what an upload asks for and is not served, rather than pass it over. Raises S3Error."""
-    if any(name in headers for name in _UNSUPPORTED):
+    if any(name.startswith(_LOCK) for name in headers):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
     if "x-amz-acl" in headers:
         check_canned_acl(headers["x-amz-acl"])
-    if any(name in headers for name in _GRANTS):
+    if any(name.startswith(_GRANT) for name in headers):
         raise S3Error("AccessControlListNotSupported")
     if REDIRECT in headers and not headers[REDIRECT].startswith(("/", "http://", "https://")):
         raise S3Error("InvalidRedirectLocation")

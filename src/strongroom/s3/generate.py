@@ -58,7 +58,8 @@ version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use 
 `signurl` of s3cmd has version 2 only.
 
 Headers that SDKs move into the query of a presigned URL count as headers where an object is written: metadata, tags,
-ACL, storage class, redirect, the directives of a copy, and encryption, but for a client's key, which is refused there.
+ACL, storage class, redirect, the directives of a copy, and encryption. A client's key is refused there, and so is the
+source of a copy: AWS passes it over and puts an empty object in the place of the copy.
 Checksums in a query are passed over, as AWS does: SDKs presign that of an empty body.
 
 | operation | | remark |

@@ -32,7 +32,7 @@ _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 # Query parameters that select an operation although the model has them as input members.
 _SELECTING = ("uploadId", "partNumber")
-_COPY_SOURCE = "x-amz-copy-source"
+COPY_SOURCE = "x-amz-copy-source"
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class _Candidate:
         for name, value in self.selectors.items():
             if name not in query or (value is not None and query[name] != value):
                 return -1
-        if any(name not in query for name in self.needed) or (self.copies and _COPY_SOURCE not in request.headers):
+        if any(name not in query for name in self.needed) or (self.copies and COPY_SOURCE not in request.headers):
             return -1
         return len(self.selectors) + len(self.needed) + self.copies
 
@@ -145,7 +145,7 @@ class Router:
         self._plain: dict[tuple[str, str, bool], OperationModel] = {}
         for level, method in self._candidates:
             for copies in (False, True):
-                headers = {_COPY_SOURCE: "x"} if copies else {}
+                headers = {COPY_SOURCE: "x"} if copies else {}
                 with suppress(S3Error):
                     request = HttpRequest(method, "", "", headers, False, "")
                     self._plain[level, method, copies] = self._select(request, level)
@@ -153,7 +153,7 @@ class Router:
     def select(self, request: HttpRequest, level: str) -> OperationModel:
         """The operation that a request means. Raises MethodNotAllowed."""
         if not request.query:
-            plain = self._plain.get((level, request.method, _COPY_SOURCE in request.headers))
+            plain = self._plain.get((level, request.method, COPY_SOURCE in request.headers))
             if plain is None:
                 raise _not_allowed(request, level)
             return plain
@@ -178,7 +178,7 @@ class Router:
 def _candidate(operation: OperationModel) -> _Candidate:
     members = operation.input.members if operation.input else []
     needed = tuple(m.wire for m in members if m.location == "querystring" and m.required)
-    copies = any(m.required and m.wire == _COPY_SOURCE for m in members)
+    copies = any(m.required and m.wire == COPY_SOURCE for m in members)
     return _Candidate(operation, operation.selectors, needed, copies)
 
 

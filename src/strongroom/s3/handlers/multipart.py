@@ -54,6 +54,8 @@ from strongroom.sealed.writing import Description
 MIN_PART = 5 * 1024**2
 """Bytes in every part but the last (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
+_INITIATED = "x-amz-if-match-initiated-time"
+
 
 class MultipartHandlers:
     """Operations on multipart uploads."""
@@ -137,6 +139,8 @@ class MultipartHandlers:
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
         """End an upload and drop its parts."""
+        if _INITIATED in call.request.headers:  # which S3 has for directory buckets only
+            raise S3Error("NotImplemented", "Uploads are not ended on the condition of when they were begun.")
         await self._uploads.abort(call.bucket, call.key, request.upload_id)
         return Answer()
 
