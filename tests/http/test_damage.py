@@ -163,6 +163,17 @@ def test_an_earlier_upload_of_a_part_is_detected(own_server: Server) -> None:
     assert refused(own_server, "o")
 
 
+def test_a_part_of_a_length_that_no_stream_has_is_said_to_be_damaged(own_server: Server) -> None:
+    client = own_server.client()
+    here: Any = {"Bucket": "bucket", "Key": "o"}
+    upload = client.create_multipart_upload(**here)["UploadId"]
+    client.upload_part(**here, UploadId=upload, PartNumber=1, Body=b"part")
+    with closing(index(own_server)) as connection, connection:
+        connection.execute("UPDATE parts SET size = 10")
+    assert error_of(client.list_parts, **here, UploadId=upload) == ("InternalError", 500)
+    assert "part 1 of the upload of 'bucket/o': no stream has 10 bytes" in own_server.log
+
+
 def test_a_changed_part_table_is_detected(own_server: Server) -> None:
     multipart(own_server, "o", [os.urandom(5 * MIB), b"end"])
     spoil_row(own_server, "annexes", "content", "1", (), 40)

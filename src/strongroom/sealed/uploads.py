@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom.sealed.context import object_name
-from strongroom.sealed.dare import Sealer, new_nonce, plaintext_size, sealed_size
+from strongroom.sealed.dare import Sealer, StreamInvalid, new_nonce, plaintext_size, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, open_box, seal_box
 from strongroom.sealed.errors import CustomerKeyNotApplicable, UnencryptedUpload
 from strongroom.sealed.keys import Kind, RecordKey, new_object_key, part_key, record_key
@@ -245,7 +245,7 @@ class Uploads:
             size = part.size if opened.header is None else plaintext_size(part.size)
             if (entry.number, entry.size) != (part.number, size):
                 raise EnvelopeInvalid("its record is that of another part")
-        except (EnvelopeInvalid, ValueError) as error:
+        except (EnvelopeInvalid, StreamInvalid, ValueError) as error:
             name = object_name(bucket, opened.upload.key)
             raise Damaged(f"part {part.number} of the upload of {name!r}: {error}") from error
         return PartInfo(entry, part.modified, part)
