@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.http.raw import error_of
-from tests.server import Server
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.conftest import Ended, environment
 from tests.transfer.minio import MinIO
 
@@ -49,6 +49,32 @@ def test_objects_come_over_with_all_that_belongs_to_them(
     assert got["ServerSideEncryption"] == "AES256"
     for key, expected in (("plain", b"plain"), ("empty", b"")):
         assert client.get_object(Bucket=bucket_name, Key=key)["Body"].read() == expected
+
+
+def test_headers_that_are_neither_ascii_nor_dates_come_over_as_they_are(
+    server: Server, bucket: str, strongroom: Run
+) -> None:
+    """From a server like ours: MinIO shows no Expires that is not a date."""
+    said = {
+        "content-disposition": 'attachment; filename="Übersicht €.txt"', "expires": "-1", "x-amz-meta-owner": "Jürgen",
+    }  # fmt: skip
+    client = server.client()
+    client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(said))
+    client.put_object(Bucket=bucket, Key="o", Body=b"x")
+    here = {"Bucket": bucket, "Key": "parts"}
+    upload = client.create_multipart_upload(**here)["UploadId"]
+    parts = [
+        {"PartNumber": n, "ETag": client.upload_part(**here, UploadId=upload, PartNumber=n, Body=body)["ETag"]}
+        for n, body in ((1, bytes(PART)), (2, b"x"))
+    ]
+    client.complete_multipart_upload(**here, UploadId=upload, MultipartUpload={"Parts": parts})
+    keys = {"STRONGROOM_SOURCE_ACCESS_KEY": ACCESS_KEY, "STRONGROOM_SOURCE_SECRET_KEY": SECRET_KEY}
+    copies = f"{bucket}-copies"
+    ended = strongroom("import", f"{server.endpoint}/{bucket}", f"{server.endpoint}/{copies}", "--json", **keys)
+    assert (ended.code, ended.report["failed"]) == (0, [])
+    for key in ("o", "parts"):
+        shown = server.client().head_object(Bucket=copies, Key=key)["ResponseMetadata"]["HTTPHeaders"]
+        assert {name: shown[name].encode("latin-1").decode() for name in said} == said
 
 
 def test_multipart_objects_keep_their_parts_and_so_their_etags(

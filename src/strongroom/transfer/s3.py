@@ -27,6 +27,7 @@ _CONTENT_HEADERS = (
     "ContentType",
     "WebsiteRedirectLocation",
 )
+_EXPIRES = "Expires"
 _KINDS: dict[str, Encryption] = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
 
 
@@ -103,8 +104,12 @@ class S3:
         except BotoCoreError as error:
             raise S3Failed(str(error)) from error
         self.endpoint = endpoint
-        for operation in ("PutObject", "CreateMultipartUpload"):  # what came as UTF-8 goes on as UTF-8
-            self._client.meta.events.unregister(f"before-parameter-build.s3.{operation}", validate_ascii_metadata)
+        events = self._client.meta.events
+        for operation in ("PutObject", "CreateMultipartUpload"):
+            # What came as UTF-8 goes on as UTF-8, and what is no date, as it came.
+            events.unregister(f"before-parameter-build.s3.{operation}", validate_ascii_metadata)
+            events.register(f"before-parameter-build.s3.{operation}", _keep_expires)
+            events.register(f"before-call.s3.{operation}", _add_expires)
 
     def buckets(self) -> list[str]:
         """The names of all buckets."""
@@ -144,16 +149,16 @@ class S3:
     def describe(self, bucket: str, key: str, customer_key: Secret | None) -> Described:
         """What is known of an object, tags included; ``customer_key`` is used only if the object asks for one."""
         head = self._head(bucket, key, customer_key)
-        headers = {name: head[name] for name in _CONTENT_HEADERS if head.get(name)}
+        headers = {name: _text(head[name]) for name in _CONTENT_HEADERS if head.get(name)}
         if head.get("ExpiresString"):
-            headers["Expires"] = head["ExpiresString"]
+            headers[_EXPIRES] = _text(head["ExpiresString"])
         suffix = head["ETag"].strip('"').rpartition("-")[2] if "-" in head["ETag"] else ""
         return Described(
             size=head["ContentLength"],
             etag=head["ETag"].strip('"'),
             modified=head["LastModified"],
             headers=headers,
-            metadata=head.get("Metadata", {}),
+            metadata={name: _text(value) for name, value in head.get("Metadata", {}).items()},
             tags=self._tags(bucket, key) if head.get("TagCount", 1) else "",
             encryption=_encryption(head),
             parts=int(suffix) if suffix.isdecimal() else 0,
@@ -273,6 +278,25 @@ def upload_fields(described: Described, encryption: Encryption, customer_key: Se
     elif encryption:
         fields["ServerSideEncryption"] = "AES256"
     return fields
+
+
+def _text(value: str) -> str:
+    """A header's value as its sender meant it: botocore reads UTF-8 as Latin-1, and sends what it is given as UTF-8."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value  # Latin-1 indeed
+
+
+def _keep_expires(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    """Take Expires out of the parameters, where botocore takes nothing but a date; browsers take "0" and "-1", too."""
+    context[_EXPIRES] = params.pop(_EXPIRES, None)
+
+
+def _add_expires(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    """Put it among the headers of the request, as it came."""
+    if context.get(_EXPIRES) is not None:
+        params["headers"][_EXPIRES] = context[_EXPIRES]
 
 
 def _only_over(etag: str | None) -> dict[str, str]:
