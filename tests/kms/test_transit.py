@@ -20,6 +20,7 @@ from strongroom.kms.base import (
     context_bytes,
 )
 from strongroom.kms.transit import PROVIDER, PROVIDER_UNBOUND
+from strongroom.legacy.context import context_forms
 from strongroom.sealed.check import make_check, verify_check
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import POLICY, OpenBao, Refused
@@ -126,6 +127,26 @@ def test_a_key_that_derives_works_too(bao: OpenBao, key: str) -> None:
             assert await unwrapped(kms, one.wrapped) == one.plaintext
             with pytest.raises(WrappedKeyInvalid):
                 await unwrapped(kms, one.wrapped, OTHER)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["a&b", 'a"b'])
+def test_what_minio_wrapped_with_a_key_that_derives_opens_however_its_releases_wrote_the_name(
+    bao: OpenBao, key: str, name: str
+) -> None:
+    bao.api("POST", f"transit/keys/{key}", {"derived": True})
+    context = {"bucket": f"bucket/{name}"}
+
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings()) as kms:
+            for form in context_forms(context):
+                body = {"context": base64.b64encode(form).decode()}
+                given = bao.api("POST", f"transit/datakey/plaintext/{key}", body)["data"]
+                wrapped = WrappedKey(PROVIDER_UNBOUND, key, given["ciphertext"].encode())
+                assert await unwrapped(kms, wrapped, context) == base64.b64decode(given["plaintext"])
+                with pytest.raises(WrappedKeyInvalid):
+                    await unwrapped(kms, wrapped, {"bucket": "bucket/a"})
 
     asyncio.run(main())
 

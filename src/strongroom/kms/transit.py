@@ -35,6 +35,7 @@ from strongroom.kms.base import (
 from strongroom.kms.gathering import Gatherer
 from strongroom.kms.transit_wire import Item
 from strongroom.kms.vault_token import VaultSession
+from strongroom.legacy.context import context_forms
 
 PROVIDER = "transit"
 """The provider of data keys whose context the KMS enforces, as associated data."""
@@ -135,6 +136,23 @@ class TransitKMS:
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         """Open wrapped keys; for each the data key, or why it did not open."""
+        found = await self._unwrap([(wrapped, context_bytes(context)) for wrapped, context in keys])
+        again = [
+            (index, form)
+            for index, (wrapped, context) in enumerate(keys)
+            if isinstance(found[index], WrappedKeyInvalid) and wrapped.provider == PROVIDER_UNBOUND
+            for form in context_forms(context)
+            if form != context_bytes(context)
+        ]
+        if again:
+            # MinIO wrote some names otherwise, by release, and a key that derives takes the context to the letter.
+            answers = await self._unwrap([(keys[index][0], form) for index, form in again])
+            for (index, _), answer in zip(again, answers, strict=True):
+                if isinstance(found[index], KMSError) and not isinstance(answer, WrappedKeyInvalid):
+                    found[index] = answer
+        return found
+
+    async def _unwrap(self, keys: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes | KMSError]:
         found: list[bytes | KMSError | None] = []
         items = []
         for wrapped, context in keys:
@@ -148,13 +166,12 @@ class TransitKMS:
             answers = iter([type(error)(str(error)) for _ in items])
         return [next(answers) if known is None else known for known in found]
 
-    def _item(self, wrapped: WrappedKey, context: Context) -> Item | KMSError:
+    def _item(self, wrapped: WrappedKey, context: bytes) -> Item | KMSError:
         if wrapped.provider not in (PROVIDER, PROVIDER_UNBOUND) or not wire.is_key_name(wrapped.key_id):
             return NoSuchKey(f"no master key {wrapped.key_id!r} of provider {wrapped.provider!r} is configured")
         if not wire.is_ciphertext(wrapped.ciphertext):
             return WrappedKeyInvalid(f"a data key wrapped by {wrapped.key_id!r} is damaged")
-        bound = wrapped.provider == PROVIDER
-        return Item(wrapped.key_id, context_bytes(context), bound, wrapped=wrapped.ciphertext)
+        return Item(wrapped.key_id, context, wrapped.provider == PROVIDER, wrapped=wrapped.ciphertext)
 
     async def _decrypt(self, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
         return await self._by_key("decrypt", items)
