@@ -107,7 +107,8 @@ def _environment() -> Iterator[Mapping[str, str]]:
 
 def secret_variables() -> frozenset[str]:
     """The names of the environment variables that hold a secret themselves."""
-    own = (name for setting in table.TABLE if setting.secret for name in setting.variables)
+    settings = (*table.TABLE, *(setting for pair in table.TRANSFER.values() for setting in pair))
+    own = (name for setting in settings if setting.secret for name in setting.variables)
     return frozenset((*own, *ADMIN_TOKENS))
 
 
