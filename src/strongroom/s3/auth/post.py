@@ -36,6 +36,7 @@ MAX_FIELDS = 20 * 1024
 SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 """The fields that sign a form's policy."""
 
+_MAX_BEFORE_FILE = 4 * MAX_FIELDS  # with the boundaries, and the empty lines that may stand before the first
 _MAX_PART_HEADERS = 4096
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _UNCHECKED = ("x-amz-signature", "file", "policy")
@@ -83,7 +84,7 @@ class FormDecoder:
         self._name = ""
         self._value = bytearray()
         self._in_file = self._after_file = False
-        self._seen = 0
+        self._seen = self._fed = 0
         self._pieces: list[bytes] = []
         self._ended = False
         self._parser = MultipartParser(
@@ -106,6 +107,9 @@ class FormDecoder:
             self._parser.write(bytes(data))
         except FormParserError as error:
             raise S3Error("MalformedPOSTRequest") from error
+        self._fed += len(data)
+        if self.form is None and self._fed > _MAX_BEFORE_FILE:  # nobody knows yet who sends it
+            raise S3Error("MaxPostPreDataLengthExceededError")
         pieces, self._pieces = self._pieces, []
         return pieces
 
