@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from strongroom.store.base import Store
+from tests.backends import Backend
 from tests.store.kinds import BACKENDS, KINDS, Kind
 
 Run = Callable[[Callable[[Store], Awaitable[Any]]], Any]
@@ -23,13 +24,33 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return found
 
 
+@pytest.fixture(scope="session")
+def emptied_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A MinIO for one test after the other, which empties it."""
+    with Backend("minio", tmp_path_factory.mktemp("emptied-minio")) as running:
+        yield running
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """Where the store lies: below TEST_STORES, if that is set (a mount, say)."""
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where the store lies: below TEST_STORES, if that is set (a mount, say); for another S3, what stands for it."""
     given = os.environ.get("TEST_STORES")
-    yield Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+    directory = Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+    if "kind" in request.fixturenames and request.getfixturevalue("kind").name == "s3":
+        BACKENDS[directory] = request.getfixturevalue("emptied_minio")
+    yield directory
     while BACKENDS:
-        BACKENDS.popitem()[1].kill()
+        _empty(BACKENDS.popitem()[1])
+
+
+def _empty(minio: Backend) -> None:
+    """Remove all buckets with all that is in them, open uploads too."""
+    client = minio.client()
+    client.meta.events.register(
+        "before-call.s3.DeleteBucket", lambda params, **_: params["headers"].update({"x-minio-force-delete": "true"})
+    )
+    for bucket in client.list_buckets()["Buckets"]:
+        client.delete_bucket(Bucket=bucket["Name"])
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def left_over(directory: Path) -> LeftStore:
 
 
 BACKENDS: dict[Path, Backend] = {}
-"""The MinIO behind each directory, ended when the test is."""
+"""The MinIO that a test's directory stands for, where the store is another S3; it is empty when the test begins."""
 
 
 def client_for(backend: Backend) -> Client:
@@ -81,9 +81,7 @@ def client_for(backend: Backend) -> Client:
 
 
 def _s3(directory: Path) -> S3Store:
-    """Another S3: a MinIO whose data lie in the directory."""
-    if directory not in BACKENDS:
-        BACKENDS[directory] = Backend("minio", directory).__enter__()
+    """Another S3: the MinIO that the directory stands for."""
     return S3Store(client_for(BACKENDS[directory]))
 
 
