@@ -22,7 +22,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.operations import ROOTS, SERVED, UNSET
 from strongroom.s3.request import HttpRequest
 from strongroom.s3.routing import POST_OBJECT, Router, Target, target_of
-from strongroom.s3.service_model import Member, OperationModel, Shape, operations
+from strongroom.s3.service_model import Member, OperationModel, Shape, known_members, operations
 from strongroom.s3.xml import DECLARATION, NAMESPACE, compile_reader, compile_writer, escape, read_document
 
 Parse = Callable[[HttpRequest, Target, bytes], Any]
@@ -122,7 +122,7 @@ def _parser(operation: OperationModel) -> Parse:
     if shape is None:  # there is none like that in S3
         raise LookupError(f"{operation.name} has no input")
     make = getattr(shapes, shape.name)
-    members = shape.members
+    members = known_members(shape)
     headers = {m.wire.lower(): (m.attribute, _converter(m)) for m in members if m.location == "header"}
     query = {m.wire: (m.attribute, _converter(m)) for m in members if m.location == "querystring"}
     prefixed = next(((m.wire.lower(), m.attribute) for m in members if m.location == "headers"), None)
@@ -246,7 +246,7 @@ def _serializer(operation: OperationModel) -> Serialize:
         return lambda output: Response(status, [], b"")
     headers = [
         (m.attribute, m.wire.lower(), _HEADER_FORMATS.get(m.shape.kind, str))
-        for m in shape.members
+        for m in known_members(shape)
         if m.location == "header"
     ]
     write_body = _body_writer(operation, shape)
@@ -277,7 +277,7 @@ def _body_writer(operation: OperationModel, shape: Shape) -> Callable[[Any], byt
             return _document(write_payload, getattr(output, attribute))
 
         return write_member
-    if payload is not None or not any(not m.location for m in shape.members):
+    if payload is not None or not any(not m.location for m in known_members(shape)):
         return None
     root = ROOTS.get(operation.name)
     if root is None:  # an unset one that is only ever answered by an error

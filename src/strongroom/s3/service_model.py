@@ -7,13 +7,15 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
 import botocore
+
+from strongroom.s3 import shapes
 
 _FILES = Path(botocore.__file__).parent / "data" / "s3" / "2006-03-01"
 
@@ -116,6 +118,12 @@ def shape_of(name: str) -> Shape:
     """The shape of this name."""
     raw = _load()["shapes"][name]
     return Shape(name, raw["type"], raw)
+
+
+def known_members(shape: Shape) -> list[Member]:
+    """The members of a structure that the values here have: the model of a later botocore may have more."""
+    known = {field.name for field in fields(getattr(shapes, shape.name))}
+    return [member for member in shape.members if member.attribute in known]
 
 
 @cache

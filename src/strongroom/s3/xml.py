@@ -18,7 +18,7 @@ from defusedxml.ElementTree import fromstring
 
 from strongroom.s3 import shapes
 from strongroom.s3.errors import S3Error
-from strongroom.s3.service_model import Member, Shape
+from strongroom.s3.service_model import Member, Shape, known_members
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -98,7 +98,7 @@ def compile_writer(shape: Shape, name: str, attributes: str = "") -> Write:
 
 def _structure_writer(shape: Shape, name: str, attributes: str) -> Write:
     scalars, nested, attribute = [], [], None
-    for member in shape.members:
+    for member in known_members(shape):
         if member.location:
             continue
         if member.xml_attribute:
@@ -201,7 +201,7 @@ def compile_reader(shape: Shape) -> Read:
 
 def _structure_reader(shape: Shape) -> Read:
     make = getattr(shapes, shape.name)
-    members = {member.wire: (member, _member_reader(member)) for member in shape.members if not member.location}
+    members = {member.wire: (member, _member_reader(member)) for member in known_members(shape) if not member.location}
     required = [member.attribute for member, _ in members.values() if member.required]
 
     def read(element: Element) -> Any:
