@@ -6,11 +6,18 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
+from strongroom.kms.static import StaticKMS
+from strongroom.maintenance.auditing import Audit, AuditReport
+from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.writing import Description
+from strongroom.secret import Secret
 from strongroom.store.base import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
@@ -63,6 +70,28 @@ def closed_folder(name: str) -> Iterator[None]:
 def opened() -> int:
     """How many descriptors this process holds."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_an_audit_names_the_folders_that_it_cannot_look_into(tmp_path: Path) -> None:
+    report = AuditReport("", "", datetime.now(UTC))
+
+    async def use() -> None:
+        objects = SealedStore(NasStore(tmp_path), StaticKMS("key", Secret(bytes(32))), upload_secret=Secret("x"))
+        await objects.start()
+        await objects.create_bucket("bucket")
+        for key in ("o", "a/closed/o"):
+            writer = await objects.begin("bucket", key, SSE_S3, 0)
+            await writer.finish()
+            await writer.commit(Description({}))
+        before = opened()
+        with closed_folder("closed"):
+            await Audit(objects, [], 1, read=True, customer_key=None).run(report, asyncio.Event(), lambda: None)
+        assert opened() == before
+        await objects.stop()
+
+    asyncio.run(use())
+    assert report.done == 1
+    assert [(failed.bucket, failed.key) for failed in report.failures] == [("bucket", "a/closed/")]
 
 
 def test_refusals_of_a_closed_folder_leave_nothing_open(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, settled, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, note_closed, settled, stored_objects
 from strongroom.report import Report
 from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
@@ -39,6 +39,7 @@ class Adoption:
             await self._adopt(bucket, stored, report)
             ended()
 
+        await note_closed(self.objects, self.buckets, report)
         report.finished = await for_each(self._legacy(), work, self.tasks, stop)
         if report.finished and not report.dry_run:
             await self._tidy(report)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
 from strongroom.report import Report, counted
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
@@ -101,6 +101,7 @@ class Audit:
             await self._examine(bucket, stored, report)
             ended()
 
+        await note_closed(self.objects, self.buckets, report)
         buckets = self.buckets or await bucket_names(self.objects)
         await self._uploads(buckets, report)
         report.finished = await for_each(self._all(buckets), work, self.tasks, stop)

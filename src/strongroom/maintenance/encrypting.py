@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
 from strongroom.report import Report
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
@@ -38,6 +38,7 @@ class Encryption:
             await self._encrypt(bucket, stored, report)
             ended()
 
+        await note_closed(self.objects, self.buckets, report)
         buckets = self.buckets or await bucket_names(self.objects)
         for bucket in buckets:
             async for upload in open_uploads(self.objects, bucket):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, open_uploads, settled, stored_objects
+from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
 from strongroom.report import Report
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
@@ -45,6 +45,7 @@ class Rewrapping:
             await self._rewrap(rewrapper, bucket, stored, report)
             ended()
 
+        await note_closed(self.objects, self.buckets, report)
         buckets = self.buckets or await bucket_names(self.objects)
         await self._uploads(buckets, rewrapper, report)  # those that are opened from now on are under the active one
         report.finished = await for_each(self._due(buckets, rewrapper), work, self.tasks, stop)

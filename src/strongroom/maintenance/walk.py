@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from strongroom.report import Report
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import ConditionFailed, ObjectChanged, Stored, StoreError, Upload
+from strongroom.store.nas import NasStore
 
 T = TypeVar("T")
 
@@ -28,6 +30,13 @@ async def stored_objects(objects: SealedStore, bucket: str) -> AsyncIterator[Sto
         for stored in page.objects:
             yield stored
         after = page.next
+
+
+async def note_closed(objects: SealedStore, buckets: Sequence[str], report: Report) -> None:
+    """Note as failed the folders of a shared folder that are closed to this process: what is in them is not seen."""
+    if isinstance(objects.store, NasStore):
+        for bucket, folder in await objects.store.closed_folders(buckets):
+            report.failed(bucket, folder, "this folder is closed to the user of the job; what lies in it was not seen")
 
 
 async def open_uploads(objects: SealedStore, bucket: str) -> AsyncIterator[Upload]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
@@ -18,6 +18,7 @@ from strongroom.store.nas.folder import FILE, Folder, names_in, remove_moved, sy
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.objects import remove_empty
+from strongroom.store.nas.walk import closed_below
 
 _CREATED = "created"
 _SETTING = "setting:"
@@ -57,6 +58,19 @@ class Buckets:
                     found.append(self._described(name, descriptor))
                 except (OSError, Damaged):
                     found.append(Bucket(name, os.fstat(descriptor).st_mtime_ns))
+        return found
+
+    def closed(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """The folders that are closed to us in these buckets (in all, where none is named): bucket, and what keys in
+        them begin with. No listing shows what lies there.
+        """
+        found = []
+        for name in names or [name for name in sorted(names_in(self._folder.root)) if is_bucket_name(name)]:
+            try:
+                with suppress(NoSuchBucket), self._folder.bucket(name) as descriptor:
+                    found += [(name, prefix.decode()) for prefix in closed_below(descriptor, b"")]
+            except PermissionError:
+                found.append((name, ""))
         return found
 
     def create(self, name: str) -> Bucket:

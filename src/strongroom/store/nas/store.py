@@ -110,6 +110,10 @@ class NasStore(Store):
         """All buckets."""
         return await self._run(self._buckets.all)
 
+    async def closed_folders(self, buckets: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """As :meth:`Buckets.closed` has it."""
+        return await self._run(self._buckets.closed, buckets)
+
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
         """Keep or remove a setting."""
         await self._run(self._buckets.set, name, setting, document)

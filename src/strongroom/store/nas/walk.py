@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -185,6 +185,26 @@ def holds_key(descriptor: int, prefix: bytes) -> bool:
         finally:
             os.close(below)
     return False
+
+
+def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
+    """What the keys begin with in the folders, in an open one and at any depth, that are closed to us."""
+    with os.scandir(descriptor) as entries:
+        names = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for name in names:
+        if not is_part(name) or len(prefix) + len(name) >= MAX_KEY:
+            continue
+        try:
+            below = open_below(descriptor, name)
+        except PermissionError:
+            yield prefix + name + b"/"
+            continue
+        if below is None:
+            continue
+        try:
+            yield from closed_below(below, prefix + name + b"/")
+        finally:
+            os.close(below)
 
 
 def _opened(above: int, name: bytes) -> int | None:
