@@ -71,6 +71,7 @@ def test_parts_are_listed_in_pages_and_can_be_replaced(server: Server, bucket: s
     )
     found = [(part["PartNumber"], part["Size"]) for page in pages for part in page["Parts"]]
     assert found == [(1, 101), (3, 103), (5, 105)]
+    assert not client.list_parts(Bucket=bucket, Key="o", UploadId=upload_id, MaxParts=0)["IsTruncated"]
     uploads = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert [(item["Key"], item["UploadId"]) for item in uploads] == [("o", upload_id)]
     client.abort_multipart_upload(Bucket=bucket, Key="o", UploadId=upload_id)

@@ -156,7 +156,7 @@ class MultipartHandlers:
             part_number_marker=after,
             next_part_number_marker=parts[-1].entry.number if parts else after,
             max_parts=limit,
-            is_truncated=following is not None,
+            is_truncated=following is not None and limit > 0,  # a page of none leads nowhere
             initiator=Initiator(id=OWNER.id, display_name=OWNER.display_name),
             owner=Owner(id=OWNER.id, display_name=OWNER.display_name),
             storage_class="STANDARD",
