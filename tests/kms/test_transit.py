@@ -118,6 +118,15 @@ def test_all_versions_of_a_key_unwrap_and_a_pinned_one_wraps(bao: OpenBao, key: 
     asyncio.run(main())
 
 
+def test_a_version_that_is_not_there_is_no_reason_to_try_again(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings(MINIO_SSE_VAULT_KEY_VERSION="2")) as kms:
+            with pytest.raises(NoSuchKey, match="does not have this version"):
+                await made(kms)
+
+    asyncio.run(main())
+
+
 def test_a_key_that_derives_works_too(bao: OpenBao, key: str) -> None:
     bao.api("POST", f"transit/keys/{key}", {"derived": True})
 

@@ -41,6 +41,7 @@ _REFUSALS: tuple[tuple[str, type[KMSError], str], ...] = (
     ("disallowed by policy", KeyDisabled, "is disabled for this version (min_decryption_version)"),
     ("less than the minimum encryption key version", KeyDisabled, "is disabled for this version"),
     ("no such key version", KeyDisabled, "does not have this version, or it is disabled"),
+    ("higher than the latest key version", NoSuchKey, "does not have this version (MINIO_SSE_VAULT_KEY_VERSION)"),
     ("key not found", NoSuchKey, "does not exist"),
     ("message authentication failed", WrappedKeyInvalid, "did not wrap this data key, or not for this object"),
     ("invalid ciphertext", WrappedKeyInvalid, "did not wrap this data key"),
