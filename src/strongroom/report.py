@@ -66,7 +66,7 @@ class Report:
     def lines(self, ended: datetime) -> Sequence[str]:
         """For people."""
         seconds = (ended - self.started).total_seconds()
-        verb = f"are to be {self.verb}" if self.dry_run else self.verb
+        verb = f"would be {self.verb}, counted" if self.dry_run else self.verb
         lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")

@@ -62,7 +62,7 @@ class Request:
     again: bool = True
 
     def __str__(self) -> str:
-        return f"{self.method} {self.bucket}/{self.key}".rstrip("/")
+        return f"{self.method} {f'{self.bucket}/{self.key}'.rstrip('/') or '/'}"
 
 
 @dataclass(frozen=True, slots=True)
