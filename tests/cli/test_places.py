@@ -59,6 +59,7 @@ def test_an_audit_of_nothing_says_so(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1) as server:
         server.client().create_bucket(Bucket="bucket")
     assert "there is no object here: is this the place" in run(server, "audit").stdout
+    assert run(server, "audit", "--bucket", "missing").stderr == "strongroom: there is no such bucket: missing\n"
 
 
 def test_an_audit_under_another_key_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:

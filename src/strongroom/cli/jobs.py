@@ -28,7 +28,7 @@ from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.store import SealedStore
 from strongroom.serving.hardening import harden
-from strongroom.store.base import StoreError
+from strongroom.store.base import NoSuchBucket, StoreError
 from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 
@@ -61,6 +61,8 @@ def run_job(
         asyncio.run(_run(objects, make(objects), report))
     except (SettingError, NoKMS) as error:
         raise stop_with(error, WRONG) from None
+    except NoSuchBucket as error:
+        raise stop_with(f"there is no such bucket: {error}", FAILED) from None
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
         raise stop_with(error, FAILED) from None
     except sqlite3.DatabaseError as error:
