@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,23 @@ def run(server: Server, *command: str, **settings: str) -> subprocess.CompletedP
     )
 
 
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that a server with an empty bucket left."""
+    with Server(tmp_path_factory.mktemp("left"), workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+    return server.directory
+
+
+@pytest.fixture
+def stopped(left: Path, tmp_path: Path) -> Server:
+    """A server that was stopped, with an empty bucket."""
+    server = Server(tmp_path)
+    server.directory = tmp_path / "data"
+    shutil.copytree(left, server.directory)
+    return server
+
+
 def test_the_folder_of_a_gateway_is_served_as_that(tmp_path: Path) -> None:
     folder = tmp_path / "share"
     with Server(tmp_path, command=NAS, data=folder, workers=1) as gateway:
@@ -37,29 +55,23 @@ def test_the_folder_of_a_gateway_is_served_as_that(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("server",), NAS, ("audit",), ("rewrap",), ("encrypt",)], ids=" ".join)
-def test_a_directory_of_a_server_and_of_a_gateway_at_once_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
-    with Server(tmp_path, workers=1) as server:
-        server.client().create_bucket(Bucket="bucket")
-    (server.directory / ".strongroom.sys").mkdir()
-    done = run(server, *command)
+def test_a_directory_of_a_server_and_of_a_gateway_at_once_is_refused(stopped: Server, command: tuple[str, ...]) -> None:
+    (stopped.directory / ".strongroom.sys").mkdir()
+    done = run(stopped, *command)
     assert done.returncode == 2
     assert "has '.strongroom', of a server, and '.strongroom.sys', of a gateway" in done.stderr
 
 
-def test_a_gateway_does_not_take_the_directory_of_a_server(tmp_path: Path) -> None:
-    with Server(tmp_path, workers=1) as server:
-        server.client().create_bucket(Bucket="bucket")
-    done = run(server, *NAS)
+def test_a_gateway_does_not_take_the_directory_of_a_server(stopped: Server) -> None:
+    done = run(stopped, *NAS)
     assert done.returncode == 2
     assert "of a server, and is no shared folder" in done.stderr
-    assert not (server.directory / ".strongroom.sys").exists()
+    assert not (stopped.directory / ".strongroom.sys").exists()
 
 
-def test_an_audit_of_nothing_says_so(tmp_path: Path) -> None:
-    with Server(tmp_path, workers=1) as server:
-        server.client().create_bucket(Bucket="bucket")
-    assert "there is no object here: is this the place" in run(server, "audit").stdout
-    assert run(server, "audit", "--bucket", "missing").stderr == "strongroom: there is no such bucket: missing\n"
+def test_an_audit_of_nothing_says_so(stopped: Server) -> None:
+    assert "there is no object here: is this the place" in run(stopped, "audit").stdout
+    assert run(stopped, "audit", "--bucket", "missing").stderr == "strongroom: there is no such bucket: missing\n"
 
 
 def test_an_audit_under_another_key_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
@@ -116,13 +128,11 @@ def test_an_audit_finds_blobs_that_are_cut_or_missing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 @pytest.mark.parametrize("command", [("server",), ("audit",), ("rewrap",), ("encrypt",)], ids=" ".join)
-def test_root_leaves_nothing_in_the_directory_of_another_user(tmp_path: Path, command: tuple[str, ...]) -> None:
-    with Server(tmp_path, workers=1) as server:
-        server.client().create_bucket(Bucket="bucket")
-    internal = server.directory / ".strongroom"
+def test_root_leaves_nothing_in_the_directory_of_another_user(stopped: Server, command: tuple[str, ...]) -> None:
+    internal = stopped.directory / ".strongroom"
     os.chown(internal, 54_321, 54_321)
     before = sorted(internal.rglob("*"))
-    done = run(server, *command)
+    done = run(stopped, *command)
     assert (done.returncode, done.stdout) == (2, "")
     assert "belongs to the user with the id 54321" in done.stderr and "run this as that user" in done.stderr
     assert sorted(internal.rglob("*")) == before

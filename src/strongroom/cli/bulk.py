@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from strongroom.cli.outcome import customer_key
+
 _EXIT_CODES = (
     "Exit codes: 0 all is done, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped."
 )
@@ -75,7 +77,7 @@ def import_(
     code = copying.run_import(
         copying.End("source", source, source_profile, source_region, source_ca),
         copying.End("target", target, target_profile, target_region, target_ca),
-        Wishes(copying.customer_key(sse_c_key_file), encrypt, overwrite),
+        Wishes(customer_key(sse_c_key_file), encrypt, overwrite),
         threads,
         state_file,
         dry_run,
@@ -103,7 +105,7 @@ def export(
     from strongroom.cli import copying
 
     end = copying.End("source", source, source_profile, source_region, source_ca)
-    raise typer.Exit(copying.run_export(end, directory, copying.customer_key(sse_c_key_file), threads, json_))
+    raise typer.Exit(copying.run_export(end, directory, customer_key(sse_c_key_file), threads, json_))
 
 
 def adopt(
@@ -127,14 +129,14 @@ def adopt(
     server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
     cannot read the objects any more.
     """
-    from strongroom.cli import copying, jobs
+    from strongroom.cli import jobs
     from strongroom.maintenance.adopting import Adoption
     from strongroom.report import Report
 
-    customer_key = copying.customer_key(sse_c_key_file)
+    key = customer_key(sse_c_key_file)
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="adopted")
     code = jobs.run_job(
-        place, jobs.left_place, lambda objects: Adoption(objects, bucket or [], customer_key, tasks), report, json_
+        place, jobs.left_place, lambda objects: Adoption(objects, bucket or [], key, tasks), report, json_
     )
     raise typer.Exit(code)
 
@@ -224,10 +226,10 @@ def audit(
     Nothing is changed; the place is served meanwhile. The settings are those of the server, from the environment. What
     is not encrypted, or does not open, is named, and counts as failed.
     """
-    from strongroom.cli import copying, jobs
+    from strongroom.cli import jobs
     from strongroom.maintenance.auditing import Audit, AuditReport
 
-    key = copying.customer_key(sse_c_key_file)
+    key = customer_key(sse_c_key_file)
     report = AuditReport(place, "", datetime.now(UTC), verb="opened")
     code = jobs.run_job(
         place, jobs.served_place, lambda objects: Audit(objects, bucket or [], tasks, read, key), report, json_

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import signal
 import sqlite3
-import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
+from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
 from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, transfer_keys_from_process
 from strongroom.report import Report
@@ -27,9 +26,6 @@ from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.s3 import S3, S3Failed
 from strongroom.transfer.state import State
-
-FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
-"""Exit codes: a place that cannot be reached; a wrong argument; objects that failed; stopped by a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,37 +97,9 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     return finish(report, as_json)
 
 
-def finish(report: Report, as_json: bool) -> int:
-    """Print a report; the exit code."""
-    now = datetime.now(UTC)
-    print(report.as_json(now) if as_json else "\n".join(report.lines(now)))
-    if not report.finished:
-        return STOPPED
-    return INCOMPLETE if report.failures else 0
-
-
-def customer_key(path: Path | None) -> Secret | None:
-    """The client's key for SSE-C objects, from a file. Raises typer.Exit."""
-    if path is None:
-        return None
-    try:
-        key = path.read_bytes()
-    except OSError as error:
-        raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
-    if len(key) != 32:
-        raise stop_with(f"--sse-c-key-file: {path} has {len(key)} bytes, and a key has 32", WRONG)
-    return Secret(key)
-
-
 def stop_on_signals() -> threading.Event:
     """An event that the signals which end a process set."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
-
-
-def stop_with(reason: object, code: int) -> typer.Exit:
-    """Print why; what to raise."""
-    print(f"strongroom: {' '.join(str(reason).split())}", file=sys.stderr)
-    return typer.Exit(code)

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from strongroom.app import build_objects
-from strongroom.cli.copying import FAILED, WRONG, finish, stop_with
 from strongroom.cli.layout import recognised
+from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
 from strongroom.cli.server import check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
