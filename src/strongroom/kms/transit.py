@@ -65,18 +65,26 @@ class _Way:
         """
         if self._bound is not None:
             return self._bound
-        if key not in self._trials:
-            self._trials[key] = asyncio.create_task(attempt(key, self.make))
-            self._trials[key].add_done_callback(partial(self._tried, key))
+        trial = self._trials.get(key)
+        if trial is None:
+            trial = self._trials[key] = asyncio.create_task(attempt(key, self.make))
+            trial.add_done_callback(partial(self._tried, key))
         try:
-            return await asyncio.shield(self._trials[key])
+            return await asyncio.shield(trial)
         except KMSError as error:
             raise _anew(error) from None
+        except asyncio.CancelledError:
+            self._drop(key, trial)  # it took too long for one: whoever comes now tries anew
+            raise
 
     def _tried(self, key: str, trial: asyncio.Task[bool]) -> None:
-        del self._trials[key]
+        self._drop(key, trial)
         if not trial.cancelled() and trial.exception() is None:
             self._bound = trial.result()
+
+    def _drop(self, key: str, trial: asyncio.Task[bool]) -> None:
+        if self._trials.get(key) is trial:
+            del self._trials[key]
 
 
 class TransitKMS:
