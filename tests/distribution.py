@@ -10,11 +10,12 @@ _OVER = re.compile(r"[^\[]*\[(over-[a-z0-9]+)")
 
 
 class BySharedServers(LoadScopeScheduling):  # type: ignore[misc] # it has no types
-    """The tests over one way of serving go to one process, and of the rest those of one file.
+    """The tests of a directory over one way of serving go to one process, and of the rest those of one file.
 
-    Each server that tests share is then started about once, not in every process.
+    A server that tests share is then started once for each directory that needs it, not in every process.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         over = _OVER.match(nodeid)
-        return over[1] if over else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return f"{file.rpartition('/')[0]} {over[1]}" if over else file
