@@ -221,7 +221,7 @@ def test_a_client_is_not_told_that_its_credentials_are_wrong_where_the_gateway_s
 ) -> None:
     settings = {"MINIO_SSE_MASTER_KEY": master_key, "MINIO_SSE_AUTO_ENCRYPTION": None, **wrong}
     minio.client().create_bucket(Bucket=bucket_name)
-    with replace(served_by(minio, tmp_path, settings), health="live") as server:
+    with replace(served_by(minio, tmp_path, settings), health="live", workers=1) as server:
         for operation, arguments in (("put_object", {"Key": "key", "Body": b"content"}), ("list_objects_v2", {})):
             refused = error_of(getattr(server.client(), operation), Bucket=bucket_name, **arguments)
             assert refused == ("ServiceUnavailable", 503)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def own(home: Path, auto: str | None) -> Iterator[Server]:
         "STRONGROOM_ALLOW_INSECURE_SSE_C": "on",
         "MINIO_SSE_AUTO_ENCRYPTION": auto,
     }
-    with Server(home, settings) as running:
+    with Server(home, settings, workers=1) as running:
         running.client().create_bucket(Bucket="bucket")
         yield running
 
@@ -109,7 +110,7 @@ def test_an_upload_that_was_begun_plain_is_refused_once_everything_is_encrypted(
     plain_backend: Backend | None, command: tuple[str, ...], tmp_path: Path, bucket_name: str
 ) -> None:
     settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
-    with served_by(plain_backend, tmp_path, settings, command=command) as server:
+    with replace(served_by(plain_backend, tmp_path, settings, command=command), workers=1) as server:
         server.client().create_bucket(Bucket=bucket_name)
         target: Any = {"Bucket": bucket_name, "Key": "o"}
         target["UploadId"] = server.client().create_multipart_upload(**target)["UploadId"]

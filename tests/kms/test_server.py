@@ -278,7 +278,7 @@ def test_a_server_starts_without_its_kms_and_uses_it_when_it_comes(
             STRONGROOM_ALLOW_INSECURE_SSE_C="on",
             MINIO_SSE_AUTO_ENCRYPTION=None,
         )
-        with Server(tmp_path, settings) as server:
+        with Server(tmp_path, settings, workers=1) as server:
             client = server.client()
             client.create_bucket(Bucket=bucket_name)
             client.put_object(Bucket=bucket_name, Key="plain", Body=b"plain")
@@ -295,18 +295,18 @@ def test_a_server_that_is_moved_from_a_static_key_reads_both_kinds(
     tmp_path: Path, role: Role, bucket_name: str
 ) -> None:
     names = {"Bucket": bucket_name}
-    with Server(tmp_path) as server:
+    with Server(tmp_path, workers=1) as server:
         client = server.client()
         client.create_bucket(**names)
         client.put_object(**names, Key="old", Body=b"under the static key")
     (tmp_path / "keys").write_text(f"# what we had before\n{MASTER_KEY}\n")
-    with Server(tmp_path, role.settings(STRONGROOM_READ_KEYS_FILE=str(tmp_path / "keys"))) as server:
+    with Server(tmp_path, role.settings(STRONGROOM_READ_KEYS_FILE=str(tmp_path / "keys")), workers=1) as server:
         client = server.client()
         client.put_object(**names, Key="new", Body=b"under the key in the KMS")
         assert client.get_object(**names, Key="old")["Body"].read() == b"under the static key"
         assert client.get_object(**names, Key="new")["Body"].read() == b"under the key in the KMS"
         assert printed(server, "Read keys:       my-minio-key")
-    with Server(tmp_path, role.settings()) as server:
+    with Server(tmp_path, role.settings(), workers=1) as server:
         client = server.client()
         assert client.get_object(**names, Key="new")["Body"].read() == b"under the key in the KMS"
         assert refusal(client.get_object, **names, Key="old") == (400, "KMS.NotFoundException")

@@ -13,7 +13,14 @@ from tests.server import NAS, SERVER, Server
 Serve = Callable[[dict[str, str | None]], Server]
 
 
-@pytest.fixture(params=["server", "nas", "minio", "versitygw"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that serves a place over each kind of it; over the second backend where it is marked."""
+    if "serve" in metafunc.fixturenames:
+        more = ["versitygw"] if metafunc.definition.get_closest_marker("every_backend") else []
+        metafunc.parametrize("serve", ["server", "nas", "minio", *more], indirect=True)
+
+
+@pytest.fixture
 def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """Serves one place with these settings, instead of those before."""
     running: list[Server] = []

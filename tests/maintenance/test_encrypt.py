@@ -60,6 +60,7 @@ def audit(server: Server, bucket: str) -> Any:
     return job(server, "audit", "--read", *(("--bucket", bucket) if server.backend else ()))
 
 
+@pytest.mark.every_backend
 def test_clients_see_no_difference_and_nothing_lies_in_plaintext(serve: Serve, bucket_name: str) -> None:
     server, bucket = serve(PLAIN), bucket_name
     client = server.client()
@@ -107,6 +108,7 @@ def test_what_is_open_is_told_of_and_what_has_a_key_of_its_own_is_left(serve: Se
     client.abort_multipart_upload(**here, UploadId=upload)
 
 
+@pytest.mark.every_backend
 def test_clients_write_meanwhile(request: pytest.FixtureRequest, serve: Serve, bucket_name: str) -> None:
     # versitygw looks at conditions a moment before it completes (docs/gateway-s3.md): there, these are other objects.
     apart = request.node.callspec.params["serve"] == "versitygw"
