@@ -17,6 +17,7 @@ from strongroom.kms.static import StaticKMS
 from strongroom.sealed import envelope, keys
 from strongroom.sealed.context import kms_context
 from strongroom.sealed.dare import Sealer
+from strongroom.sealed.listed import Listed, ListingKey
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.record import seal_parts, sealed_record
@@ -50,6 +51,7 @@ def vector(
     all_bytes: bool,
     added: str = "",
     bucket_key: bool = False,
+    listed: bool = False,
 ) -> dict[str, object]:
     """One object with all its intermediate values; ``added`` to the context by the client."""
     object_key = keys.new_object_key()
@@ -69,7 +71,8 @@ def vector(
         etag or "d41d8cd98f00b204e9800998ecf8427e",
         ObjectChecksum("CRC32", "FULL_OBJECT", "AAAAAA=="),
     )
-    record = sealed_record(header, keys.record_key(object_key), metadata)
+    setting, listing = listing_key() if listed else (b"", None)
+    record = sealed_record(header, keys.record_key(object_key), metadata, listing)
     whole, stream, at, entries = plaintext(sum(sizes)), b"", 0, []
     for number, size in enumerate(sizes, 1):
         nonce = bytes([os.urandom(1)[0] & 0x7F]) + os.urandom(11)
@@ -93,7 +96,18 @@ def vector(
         "metadata": metadata.flat(),
         "stored_sha256": hashlib.sha256(stream).hexdigest(),
         "stored": stream.hex() if all_bytes or len(stream) < 4096 else "",
+        **({"listing_key": setting.hex()} if listed else {}),
     }
+
+
+def listing_key() -> tuple[bytes, Listed]:
+    """The listing key of the bucket: as it lies among the settings, and for the vector's object."""
+    key = keys.new_object_key()
+    data_key = StaticKMS("my-minio-key", Secret(MASTER))._generate(kms_context(BUCKET, ""))
+    external, iv = keys.ExternalKey(data_key.plaintext), keys.new_iv()
+    sealed = keys.seal_object_key(external, key, keys.Kind.SSE_S3, iv, f"{BUCKET}/")
+    header = envelope.Header(keys.Kind.SSE_S3, 0, iv, sealed, data_key.wrapped)
+    return header.encode(), Listed(ListingKey(key), f"{BUCKET}/{KEY}")
 
 
 def vectors(all_bytes: bool = False) -> list[dict[str, object]]:
@@ -112,6 +126,7 @@ def vectors(all_bytes: bool = False) -> list[dict[str, object]]:
             vector("one short package, SSE-KMS", keys.Kind.SSE_KMS, [100], False, all_bytes),
             vector("one part, SSE-KMS with a context", keys.Kind.SSE_KMS, [5], True, all_bytes, ADDED),
             vector("one part, SSE-KMS with a bucket key", keys.Kind.SSE_KMS, [5], True, all_bytes, ADDED, True),
+            vector("one short package, SSE-S3 and listed", keys.Kind.SSE_S3, [100], False, all_bytes, listed=True),
         ]
 
 

@@ -95,3 +95,10 @@ def read(record: dict[str, bytes], annex: bytes, stored: bytes, bucket: str, key
         at = end
     assert (len(out), at) == (size, len(stored))
     return out, metadata
+
+
+def listed_etag(setting: bytes, record: dict[str, bytes], bucket: str, key: str, master: bytes) -> str:
+    header, entry = parse_header(setting), record[":listed"]
+    secret = mac(object_key(static_data_key(master, header, bucket, ""), header, bucket, ""), b"strongroom v1 record")
+    bound = b"strongroom v1 listed\0" + f"{bucket}/{key}".encode() + b"\0" + record[":sse"]
+    return AESGCM(secret).decrypt(entry[:12], entry[12:], bound).decode()

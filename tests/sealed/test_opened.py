@@ -54,6 +54,7 @@ def sealed(object_key: ObjectKey, etag: str = "e") -> tuple[dict[str, bytes], Se
 def test_a_record_is_opened_once_and_the_kms_asked_each_time(tmp_path: Path, boxes: list[Record]) -> None:
     async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         written = await put(store, "o")
+        kms.unwrapped.clear()
         for _ in range(3):
             assert (await store.head("bucket", "o")).etag == written.etag
         assert (len(boxes), kms.unwrapped) == (1, [1, 1, 1])
@@ -72,7 +73,10 @@ def test_a_record_that_was_altered_after_it_was_read_is_not_taken_for_the_one_be
         await store.head("bucket", "other")
         index = sqlite3.connect(tmp_path / ".strongroom" / "index.db", isolation_level=None)
         (record,) = index.execute("SELECT record FROM objects WHERE key = ?", (b"o",)).fetchone()
-        index.execute("UPDATE objects SET record = ? WHERE key = ?", (record[:-1] + bytes((record[-1] ^ 1,)), b"o"))
+        entries = decode_mapping(record)
+        box = entries[SEALED]
+        altered = {**entries, SEALED: box[:-1] + bytes((box[-1] ^ 1,))}
+        index.execute("UPDATE objects SET record = ? WHERE key = ?", (encode_mapping(altered), b"o"))
         with pytest.raises(Damaged):
             await store.head("bucket", "o")
         index.execute("UPDATE objects SET record = ? WHERE key = ?", (record, b"other"))
@@ -149,6 +153,7 @@ def test_a_static_master_key_opens_an_object_once(tmp_path: Path, monkeypatch: p
 
     async def work(store: SealedStore) -> None:
         written = await put(store, "o")
+        asked.clear()
         first = await read(store)
         assert [await read(store) for _ in range(3)] == [first] * 3
         assert (await store.head("bucket", "o")).etag == written.etag

@@ -241,10 +241,23 @@ def test_settings_of_a_bucket_are_kept_and_go_with_it(run: Run) -> None:
     run(use)
 
 
+def test_a_setting_that_is_left_takes_the_place_of_none(run: Run) -> None:
+    async def use(store: Store) -> None:
+        await store.set_bucket("bucket", "other", b"1")
+        left = await asyncio.gather(*(store.leave_setting("bucket", "s", bytes((number,))) for number in range(4)))
+        assert len(set(left)) == 1
+        assert (await store.bucket("bucket")).settings == {"other": b"1", "s": left[0]}
+        await store.set_bucket("bucket", "s", None)
+        assert await store.leave_setting("bucket", "s", b"again") == b"again"
+
+    run(use)
+
+
 def test_what_is_in_no_bucket_is_said_to_be_so(run: Run) -> None:
     async def use(store: Store) -> None:
         calls = [
             store.bucket("none"), store.delete_bucket("none"), store.set_bucket("none", "a", b""),
+            store.leave_setting("none", "a", b""),
             store.writer("none", "k", None), store.head("none", "k"), store.open("none", "k"),
             store.delete("none", "k"), store.list("none", "", "", "", 10),
             store.create_upload("none", "k", PLAIN, os.urandom(16)),

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from strongroom.kms.base import KMSError
+from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered, NoKMS
 from strongroom.sealed.keyholder import Keyholder
 from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader, Inherited, headed
+from strongroom.sealed.listed import LISTED
+from strongroom.sealed.listing_keys import Asker, ListingKeys
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import Summary, guessed, stand_in_etag
 from strongroom.sealed.record import open_record, read_plain
@@ -42,17 +45,18 @@ def plain_metadata(stored: Stored) -> Metadata:
 
 
 class ETags:
-    """Reads ETags, with the keys that a keyholder gets."""
+    """Reads ETags: with the listing key of the bucket, or where that does not open them, each object's own."""
 
-    def __init__(self, keyholder: Keyholder) -> None:
+    def __init__(self, keyholder: Keyholder, listing_keys: ListingKeys) -> None:
         self._keyholder = keyholder
+        self._listing_keys = listing_keys
         self._remembered = Remembered()
 
     async def of(self, bucket: str, stored: Stored) -> str:
         """The ETag of an object. Raises KMSError, NoKMS, EnvelopeInvalid where it cannot be read."""
         (summary,) = self._remembered.find(bucket, [stored])
         if summary is None:
-            (summary,) = await self._read(bucket, [stored], strict=True)
+            (summary,) = await self._read(bucket, [stored], self._listing_keys.asker(bucket), strict=True)
         return summary.etag
 
     async def page(self, bucket: str, objects: Sequence[Stored]) -> Sequence[Summary]:
@@ -63,17 +67,20 @@ class ETags:
         """
         found = self._remembered.find(bucket, objects)
         missing = [stored for stored, summary in zip(objects, found, strict=True) if summary is None]
+        listing_key = self._listing_keys.asker(bucket)
         batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
         async with asyncio.TaskGroup() as group:
             tasks = []
             for batch in batches:
-                tasks.append(group.create_task(self._read(bucket, batch)))
+                tasks.append(group.create_task(self._read(bucket, batch, listing_key)))
                 await asyncio.sleep(0)
         read = (summary for task in tasks for summary in task.result())
         return [summary or next(read) for summary in found]
 
-    async def _read(self, bucket: str, objects: Sequence[Stored], strict: bool = False) -> list[Summary]:
-        """What is shown of objects, with one call to the KMS for all whose ETags are sealed.
+    async def _read(
+        self, bucket: str, objects: Sequence[Stored], listing_key: Asker, strict: bool = False
+    ) -> list[Summary]:
+        """What is shown of objects, with one call to the KMS for all whose ETags no listing key opens.
 
         An ETag that cannot be read is a stand-in, or raises if ``strict``.
         """
@@ -94,6 +101,10 @@ class ETags:
                 pass  # whoever reads the object is told
             etags.append(etag)
             sizes.append(size)
+        if any(LISTED in one.stored.record for one in sealed) and (key := await listing_key.ask()) is not None:
+            for place, stored, *_ in sealed:
+                etags[place] = key.open(object_name(bucket, stored.key), stored.record)
+            sealed = [one for one in sealed if etags[one.place] is None]
         if sealed:
             for (place, *_), etag in zip(sealed, await self._unseal(bucket, sealed, strict), strict=True):
                 etags[place] = etag

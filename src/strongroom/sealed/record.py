@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.keys import RecordKey
+from strongroom.sealed.listed import LISTED, Listed
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, PartTable, encode_parts
 from strongroom.store.base import ENCRYPTED, FOREIGN
@@ -38,10 +39,13 @@ def header_of(record: Record) -> Header | None:
     return None
 
 
-def sealed_record(header: Header, key: RecordKey, metadata: Metadata) -> dict[str, bytes]:
-    """The record of an encrypted object."""
+def sealed_record(header: Header, key: RecordKey, metadata: Metadata, listed: Listed | None = None) -> dict[str, bytes]:
+    """The record of an encrypted object; ``listed`` seals its ETag for listings."""
     encoded = header.encode()
-    return {SSE: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
+    record = {SSE: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
+    if listed is not None:
+        record[LISTED] = listed.entry(encoded, metadata.etag)
+    return record
 
 
 def open_record(record: Record, key: RecordKey) -> Metadata:

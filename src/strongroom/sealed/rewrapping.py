@@ -19,6 +19,7 @@ from strongroom.sealed.errors import NotAdopted
 from strongroom.sealed.keyholder import protection_of
 from strongroom.sealed.keys import record_key
 from strongroom.sealed.legacy import AnyHeader, headed, inherited
+from strongroom.sealed.listed import LISTED
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record, header_of, open_parts, open_record, seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
@@ -116,6 +117,7 @@ class Rewrapper:
             header = header_of(record)
             if header is not None and await self._is_due(header):
                 changed, annex = await self._sealed_anew(bucket, reader, header)
+                record.pop(LISTED, None)
                 record.update(changed)
             if TAGS_SSE in record and await self._is_due(own := decode_header(record[TAGS_SSE])):
                 tags, protection = await objects.tags_of(bucket, stored), self._protection(bucket, own)
@@ -152,4 +154,5 @@ class Rewrapper:
         annex = None
         if old.multipart:
             annex = seal_parts(new, secret, list(open_parts(old, secret, await reader.annex())))
-        return sealed_record(new, secret, metadata), annex
+        listed = None if new.etag else await self._objects.listed(bucket, key, new.kind)
+        return sealed_record(new, secret, metadata, listed), annex

@@ -24,6 +24,8 @@ from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, protection_of
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader, Inherited, LegacyHeader, headed, legacy_tags, with_nonces
+from strongroom.sealed.listed import Listed
+from strongroom.sealed.listing_keys import ListingKeys
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
@@ -95,7 +97,8 @@ class SealedStore:
         self.outer = outer or Outer(store)
         self._guard = guard
         self._defaults = Defaults(store, defaults_seconds)
-        self._etags = ETags(self.keyholder)
+        self._listing_keys = ListingKeys(store, self.keyholder)
+        self._etags = ETags(self.keyholder, self._listing_keys)
         self._opened = OpenedRecords()
 
     async def start(self) -> None:
@@ -128,15 +131,19 @@ class SealedStore:
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
         await self.store.delete_bucket(name)
+        self._listing_keys.forget(name)
 
     async def default_encryption(self, bucket: str) -> Protection | None:
         """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
         return await self._defaults.get(bucket)
 
-    async def renew_checks(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
-        """Seal the check values of these buckets anew under the master key that wraps now, and that of the place where
-        they are the ``whole`` of it. Raises KMSError, ForeignKMS, CheckDamaged, StoreError.
+    async def renew(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
+        """Seal anew, under the master key that wraps now, the listing keys and check values of these buckets, and the
+        check value of the place where they are the ``whole`` of it. Raises KMSError, ForeignKMS, CheckDamaged,
+        StoreError.
         """
+        for bucket in buckets:
+            await self._listing_keys.renew(bucket, active)
         if whole and isinstance(self._kms, CheckedKMS):
             await self._kms.renew(active)
         if self._guard is not None:
@@ -195,6 +202,13 @@ class SealedStore:
         """Whether the ETag of an object of this kind is opaque."""
         return kind in (Kind.SSE_C, Kind.SSE_KMS) or not self._compat
 
+    async def listed(self, bucket: str, key: str, kind: Kind) -> Listed | None:
+        """What the ETag of a new object is to be sealed with for listings, where it does not stand in the header."""
+        if kind is not Kind.SSE_S3 or self.opaque(kind):
+            return None
+        listing_key = await self._listing_keys.writing(bucket)
+        return Listed(listing_key, object_name(bucket, key)) if listing_key is not None else None
+
     async def begin(
         self,
         bucket: str,
@@ -216,6 +230,7 @@ class SealedStore:
             sealer = Sealer(sealing[1], new_nonce())
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
+        listed = await self.listed(bucket, key, protection.kind)
         store = self.outer.writing(bucket, key, protection)
         writer = await store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
@@ -223,7 +238,7 @@ class SealedStore:
         async def resolve(precondition: Precondition) -> Condition:
             return await self.condition(bucket, key, precondition)
 
-        return ObjectWriter(pipeline, writer, protection, sealing, opaque, resolve)
+        return ObjectWriter(pipeline, writer, protection, sealing, opaque, listed, resolve)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
         """What the store must check for a precondition to hold. Raises PreconditionFailed; If-Match: NoSuchObject, and
@@ -278,7 +293,8 @@ class SealedStore:
             size, object_key = source.info.size, source.sealing[1]
             header = await self.keyholder.seal(bucket, key, protection, object_key, size, source.info.multipart)
             header = header.resized(size, etag if opaque else "")
-            record = sealed_record(header, record_key(object_key), metadata)
+            listed = await self.listed(bucket, key, protection.kind)
+            record = sealed_record(header, record_key(object_key), metadata, listed)
             annex = seal_parts(header, record_key(object_key), parts) if parts else b""
         record.update(description.tags or {})
         when = await self.condition(bucket, key, precondition)

@@ -205,7 +205,8 @@ class Uploads:
             record, annex = plain_record(metadata, multipart=True), encode_parts(entries)
         else:
             header = header.resized(size, etag if opaque else "")
-            record, annex = sealed_record(header, secret, metadata), seal_parts(header, secret, entries)
+            listed = await self._sealed.listed(bucket, key, kind)
+            record, annex = sealed_record(header, secret, metadata, listed), seal_parts(header, secret, entries)
         record.update(tag_entries(opened.upload.record))
         when = await self._sealed.condition(bucket, key, precondition)
         stored_parts = [part.stored for part in parts]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader
+from strongroom.sealed.listed import Listed
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
 from strongroom.sealed.parts import PartEntry
@@ -39,6 +40,7 @@ class ObjectWriter:
         protection: Protection,
         sealing: tuple[Header, ObjectKey] | None,
         opaque: bool,
+        listed: Listed | None,
         resolve: Resolve,
     ) -> None:
         self._pipeline = pipeline
@@ -47,6 +49,7 @@ class ObjectWriter:
         """How the object is being encrypted."""
         self._sealing = sealing
         self._opaque = opaque
+        self._listed = listed
         self._resolve = resolve
 
     @property
@@ -81,7 +84,7 @@ class ObjectWriter:
         else:
             header, object_key = self._sealing
             header = header.resized(self.size, etag if self._opaque else "")
-            record = sealed_record(header, record_key(object_key), metadata)
+            record = sealed_record(header, record_key(object_key), metadata, self._listed)
         record.update(description.tags or {})
         stored = await self._writer.commit(record, when=await self._resolve(precondition))
         return info_of(stored, self.size, metadata, header, multipart=False)

@@ -358,6 +358,10 @@ class Store(Protocol):
         """Keep a setting of a bucket, or remove it (None)."""
         ...
 
+    async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting of a bucket unless there is one of this name; the one that is kept now."""
+        ...
+
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket and its open uploads. Raises BucketNotEmpty."""
         ...

@@ -98,6 +98,10 @@ class LeftStore(Store):
         """Keep or remove a setting."""
         await self.inner.set_bucket(name, setting, document)
 
+    async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting unless there is one."""
+        return await self.inner.leave_setting(name, setting, document)
+
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
         self._clean.pop(name, None)

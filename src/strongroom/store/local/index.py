@@ -122,6 +122,14 @@ def set_bucket(connection: Connection, name: str, setting: str, document: bytes 
     connection.execute("UPDATE buckets SET settings = ? WHERE id = ?", (encode_mapping(settings), bucket))
 
 
+def leave_setting(connection: Connection, name: str, setting: str, document: bytes) -> bytes:
+    """Keep a setting unless there is one; the one that is kept now. Raises NoSuchBucket."""
+    kept = find_bucket(connection, name)[1].settings.get(setting)
+    if kept is None:
+        set_bucket(connection, name, setting, document)
+    return document if kept is None else kept
+
+
 def delete_bucket(connection: Connection, name: str) -> None:
     """Remove an empty bucket with its open uploads. Raises NoSuchBucket, BucketNotEmpty."""
     bucket, _ = find_bucket(connection, name)

@@ -104,6 +104,10 @@ class LocalStore(Store):
         """Keep or remove a setting."""
         await self._committer.commit(lambda connection: index.set_bucket(connection, name, setting, document))
 
+    async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting unless there is one."""
+        return await self._committer.commit(lambda connection: index.leave_setting(connection, name, setting, document))
+
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
         await self._committer.commit(lambda connection: index.delete_bucket(connection, name), long=True)

@@ -98,6 +98,15 @@ class Buckets:
                 kept[_SETTING + setting] = document
             self._keep(name, kept)
 
+    def leave(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting unless there is one; the one that is kept now. Raises NoSuchBucket."""
+        with self._folder.locked(f"{name}/"), self._folder.bucket(name):
+            kept = self._kept(name)
+            found = kept.get(_SETTING + setting)
+            if found is None:
+                self._keep(name, {**kept, _SETTING + setting: document})
+        return document if found is None else found
+
     def delete(self, name: str) -> None:
         """Remove a bucket that holds nothing but empty folders, with its open uploads. Raises as Store has it."""
         with self._folder.locked(f"{name}/"):

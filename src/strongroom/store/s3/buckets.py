@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from strongroom.store.base import (
@@ -64,12 +64,28 @@ class Buckets:
 
     async def set(self, name: str, setting: str, document: bytes | None) -> None:
         """Keep or remove a setting. Gateways that do so at the same time do not undo each other's."""
+
+        def changed(settings: Mapping[str, bytes]) -> Mapping[str, bytes]:
+            others = {key: value for key, value in settings.items() if key != setting}
+            return others if document is None else {**others, setting: document}
+
+        await self._change(name, changed)
+
+    async def leave(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting unless there is one; the one that is kept now."""
+        settings = await self._change(name, lambda settings: {setting: document, **settings})
+        return settings[setting]
+
+    async def _change(
+        self, name: str, changed: Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
+    ) -> Mapping[str, bytes]:
+        """Make other settings of those that there are; those that there are then."""
         for _ in range(_MAX_ATTEMPTS):
-            etag, settings = await self._settings(name)
-            changed = {key: value for key, value in settings.items() if key != setting}
-            if document is not None:
-                changed[setting] = document
-            encoded = {key: base64.b64encode(value).decode() for key, value in changed.items()}
+            etag, before = await self._settings(name)
+            settings = changed(before)
+            if settings == before:
+                return before
+            encoded = {key: base64.b64encode(value).decode() for key, value in settings.items()}
             when = Condition(identity=etag) if etag else Condition(absent=True)
             request = Request(
                 "PUT", name, names.SETTINGS, headers=condition_headers(when), body=json.dumps(encoded).encode()
@@ -78,7 +94,7 @@ class Buckets:
                 await self._client.send(request)
             except (ConditionFailed, NoSuchObject):
                 continue
-            return
+            return settings
         raise Unavailable(f"the settings of the bucket {name!r} are being changed too often")
 
     async def _settings(self, name: str) -> tuple[str, Mapping[str, bytes]]:

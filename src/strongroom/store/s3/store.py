@@ -93,6 +93,10 @@ class S3Store(Store):
         """Keep or remove a setting."""
         await self._buckets.set(name, setting, document)
 
+    async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
+        """Keep a setting unless there is one."""
+        return await self._buckets.leave(name, setting, document)
+
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
         self._known.forget(name)

@@ -1,0 +1,150 @@
+"""Listing keys: each bucket has one, under which the ETags of its objects are sealed once more, for listings.
+
+A page of a thousand objects then takes one key and not a thousand, each of which an external KMS would be asked for.
+The key opens ETags and nothing else. It lies among the settings of the bucket, sealed as the key of an object without a
+name would be. For what is written it is kept in memory for some minutes; for each page that is read, a KMS that may say
+no is asked (``docs/decisions/0044-a-key-for-the-etags-of-a-bucket.md``).
+
+Nothing depends on it: where it cannot be had, objects are recorded without, and listings open each object's own record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import NamedTuple
+
+from strongroom.kms.base import KMSError, KMSUnavailable
+from strongroom.kms.master import MasterKey, master_of
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
+from strongroom.sealed.errors import NoKMS
+from strongroom.sealed.keyholder import Keyholder
+from strongroom.sealed.keys import ObjectKey, new_object_key
+from strongroom.sealed.listed import ListingKey
+from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.remembered import Lately
+from strongroom.store.base import Store, StoreError
+
+_SETTING = "listing-key"
+_NAMELESS = ""  # no object has this key
+
+_SECONDS = 300.0
+"""How long a key is remembered: a bucket may be removed and made anew elsewhere."""
+
+_FAILED_SECONDS = 10.0
+
+_log = logging.getLogger("strongroom.sealed")
+
+
+class _Found(NamedTuple):
+    """A listing key, and what it came from."""
+
+    header: Header
+    key: ListingKey
+
+
+class ListingKeys:
+    """The listing keys of a store's buckets."""
+
+    def __init__(self, store: Store, keyholder: Keyholder) -> None:
+        self._store = store
+        self._keyholder = keyholder
+        self._known: Lately[str, _Found] = Lately(_SECONDS)
+        self._failed: Lately[str, None] = Lately(_FAILED_SECONDS)
+
+    async def writing(self, bucket: str) -> ListingKey | None:
+        """The key for what is written now, made where the bucket has none. None where it cannot be had."""
+        now = time.monotonic()
+        if self._known.holds(bucket, now):
+            return self._known.known(bucket).key
+        if bucket in self._known:
+            self._known.keep(bucket, self._known.known(bucket), now)  # one looks again, and others go on with it
+        return await self._or_none(bucket, self._found(bucket, make=True))
+
+    def asker(self, bucket: str) -> Asker:
+        """Asks for the key of a bucket, for one page."""
+        return Asker(self, bucket)
+
+    async def reading(self, bucket: str) -> ListingKey | None:
+        """The key of a bucket. None where it has none, or it cannot be had.
+
+        A KMS that may say no is asked each time.
+        """
+        if not self._known.holds(bucket, time.monotonic()):
+            return await self._or_none(bucket, self._found(bucket, make=False))
+        found = self._known.known(bucket)
+        if self._keyholder.may_be_kept(found.header):
+            return found.key
+        return await self._or_none(bucket, self._opened(bucket, found.header))
+
+    def forget(self, bucket: str) -> None:
+        """Of a bucket that is removed."""
+        self._known.forget(bucket)
+
+    async def renew(self, bucket: str, active: MasterKey) -> None:
+        """Seal the key anew, where it is not under ``active``, the master key that wraps now. One that cannot be opened
+        any more is replaced. Raises KMSError, NoKMS, StoreError.
+        """
+        document = (await self._store.bucket(bucket)).settings.get(_SETTING)
+        if document is None:
+            return
+        try:
+            header = decode_header(document)
+            if header.wrapped is not None and master_of(header.wrapped) == active:
+                return
+            key = await self._keyholder.open(bucket, _NAMELESS, header, None)
+        except KMSUnavailable:
+            raise
+        except (KMSError, EnvelopeInvalid):
+            key = new_object_key()
+        await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, key))
+        self._known.forget(bucket)
+
+    async def _or_none(self, bucket: str, finding: Coroutine[None, None, ListingKey | None]) -> ListingKey | None:
+        now = time.monotonic()
+        if self._failed.holds(bucket, now):
+            finding.close()
+            return None
+        try:
+            return await finding
+        except (KMSError, NoKMS, StoreError, EnvelopeInvalid, OSError) as error:
+            _log.info("the listing key of a bucket cannot be had", extra={"bucket": bucket, "reason": str(error)})
+            self._failed.keep(bucket, None, now)
+            self._known.forget(bucket)
+            return None
+
+    async def _found(self, bucket: str, make: bool) -> ListingKey | None:
+        now = time.monotonic()
+        document = (await self._store.bucket(bucket)).settings.get(_SETTING)
+        if document is None:
+            if not make:
+                return None
+            made = await self._sealed(bucket, new_object_key())
+            document = await self._store.leave_setting(bucket, _SETTING, made)
+        header = decode_header(document)
+        key = await self._opened(bucket, header)
+        self._known.keep(bucket, _Found(header, key), now)
+        return key
+
+    async def _opened(self, bucket: str, header: Header) -> ListingKey:
+        return ListingKey(await self._keyholder.open(bucket, _NAMELESS, header, None))
+
+    async def _sealed(self, bucket: str, key: ObjectKey) -> bytes:
+        return (await self._keyholder.seal(bucket, _NAMELESS, SSE_S3, key, 0)).encode()
+
+
+class Asker:
+    """Asks for the key of a bucket once, when somebody needs it."""
+
+    def __init__(self, keys: ListingKeys, bucket: str) -> None:
+        self._keys = keys
+        self._bucket = bucket
+        self._asked: asyncio.Future[ListingKey | None] | None = None
+
+    async def ask(self) -> ListingKey | None:
+        """As :meth:`ListingKeys.reading`."""
+        if self._asked is None:
+            self._asked = asyncio.ensure_future(self._keys.reading(self._bucket))
+        return await self._asked

@@ -1,0 +1,239 @@
+"""Listing keys: a page asks the KMS once. Whatever becomes of the key, a listing shows what it shows without one."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from strongroom.kms.base import KMS, KeyDisabled, KMSUnavailable
+from strongroom.kms.keyring import Keyring
+from strongroom.sealed import listing_keys
+from strongroom.sealed.envelope import decode_header
+from strongroom.sealed.listed import LISTED
+from strongroom.sealed.objects import Summary
+from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.rewrapping import Rewrapper
+from strongroom.sealed.store import SealedStore
+from strongroom.secret import Secret
+from strongroom.store.base import NoSuchBucket
+from strongroom.store.local import LocalStore
+from strongroom.store.local.schema import decode_mapping, encode_mapping
+from tests.kms.elsewhere import KMSElsewhere
+from tests.sealed.test_listing import page, put, run
+
+SETTING = "listing-key"
+
+
+def another(store: SealedStore, kms: KMS | None) -> SealedStore:
+    """Another worker at the same store, which remembers nothing."""
+    return SealedStore(store.store, kms, upload_secret=Secret("x"))
+
+
+def alter(directory: Path, change: Callable[[dict[bytes, dict[str, bytes]]], None]) -> None:
+    """Alter the records behind the server's back."""
+    index = sqlite3.connect(directory / ".strongroom" / "index.db", isolation_level=None)
+    found = {key: decode_mapping(record) for key, record in index.execute("SELECT key, record FROM objects")}
+    change(found)
+    for key, record in found.items():
+        index.execute("UPDATE objects SET record = ? WHERE key = ?", (encode_mapping(record), key))
+    index.close()
+
+
+async def written(store: SealedStore, count: int = 3) -> list[Summary]:
+    return [await put(store, f"{number:03}") for number in range(count)]
+
+
+def test_a_page_is_one_question_to_a_kms_that_may_say_no_and_so_is_the_next_worker_s(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = await written(store, 300)
+        for _ in range(2):
+            other = another(store, kms)
+            kms.unwrapped.clear()
+            assert await page(other, 150) == objects[:150]
+            assert await page(other) == objects
+            assert kms.unwrapped == [1, 1]
+
+    run(tmp_path, work)
+
+
+def test_what_is_written_asks_for_no_more_than_its_own_key_while_the_listing_key_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await put(store, "first")
+        kms.generated.clear()
+        kms.unwrapped.clear()
+        await written(store)
+        assert (kms.generated, kms.unwrapped) == ([1, 1, 1], [])
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 301)
+        await written(store)
+        assert kms.unwrapped == [1]
+
+    run(tmp_path, work)
+
+
+def test_workers_that_write_first_at_the_same_time_share_one_key(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        workers = [SealedStore(LocalStore(tmp_path), kms, upload_secret=Secret("x")) for _ in range(3)]
+        for worker in workers:
+            await worker.start()
+        objects = await asyncio.gather(*(put(worker, f"{n}{i}") for n, worker in enumerate(workers) for i in range(5)))
+        kms.unwrapped.clear()
+        assert await page(another(store, kms)) == objects
+        assert kms.unwrapped == [1]
+        for worker in workers:
+            await worker.stop()
+
+    run(tmp_path, work)
+
+
+def test_a_kms_that_refuses_the_listing_key_refuses_the_page(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = await written(store)
+        for refusal in (KeyDisabled("disabled"), KMSUnavailable("gone")):
+            other = another(store, kms)
+            kms.refusal = refusal
+            assert all(shown.etag.endswith("-1") for shown in await page(other))
+            kms.refusal = None
+            assert await page(other) == objects
+
+    run(tmp_path, work)
+
+
+def swap(records: dict[bytes, dict[str, bytes]]) -> None:
+    first, second = records[b"000"], records[b"001"]
+    first[LISTED], second[LISTED] = second[LISTED], first[LISTED]
+
+
+def spoil(records: dict[bytes, dict[str, bytes]]) -> None:
+    for record, entry in zip(records.values(), (b"", b"short", bytes(60)), strict=True):
+        record[LISTED] = entry
+
+
+def lose(records: dict[bytes, dict[str, bytes]]) -> None:
+    del records[b"001"][LISTED]
+
+
+@pytest.mark.parametrize("change", [swap, spoil, lose])
+def test_an_entry_that_is_not_this_object_s_is_passed_over(
+    tmp_path: Path, change: Callable[[dict[bytes, dict[str, bytes]]], None]
+) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = await written(store)
+        alter(tmp_path, change)
+        assert await page(another(store, kms)) == objects
+
+    run(tmp_path, work)
+
+
+async def lost(store: SealedStore) -> None:
+    await store.store.set_bucket("bucket", SETTING, None)
+
+
+async def damaged(store: SealedStore) -> None:
+    await store.store.set_bucket("bucket", SETTING, b"SRE1 damaged")
+
+
+async def of_another_bucket(store: SealedStore) -> None:
+    await store.create_bucket("other")
+    writer = await store.begin("other", "o", SSE_S3, 0)
+    await writer.abort()
+    document = (await store.bucket("other")).settings[SETTING]
+    await store.store.set_bucket("bucket", SETTING, document)
+
+
+@pytest.mark.parametrize("change", [lost, damaged, of_another_bucket])
+def test_without_its_key_a_listing_shows_the_same_and_objects_are_written(
+    tmp_path: Path, change: Callable[[SealedStore], Awaitable[None]]
+) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = await written(store)
+        await change(store)
+        other = another(store, kms)
+        assert await page(other) == objects
+        objects[1] = await put(other, "001")
+        assert await page(another(store, kms)) == objects
+
+    run(tmp_path, work)
+
+
+def test_a_bucket_that_was_made_anew_has_another_key(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await put(store, "o")
+        before = (await store.bucket("bucket")).settings[SETTING]
+        await store.delete("bucket", "o")
+        await store.delete_bucket("bucket")
+        await store.create_bucket("bucket")
+        objects = await written(store)
+        assert (await store.bucket("bucket")).settings[SETTING] != before
+        kms.unwrapped.clear()
+        assert await page(another(store, kms)) == objects
+        assert kms.unwrapped == [1]
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("old_key_is_there", [True, False])
+def test_it_follows_the_master_key_and_is_replaced_where_that_is_gone(tmp_path: Path, old_key_is_there: bool) -> None:
+    new = KMSElsewhere("new", bytes([1]) * 32)
+
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = await written(store)
+        rotated = another(store, Keyring(new, [kms]))
+        rewrapper = Rewrapper(rotated, {})
+        for key in ("000", "001"):
+            assert await rewrapper.rewrap("bucket", key)
+        active = await rewrapper.active()
+        await (rotated if old_key_is_there else another(store, new)).renew(active, ["bucket"], whole=False)
+        header = decode_header((await store.bucket("bucket")).settings[SETTING])
+        assert header.wrapped is not None and header.wrapped.key_id == "new"
+        assert await page(another(store, Keyring(new, [kms]))) == objects
+        new.unwrapped.clear()
+        assert (await page(another(store, new)))[:2] == objects[:2]
+        # For the listing key, and where that is another, for the objects, of which one is under the old master key.
+        assert new.unwrapped == ([1] if old_key_is_there else [1, 3])
+        kept = (await store.bucket("bucket")).settings[SETTING]
+        await rotated.renew(active, ["bucket"], whole=False)
+        assert (await store.bucket("bucket")).settings[SETTING] == kept
+
+    run(tmp_path, work)
+
+
+def test_a_kms_that_is_away_replaces_no_key(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await put(store, "o")
+        kept = (await store.bucket("bucket")).settings[SETTING]
+        new = KMSElsewhere("new", bytes([1]) * 32)
+        rotated = another(store, Keyring(new, [kms]))
+        active = await Rewrapper(rotated, {}).active()
+        kms.refusal = KMSUnavailable("gone")
+        with pytest.raises(KMSUnavailable):
+            await rotated.renew(active, ["bucket"], whole=False)
+        assert (await store.bucket("bucket")).settings[SETTING] == kept
+
+    run(tmp_path, work)
+
+
+def test_where_etags_are_opaque_or_plain_no_key_is_made(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        opaque = SealedStore(store.store, kms, compat=False, upload_secret=Secret("x"))
+        await put(opaque, "o")
+        assert (await store.bucket("bucket")).settings == {}
+
+    run(tmp_path, work)
+
+
+def test_a_bucket_that_is_not_there_is_not_remembered_as_one_without(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        with pytest.raises(NoSuchBucket):
+            await store.list("gone", "", "", "", 10)
+        assert await listing_keys.ListingKeys(store.store, store.keyholder).reading("bucket") is None
+        objects = await written(store)
+        assert await page(another(store, kms)) == objects
+
+    run(tmp_path, work)
