@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from strongroom.cli.copying import End, refuse_in_the_clear
+from strongroom.secret import Secret
 from strongroom.transfer.folder import Exported, Folder
+from strongroom.transfer.place import parse_place
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.conftest import Ended
 
@@ -146,3 +150,37 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, export: Run) -> N
     ended = export()
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert "empty folder" in ended.err
+
+
+@pytest.mark.parametrize("command", ["export", "import"])
+def test_a_key_of_a_client_goes_over_plain_http_to_no_other_machine(
+    tmp_path: Path, strongroom: Run, command: str
+) -> None:
+    key, out = tmp_path / "key", tmp_path / "out"
+    key.write_bytes(SSE_C["SSECustomerKey"])
+    arguments = ("http://192.0.2.1:9/b", "http://127.0.0.1:9" if command == "import" else str(out))
+    ended = strongroom(command, *arguments, "--sse-c-key-file", str(key))
+    assert (ended.code, ended.err.count("\n"), out.exists()) == (2, 1, False)
+    assert "SOURCE: the key of --sse-c-key-file would go over plain http" in ended.err
+
+
+def test_which_places_are_reached_in_the_clear() -> None:
+    for safe in ("https://s3.example.com", "http://127.0.0.1:9000", "http://[::1]:9000/b", "http://LOCALHOST/b"):
+        assert not parse_place(safe).in_the_clear
+    for open_ in (
+        "http://s3.example.com",
+        "http://10.0.0.1:9000/b",
+        "http://localhost.example.com",
+        "http://[fe80::1]",
+    ):
+        assert parse_place(open_).in_the_clear
+
+
+def test_the_setting_lets_a_key_of_a_client_go_over_plain_http(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = [End("source", "http://s3.example.com", None, None, None)]
+    with pytest.raises(typer.Exit):
+        refuse_in_the_clear(Secret(bytes(32)), *ends)
+    monkeypatch.setenv("STRONGROOM_ALLOW_INSECURE_SSE_C", "on")
+    refuse_in_the_clear(Secret(bytes(32)), *ends)

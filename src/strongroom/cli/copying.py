@@ -15,7 +15,7 @@ from rich.console import Console
 
 from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
 from strongroom.cli.progress import TransferBar
-from strongroom.config import SettingError, transfer_keys_from_process
+from strongroom.config import SettingError, insecure_sse_c_from_process, transfer_keys_from_process
 from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
@@ -66,6 +66,7 @@ def run_import(
         raise stop_with("TARGET: objects keep their keys; name a bucket at most", WRONG)
     if aim.bucket and not place.bucket:
         raise stop_with("TARGET: it names a bucket, so SOURCE must name one, too", WRONG)
+    refuse_in_the_clear(wishes.customer_key, source, target)
     report = Report(str(place), str(aim), datetime.now(UTC), dry_run=dry_run)
     name = hashlib.sha256(f"{place}\n{aim}".encode()).hexdigest()[:16]
     path = state_file or Path.home() / ".strongroom" / "imports" / f"{name}.db"
@@ -85,6 +86,7 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     """Export; the exit code. Raises typer.Exit."""
     harden()
     place = source.place()
+    refuse_in_the_clear(key, source)
     report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
     stop = stop_on_signals()
     try:
@@ -95,6 +97,22 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     except OSError as error:
         raise stop_with(f"{directory}: {error}", FAILED) from None
     return finish(report, as_json)
+
+
+def refuse_in_the_clear(key: Secret | None, *ends: End) -> None:
+    """Raises typer.Exit where a client's key would go over the network as plain text."""
+    if key is None:
+        return
+    try:
+        allowed = insecure_sse_c_from_process()
+    except SettingError as error:
+        raise stop_with(error, WRONG) from None
+    for end in ends:
+        if end.place().in_the_clear and not allowed:
+            why = (
+                "the key of --sse-c-key-file would go over plain http; use https, or STRONGROOM_ALLOW_INSECURE_SSE_C=on"
+            )
+            raise stop_with(f"{end.role.upper()}: {why} where nobody can listen", WRONG)
 
 
 def stop_on_signals() -> threading.Event:

@@ -189,6 +189,11 @@ def transfer_keys_from_process(role: str) -> tuple[str, Secret] | None:
     return transfer_keys(role, os.environ, _read_file)
 
 
+def insecure_sse_c_from_process() -> bool:
+    """Whether clients' keys may go over plain HTTP, as this process's environment says. Raises SettingError."""
+    return Given(os.environ, {}, _read_file).value(table.ALLOW_INSECURE_SSE_C, False)
+
+
 def _credentials(given: Given, dev: bool) -> tuple[str, Secret]:
     user, password = table.ACCESS_KEY.variables[0], table.SECRET_KEY.variables[0]
     access_key = given.named(table.ACCESS_KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,17 @@ class Place:
     endpoint: str
     bucket: str = ""
     prefix: str = ""
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether what is sent there can be read on the way: plain HTTP, and to another machine."""
+        url = urlsplit(self.endpoint)
+        if url.scheme == "https" or url.hostname == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(url.hostname or "").is_loopback
+        except ValueError:
+            return True
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.endpoint, self.bucket, self.prefix) if part)
