@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificates(directory: Path) -> Path:
-    """``ca.crt``, ``public.crt`` and ``private.key`` in ``directory``, for 127.0.0.1 and localhost."""
+def make_certificates(directory: Path, key_usage: bool = True) -> Path:
+    """``ca.crt``, ``public.crt`` and ``private.key`` in ``directory``, for 127.0.0.1 and localhost.
+
+    Without ``key_usage``, the authority does not say what its key is for, as `openssl req -x509` makes them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -25,7 +28,8 @@ def make_certificates(directory: Path) -> Path:
     )  # fmt: skip
     ca = _builder(ca_name, ca_name, ca_key.public_key(), now)
     ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    ca = ca.add_extension(usage, critical=True)
+    if key_usage:
+        ca = ca.add_extension(usage, critical=True)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     leaf = _builder(name, ca_name, key.public_key(), now)
     leaf = leaf.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,19 @@ _numbers = itertools.count(1)
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a CA's and a server's certificate."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def python_3_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python 3.13 demands of certificates, whichever this one is."""
+
+    def strict(**given: Any) -> ssl.SSLContext:
+        context = default(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    default = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", strict)
 
 
 @pytest.fixture(scope="session")

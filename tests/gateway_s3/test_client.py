@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -18,6 +20,7 @@ from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
 from strongroom.store.s3.streaming import StreamedBody
+from tests.certificates import make_certificates
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -25,7 +28,8 @@ Reply = tuple[int, dict[str, str], bytes]
 class Fake:
     """A backend that answers what ``reply`` says, given the region that a request was signed for."""
 
-    def __init__(self) -> None:
+    def __init__(self, certs: Path | None = None) -> None:
+        self.ca = certs / "ca.crt" if certs else None
         self.reply: Callable[[str], Reply] = lambda region: (200, {}, b"")
         self.regions: list[str] = []
         fake = self
@@ -55,7 +59,11 @@ class Fake:
                 """Nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.endpoint = f"{'https' if certs else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        if certs:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certs / "public.crt", certs / "private.key")
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -67,7 +75,7 @@ class Fake:
 
         async def started() -> Any:
             own = SigningCredential("access", Secret("secret"))
-            client = Client(parse_endpoint(self.endpoint), "us-east-1", own, chain=False, timeout=5)
+            client = Client(parse_endpoint(self.endpoint), "us-east-1", own, ca=self.ca, chain=False, timeout=5)
             await client.start()
             try:
                 return await use(client)
@@ -188,3 +196,12 @@ def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake
 )
 def test_every_name_that_a_backend_could_read_in_a_document_is_seen(document: bytes) -> None:
     assert "hidden" in xml.texts_of_all(document, "Key")
+
+
+@pytest.mark.usefixtures("python_3_13")
+def test_a_backend_s_authority_may_be_one_that_openssl_made(tmp_path: Path) -> None:
+    backend = Fake(make_certificates(tmp_path, key_usage=False))
+    try:
+        assert backend.run(lambda client: client.send(Request("GET"))).status == 200
+    finally:
+        backend.close()

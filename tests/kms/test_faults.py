@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 import threading
 import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
 from strongroom.kms.vault_client import VaultAddress, VaultClient
-from strongroom.kms.vault_tls import BadTLSFile, trusting
+from strongroom.kms.vault_tls import BadTLSFile
 from tests.certificates import make_certificates
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import OpenBao
@@ -277,20 +276,6 @@ def test_the_certificate_of_the_kms_itself_may_be_what_is_trusted(tls_bao: OpenB
             await made(kms)
 
     asyncio.run(main())
-
-
-def test_an_authority_as_openssl_makes_it_is_trusted_whatever_the_python(
-    certificates: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def of_python_3_13(**given: Any) -> ssl.SSLContext:
-        context = default(**given)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        return context
-
-    default = ssl.create_default_context
-    monkeypatch.setattr(ssl, "create_default_context", of_python_3_13)
-    for authorities in (certificates / "ca.crt", None):
-        assert not trusting(authorities).verify_flags & ssl.VERIFY_X509_STRICT
 
 
 @pytest.mark.parametrize("stranger", ["another authority", "the system's authorities"])

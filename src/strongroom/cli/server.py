@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import Application, serve
 from strongroom.serving.hardening import harden
+from strongroom.trust import trusted
 
 _log = logging.getLogger("strongroom")
 _kms_log = logging.getLogger("strongroom.kms")
@@ -120,7 +120,7 @@ def check_backend(target: RemoteS3, backend: Backend) -> None:
     except ValueError as error:
         raise SettingError("URL", str(error), "https://s3.example.com:9000") from None
     try:
-        ssl.create_default_context(cafile=str(backend.ca) if backend.ca else None)
+        trusted(backend.ca)
     except OSError as error:
         name = "STRONGROOM_BACKEND_CA (--backend-ca)"
         raise SettingError(name, f"{str(backend.ca)!r} holds no certificates: {error.strerror}") from None

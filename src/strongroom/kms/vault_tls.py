@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from strongroom.trust import trusted
+
 
 class BadTLSFile(Exception):
     """A file of certificates or of a key cannot be used. The message names it and says why; never what is in it."""
@@ -19,15 +21,7 @@ def trusting(
     authorities. ``client_certificate`` and ``client_key``: PEM files, where the Vault asks for them (``client_key``
     None: both are in one file).
     """
-    if ca_path is None:
-        context = ssl.create_default_context()
-    else:
-        context = ssl.create_default_context(cadata=_authorities(ca_path))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # As Go has it, in every Python: an authority needs no extension that `openssl req -x509` does not write (Python
-    # demands them from 3.13 on), and what is trusted may be the Vault's own certificate (until 3.12, its issuer alone).
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context = trusted() if ca_path is None else trusted(pem=_authorities(ca_path))
     if client_certificate is not None:
         _present(context, client_certificate, client_key)
     return context

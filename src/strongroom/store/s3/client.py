@@ -31,6 +31,7 @@ from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
 from strongroom.store.s3.wire import Outgoing, request_head
+from strongroom.trust import trusted
 
 _log = logging.getLogger("strongroom.backend")
 
@@ -156,7 +157,7 @@ class Client:
         """Find credentials, open the pool of connections. Raises OSError, ssl.SSLError for a CA that is none."""
         tls: ssl.SSLContext | None = None
         if self.endpoint.secure:
-            tls = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
+            tls = trusted(self._ca)
         if self._chain:
             self._credentials = await find_credentials(self._own)
         self._pool = Pool(tls, self._timeout)
