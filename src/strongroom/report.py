@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+
+NAMED = 1000
+"""Failures that are kept and named; all others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Failure:
 @dataclass(slots=True)
 class Report:
     """What came of a job. ``done``: objects that it was done with now; ``before``: by an earlier run. ``finished`` is
-    False where it was stopped. ``verb`` says what was done.
+    False where it was stopped. ``failures``: the first, ``unnamed``: how many more there were, by a reason that
+    many share, or "". ``verb`` says what was done.
     """
 
     source: str
@@ -30,14 +35,23 @@ class Report:
     before: int = 0
     bytes: int = 0
     failures: list[Failure] = field(default_factory=list)
+    unnamed: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     finished: bool = False
     dry_run: bool = False
     verb: str = "copied and verified"
 
-    def failed(self, bucket: str, key: str, reason: str) -> None:
-        """Note an object with which it failed."""
-        self.failures.append(Failure(bucket, key, reason))
+    @property
+    def failed_count(self) -> int:
+        """With how many objects it failed."""
+        return len(self.failures) + self.unnamed.total()
+
+    def failed(self, bucket: str, key: str, reason: str, at_most: int = 0) -> None:
+        """Note an object with which it failed. ``at_most``: for a reason that many share, from when on it is counted."""
+        if len(self.failures) < (at_most or NAMED):
+            self.failures.append(Failure(bucket, key, reason))
+        else:
+            self.unnamed[reason if at_most else ""] += 1
 
     def as_json(self, ended: datetime) -> str:
         """For programs."""
@@ -56,6 +70,7 @@ class Report:
             "done_before": self.before,
             "bytes": self.bytes,
             "failed": [{"bucket": f.bucket, "key": f.key, "reason": f.reason} for f in self.failures],
+            "failed_count": self.failed_count,
             "notes": self.notes,
         }
 
@@ -72,6 +87,8 @@ class Report:
             lines.append(f"{self.before} objects were there from an earlier run")
         lines += self.told()
         lines += [f"failed: {f.bucket}/{f.key}: {f.reason}" for f in self.failures]
+        for reason, more in sorted(self.unnamed.items()):
+            lines.append(f"failed: {more:,} more, which are not named here{reason and f': {reason}'}")
         lines += self.notes
         if not self.finished:
             lines.append("stopped before the end; the same command goes on from here")

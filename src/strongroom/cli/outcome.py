@@ -21,7 +21,7 @@ def finish(report: Report, as_json: bool) -> int:
     print(report.as_json(now) if as_json else "\n".join(report.lines(now)))
     if not report.finished:
         return STOPPED
-    return INCOMPLETE if report.failures else 0
+    return INCOMPLETE if report.failed_count else 0
 
 
 def customer_key(path: Path | None) -> Secret | None:

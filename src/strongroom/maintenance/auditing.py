@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
-from strongroom.report import Report, counted
+from strongroom.report import NAMED, Report, counted
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import KIND_NAMES, Kind
@@ -20,8 +20,8 @@ from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
 
-_NAMED = 1000
-"""Objects in plaintext that are named; the others are counted."""
+_NAMED_PLAIN = NAMED // 2
+"""Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class AuditReport(Report):
     def told(self) -> Sequence[str]:
         """For people, between the summary and the failures."""
         found = [f"{counted(count.objects)} ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
-        if found or self.failures:
+        if found or self.failed_count:
             return found
         return ["there is no object here: is this the place, and is it the whole of it?"]
 
@@ -105,8 +105,6 @@ class Audit:
         buckets = self.buckets or await bucket_names(self.objects)
         await self._uploads(buckets, report)
         report.finished = await for_each(self._all(buckets), work, self.tasks, stop)
-        if report.plain > _NAMED:
-            report.notes.append(f"{report.plain - _NAMED} more objects are not encrypted")
 
     async def _all(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
         for bucket in buckets:
@@ -142,7 +140,7 @@ class Audit:
         count.bytes += stored.size
         report.done += 1
         report.bytes += stored.size
-        if finding.kind is Kind.PLAIN and report.plain <= _NAMED:
-            report.failed(bucket, stored.key, "it is not encrypted")
+        if finding.kind is Kind.PLAIN:
+            report.failed(bucket, stored.key, "it is not encrypted", _NAMED_PLAIN)
         if finding.tags_clear:
-            report.failed(bucket, stored.key, "its tags are not encrypted")
+            report.failed(bucket, stored.key, "its tags are not encrypted", _NAMED_PLAIN)

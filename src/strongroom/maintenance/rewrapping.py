@@ -49,7 +49,7 @@ class Rewrapping:
         buckets = self.buckets or await bucket_names(self.objects)
         await self._uploads(buckets, rewrapper, report)  # those that are opened from now on are under the active one
         report.finished = await for_each(self._due(buckets, rewrapper), work, self.tasks, stop)
-        if report.finished and not report.failures and not report.dry_run:
+        if report.finished and not report.failed_count and not report.dry_run:
             await self.objects.renew(active, buckets, whole=not self.buckets)
 
     async def _due(self, buckets: Sequence[str], rewrapper: Rewrapper) -> AsyncIterator[tuple[str, Stored]]:

@@ -1,0 +1,33 @@
+"""The report of a job: what it names and counts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from strongroom.report import NAMED, Report
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_many_failures_are_counted_and_the_first_of_them_named() -> None:
+    report = Report("here", "there", NOW)
+    for number in range(NAMED + 1234):
+        report.failed("bucket", f"key-{number}", "why")
+    told = json.loads(report.as_json(NOW))
+    assert (len(told["failed"]), told["failed_count"]) == (NAMED, NAMED + 1234)
+    lines = report.lines(NOW)
+    assert f"failed: bucket/key-{NAMED - 1}: why" in lines
+    assert lines[-2] == "failed: 1,234 more, which are not named here"
+    assert len(report.failures) == NAMED
+
+
+def test_a_reason_that_many_share_leaves_room_for_the_others() -> None:
+    report = Report("here", "there", NOW)
+    for number in range(NAMED):
+        report.failed("bucket", f"plain-{number}", "it is not encrypted", at_most=10)
+    report.failed("bucket", "damaged", "it is damaged")
+    lines = report.lines(NOW)
+    assert "failed: bucket/damaged: it is damaged" in lines
+    assert f"failed: {NAMED - 10} more, which are not named here: it is not encrypted" in lines
+    assert report.failed_count == NAMED + 1
