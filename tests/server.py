@@ -132,9 +132,14 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The worker processes."""
+        return [pid for pid in self.child_pids() if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    def child_pids(self) -> list[int]:
+        """The workers, and multiprocessing's helper."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def peak_memory(self) -> int:
         """The largest resident set that a worker has had, in bytes."""

@@ -8,6 +8,7 @@ from strongroom.config.given import SettingError
 from strongroom.config.load import (
     DEV_CREDENTIAL,
     administration_from_process,
+    bare_environment,
     from_process,
     insecure_sse_c_from_process,
     keys_from_process,
@@ -53,6 +54,7 @@ __all__ = [
     "Vault",
     "VaultPlace",
     "administration_from_process",
+    "bare_environment",
     "from_process",
     "insecure_sse_c_from_process",
     "keys_from_process",

@@ -11,7 +11,7 @@ import contextlib
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +40,17 @@ DEV_CREDENTIAL = "minioadmin"
 ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
 """Variables that hold a token to change a Vault with; the names that its own command line knows."""
 
+_OF_AWS = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+)
+"""Variables of the AWS tools that hold a secret: only whoever asks a backend needs them."""
+
+_TO_RUN = ("PATH", "HOME", "LANG", "LC_", "LD_", "DYLD_", "PYTHON")
+"""How the names of variables begin that a Python may need to run at all."""
+
 _OWN = "STRONGROOM_"
 _KMS = ("MINIO_SSE_", "MINIO_KMS_", "MINIO_GATEWAY_SSE")
 _PROTECTING = ("MINIO_IDENTITY_", "MINIO_POLICY_", "MINIO_ETCD_", "MINIO_WORM")
@@ -54,7 +65,7 @@ _OF_KUBERNETES = re.compile(
 
 def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
     """Settings from this process's environment and files. Raises SettingError."""
-    with _environment() as environment:
+    with _environment(() if isinstance(target, RemoteS3) else _OF_AWS) as environment:
         return load(environment, flags, _read_file, target, dev=dev, cores=len(os.sched_getaffinity(0)))
 
 
@@ -94,15 +105,25 @@ def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_fil
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[Mapping[str, str]]:
+def _environment(unneeded: Sequence[str] = ()) -> Iterator[Mapping[str, str]]:
     environment = dict(os.environ)
     environment.setdefault("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     try:
         yield environment
     finally:
         # What a worker does not need is not handed down to it: it would stand in its /proc/PID/environ.
-        for name in secret_variables():
+        for name in (*secret_variables(), *unneeded):
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def bare_environment() -> Iterator[None]:
+    """For the start of a process that needs no settings: it inherits none, and no secret of anybody else's either."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if not name.startswith(_TO_RUN)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def secret_variables() -> frozenset[str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from strongroom.config import Settings
+from strongroom.config import Settings, bare_environment
 from strongroom.serving import tls
 from strongroom.serving.accept import AWAY
 from strongroom.serving.hardening import harden
@@ -72,6 +72,10 @@ class _Worker:
         self.ready = False
         self.open = True
         self.failure = ""
+        # multiprocessing's helper, which would be started with the worker: that would lift the mask of the signals, and
+        # the helper, into which any process of this user may look, would inherit what only workers are to have.
+        with bare_environment():
+            multiprocessing.resource_tracker.ensure_running()
         # The new process inherits the mask and keeps it until it can handle the signals: none is lost or kills it.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
@@ -118,7 +122,6 @@ class _Supervisor:
 
     def run(self, announce: Callable[[], None]) -> int:
         """Keep the workers alive until told to end; the exit code. Raises CannotStart."""
-        multiprocessing.resource_tracker.ensure_running()  # starting it later would lift the mask of the signals
         heard, wake = socket.socketpair()
         with heard, wake:
             heard.setblocking(False)
