@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
+from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
 from tests.http.raw import error_of
 from tests.server import Server
@@ -229,3 +233,20 @@ def test_removing_a_copy_that_was_made_at_the_backend_leaves_the_original_whole(
     assert error_of(client.get_object, Bucket=bucket_name, Key="copy") == ("InternalError", 500)
     client.delete_object(Bucket=bucket_name, Key="copy")
     assert client.get_object(**name)["Body"].read() == LARGE
+
+
+def test_load_balancers_hear_soon_that_the_backend_hangs_and_ask_it_once(minio: Backend, gateway: Gateway) -> None:
+    def status(_: int) -> int:
+        try:
+            with urlopen(f"{server.endpoint}/minio/health/ready", timeout=6) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
+
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, proxy=proxy)
+        before = len(proxy.lines)
+        proxy.fault = lambda line: "hang"
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(status, range(16))) == {503}
+        assert len(proxy.lines) == before + 1

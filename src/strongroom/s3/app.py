@@ -36,6 +36,7 @@ from strongroom.s3.handlers.tagging import TaggingHandlers
 from strongroom.s3.handlers.unset import unset_handlers
 from strongroom.s3.model import Response, compile_model
 from strongroom.s3.observing import GONE, PAGE, PREFLIGHT, Observer, Seen, Unobserved
+from strongroom.s3.readiness import Readiness
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
 from strongroom.s3.routing import MAX_KEY, POST_OBJECT, PREFLIGHT_METHOD, administers, target_of
@@ -86,6 +87,7 @@ class S3App:
     ) -> None:
         self._objects = objects
         self._observer = observer or Unobserved()
+        self._readiness = Readiness(objects.buckets)
         self._pages = {**dict.fromkeys(_HEALTH, self._health), **pages}
         self._credentials = credentials
         self._region = region
@@ -223,7 +225,7 @@ class S3App:
 
     async def _health(self, request: HttpRequest) -> Response:
         if not request.raw_path.endswith("live"):
-            await self._objects.buckets()  # raises where the store cannot be read
+            await self._readiness.check()
         return Response(200, [], b"")
 
 
