@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from strongroom.report import NAMED, Report
+from strongroom.report import NAMED, Outage, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,3 +31,13 @@ def test_a_reason_that_many_share_leaves_room_for_the_others() -> None:
     assert "failed: bucket/damaged: it is damaged" in lines
     assert f"failed: {NAMED - 10} more, which are not named here: it is not encrypted" in lines
     assert report.failed_count == NAMED + 1
+
+
+def test_only_failures_in_a_row_end_a_job() -> None:
+    report, outage = Report("here", "there", NOW), Outage(tasks=4)
+    assert not any(outage.failed(report, "away") for _ in range(23))
+    outage.ended()
+    assert not any(outage.failed(report, "away") for _ in range(23))
+    assert outage.failed(report, "away")
+    assert not outage.failed(report, "away")
+    assert report.notes == ["it failed with 24 objects in a row, so the others were not tried: away"]

@@ -10,6 +10,7 @@ from datetime import datetime
 
 NAMED = 1000
 """Failures that are kept and named; all others are counted."""
+_IN_A_ROW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Report:
         return len(self.failures) + self.unnamed.total()
 
     def failed(self, bucket: str, key: str, reason: str, at_most: int = 0) -> None:
-        """Note an object with which it failed. ``at_most``: for a reason that many share, from when on it is counted."""
+        """Note an object with which it failed. ``at_most``: of a reason that many share, how many are named."""
         if len(self.failures) < (at_most or NAMED):
             self.failures.append(Failure(bucket, key, reason))
         else:
@@ -93,6 +94,28 @@ class Report:
         if not self.finished:
             lines.append("stopped before the end; the same command goes on from here")
         return [_shown(line) for line in lines]
+
+
+@dataclass(slots=True)
+class Outage:
+    """Counts objects in a row with which it failed because what all of them need is not available: a job that went on
+    would only fail with all the others, too. ``tasks`` work at the same time, and one moment fails as many.
+    """
+
+    tasks: int
+    _row: int = 0
+
+    def ended(self) -> None:
+        """An object was done."""
+        self._row = 0
+
+    def failed(self, report: Report, reason: object) -> bool:
+        """Whether it is to stop after one more object; the report says why then."""
+        self._row += 1
+        if self._row != _IN_A_ROW + self.tasks:
+            return False
+        report.notes.append(f"it failed with {self._row} objects in a row, so the others were not tried: {reason}")
+        return True
 
 
 def _shown(line: str) -> str:

@@ -12,7 +12,8 @@ import typer
 from strongroom.cli.outcome import customer_key
 
 _EXIT_CODES = (
-    "Exit codes: 0 all is done, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped."
+    "Exit codes: 0 all is done, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped before"
+    " the end: the same command goes on."
 )
 
 _Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Objects that are copied at the same time.")]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, note_closed, settled, stored_objects
+from strongroom.maintenance.walk import Tally, bucket_names, for_each, note_closed, settled, stored_objects
 from strongroom.report import Report
 from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
@@ -34,9 +34,10 @@ class Adoption:
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
         """Adopt until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
+        tally = Tally(report, stop, self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
-            await self._adopt(bucket, stored, report)
+            await self._adopt(bucket, stored, tally)
             ended()
 
         await note_closed(self.objects, self.buckets, report)
@@ -59,8 +60,8 @@ class Adoption:
                 if _may_be_legacy(bucket, stored):
                     yield bucket, stored
 
-    async def _adopt(self, bucket: str, stored: Stored, report: Report) -> None:
-        key = stored.key
+    async def _adopt(self, bucket: str, stored: Stored, tally: Tally) -> None:
+        key, report = stored.key, tally.report
         try:
             if report.dry_run:
                 is_legacy(bucket, stored)
@@ -73,10 +74,9 @@ class Adoption:
             report.failed(bucket, key, f"{error} (SSE-C), and none was given")
             return
         except (StoreError, SealedError, KMSError, OSError) as error:
-            report.failed(bucket, key, str(error))
+            tally.failed(bucket, key, error)
             return
-        report.done += 1
-        report.bytes += stored.size
+        tally.done(stored)
 
 
 def _may_be_legacy(bucket: str, stored: Stored) -> bool:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
+from strongroom.maintenance.walk import (
+    Tally,
+    bucket_names,
+    for_each,
+    note_closed,
+    open_uploads,
+    settled,
+    stored_objects,
+)
 from strongroom.report import NAMED, Report, counted
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
@@ -96,9 +104,10 @@ class Audit:
 
     async def run(self, report: AuditReport, stop: asyncio.Event, ended: Callable[[], None]) -> None:
         """Audit until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
+        tally = Tally(report, stop, self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
-            await self._examine(bucket, stored, report)
+            await self._examine(bucket, stored, report, tally)
             ended()
 
         await note_closed(self.objects, self.buckets, report)
@@ -125,7 +134,7 @@ class Audit:
                     report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
         report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
 
-    async def _examine(self, bucket: str, stored: Stored, report: AuditReport) -> None:
+    async def _examine(self, bucket: str, stored: Stored, report: AuditReport, tally: Tally) -> None:
         try:
             finding = await settled(
                 lambda: examine(self.objects, bucket, stored.key, self.customer_key, read=self.read)
@@ -133,13 +142,12 @@ class Audit:
         except NoSuchObject:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
-            report.failed(bucket, stored.key, str(error))
+            tally.failed(bucket, stored.key, error)
             return
         count = report.found.setdefault(finding, Count())
         count.objects += 1
         count.bytes += stored.size
-        report.done += 1
-        report.bytes += stored.size
+        tally.done(stored)
         if finding.kind is Kind.PLAIN:
             report.failed(bucket, stored.key, "it is not encrypted", _NAMED_PLAIN)
         if finding.tags_clear:

@@ -6,12 +6,21 @@ What is encrypted is passed over, so a job that was stopped goes on by being sta
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
-from strongroom.report import Report
+from strongroom.maintenance.walk import (
+    Tally,
+    bucket_names,
+    for_each,
+    note_closed,
+    open_uploads,
+    settled,
+    stored_objects,
+)
+from strongroom.report import Report, counted
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
@@ -34,8 +43,10 @@ class Encryption:
         if not self.objects.keyholder.has_kms:
             raise NoKMS("this needs a KMS, and none is configured")
 
+        tally, passed = Tally(report, stop, self.tasks), Counter[str]()
+
         async def work(bucket: str, stored: Stored) -> None:
-            await self._encrypt(bucket, stored, report)
+            await self._encrypt(bucket, stored, tally, passed)
             ended()
 
         await note_closed(self.objects, self.buckets, report)
@@ -46,6 +57,10 @@ class Encryption:
                     reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
                     report.failed(bucket, upload.key, reason)
         report.finished = await for_each(self._plain(buckets), work, self.tasks, stop)
+        for bucket, number in sorted(passed.items()):
+            report.notes.append(
+                f"{bucket}: {counted(number)} passed over: the storage keeps them under keys of clients'"
+            )
 
     async def _plain(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
         for bucket in buckets:
@@ -53,18 +68,17 @@ class Encryption:
                 if may_be_plain(bucket, stored):
                     yield bucket, stored
 
-    async def _encrypt(self, bucket: str, stored: Stored, report: Report) -> None:
+    async def _encrypt(self, bucket: str, stored: Stored, tally: Tally, passed: Counter[str]) -> None:
         try:
-            if not report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
+            if not tally.report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
                 return
         except NoSuchObject:
             return  # removed at this very moment
         except CustomerKeyNeeded:
             # Not one of ours, which says so of itself: the storage gives it out to whoever has its key.
-            report.notes.append(f"{bucket}/{stored.key}: the storage keeps it under a key of a client's; passed over")
+            passed[bucket] += 1
             return
         except (StoreError, SealedError, KMSError, OSError) as error:
-            report.failed(bucket, stored.key, str(error))
+            tally.failed(bucket, stored.key, error)
             return
-        report.done += 1
-        report.bytes += stored.size
+        tally.done(stored)

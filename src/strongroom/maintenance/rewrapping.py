@@ -10,7 +10,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import bucket_names, for_each, note_closed, open_uploads, settled, stored_objects
+from strongroom.maintenance.walk import (
+    Tally,
+    bucket_names,
+    for_each,
+    note_closed,
+    open_uploads,
+    settled,
+    stored_objects,
+)
 from strongroom.report import Report
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
@@ -41,13 +49,15 @@ class Rewrapping:
                 " (STRONGROOM_BUCKET_KEY_SECONDS): run this again when that time is over"
             )
 
+        tally = Tally(report, stop, self.tasks)
+
         async def work(bucket: str, stored: Stored) -> None:
-            await self._rewrap(rewrapper, bucket, stored, report)
+            await self._rewrap(rewrapper, bucket, stored, tally)
             ended()
 
         await note_closed(self.objects, self.buckets, report)
         buckets = self.buckets or await bucket_names(self.objects)
-        await self._uploads(buckets, rewrapper, report)  # those that are opened from now on are under the active one
+        await self._uploads(buckets, rewrapper, tally)  # those that are opened from now on are under the active one
         report.finished = await for_each(self._due(buckets, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failed_count and not report.dry_run:
             await self.objects.renew(active, buckets, whole=not self.buckets)
@@ -62,29 +72,28 @@ class Rewrapping:
                     pass  # what is wrong with it is told by whoever tries
                 yield bucket, stored
 
-    async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, report: Report) -> None:
+    async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally) -> None:
         """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
         for bucket in buckets:
             async for upload in open_uploads(self.objects, bucket):
                 try:
                     others = await rewrapper.outdated(uses_of_upload(bucket, upload))
                 except (StoreError, KMSError) as error:
-                    report.failed(bucket, upload.key, str(error))
+                    tally.failed(bucket, upload.key, error)
                     continue
                 for master in others:
                     reason = f"upload {upload.upload_id} is open, under {master}: to be completed or aborted"
-                    report.failed(bucket, upload.key, reason)
+                    tally.report.failed(bucket, upload.key, reason)
 
-    async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, report: Report) -> None:
+    async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, tally: Tally) -> None:
         try:
-            if report.dry_run:
+            if tally.report.dry_run:
                 await rewrapper.outdated(uses_of(bucket, stored))
             elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
         except NoSuchObject:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
-            report.failed(bucket, stored.key, str(error))
+            tally.failed(bucket, stored.key, error)
             return
-        report.done += 1
-        report.bytes += stored.size
+        tally.done(stored)

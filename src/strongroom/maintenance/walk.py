@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from strongroom.report import Report
+from strongroom.kms.base import KMSUnavailable
+from strongroom.report import Outage, Report
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import ConditionFailed, ObjectChanged, Stored, StoreError, Upload
 from strongroom.store.nas import NasStore
@@ -15,6 +16,27 @@ T = TypeVar("T")
 
 _PAGE = 1000
 _ATTEMPTS = 8
+
+
+class Tally:
+    """What comes of the objects, into a report; sets ``stop`` when the KMS is not available for many in a row."""
+
+    def __init__(self, report: Report, stop: asyncio.Event, tasks: int) -> None:
+        self.report = report
+        self._stop = stop
+        self._outage = Outage(tasks)
+
+    def done(self, stored: Stored) -> None:
+        """It is done with an object."""
+        self._outage.ended()
+        self.report.done += 1
+        self.report.bytes += stored.size
+
+    def failed(self, bucket: str, key: str, error: Exception) -> None:
+        """It failed with an object."""
+        self.report.failed(bucket, key, str(error))
+        if isinstance(error, KMSUnavailable) and self._outage.failed(self.report, error):
+            self._stop.set()
 
 
 async def bucket_names(objects: SealedStore) -> Sequence[str]:

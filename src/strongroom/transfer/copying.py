@@ -27,7 +27,11 @@ class Stopped(Exception):
 
 
 class NotCopied(Exception):
-    """An object could not be copied; the message says why."""
+    """An object could not be copied; the message says why. ``unavailable``: that lies with the S3, not the object."""
+
+    def __init__(self, message: str, unavailable: bool = False) -> None:
+        super().__init__(message)
+        self.unavailable = unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Copier:
                 return self._copy(listed, bucket)
             except S3Failed as error:
                 if attempt == _ATTEMPTS or error.code in ("403", "AccessDenied"):
-                    raise NotCopied(str(error)) from error
+                    raise NotCopied(str(error), error.unavailable) from error
         raise AssertionError("unreachable")
 
     def _copy(self, listed: Listed, bucket: str) -> str:

@@ -46,7 +46,7 @@ class Export:
             try:
                 self._write(listed, stop, watcher)
             except S3Failed as error:
-                raise NotCopied(str(error)) from error
+                raise NotCopied(str(error), error.unavailable) from error
 
         run(todo(), work, self.threads, report, stop, watcher)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from strongroom.report import Report
+from strongroom.report import Outage, Report
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.s3 import Listed
 
@@ -32,10 +32,17 @@ def run(
     stop: threading.Event,
     watcher: Watcher,
 ) -> None:
-    """Do ``work`` for each of ``objects`` in threads, until done or ``stop`` is set.
+    """Do ``work`` for each of ``objects`` in threads, until done or ``stop`` is set: by others, or here when the S3
+    or its KMS is not available for many in a row.
 
     What ``objects`` raises is raised, after the threads have ended.
     """
+    outage = Outage(threads)
+
+    def collect(until: str | None) -> None:
+        if _collect(pending, report, watcher, outage, until):
+            stop.set()
+
     with ThreadPoolExecutor(threads) as pool:
         pending: dict[Future[None], Listed] = {}
         try:
@@ -44,20 +51,24 @@ def run(
                     break
                 pending[pool.submit(work, listed)] = listed
                 if len(pending) >= threads * _AHEAD:
-                    _collect(pending, report, watcher, FIRST_COMPLETED)
+                    collect(FIRST_COMPLETED)
             while pending and not stop.is_set():
-                _collect(pending, report, watcher, FIRST_COMPLETED)
+                collect(FIRST_COMPLETED)
         except BaseException:
             stop.set()
             raise
         finally:
             for future in pending:
                 future.cancel()
-            _collect(pending, report, watcher, None)
+            collect(None)
     report.finished = not stop.is_set()
 
 
-def _collect(pending: dict[Future[None], Listed], report: Report, watcher: Watcher, until: str | None) -> None:
+def _collect(
+    pending: dict[Future[None], Listed], report: Report, watcher: Watcher, outage: Outage, until: str | None
+) -> bool:
+    """Note what has ended; whether it is no use to go on."""
+    in_vain = False
     done, _ = wait(pending, return_when=until) if until else wait(pending)
     for future in done:
         listed = pending.pop(future)
@@ -69,7 +80,10 @@ def _collect(pending: dict[Future[None], Listed], report: Report, watcher: Watch
             continue
         except NotCopied as error:
             report.failed(listed.bucket, listed.key, str(error))
+            in_vain |= error.unavailable and outage.failed(report, error)
         else:
+            outage.ended()
             report.done += 1
             report.bytes += listed.size
         watcher.ended(listed)
+    return in_vain

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from botocore.handlers import validate_ascii_metadata
 
 from strongroom.secret import Secret
@@ -28,6 +28,7 @@ _CONTENT_HEADERS = (
     "WebsiteRedirectLocation",
 )
 _EXPIRES = "Expires"
+_UNREACHABLE = "unreachable"
 _KINDS: dict[str, Encryption] = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
 
 
@@ -37,6 +38,11 @@ class S3Failed(Exception):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether it is not to be had at all now, or its KMS is not (HEAD gives no more than a status)."""
+        return self.code in (_UNREACHABLE, "503", "ServiceUnavailable")
 
 
 class Locked(S3Failed):
@@ -264,6 +270,8 @@ class S3:
             fault = error.response.get("Error", {})
             code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))
             raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise S3Failed(str(error), _UNREACHABLE) from error
         except BotoCoreError as error:
             raise S3Failed(str(error)) from error
 

@@ -1,0 +1,51 @@
+"""A job whose KMS cannot be reached stops, and does not try one object after another in vain."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.jobs import job, run_job
+from tests.openbao import OpenBao
+from tests.server import Server, free_port
+
+COUNT = 100
+ROW = 20 + 4
+
+
+@pytest.fixture(scope="module")
+def unreachable(bao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server that was stopped, with objects of both kinds, whose KMS cannot be reached any more."""
+    settings = bao.role("unavailable", "unavailable-key").settings(MINIO_SSE_AUTO_ENCRYPTION=None)
+    with Server(tmp_path_factory.mktemp("unavailable"), settings, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="sealed")
+        client.create_bucket(Bucket="plain")
+        for number in range(COUNT):
+            client.put_object(Bucket="sealed", Key=str(number), Body=b"x", ServerSideEncryption="AES256")
+            client.put_object(Bucket="plain", Key=str(number), Body=b"x")
+        assert job(server, "audit", "--bucket", "sealed")["failed_count"] == 0
+    server.settings = {**settings, "MINIO_SSE_VAULT_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    return server
+
+
+@pytest.mark.parametrize("name", ["audit", "encrypt"])
+def test_it_stops_after_some_objects_in_a_row(unreachable: Server, name: str) -> None:
+    bucket = "sealed" if name == "audit" else "plain"
+    ended = run_job(unreachable, name, "--json", "--tasks", "4", "--bucket", bucket)
+    report = json.loads(ended.stdout)
+    assert (ended.returncode, report["finished"], report["done"]) == (130, False, 0)
+    assert ROW <= report["failed_count"] < ROW + 4
+    (note,) = report["notes"]
+    assert note.startswith(f"it failed with {ROW} objects in a row") and "is not available" in note
+
+
+def test_objects_that_need_no_kms_count_as_a_success(unreachable: Server) -> None:
+    report = job(unreachable, "audit", "--bucket", "plain")
+    assert (report["finished"], report["done"]) == (True, COUNT)
+
+
+def test_rewrap_does_not_begin(unreachable: Server) -> None:
+    ended = run_job(unreachable, "rewrap")
+    assert (ended.returncode, "is not available" in ended.stderr) == (1, True)

@@ -1,0 +1,40 @@
+"""Running a transfer: when it stops."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from strongroom.report import Report
+from strongroom.transfer.copying import NotCopied
+from strongroom.transfer.run import Watcher, run
+from strongroom.transfer.s3 import Listed, S3Failed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OBJECTS = [Listed("bucket", str(number), 1, "etag", NOW) for number in range(1000)]
+WATCHER = Watcher(lambda _: None, lambda _: None, lambda _: None)
+
+
+@pytest.mark.parametrize(("code", "stops"), [("503", True), ("ServiceUnavailable", True), ("AccessDenied", False)])
+def test_an_s3_whose_kms_is_away_is_not_asked_for_one_object_after_another(code: str, stops: bool) -> None:
+    def work(listed: Listed) -> None:
+        error = S3Failed("answers so", code)
+        raise NotCopied(str(error), error.unavailable)
+
+    report = Report("here", "there", NOW)
+    run(OBJECTS, work, 4, report, threading.Event(), WATCHER)
+    assert report.finished is not stops
+    assert (report.failed_count < 50) is stops
+    assert bool(report.notes) is stops
+
+
+def test_an_object_that_comes_between_lets_it_go_on() -> None:
+    def work(listed: Listed) -> None:
+        if int(listed.key) % 10:
+            raise NotCopied("answers so", unavailable=True)
+
+    report = Report("here", "there", NOW)
+    run(OBJECTS, work, 1, report, threading.Event(), WATCHER)
+    assert (report.finished, report.done, report.failed_count) == (True, 100, 900)
