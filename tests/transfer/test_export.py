@@ -184,3 +184,16 @@ def test_the_setting_lets_a_key_of_a_client_go_over_plain_http(
         refuse_in_the_clear(Secret(bytes(32)), *ends)
     monkeypatch.setenv("STRONGROOM_ALLOW_INSECURE_SSE_C", "on")
     refuse_in_the_clear(Secret(bytes(32)), *ends)
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_where_credentials_come_from_is_said_where_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], role: str
+) -> None:
+    monkeypatch.setattr("os.environ", {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"})
+    with pytest.raises(typer.Exit) as ended:
+        End(role, "http://127.0.0.1:9/b", None, None, None).client(1)
+    said, names = capsys.readouterr().err, [f"STRONGROOM_{role.upper()}_{kind}_KEY" for kind in ("ACCESS", "SECRET")]
+    assert (ended.value.exit_code, said.count("\n")) == (2, 1)
+    for name in (f"{role.upper()}: there are no credentials", *names, "AWS_ACCESS_KEY_ID", f"--{role}-profile"):
+        assert name in said

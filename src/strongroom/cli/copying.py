@@ -16,6 +16,7 @@ from rich.console import Console
 from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
 from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, insecure_sse_c_from_process, transfer_keys_from_process
+from strongroom.config.table import TRANSFER
 from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
@@ -24,7 +25,7 @@ from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
-from strongroom.transfer.s3 import S3, S3Failed
+from strongroom.transfer.s3 import S3, NoKeys, S3Failed
 from strongroom.transfer.state import State
 
 
@@ -47,13 +48,24 @@ class End:
 
     def client(self, threads: int) -> S3:
         """A client of it. Raises typer.Exit, S3Failed."""
+        place = self.place()
         try:
             keys = None if self.profile else transfer_keys_from_process(self.role)
         except SettingError as error:
             raise stop_with(error, WRONG) from None
         access_key, secret_key = keys or (None, None)
         access = Access(access_key, secret_key, self.profile, self.region, str(self.ca) if self.ca else None)
-        return S3(self.place().endpoint, access, connections=threads)
+        try:
+            return S3(place.endpoint, access, connections=threads)
+        except NoKeys as error:
+            names = " and ".join(setting.variables[0] for setting in TRANSFER[self.role])
+            right = (
+                f"the profile {self.profile!r} has none"
+                if self.profile
+                else f"set {names}, or what AWS's tools read (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+                f" ~/.aws/credentials, --{self.role}-profile)"
+            )
+            raise stop_with(f"{self.role.upper()}: {error}; {right}", WRONG) from None
 
 
 def run_import(

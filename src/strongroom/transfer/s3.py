@@ -52,6 +52,10 @@ class Locked(S3Failed):
         super().__init__(message, "AccessDenied")
 
 
+class NoKeys(S3Failed):
+    """Neither keys are given nor any found where AWS's tools look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """An object, as a listing shows it."""
@@ -93,6 +97,8 @@ class S3:
             if access.access_key is not None and access.secret_key is not None:
                 secret = access.secret_key.reveal().decode()
                 keys = {"aws_access_key_id": access.access_key, "aws_secret_access_key": secret}
+            elif session.get_credentials() is None:
+                raise NoKeys("there are no credentials")
             self._client: Any = session.create_client(
                 "s3",
                 endpoint_url=endpoint,
