@@ -16,9 +16,9 @@ import typer
 
 from strongroom.cli.copying import End, refuse_in_the_clear
 from strongroom.secret import Secret
-from strongroom.transfer.folder import Exported, Folder
+from strongroom.transfer.folder import Exported, Folder, FolderRefused
 from strongroom.transfer.place import parse_place
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.server import ACCESS_KEY, SECRET_KEY, Server, free_port
 from tests.transfer.conftest import Ended
 
 SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
@@ -184,6 +184,38 @@ def test_the_setting_lets_a_key_of_a_client_go_over_plain_http(
         refuse_in_the_clear(Secret(bytes(32)), *ends)
     monkeypatch.setenv("STRONGROOM_ALLOW_INSECURE_SSE_C", "on")
     refuse_in_the_clear(Secret(bytes(32)), *ends)
+
+
+@pytest.mark.parametrize("fails", ["nobody listens", "its key is missing"])
+def test_one_that_exported_nothing_leaves_the_folder_as_it_was(
+    server: Server, bucket: str, tmp_path: Path, strongroom: Run, export: Run, fails: str
+) -> None:
+    out = tmp_path / "out"
+    if fails == "nobody listens":
+        assert strongroom("export", f"http://127.0.0.1:{free_port()}/b", str(out)).code == 1
+    else:
+        server.client().put_object(Bucket=bucket, Key="c", Body=b"body", **SSE_C)
+        assert export().code == 3
+    assert list(out.iterdir()) == []
+    (out / "mine").touch()
+    ended = export()
+    assert (ended.code, "empty folder" in ended.err) == (1, True)
+
+
+def test_what_others_put_into_the_folder_before_the_first_object_is_seen(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "mine").touch()
+    with pytest.raises(FolderRefused):
+        folder.temporary("bucket", "key")
+    folder.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_object_that_does_not_come_whole_leaves_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.temporary("bucket", "key").touch()
+    folder.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("role", ["source", "target"])

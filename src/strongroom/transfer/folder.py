@@ -17,6 +17,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from strongroom.transfer.s3 import Listed
 
@@ -58,20 +59,22 @@ class Folder:
     """A folder for one export; may be shared by threads."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it. Raises FolderRefused, OSError."""
+        """Open or make it. A new one stays empty until the first object comes: an export that failed before then does
+        not make one of what others put there afterwards.
+
+        Raises FolderRefused, OSError.
+        """
         self.path = path
         self._own = path / _OWN
         self._lock = threading.Lock()
         self._lines: dict[tuple[str, str], Exported] = {}
         self._owners: dict[tuple[int, int], tuple[str, str]] = {}
+        self._manifest: TextIO | None = None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self._own.is_dir() and any(path.iterdir()):
-            raise FolderRefused(f"{path} holds something else than an export; name an empty folder, or a new one")
-        (self._own / "other").mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.rmtree(self._own / "tmp", ignore_errors=True)
-        (self._own / "tmp").mkdir(mode=0o700)
-        self._read_manifest()
-        self._manifest = (path / MANIFEST).open("a", encoding="utf-8")
+        self._fresh = not self._own.is_dir()
+        self._check()
+        if not self._fresh:
+            self._read_manifest()
 
     def has(self, listed: Listed) -> bool:
         """Whether this object, unchanged since, lies here."""
@@ -84,7 +87,9 @@ class Folder:
             return False
 
     def temporary(self, bucket: str, key: str) -> Path:
-        """A path for the bytes of an object while they come."""
+        """A path for the bytes of an object while they come. Raises FolderRefused, OSError."""
+        with self._lock:
+            self._prepare()
         return self._own / "tmp" / _hashed(bucket, key)
 
     def add(self, written: Path, line: Exported) -> None:
@@ -101,12 +106,19 @@ class Folder:
                 self._move(written, place, name)
             fields = asdict(line) | {"file": str(place.relative_to(self.path))}
             self._lines[name] = Exported(**fields)
-            self._manifest.write(_encode(self._lines[name]))
-            self._manifest.flush()
+            manifest = self._prepare()
+            manifest.write(_encode(self._lines[name]))
+            manifest.flush()
 
     def close(self) -> None:
-        """Write the manifest anew, in order, a line an object."""
+        """Write the manifest anew, in order, a line an object. Where nothing came, what was prepared is removed."""
+        if self._manifest is None:
+            return
         self._manifest.close()
+        if self._fresh and not self._lines:
+            shutil.rmtree(self._own)
+            (self.path / MANIFEST).unlink(missing_ok=True)
+            return
         fresh = self._own / "tmp" / MANIFEST
         with fresh.open("w", encoding="utf-8") as file:
             file.writelines(_encode(line) for _, line in sorted(self._lines.items()))
@@ -114,6 +126,20 @@ class Folder:
             os.fsync(file.fileno())
         fresh.replace(self.path / MANIFEST)
         shutil.rmtree(self._own / "tmp", ignore_errors=True)
+
+    def _check(self) -> None:
+        if self._fresh and any(self.path.iterdir()):
+            raise FolderRefused(f"{self.path} holds something else than an export; name an empty folder, or a new one")
+
+    def _prepare(self) -> TextIO:
+        """Make what an export needs, once; its manifest."""
+        if self._manifest is None:
+            self._check()
+            (self._own / "other").mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.rmtree(self._own / "tmp", ignore_errors=True)
+            (self._own / "tmp").mkdir(mode=0o700)
+            self._manifest = (self.path / MANIFEST).open("a", encoding="utf-8")
+        return self._manifest
 
     def _place(self, name: tuple[str, str]) -> Path:
         known = self._lines.get(name)
