@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import strongroom
+from strongroom.cli.commands import _app
 from tests.cli.conftest import Command
 
 ROOT = {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
@@ -122,3 +126,21 @@ def test_a_host_that_is_not_here_is_named(command: Command, tmp_path: Path) -> N
     done = command.run("server", "--address", "192.0.2.1:0", str(tmp_path / "data"), **ROOT)
     assert done.returncode == 1
     assert done.stderr == "strongroom: cannot listen on 192.0.2.1:0: cannot assign requested address\n"
+
+
+def test_what_a_command_takes_is_named_alike_in_all_of_them() -> None:
+    def commands(command: Any) -> Iterator[Any]:
+        yield command
+        for below in getattr(command, "commands", {}).values():
+            yield from commands(below)
+
+    taken = [
+        (command.name, parameter)
+        for command in commands(get_command(_app))
+        for parameter in command.params
+        if not getattr(parameter, "is_flag", False)
+    ]
+    assert len(taken) > 50
+    odd = [(name, p.name, p.metavar) for name, p in taken if not p.metavar or p.metavar.startswith(("<", "["))]
+    assert odd == []
+    assert [(name, p.name) for name, p in taken if p.param_type_name == "argument" and not p.metavar.isupper()] == []

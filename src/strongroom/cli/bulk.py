@@ -16,12 +16,20 @@ _EXIT_CODES = (
     " the end: the same command goes on."
 )
 
-_Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Objects that are copied at the same time.")]
+_Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, max=256, help="Objects that are copied at the same time.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-_SourceProfile = Annotated[str | None, typer.Option(help="A profile of AWS's configuration files, for the source.")]
-_SourceCA = Annotated[Path | None, typer.Option(help="A file with the CA that the source's certificate is from.")]
-_SourceRegion = Annotated[str | None, typer.Option(help="The source's region.")]
-_Buckets = Annotated[list[str] | None, typer.Option(help="Only this bucket; may be given more than once.")]
+_SourceProfile = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A profile of AWS's configuration files, for the source.")
+]
+_SourceCA = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A file with the CA that the source's certificate is from.")
+]
+_SourceRegion = Annotated[str | None, typer.Option(metavar="NAME", help="The source's region.")]
+_Buckets = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only this bucket; may be given more than once.")
+]
 _Served = Annotated[
     str,
     typer.Argument(
@@ -31,7 +39,8 @@ _Served = Annotated[
     ),
 ]
 _CustomerKey = Annotated[
-    Path | None, typer.Option("--sse-c-key-file", help="A file with the key (32 bytes) of SSE-C objects.")
+    Path | None,
+    typer.Option("--sse-c-key-file", metavar="FILE", help="A file with the key (32 bytes) of SSE-C objects."),
 ]
 
 
@@ -46,22 +55,25 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)],
-    target: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET]", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="http(s)://HOST[:PORT][/BUCKET]", show_default=False)],
     threads: _Threads = 8,
     source_profile: _SourceProfile = None,
-    target_profile: Annotated[str | None, typer.Option(help="A profile, for the target.")] = None,
+    target_profile: Annotated[str | None, typer.Option(metavar="NAME", help="A profile, for the target.")] = None,
     source_ca: _SourceCA = None,
-    target_ca: Annotated[Path | None, typer.Option(help="The same, for the target.")] = None,
+    target_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="The same, for the target.")] = None,
     source_region: _SourceRegion = None,
-    target_region: Annotated[str | None, typer.Option(help="The target's region.")] = None,
+    target_region: Annotated[str | None, typer.Option(metavar="NAME", help="The target's region.")] = None,
     sse_c_key_file: _CustomerKey = None,
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="Ask for SSE-S3 for objects that are not encrypted.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace objects that are at the target.")] = False,
     state_file: Annotated[
-        Path | None, typer.Option(help="Where it is noted what was copied. [default: in ~/.strongroom/imports]")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where it is noted what was copied. [default: in ~/.strongroom/imports]"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be copied.")] = False,
     json_: _Json = False,
@@ -88,7 +100,9 @@ def import_(
 
 
 def export(
-    source: Annotated[str, typer.Argument(help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="http(s)://HOST[:PORT][/BUCKET[/PREFIX]]", show_default=False)
+    ],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
     threads: _Threads = 8,
     source_profile: _SourceProfile = None,
@@ -119,7 +133,9 @@ def adopt(
         ),
     ],
     bucket: _Buckets = None,
-    tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are adopted at the same time.")] = 4,
+    tasks: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Objects that are adopted at the same time.")
+    ] = 4,
     sse_c_key_file: _CustomerKey = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be adopted.")] = False,
     json_: _Json = False,
@@ -145,11 +161,14 @@ def adopt(
 def rewrap(
     place: _Served,
     bucket: _Buckets = None,
-    tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are rewrapped at the same time.")] = 32,
+    tasks: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="Objects that are rewrapped at the same time.")
+    ] = 32,
     key: Annotated[
         list[str] | None,
         typer.Option(
-            help="OLD=NEW: what clients put under the master key OLD by its name (SSE-KMS) goes under NEW. Can be given"
+            metavar="OLD=NEW",
+            help="What clients put under the master key OLD by its name (SSE-KMS) goes under NEW. Can be given"
             " more than once.",
             show_default=False,
         ),
@@ -178,7 +197,9 @@ def rewrap(
 def encrypt(
     place: _Served,
     bucket: _Buckets = None,
-    tasks: Annotated[int, typer.Option(min=1, max=64, help="Objects that are encrypted at the same time.")] = 8,
+    tasks: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Objects that are encrypted at the same time.")
+    ] = 8,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what may lie in plaintext.")] = False,
     json_: _Json = False,
 ) -> None:
@@ -215,7 +236,9 @@ def _renamed(pairs: list[str]) -> dict[str, str]:
 def audit(
     place: _Served,
     bucket: _Buckets = None,
-    tasks: Annotated[int, typer.Option(min=1, max=256, help="Objects that are opened at the same time.")] = 16,
+    tasks: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="Objects that are opened at the same time.")
+    ] = 16,
     read: Annotated[
         bool, typer.Option("--read", help="Read and authenticate every byte, not only what is recorded.")
     ] = False,

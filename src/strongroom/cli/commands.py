@@ -179,7 +179,7 @@ def s3(url: str | None, dev: bool, **flags: str | bool | None) -> None:
 
 _URL = Annotated[
     str | None,
-    typer.Argument(metavar="[URL]", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
+    typer.Argument(metavar="URL", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
 ]
 _serving(_gateway, s3, TABLE, url=_URL)
 
