@@ -53,10 +53,13 @@ class ETags:
         self._remembered = Remembered()
 
     async def of(self, bucket: str, stored: Stored) -> str:
-        """The ETag of an object. Raises KMSError, NoKMS, EnvelopeInvalid where it cannot be read."""
+        """The ETag of an object, from its own record: what depends on it must be right.
+
+        Raises KMSError, NoKMS, EnvelopeInvalid where it cannot be read.
+        """
         (summary,) = self._remembered.find(bucket, [stored])
         if summary is None:
-            (summary,) = await self._read(bucket, [stored], self._listing_keys.asker(bucket), strict=True)
+            (summary,) = await self._read(bucket, [stored])
         return summary.etag
 
     async def page(self, bucket: str, objects: Sequence[Stored]) -> Sequence[Summary]:
@@ -77,12 +80,10 @@ class ETags:
         read = (summary for task in tasks for summary in task.result())
         return [summary or next(read) for summary in found]
 
-    async def _read(
-        self, bucket: str, objects: Sequence[Stored], listing_key: Asker, strict: bool = False
-    ) -> list[Summary]:
+    async def _read(self, bucket: str, objects: Sequence[Stored], listing_key: Asker | None = None) -> list[Summary]:
         """What is shown of objects, with one call to the KMS for all whose ETags no listing key opens.
 
-        An ETag that cannot be read is a stand-in, or raises if ``strict``.
+        An ETag that cannot be read is a stand-in. Without ``listing_key``, it raises.
         """
         etags: list[str | None] = []
         sizes: list[int] = []
@@ -101,12 +102,15 @@ class ETags:
                 pass  # whoever reads the object is told
             etags.append(etag)
             sizes.append(size)
-        if any(LISTED in one.stored.record for one in sealed) and (key := await listing_key.ask()) is not None:
+        listed = any(LISTED in one.stored.record for one in sealed)
+        key = await listing_key.ask() if listing_key is not None and listed else None
+        if key is not None:
             for place, stored, *_ in sealed:
                 etags[place] = key.open(object_name(bucket, stored.key), stored.record)
             sealed = [one for one in sealed if etags[one.place] is None]
         if sealed:
-            for (place, *_), etag in zip(sealed, await self._unseal(bucket, sealed, strict), strict=True):
+            unsealed = await self._unseal(bucket, sealed, strict=listing_key is None)
+            for (place, *_), etag in zip(sealed, unsealed, strict=True):
                 etags[place] = etag
         return [self._summary(bucket, *each) for each in zip(objects, etags, sizes, strict=True)]
 

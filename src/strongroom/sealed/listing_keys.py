@@ -121,10 +121,15 @@ class ListingKeys:
         if document is None:
             if not make:
                 return None
-            made = await self._sealed(bucket, new_object_key())
+            new = new_object_key()
+            made = await self._sealed(bucket, new)
             document = await self._store.leave_setting(bucket, _SETTING, made)
+            if document == made:
+                return self._keep(bucket, decode_header(made), ListingKey(new), now)
         header = decode_header(document)
-        key = await self._opened(bucket, header)
+        return self._keep(bucket, header, await self._opened(bucket, header), now)
+
+    def _keep(self, bucket: str, header: Header, key: ListingKey, now: float) -> ListingKey:
         self._known.keep(bucket, _Found(header, key), now)
         return key
 
