@@ -13,13 +13,14 @@ PYTEST_FLAGS ?= -n auto
 # Go programs that the tests drive; the go.mod in each directory pins one.
 GO_PROGRAMS := tools/go/mc tools/go/restic tools/go/minio tools/go/versitygw tests/clients/miniogo bench/load
 
-.PHONY: help run setup tools lint test test-large bench format lock clean
+.PHONY: help run setup tools lint test test-oldest test-large bench format lock clean
 
 help:
 	@echo 'make run     start an encrypting server for development on $(DATA)'
 	@echo 'make test    set up all that the tests need, and run them'
 	@echo 'make lint    formatting, lint, types, import contracts'
 	@echo 'make test-large  the load tests with their full sizes (three minutes, 10 GB of disk)'
+	@echo 'make test-oldest  the tests with the oldest libraries that are admitted'
 	@echo 'make bench   measure beside MinIO and versitygw, into bench/RESULTS.md (half an hour; BENCH_FLAGS=--quick: some minutes)'
 	@echo 'make format  format the code'
 	@echo 'make tools   install the client programs that the tests drive, below $(TOOLS)'
@@ -70,6 +71,14 @@ format: setup
 test: setup tools lint
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
+# With the oldest release of each library that pyproject.toml admits. What is generated is of the locked botocore's model.
+test-oldest: tools
+	rm -rf $(VENV)-oldest && $(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet uv
+	$(VENV)-oldest/bin/uv pip compile --quiet --resolution lowest-direct --output-file $(VENV)-oldest/oldest.txt pyproject.toml
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest --constraint $(VENV)-oldest/oldest.txt --editable '.[dev]'
+	$(VENV)-oldest/bin/pytest $(PYTEST_FLAGS) --ignore tests/s3/test_generated.py
+
 test-large: setup
 	$(BIN)/pytest -m large -rP --durations=0
 
@@ -102,4 +111,4 @@ lock:
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) dist
+	rm -rf $(VENV) $(VENV)-oldest $(TOOLS) dist
