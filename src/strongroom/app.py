@@ -35,7 +35,8 @@ from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.serving.application import CannotBegin
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import Store, StoreError
+from strongroom.store.base import Store
+from strongroom.store.errors import StoreError
 from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore

@@ -15,7 +15,7 @@ import pytest
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import Unavailable
+from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 
 from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
-from strongroom.store.base import StoreError, Unavailable
+from strongroom.store.errors import StoreError, Unavailable
 from strongroom.store.s3 import credentials as module
 from strongroom.store.s3.credentials import ChainedCredentials, FixedCredentials, find_credentials
 from tests.backends import Backend, served_by

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from strongroom.store.base import Condition, ObjectChanged
+from strongroom.store.base import Condition
+from strongroom.store.errors import ObjectChanged
 from strongroom.store.s3 import Client, S3Store
 from strongroom.store.s3.sweep import Sweep, Swept
 from tests.backends import Backend

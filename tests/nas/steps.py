@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from strongroom.store.base import ALWAYS, NoSuchObject, Record
+from strongroom.store.base import ALWAYS, Record
+from strongroom.store.errors import NoSuchObject
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
+from strongroom.store.nas.finding import read_annex
 from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.layout import MARK, Segment
 from strongroom.store.nas.names import place_of
-from strongroom.store.nas.objects import NewObject, Objects, read_annex
+from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.probe import Traits
 from strongroom.store.nas.uploads import OpenUpload, Uploads
 
@@ -62,7 +64,7 @@ class Gateway:
 
     def state(self) -> State:
         try:
-            descriptor, found = self.objects.open("bucket", KEY)
+            descriptor, found = self.objects.finder.open("bucket", KEY)
         except NoSuchObject:
             return None
         content = b"".join(os.pread(descriptor, s.length, s.offset) for s in found.segments)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.sealed.dare import Sealer, new_nonce
-from strongroom.store.base import ALWAYS, FOUND, LEFT, NoSuchObject, Record
+from strongroom.store.base import ALWAYS, FOUND, LEFT, Record
+from strongroom.store.errors import NoSuchObject
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
@@ -57,7 +58,7 @@ class _Reader:
 
         self.beside.find = interrupted  # type: ignore[method-assign]
         try:
-            descriptor, found = self.objects.open(PLACE.bucket, PLACE.key)
+            descriptor, found = self.objects.finder.open(PLACE.bucket, PLACE.key)
         finally:
             self.beside.find = find  # type: ignore[method-assign]
         os.close(descriptor)

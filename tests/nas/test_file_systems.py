@@ -13,7 +13,8 @@ from unittest import mock
 
 import pytest
 
-from strongroom.store.base import Condition, ConditionFailed, StoreError
+from strongroom.store.base import Condition
+from strongroom.store.errors import ConditionFailed, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.probe import Traits
 from tests.server import NAS, Server

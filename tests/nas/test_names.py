@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.store.base import NameRefused
+from strongroom.store.errors import NameRefused
 from strongroom.store.nas.names import FOLDER_OBJECT, is_bucket_name, key_of, place_of
 from tests.http.raw import error_of
 from tests.server import Server

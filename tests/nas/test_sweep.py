@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.store.base import NoSuchUpload
+from strongroom.store.errors import NoSuchUpload
 from strongroom.store.nas import NasStore
 from strongroom.store.nas.probe import Traits
 from tests.store.kinds import PLAIN, get, put

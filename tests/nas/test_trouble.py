@@ -18,7 +18,7 @@ from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.base import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
+from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
 from tests.mounts import small_file_system

@@ -20,7 +20,7 @@ from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.rewrapping import Rewrapper
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
-from strongroom.store.base import NoSuchBucket
+from strongroom.store.errors import NoSuchBucket
 from strongroom.store.local import LocalStore
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere

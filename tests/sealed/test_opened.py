@@ -24,7 +24,8 @@ from strongroom.sealed.record import SEALED, SSE, Record, open_record, sealed_re
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_COUNT
 from strongroom.secret import Secret
-from strongroom.store.base import LEFT, Damaged
+from strongroom.store.base import LEFT
+from strongroom.store.errors import Damaged
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere
 from tests.sealed.test_listing import SSE_C, put, run, with_kms

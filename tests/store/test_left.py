@@ -13,7 +13,8 @@ from typing import TypeVar
 import pytest
 
 from strongroom.sealed.dare import Sealer, new_nonce
-from strongroom.store.base import LEFT, Condition, ConditionFailed, NameRefused, NoSuchObject, Page
+from strongroom.store.base import LEFT, Condition, Page
+from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
 from tests.store.kinds import content_of, get, left_over, put

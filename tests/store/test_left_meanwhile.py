@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from strongroom.store.base import ALWAYS, Condition, ConditionFailed, NoSuchObject, Page, Reader, Record, Stored
+from strongroom.store.base import ALWAYS, Condition, Page, Reader, Record, Stored
+from strongroom.store.errors import ConditionFailed, NoSuchObject
 from strongroom.store.left import LeftStore
 from strongroom.store.local import LocalStore
 from tests.store.kinds import PLAIN, get, put

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.store.base import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError
+from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError
 from strongroom.store.local import LocalStore
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put

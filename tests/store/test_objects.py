@@ -8,15 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.store.base import (
-    BucketExists,
-    BucketNotEmpty,
-    Condition,
-    ConditionFailed,
-    NoSuchBucket,
-    NoSuchObject,
-    Store,
-)
+from strongroom.store.base import Condition, Store
+from strongroom.store.errors import BucketExists, BucketNotEmpty, ConditionFailed, NoSuchBucket, NoSuchObject
 from tests.store.conftest import Run
 from tests.store.kinds import PLAIN, SEALED, Kind, content_of, get, put
 

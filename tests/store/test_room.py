@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from strongroom.store.base import StoreFull
+from strongroom.store.errors import StoreFull
 from strongroom.store.local.room import KEPT, Room
 
 GIB = 1024**3

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from strongroom.store.base import Condition, ConditionFailed, NoSuchObject, NoSuchUpload, Part, PartChanged, Store
+from strongroom.store.base import Condition, Part, Store
+from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, PartChanged
 from tests.store.conftest import Run
 from tests.store.kinds import PLAIN, SEALED, Kind, content_of, get, put
 

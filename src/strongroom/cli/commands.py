@@ -21,7 +21,7 @@ from strongroom.cli.sweep import run_sweep
 from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
-from strongroom.store.base import StoreError
+from strongroom.store.errors import StoreError
 
 _REFUSED = 2
 _FAILED = 1

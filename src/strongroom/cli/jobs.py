@@ -28,7 +28,7 @@ from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.store import SealedStore
 from strongroom.serving.hardening import harden
-from strongroom.store.base import NoSuchBucket, StoreError
+from strongroom.store.errors import NoSuchBucket, StoreError
 from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 

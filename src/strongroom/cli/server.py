@@ -73,7 +73,7 @@ def _build(settings: Settings) -> Application:
 
 def _warnings(target: SharedFolder) -> Sequence[str]:
     """What to know of the file system of a shared folder. Raises SettingError where it cannot serve."""
-    from strongroom.store.base import StoreError
+    from strongroom.store.errors import StoreError
     from strongroom.store.nas import file_system_warnings
 
     if not target.path.is_dir():

@@ -17,7 +17,8 @@ from strongroom.sealed.adopting import adopt, is_legacy
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
-from strongroom.store.base import NoSuchObject, Stored, StoreError
+from strongroom.store.base import Stored
+from strongroom.store.errors import NoSuchObject, StoreError
 from strongroom.store.left import LeftStore
 
 _DAY = 24 * 3600 * 1_000_000_000

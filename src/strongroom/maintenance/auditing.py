@@ -26,7 +26,8 @@ from strongroom.sealed.keys import KIND_NAMES, Kind
 from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
-from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
+from strongroom.store.base import ENCRYPTED, Stored
+from strongroom.store.errors import NoSuchObject, StoreError
 
 _NAMED_PLAIN = NAMED // 2
 """Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""

@@ -24,7 +24,8 @@ from strongroom.report import Report, counted
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import ENCRYPTED, NoSuchObject, Stored, StoreError
+from strongroom.store.base import ENCRYPTED, Stored
+from strongroom.store.errors import NoSuchObject, StoreError
 
 
 @dataclass(frozen=True, slots=True)

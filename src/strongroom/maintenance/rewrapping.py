@@ -23,7 +23,8 @@ from strongroom.report import Report
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import NoSuchObject, Stored, StoreError
+from strongroom.store.base import Stored
+from strongroom.store.errors import NoSuchObject, StoreError
 
 
 @dataclass(frozen=True, slots=True)

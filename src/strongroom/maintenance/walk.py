@@ -9,7 +9,8 @@ from typing import TypeVar
 from strongroom.kms.base import KMSUnavailable
 from strongroom.report import Outage, Report
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import ConditionFailed, ObjectChanged, Stored, StoreError, Upload
+from strongroom.store.base import Stored, Upload
+from strongroom.store.errors import ConditionFailed, ObjectChanged, StoreError
 from strongroom.store.nas import NasStore
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from strongroom.s3.model import Response
 from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
-from strongroom.store.base import Unavailable
+from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
 from strongroom.store.s3.metadata import ID, describe

@@ -7,7 +7,8 @@ import time
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.remembered import Lately
-from strongroom.store.base import Store, StoreError
+from strongroom.store.base import Store
+from strongroom.store.errors import StoreError
 
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"

@@ -23,7 +23,8 @@ from strongroom.sealed.pipeline import BodyPipeline
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import FOREIGN, FOUND, LEFT, Condition, ConditionFailed, Damaged, Stored, Writer
+from strongroom.store.base import FOREIGN, FOUND, LEFT, Condition, Stored, Writer
+from strongroom.store.errors import ConditionFailed, Damaged
 
 _MD5 = 32  # hexadecimal digits
 

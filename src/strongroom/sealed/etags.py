@@ -22,7 +22,8 @@ from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import Summary, guessed, stand_in_etag
 from strongroom.sealed.record import open_record, read_plain
 from strongroom.sealed.remembered import Remembered
-from strongroom.store.base import FOUND, Damaged, Stored
+from strongroom.store.base import FOUND, Stored
+from strongroom.store.errors import Damaged
 
 _BATCH = 128
 """Objects that are read at one go: some milliseconds of the event loop, and one call to the KMS."""

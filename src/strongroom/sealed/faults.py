@@ -20,7 +20,7 @@ from strongroom.sealed.errors import (
     SealedError,
     UnencryptedUpload,
 )
-from strongroom.store.base import (
+from strongroom.store.errors import (
     BucketExists,
     BucketNotEmpty,
     ConditionFailed,

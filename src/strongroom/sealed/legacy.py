@@ -26,7 +26,8 @@ from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.record import header_of
-from strongroom.store.base import LEFT, Damaged, Reader, Stored
+from strongroom.store.base import LEFT, Reader, Stored
+from strongroom.store.errors import Damaged
 
 _KINDS = {SSE_S3: Kind.SSE_S3, SSE_C: Kind.SSE_C, SSE_KMS: Kind.SSE_KMS}
 _UNKNOWN_NONCE = b""

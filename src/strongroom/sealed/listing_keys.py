@@ -25,7 +25,8 @@ from strongroom.sealed.keys import ObjectKey, new_object_key
 from strongroom.sealed.listed import ListingKey
 from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.remembered import Lately
-from strongroom.store.base import Store, StoreError
+from strongroom.store.base import Store
+from strongroom.store.errors import StoreError
 
 _SETTING = "listing-key"
 _NAMELESS = ""  # no object has this key

@@ -19,7 +19,8 @@ from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import Buffer
 from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
 from strongroom.sealed.record import open_parts, read_parts
-from strongroom.store.base import Damaged, Reader
+from strongroom.store.base import Reader
+from strongroom.store.errors import Damaged
 
 
 class Target(Protocol):

@@ -13,7 +13,8 @@ from strongroom.sealed.errors import CustomerKeyNeeded
 from strongroom.sealed.keys import Kind, backend_key
 from strongroom.sealed.policy import Protection
 from strongroom.secret import Secret
-from strongroom.store.base import EncryptingStore, Refused, Store
+from strongroom.store.base import EncryptingStore, Store
+from strongroom.store.errors import Refused
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from strongroom.sealed.dare import (
 from strongroom.sealed.keys import ObjectKey, part_key
 from strongroom.sealed.parts import PartEntry, PartTable
 from strongroom.spans import within
-from strongroom.store.base import Buffer, Damaged, Reader
+from strongroom.store.base import Buffer, Reader
+from strongroom.store.errors import Damaged
 
 Read = Callable[[int, int], Buffer]
 """As Reader.read has it."""

@@ -24,7 +24,8 @@ from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record, header_of, open_parts, open_record, seal_parts, sealed_record
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_SSE, tag_count
-from strongroom.store.base import Condition, Damaged, Reader, Stored, Upload
+from strongroom.store.base import Condition, Reader, Stored, Upload
+from strongroom.store.errors import Damaged
 
 
 class Use(NamedTuple):

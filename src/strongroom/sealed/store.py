@@ -50,15 +50,8 @@ from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, wit
 from strongroom.sealed.uploads import Uploads
 from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
-from strongroom.store.base import (
-    ALWAYS,
-    Bucket,
-    Condition,
-    ConditionFailed,
-    Damaged,
-    Store,
-    Stored,
-)
+from strongroom.store.base import ALWAYS, Bucket, Condition, Store, Stored
+from strongroom.store.errors import ConditionFailed, Damaged
 
 _CORS = "cors"
 """The name among a bucket's settings."""

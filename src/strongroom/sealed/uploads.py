@@ -44,7 +44,8 @@ from strongroom.sealed.record import (
 from strongroom.sealed.tags import tag_count, tag_entries
 from strongroom.sealed.writing import Description, SealedPartWriter, info_of
 from strongroom.secret import Secret
-from strongroom.store.base import Damaged, Part, Upload, UploadPage
+from strongroom.store.base import Part, Upload, UploadPage
+from strongroom.store.errors import Damaged
 
 if TYPE_CHECKING:
     from strongroom.sealed.store import SealedStore

@@ -24,10 +24,6 @@ Knows nothing of S3 but the form of its error answers.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import struct
-import termios
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -37,6 +33,7 @@ from strongroom.s3.errors import ERRORS
 from strongroom.s3.request import HttpRequest
 from strongroom.serving.exchange import Answer, Exchange, response_head
 from strongroom.serving.straight import WORTH, StraightBody
+from strongroom.serving.taking import Taking
 
 MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
@@ -53,7 +50,6 @@ _received = memoryview(bytearray(256 * 1024))
 """Where all connections receive what is copied at once, for the parser: a process has one event loop."""
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
-_COUNT = struct.Struct("i")
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
 
 
@@ -78,6 +74,7 @@ class Protocol(asyncio.BufferedProtocol):
     """One connection."""
 
     transport: asyncio.Transport
+    _taking: Taking
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self.clogged: asyncio.Future[None] | None = None
@@ -102,8 +99,6 @@ class Protocol(asyncio.BufferedProtocol):
         # What is waited for.
         self._since: float | None = None  # when the wait for a head began
         self._watch: asyncio.TimerHandle | None = None
-        self._write_watch: asyncio.TimerHandle | None = None
-        self._unsent = 0
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -116,13 +111,14 @@ class Protocol(asyncio.BufferedProtocol):
         self._secure = transport.get_extra_info("sslcontext") is not None
         self._since = self._loop.time()
         self._watch = self._loop.call_later(self._server.idle_timeout, self._look)
+        self._taking = Taking(transport, self._loop, self._server.idle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; no timer outlives the connection."""
         self._server.connections.discard(self)
-        for timer in (self._watch, self._write_watch):
-            if timer is not None:
-                timer.cancel()
+        self._taking.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         for exchange in (self._answering, *self._queue):
             if exchange is not None:
                 exchange.lose()
@@ -141,7 +137,8 @@ class Protocol(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close, once the client has taken what was sent."""
         self.transport.close()
-        self._watch_writes()
+        if self in self._server.connections:
+            self._taking.watch()
 
     def eof_received(self) -> None:
         """The client sends no more."""
@@ -347,48 +344,23 @@ class Protocol(asyncio.BufferedProtocol):
         else:
             self.close()  # nothing has come: there is nothing to answer
 
-    # -- the time in which a client must take something ----------------------------------------------------------------
+    # -- what the client has not taken yet -----------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: watch whether the client takes any of it."""
         self.clogged = self._loop.create_future()
-        self._watch_writes()
+        self._taking.watch()
 
     def resume_writing(self) -> None:
         """The client has taken enough; of what is left when the connection closes, it must take all."""
-        if self._write_watch is not None and not self.transport.is_closing():
-            self._write_watch.cancel()
-            self._write_watch = None
+        if not self.transport.is_closing():
+            self._taking.stop()
         self._unclog()
 
     def _unclog(self) -> None:
         if self.clogged is not None and not self.clogged.done():
             self.clogged.set_result(None)
         self.clogged = None
-
-    def _watch_writes(self) -> None:
-        if self._write_watch is None and self in self._server.connections:
-            self._unsent = self._not_taken()
-            self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
-
-    def _not_taken(self) -> int:
-        """Bytes that the client has not taken: those that the transport holds, and those that the kernel does, which
-        may be as many as a slow client takes in minutes.
-        """
-        held = self.transport.get_write_buffer_size()
-        connection = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError, AttributeError):
-            (kernel,) = _COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_COUNT.size)))
-            held += kernel
-        return held
-
-    def _look_at_writes(self) -> None:
-        unsent = self._not_taken()
-        if unsent >= self._unsent:
-            self.transport.abort()
-            return
-        self._unsent = unsent
-        self._write_watch = self._loop.call_later(self._server.idle_timeout, self._look_at_writes)
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

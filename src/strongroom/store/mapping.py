@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from strongroom.store.base import MetadataRefused
+from strongroom.store.errors import MetadataRefused
 
 _ENTRY = struct.Struct(">BI")
 _MAX_NAME = 255

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from strongroom.store.base import Damaged, NoSuchObject, Page, Store, Stored
+from strongroom.store.base import Page, Store, Stored
+from strongroom.store.errors import Damaged, NoSuchObject
 from strongroom.store.left.names import DOCUMENT, before, is_hidden, left_object
 from strongroom.store.paging import common_prefix
 

@@ -18,11 +18,7 @@ from strongroom.store.base import (
     Bucket,
     Buffer,
     Condition,
-    ConditionFailed,
-    Damaged,
     EncryptingStore,
-    NameRefused,
-    NoSuchObject,
     Page,
     Part,
     PartPage,
@@ -35,6 +31,7 @@ from strongroom.store.base import (
     UploadPage,
     Writer,
 )
+from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished
 from strongroom.store.left.reading import LeftReader

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import overload
 
 from strongroom.spans import within
-from strongroom.store.base import Buffer, Damaged, StoreFull
+from strongroom.store.base import Buffer
+from strongroom.store.errors import Damaged, StoreFull
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from strongroom.store.base import StoreError, StoreFull
+from strongroom.store.errors import StoreError, StoreFull
 from strongroom.store.local.schema import connect, is_there_trash
 
 T = TypeVar("T")

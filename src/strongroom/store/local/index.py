@@ -12,21 +12,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from strongroom.store.base import (
-    Bucket,
+from strongroom.store.base import Bucket, Condition, Part, PartPage, Stored, Upload
+from strongroom.store.errors import (
     BucketExists,
     BucketNotEmpty,
-    Condition,
     ConditionFailed,
     Damaged,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
-    Part,
     PartChanged,
-    PartPage,
-    Stored,
-    Upload,
 )
 from strongroom.store.local.blobs import Extent, Extents, encode_extents
 from strongroom.store.local.schema import decode_mapping, decode_record, encode_mapping

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from strongroom.store.base import StoreFull
+from strongroom.store.errors import StoreFull
 
 KEPT = 128 * 1024**2
 """Bytes that uploads leave free: the index's log can be that long, and is then copied into the index. On a small file

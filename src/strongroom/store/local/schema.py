@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from strongroom.store.base import DAMAGED_RECORD, Record, StoreError
+from strongroom.store.base import DAMAGED_RECORD, Record
+from strongroom.store.errors import StoreError
 from strongroom.store.mapping import encoded_name
 
 APPLICATION_ID = 0x53524D31  # "SRM1"

@@ -16,8 +16,6 @@ from strongroom.store.base import (
     ALWAYS,
     Bucket,
     Condition,
-    Damaged,
-    NoSuchObject,
     Page,
     Part,
     PartPage,
@@ -25,10 +23,10 @@ from strongroom.store.base import (
     Record,
     Store,
     Stored,
-    StoreError,
     Upload,
     UploadPage,
 )
+from strongroom.store.errors import Damaged, NoSuchObject, StoreError
 from strongroom.store.local import index, listing, schema
 from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked

@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from strongroom.store.base import Bucket, BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
+from strongroom.store.base import Bucket
+from strongroom.store.errors import BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
-from strongroom.store.nas.folder import FILE, Folder, names_in, remove_moved, sync
+from strongroom.store.nas.folder import FILE, Folder, names_in, remove_empty, remove_moved, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
-from strongroom.store.nas.objects import remove_empty
 from strongroom.store.nas.walk import closed_below
 
 _CREATED = "created"

@@ -10,7 +10,8 @@ import os
 import secrets
 from contextlib import suppress
 
-from strongroom.store.base import Buffer, Damaged, StoreError
+from strongroom.store.base import Buffer
+from strongroom.store.errors import Damaged, StoreError
 from strongroom.store.nas.folder import Folder, refusal, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned
 from strongroom.store.writeback import Writeback

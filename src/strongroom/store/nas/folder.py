@@ -18,7 +18,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.base import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, StoreFull
+from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, StoreFull
 from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,6 +32,7 @@ _FLOCK = struct.Struct("@hhqqi4x")
 _LOCKS = "locks"
 _CLOCK = "clock"
 _AGAIN = 64
+_MAX_DEPTH = 600  # of folders: more than a key has room for
 
 AREAS = ("tmp", "uploads", "buckets", "beside")
 """The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
@@ -339,3 +340,29 @@ def remove_tree(above: int, name: str | bytes) -> None:
         finally:
             os.close(descriptor)
         os.rmdir(name, dir_fd=above)
+
+
+def remove_empty(above: int, name: bytes, depth: int = _MAX_DEPTH) -> bool:
+    """Remove a folder if there is nothing in it but empty folders; whether it is gone."""
+    if not depth:
+        return False  # deeper than any key, so it is not ours
+    try:
+        descriptor = os.open(name, FOLDER, dir_fd=above)
+    except FileNotFoundError:
+        return True
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False) or not remove_empty(
+                    descriptor, os.fsencode(entry.name), depth - 1
+                ):
+                    return False
+    finally:
+        os.close(descriptor)
+    try:
+        os.rmdir(name, dir_fd=above)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

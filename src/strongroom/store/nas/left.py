@@ -16,7 +16,7 @@ from strongroom.legacy.document import MAX_DOCUMENT
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
 from strongroom.legacy.package import looks_sealed
-from strongroom.store.base import StoreError
+from strongroom.store.errors import StoreError
 from strongroom.store.nas.folder import FILE, Folder, open_below, remove_tree, status, sync
 from strongroom.store.nas.names import Place
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from strongroom.store.base import DAMAGED_RECORD, Damaged, NoSuchObject, Page, Stored
+from strongroom.store.base import DAMAGED_RECORD, Page, Stored
+from strongroom.store.errors import Damaged, NoSuchObject
 from strongroom.store.nas.folder import Folder, retried
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.objects import Objects
@@ -77,7 +78,7 @@ class Listings:
     def _describe_one(self, above: int, bucket: str, key: str) -> list[Stored]:
         place = place_of(bucket, key)
         try:
-            descriptor, found = self._objects.open_in(above, place)
+            descriptor, found = self._objects.finder.open_in(above, place)
         except NoSuchObject:
             return []
         except (Damaged, PermissionError):

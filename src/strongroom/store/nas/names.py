@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from strongroom.store.base import NameRefused, NameTooLong, NoSuchBucket
+from strongroom.store.errors import NameRefused, NameTooLong, NoSuchBucket
 
 RESERVED = ".strongroom.sys"
 """The folder, beside the buckets, of what is not an object."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from strongroom.store.base import StoreError
+from strongroom.store.errors import StoreError
 from strongroom.store.nas.folder import FOLDER, Folder, remove_tree
 
 _ATTRIBUTE = "user.strongroom.probe"

@@ -7,8 +7,9 @@ import os
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 
-from strongroom.store.base import Damaged, Stored
-from strongroom.store.nas.objects import Found, read_annex
+from strongroom.store.base import Stored
+from strongroom.store.errors import Damaged
+from strongroom.store.nas.finding import Found, read_annex
 
 CHUNK = 1024 * 1024
 

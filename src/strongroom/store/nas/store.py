@@ -14,9 +14,6 @@ from strongroom.store.base import (
     MAX_CHECK,
     Bucket,
     Condition,
-    Forbidden,
-    NameRefused,
-    NoSuchObject,
     Page,
     Part,
     PartPage,
@@ -27,13 +24,15 @@ from strongroom.store.base import (
     Upload,
     UploadPage,
 )
+from strongroom.store.errors import Forbidden, NameRefused, NoSuchObject
 from strongroom.store.nas.beside import BesideStore, write_whole
 from strongroom.store.nas.buckets import Buckets
+from strongroom.store.nas.finding import Found
 from strongroom.store.nas.folder import FILE, Folder
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.listing import Listings
 from strongroom.store.nas.names import place_of
-from strongroom.store.nas.objects import Found, NewObject, Objects
+from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.probe import Traits, probe
 from strongroom.store.nas.reading import NasReader
 from strongroom.store.nas.sweep import Sweep
@@ -139,13 +138,13 @@ class NasStore(Store):
         return await self._run(self._head, bucket, key)
 
     def _head(self, bucket: str, key: str) -> Stored:
-        descriptor, found = self._objects.open(bucket, key)
+        descriptor, found = self._objects.finder.open(bucket, key)
         os.close(descriptor)
         return found.stored
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
-        opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.open, bucket, key, SMALL)
+        opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.finder.open, bucket, key, SMALL)
         try:
             descriptor, found = await asyncio.shield(opening)
         except asyncio.CancelledError:

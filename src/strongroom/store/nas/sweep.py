@@ -11,7 +11,7 @@ import os
 import stat
 from contextlib import suppress
 
-from strongroom.store.base import StoreError
+from strongroom.store.errors import StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.folder import Folder, names_in, open_below, remove_tree, status
 from strongroom.store.nas.left import Left

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.base import Forbidden
+from strongroom.store.errors import Forbidden
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from strongroom.store.base import ALWAYS, Damaged, NoSuchUpload, Part, PartChanged, PartPage, Record, Stored, Upload
+from strongroom.store.base import ALWAYS, Part, PartPage, Record, Stored, Upload
+from strongroom.store.errors import Damaged, NoSuchUpload, PartChanged
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
+from strongroom.store.nas.finding import read_trailer
 from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
@@ -28,7 +30,7 @@ from strongroom.store.nas.layout import (
     encode_trailer,
 )
 from strongroom.store.nas.names import Place, is_bucket_name
-from strongroom.store.nas.objects import NewObject, Objects, read_trailer
+from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.paging import order_of
 
 UPLOAD = "upload"

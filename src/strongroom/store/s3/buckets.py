@@ -10,16 +10,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from strongroom.store.base import (
-    Bucket,
-    BucketNotEmpty,
-    Condition,
-    ConditionFailed,
-    NoSuchBucket,
-    NoSuchObject,
-    StoreError,
-    Unavailable,
-)
+from strongroom.store.base import Bucket, Condition
+from strongroom.store.errors import BucketNotEmpty, ConditionFailed, NoSuchBucket, NoSuchObject, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.listing import hidden_names, list_names, remove_names

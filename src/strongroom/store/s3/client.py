@@ -2,7 +2,7 @@
 learns the regions of buckets.
 
 Knows requests and answers, nothing of objects or records. What the backend refuses is raised as the error of the store
-protocol that it means; what cannot be an answer is :class:`~strongroom.store.base.Unavailable`.
+protocol that it means; what cannot be an answer is :class:`~strongroom.store.errors.Unavailable`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
-from strongroom.store.base import Buffer, Unavailable
+from strongroom.store.base import Buffer
+from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials

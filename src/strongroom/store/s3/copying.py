@@ -5,17 +5,8 @@ from __future__ import annotations
 import contextlib
 from urllib.parse import quote
 
-from strongroom.store.base import (
-    ALWAYS,
-    Condition,
-    ConditionFailed,
-    NoSuchObject,
-    ObjectChanged,
-    Refused,
-    Stored,
-    StoreError,
-    Unavailable,
-)
+from strongroom.store.base import ALWAYS, Condition, Stored
+from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
-from strongroom.store.base import StoreError, Unavailable
+from strongroom.store.errors import StoreError, Unavailable
 
 _log = logging.getLogger("strongroom.backend")
 

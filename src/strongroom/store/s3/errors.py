@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.store.base import (
+from strongroom.store.errors import (
     BucketExists,
     BucketNotEmpty,
     ConditionFailed,

@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from strongroom.store.base import Damaged, NoSuchObject, Page, Refused, Stored, Unavailable
+from strongroom.store.base import Page, Stored
+from strongroom.store.errors import Damaged, NoSuchObject, Refused, Unavailable
 from strongroom.store.paging import Rolled
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request

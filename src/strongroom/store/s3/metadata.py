@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from strongroom.dates import parse_http_date
-from strongroom.store.base import FOREIGN, Damaged, MetadataRefused, Record, Stored, Unavailable
+from strongroom.store.base import FOREIGN, Record, Stored
+from strongroom.store.errors import Damaged, MetadataRefused, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 
 META = "x-amz-meta-"

@@ -19,7 +19,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from strongroom.store.base import NameRefused, NameReserved, NoSuchObject
+from strongroom.store.errors import NameRefused, NameReserved, NoSuchObject
 
 HIDDEN = ".strongroom.sys/"
 LAST_HIDDEN = HIDDEN + "~"

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from strongroom.store.base import (
-    ConditionFailed,
-    Damaged,
-    NoSuchObject,
-    ObjectChanged,
-    Refused,
-    Stored,
-    Unavailable,
-)
+from strongroom.store.base import Stored
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3.client import Client, Download, Request
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.metadata import Described, HiddenRecord

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from strongroom.store.base import Damaged, NoSuchObject, Stored
+from strongroom.store.base import Stored
+from strongroom.store.errors import Damaged, NoSuchObject
 from strongroom.store.s3 import names
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden

@@ -14,22 +14,17 @@ from strongroom.store.base import (
     ALWAYS,
     Bucket,
     Condition,
-    ConditionFailed,
-    Damaged,
-    NoSuchObject,
-    ObjectChanged,
     Page,
     Part,
     PartPage,
     Reader,
     Record,
-    Refused,
     Store,
     Stored,
-    StoreError,
     Upload,
     UploadPage,
 )
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, StoreError
 from strongroom.store.s3 import names
 from strongroom.store.s3.buckets import Buckets
 from strongroom.store.s3.client import Answer, Client, Request

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from strongroom.store.base import NoSuchObject, NoSuchUpload, Refused, Unavailable
+from strongroom.store.errors import NoSuchObject, NoSuchUpload, Refused, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.listing import Listed, each, hidden_objects, remove_names

@@ -16,20 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strongroom.dates import parse_http_date
-from strongroom.store.base import (
-    Condition,
-    ConditionFailed,
-    NoSuchObject,
-    NoSuchUpload,
-    Part,
-    PartPage,
-    Record,
-    Stored,
-    StoreError,
-    Unavailable,
-    Upload,
-    UploadPage,
-)
+from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upload, UploadPage
+from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.s3 import names, xml

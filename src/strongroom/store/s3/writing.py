@@ -11,19 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from strongroom.store.base import (
-    ALWAYS,
-    Buffer,
-    Condition,
-    ConditionFailed,
-    NoSuchObject,
-    NoSuchUpload,
-    Part,
-    Record,
-    Stored,
-    StoreError,
-    Unavailable,
-)
+from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.encryption import BackendEncryption

@@ -1,0 +1,91 @@
+"""What a store raises on purpose."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
+
+
+class NoSuchBucket(StoreError):
+    """There is no bucket of this name."""
+
+
+class BucketExists(StoreError):
+    """A bucket of this name is there already."""
+
+
+class BucketNotEmpty(StoreError):
+    """The bucket still holds objects."""
+
+
+class NoSuchObject(StoreError):
+    """There is no object under this key."""
+
+
+class NoSuchUpload(StoreError):
+    """There is no open multipart upload of this id for this bucket and key."""
+
+
+class PartChanged(StoreError):
+    """A part named on completion is not there, or is not the one that was meant: it was uploaded anew meanwhile."""
+
+
+class ConditionFailed(StoreError):
+    """The object under the name is not as the :class:`~strongroom.store.base.Condition` asked; nothing was written."""
+
+
+class NameRefused(StoreError):
+    """This store cannot hold an object of this name; the message says why."""
+
+
+class NameReserved(NameRefused):
+    """The name is one that the store keeps for itself."""
+
+
+class NameTooLong(NameRefused):
+    """A part of the name is longer than this store can hold."""
+
+
+class ParentIsObject(NameRefused):
+    """A name above this one is that of an object, and this store cannot hold objects below objects."""
+
+
+class ObjectIsFolder(NameRefused):
+    """Objects lie below this name, and this store cannot hold an object above objects."""
+
+
+class MetadataRefused(StoreError):
+    """This store cannot keep metadata of this name; the message says why."""
+
+
+class Forbidden(StoreError):
+    """The system does not let us at what was asked for: it belongs to others, say; the message names it."""
+
+
+class StoreFull(StoreError):
+    """No space (or quota) is left; nothing was written."""
+
+
+class Damaged(StoreError):
+    """What is on the medium is not what was written there; the message names the object."""
+
+
+class ObjectChanged(StoreError):
+    """The object was replaced or removed while it was being read; opening it anew gives the one that is there now."""
+
+
+class Unavailable(StoreError):
+    """The storage behind the store cannot be reached, hangs, or answers nonsense: worth trying again later."""
+
+
+class Refused(StoreError):
+    """The storage behind the store (another S3) answers with an error of its own: its ``status``, ``code`` and
+    ``message``.
+    """
+
+    def __init__(self, status: int, code: str, message: str, what: str) -> None:
+        super().__init__(f"{what}: the backend answered {status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
