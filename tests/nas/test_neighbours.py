@@ -51,9 +51,9 @@ def test_files_of_others_are_served_with_a_type_after_their_name(gateway: Server
     assert {item["ETag"] for item in listed} > {head["ETag"]}
 
 
-@pytest.mark.parametrize("start", ["with_", "xn--", "sthree-", "10.0.0."])
-def test_folders_whose_names_no_new_bucket_may_have_are_buckets(gateway: Server, bucket_name: str, start: str) -> None:
-    client, name = gateway.client(), start + bucket_name.rpartition("-")[2]
+@pytest.mark.parametrize("name", ["with_line", "xn--name", "sthree-name", "10.0.0.1"])
+def test_folders_whose_names_no_new_bucket_may_have_are_buckets(gateway: Server, name: str) -> None:
+    client = gateway.client()
     assert error_of(client.create_bucket, Bucket=name) == ("InvalidBucketName", 400)
     (gateway.directory / name).mkdir()
     (gateway.directory / name / "o").write_bytes(b"of others")
