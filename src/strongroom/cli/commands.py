@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,17 +13,16 @@ import typer
 from strongroom import __version__
 from strongroom.cli import bulk
 from strongroom.cli.kms import add_kms_commands
+from strongroom.cli.layout import absolute
 from strongroom.cli.options import option as _option
 from strongroom.cli.options import parameter as _parameter
+from strongroom.cli.outcome import FAILED, WRONG, stop_with
 from strongroom.cli.server import serve_target
 from strongroom.cli.sweep import run_sweep
 from strongroom.config import TABLE, LocalDirectory, RemoteS3, Setting, SettingError, SharedFolder, Target
 from strongroom.serving import CannotListen, CannotStart
 from strongroom.serving.tls import BadCertificate
 from strongroom.store.errors import StoreError
-
-_REFUSED = 2
-_FAILED = 1
 
 _app = typer.Typer(
     help="Strongroom: an encrypting S3 server.",
@@ -41,7 +39,7 @@ def run() -> int:
     try:
         result = _app(standalone_mode=True)
     except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else _FAILED
+        return exit_.code if isinstance(exit_.code, int) else FAILED
     return result if isinstance(result, int) else 0
 
 
@@ -69,11 +67,11 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
     try:
         code = serve_target(_given(flags), target, dev)
     except SettingError as error:
-        raise _stop(error, _REFUSED) from None
+        raise stop_with(error, WRONG) from None
     except BadCertificate as error:
-        raise _stop(f"STRONGROOM_CERTS_DIR (--certs-dir): {error}", _REFUSED) from None
+        raise stop_with(f"STRONGROOM_CERTS_DIR (--certs-dir): {error}", WRONG) from None
     except (CannotListen, CannotStart) as error:
-        raise _stop(error, _FAILED) from None
+        raise stop_with(error, FAILED) from None
     raise typer.Exit(code)
 
 
@@ -85,12 +83,6 @@ def _given(flags: Mapping[str, str | bool | None]) -> dict[str, str]:
         if value is not None:
             given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
     return given
-
-
-def _stop(reason: object, code: int) -> typer.Exit:
-    line = " ".join(str(reason).split())
-    print(f"strongroom: {line}", file=sys.stderr)
-    return typer.Exit(code)
 
 
 _DEV = Annotated[
@@ -131,10 +123,11 @@ def _serving(
 
 
 def _place(directory: str) -> Path:
-    """Where a directory is. Raises typer.Exit for an empty name (a variable that is not set), which is none."""
-    if not directory:
-        raise _stop(SettingError("DIR", "it is empty", "/srv/objects"), _REFUSED)
-    return Path(directory).absolute()
+    """Where a directory is. Raises typer.Exit for an empty name."""
+    try:
+        return absolute("DIR", directory)
+    except SettingError as error:
+        raise stop_with(error, WRONG) from None
 
 
 def server(directory: str, dev: bool, **flags: str | bool | None) -> None:
@@ -192,9 +185,9 @@ def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str
     try:
         run_sweep(_given(flags), url, bucket or [], dry_run)
     except SettingError as error:
-        raise _stop(error, _REFUSED) from None
+        raise stop_with(error, WRONG) from None
     except StoreError as error:
-        raise _stop(error, _FAILED) from None
+        raise stop_with(error, FAILED) from None
 
 
 _BUCKET = Annotated[

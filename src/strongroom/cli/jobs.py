@@ -10,14 +10,13 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from strongroom.app import build_objects
-from strongroom.cli.layout import recognised
+from strongroom.cli.layout import absolute, recognised
 from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
 from strongroom.cli.server import check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
@@ -75,7 +74,7 @@ def left_place(place: str, mask: int) -> Target:
     """Where MinIO left objects. Raises SettingError."""
     if is_url(place):
         return RemoteS3(place)
-    target, _ = recognised(LocalDirectory(_path(place)))
+    target, _ = recognised(LocalDirectory(absolute("PLACE", place)))
     if not isinstance(target, SharedFolder):
         raise SettingError("PLACE", f"no MinIO has left anything in {place!r}: there is no {SYSTEM}")
     return SharedFolder(target.path, mask)
@@ -88,7 +87,7 @@ def served_place(place: str, mask: int) -> Target:
     """
     if is_url(place):
         return RemoteS3(place)
-    path = _path(place)
+    path = absolute("PLACE", place)
     if (path / INTERNAL / "index.db").exists():
         target, _ = recognised(LocalDirectory(path))
         return target
@@ -96,12 +95,6 @@ def served_place(place: str, mask: int) -> Target:
         target, _ = recognised(SharedFolder(path, mask))
         return target
     raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")
-
-
-def _path(place: str) -> Path:
-    if not place:
-        raise SettingError("PLACE", "it is empty", "/srv/objects")
-    return Path(place).absolute()
 
 
 def is_url(place: str) -> bool:

@@ -18,6 +18,13 @@ _SHARED = "this is the folder of a gateway; it is served as that, each object a 
 _LEFT = "MinIO left objects here; they are served where they lie, with new ones beside them (docs/migrate.md)"
 
 
+def absolute(argument: str, directory: str) -> Path:
+    """Where a directory is. Raises SettingError for an empty name (a variable that is not set), which is none."""
+    if not directory:
+        raise SettingError(argument, "it is empty", "/srv/objects")
+    return Path(directory).absolute()
+
+
 def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     """The target as it has to be served, and what to tell of it. Raises SettingError where it cannot be."""
     if isinstance(target, RemoteS3):

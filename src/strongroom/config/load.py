@@ -128,8 +128,7 @@ def bare_environment() -> Iterator[None]:
 
 def secret_variables() -> frozenset[str]:
     """The names of the environment variables that hold a secret themselves."""
-    settings = (*table.TABLE, *(setting for pair in table.TRANSFER.values() for setting in pair))
-    own = (name for setting in settings if setting.secret for name in setting.variables)
+    own = (name for setting in table.ALL if setting.secret for name in setting.variables)
     return frozenset((*own, *ADMIN_TOKENS))
 
 
@@ -360,8 +359,7 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
 
 
 def _known() -> set[str]:
-    transfer = (setting for pair in table.TRANSFER.values() for setting in pair)
-    return {name for setting in (*table.TABLE, *transfer) for name in setting.sources}
+    return {name for setting in table.ALL for name in setting.sources}
 
 
 def _meant(name: str) -> str:

@@ -446,3 +446,6 @@ def _transfer(role: str) -> tuple[Setting[str], Setting[Secret]]:
 
 TRANSFER = {role: _transfer(role) for role in ("source", "target")}
 """Settings of the commands that copy objects. They are no settings of a server, and have no flags."""
+
+ALL = (*TABLE, *(setting for pair in TRANSFER.values() for setting in pair))
+"""Every setting there is."""

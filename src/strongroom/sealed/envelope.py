@@ -21,6 +21,7 @@ MAGIC = b"SRE1"
 """Opens every header: "Strongroom envelope", format 1. It is authenticated with the rest."""
 
 _NONCE = 12
+_START = b"strongroom v1 "
 _FIXED = struct.Struct(f">4sBBQ{IV}s{SEALED_KEY}s")
 _PROVIDER = _FIXED.size  # where the length of the provider's name stands
 _MULTIPART, _BUCKET_KEY, _NAMED = 0x01, 0x02, 0x04
@@ -110,20 +111,26 @@ def decode_header(data: bytes) -> Header:
 
 def seal_box(key: RecordKey, purpose: bytes, header: bytes, content: bytes) -> bytes:
     """Seal ``content`` under the record key, bound to ``purpose`` and ``header``: nonce, ciphertext, tag."""
+    return seal_with(AESGCM(key), purpose, header, content)
+
+
+def seal_with(aead: AESGCM, purpose: bytes, bound: bytes, content: bytes) -> bytes:
+    """As :func:`seal_box`, with the cipher of a key that seals many."""
     nonce = os.urandom(_NONCE)
-    return nonce + AESGCM(key).encrypt(nonce, content, _associated(purpose, header))
+    return nonce + aead.encrypt(nonce, content, _START + purpose + b"\0" + bound)
 
 
 def open_box(key: RecordKey, purpose: bytes, header: bytes, box: bytes) -> bytes:
     """Open what :func:`seal_box` sealed. Raises EnvelopeInvalid."""
+    return open_with(AESGCM(key), purpose, header, box)
+
+
+def open_with(aead: AESGCM, purpose: bytes, bound: bytes, box: bytes) -> bytes:
+    """Open what :func:`seal_with` sealed. Raises EnvelopeInvalid."""
     try:
-        return AESGCM(key).decrypt(box[:_NONCE], box[_NONCE:], _associated(purpose, header))
+        return aead.decrypt(box[:_NONCE], box[_NONCE:], _START + purpose + b"\0" + bound)
     except (InvalidTag, ValueError):
         raise EnvelopeInvalid("the record was altered, or belongs to another object") from None
-
-
-def _associated(purpose: bytes, header: bytes) -> bytes:
-    return b"strongroom v1 " + purpose + b"\0" + header
 
 
 def _short(data: bytes) -> bytes:

@@ -5,33 +5,26 @@ Bound to the object's name and to its header, as everything in the record is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from strongroom.sealed.envelope import EnvelopeInvalid, open_with, seal_with
 from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.store.base import ENCRYPTED
 
 LISTED = ":listed"
 """The name among the entries of the record."""
 
-_PURPOSE = b"strongroom v1 listed\0"
-_NONCE = 12
+_PURPOSE = b"listed"
 
 
 class ListingKey:
-    """Seals and opens ETags. Names are those of :func:`~strongroom.sealed.context.object_name`."""
+    """Opens ETags. Names are those of :func:`~strongroom.sealed.context.object_name`."""
 
     def __init__(self, key: ObjectKey) -> None:
-        self._aead = AESGCM(record_key(key))
-
-    def seal(self, name: str, header: bytes, etag: str) -> bytes:
-        """The entry for an object's record."""
-        nonce = os.urandom(_NONCE)
-        return nonce + self._aead.encrypt(nonce, etag.encode(), _associated(name, header))
+        self.aead = AESGCM(record_key(key))
 
     def open(self, name: str, record: Mapping[str, bytes]) -> str | None:
         """The ETag of an object; None where the record has no entry, or one of another key, name or header."""
@@ -39,8 +32,8 @@ class ListingKey:
         if header is None or entry is None:
             return None
         try:
-            return self._aead.decrypt(entry[:_NONCE], entry[_NONCE:], _associated(name, header)).decode()
-        except (InvalidTag, ValueError):
+            return open_with(self.aead, _PURPOSE, _bound(name, header), entry).decode()
+        except (EnvelopeInvalid, ValueError):
             return None
 
 
@@ -52,8 +45,8 @@ class Listed(NamedTuple):
 
     def entry(self, header: bytes, etag: str) -> bytes:
         """The entry for the object's record."""
-        return self.key.seal(self.name, header, etag)
+        return seal_with(self.key.aead, _PURPOSE, _bound(self.name, header), etag.encode())
 
 
-def _associated(name: str, header: bytes) -> bytes:
-    return _PURPOSE + name.encode() + b"\0" + header
+def _bound(name: str, header: bytes) -> bytes:
+    return name.encode() + b"\0" + header
