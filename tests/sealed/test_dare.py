@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.sealed.dare import (
+    HEADER,
     OVERHEAD,
     PACKAGE,
     PAYLOAD,
@@ -74,6 +76,53 @@ def test_a_changed_bit_anywhere_is_detected(position: int) -> None:
     stream[position] ^= 1
     with pytest.raises(StreamInvalid):
         Opener(KEY, PAYLOAD + 1000).open(stream)
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("position", [*range(HEADER), 500, -1])
+def test_a_changed_bit_of_any_package_is_detected(number: int, position: int) -> None:
+    stream = bytearray(seal(os.urandom(5 * PAYLOAD + 1000)))
+    end = min((number + 1) * PACKAGE, len(stream))
+    stream[end + position if position < 0 else number * PACKAGE + position] ^= 0x80
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, 5 * PAYLOAD + 1000).open(stream)
+
+
+@given(st.integers(0, 4), st.integers(1, 5), st.sampled_from([AESGCM, ChaCha20Poly1305]))
+@settings(deadline=None, max_examples=20)
+def test_packages_that_are_sealed_by_the_description_open_at_once_and_one_by_one(
+    first: int, count: int, cipher: type[AESGCM | ChaCha20Poly1305]
+) -> None:
+    plaintext, nonce = os.urandom(4 * PAYLOAD + 17), new_nonce()
+    packages = [described(cipher, plaintext, nonce, number) for number in range(5)]
+    wanted, size = packages[first : first + count], len(plaintext)
+    expected = plaintext[first * PAYLOAD : (first + count) * PAYLOAD]
+    out = bytearray(len(expected))
+    assert Opener(KEY, size, first, nonce).open_into(b"".join(wanted), out) == len(expected)
+    assert out == expected
+    opener = Opener(KEY, size, first)
+    assert b"".join(opener.open(package) for package in wanted) == expected
+    with pytest.raises(StreamInvalid):
+        Opener(KEY, size, first, nonce).open_into(b"".join(wanted)[:-1], out)
+    if cipher is AESGCM:
+        sealer = Sealer(KEY, nonce)
+        sealed = sealer.seal(plaintext[: 3 * PAYLOAD], final=False) + sealer.seal(plaintext[3 * PAYLOAD :], final=True)
+        assert sealed == b"".join(packages)
+
+
+def described(cipher: type[AESGCM | ChaCha20Poly1305], plaintext: bytes, nonce: bytes, number: int) -> bytes:
+    """Package ``number`` of a stream, as the description of the format has it."""
+    payload = plaintext[number * PAYLOAD : (number + 1) * PAYLOAD]
+    last = (number + 1) * PAYLOAD >= len(plaintext)
+    associated = bytes((0x20, cipher is ChaCha20Poly1305)) + (len(payload) - 1).to_bytes(2, "little")
+    shown = bytes((nonce[0] | 0x80 * last,)) + nonce[1:]
+    used = shown[:8] + (int.from_bytes(shown[8:], "little") ^ number).to_bytes(4, "little")
+    return associated + shown + cipher(KEY).encrypt(used, payload, associated)
+
+
+def test_a_short_payload_is_sealed_last_or_not_at_all() -> None:
+    with pytest.raises(ValueError, match="short"):
+        Sealer(KEY, new_nonce()).seal(bytes(PAYLOAD + 1), final=False)
 
 
 def test_a_stream_of_another_key_does_not_open() -> None:

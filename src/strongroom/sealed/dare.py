@@ -24,6 +24,8 @@ import struct
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from strongroom.buffers import unfilled
+
 VERSION = 0x20
 AES_256_GCM = 0
 CHACHA20_POLY1305 = 1
@@ -86,6 +88,22 @@ def stream_nonce(package: Buffer) -> bytes:
     return bytes([package[4] & ~_FINAL]) + bytes(package[5:HEADER])
 
 
+class _Full:
+    """What the full packages of a stream have in common, all but the last: most of their headers and nonces."""
+
+    __slots__ = ("_counter", "_fixed", "associated", "header")
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.associated = header[: _ASSOCIATED.size]
+        self._fixed = header[_ASSOCIATED.size : -_COUNTER.size]
+        self._counter: int = _COUNTER.unpack_from(header, HEADER - _COUNTER.size)[0]
+
+    def nonce(self, sequence: int) -> bytes:
+        """The nonce that the cipher uses for a package."""
+        return self._fixed + _COUNTER.pack(self._counter ^ sequence)
+
+
 class Sealer:
     """Seals the packages of one stream with AES-256-GCM, in order."""
 
@@ -94,6 +112,7 @@ class Sealer:
             raise ValueError("a stream's nonce has 12 bytes and its top bit clear")
         self._aead = AESGCM(key)
         self._nonce = nonce
+        self._full: _Full | None = None
         self._sequence = 0
 
     def seal_into(self, plaintext: Buffer, final: bool, out: bytearray | memoryview) -> int:
@@ -102,23 +121,34 @@ class Sealer:
         Unless ``final``, the length is a multiple of PAYLOAD. ``out`` has room for ``sealed_size(len(plaintext))``.
         A ``final`` call with no bytes is right only for an empty stream.
         """
-        view, target = memoryview(plaintext), memoryview(out)
-        end, position = len(view), 0
-        for start in range(0, end, PAYLOAD):
-            chunk = view[start : start + PAYLOAD]
-            last = final and start + PAYLOAD >= end
-            associated = _ASSOCIATED.pack(VERSION, AES_256_GCM, len(chunk) - 1)
-            shown = bytes((self._nonce[0] | _FINAL,)) + self._nonce[1:] if last else self._nonce
+        view, target, position = memoryview(plaintext), memoryview(out), 0
+        last = (len(view) - 1) // PAYLOAD * PAYLOAD if final else len(view)
+        if last % PAYLOAD:
+            raise ValueError("only the last package of a stream may be short")
+        if last > 0:
+            if self._full is None:
+                self._full = _Full(_ASSOCIATED.pack(VERSION, AES_256_GCM, PAYLOAD - 1) + self._nonce)
+            full = self._full
+            for start in range(0, last, PAYLOAD):
+                body = position + HEADER
+                target[position:body] = full.header
+                position += PACKAGE
+                nonce, payload = full.nonce(self._sequence), view[start : start + PAYLOAD]
+                self._aead.encrypt_into(nonce, payload, full.associated, target[body:position])
+                self._sequence += 1
+        if rest := view[last:]:
+            associated = _ASSOCIATED.pack(VERSION, AES_256_GCM, len(rest) - 1)
+            shown = bytes((self._nonce[0] | _FINAL,)) + self._nonce[1:]
             body = position + HEADER
             target[position:body] = associated + shown
-            position = body + len(chunk) + TAG
-            self._aead.encrypt_into(_used(shown, self._sequence), chunk, associated, target[body:position])
+            position = body + len(rest) + TAG
+            self._aead.encrypt_into(_used(shown, self._sequence), rest, associated, target[body:position])
             self._sequence += 1
         return position
 
     def seal(self, plaintext: Buffer, final: bool) -> bytearray:
         """As :meth:`seal_into`, with an output of its own."""
-        out = bytearray(sealed_size(len(plaintext)))
+        out = unfilled(sealed_size(len(plaintext)))
         self.seal_into(plaintext, final, out)
         return out
 
@@ -134,6 +164,7 @@ class Opener:
         self._aead: AESGCM | ChaCha20Poly1305 | None = None
         self._cipher = -1
         self._nonce = nonce
+        self._full: _Full | None = None  # where many packages come at a time
         self._sequence = first
         self._last = -(-size // PAYLOAD) - 1
         self._last_length = size - self._last * PAYLOAD
@@ -144,65 +175,84 @@ class Opener:
 
         Raises StreamInvalid.
         """
-        packages = self._packages(memoryview(data))
-        out = bytearray(sum(len(package) - OVERHEAD for package in packages))
-        target, position = memoryview(out), 0
-        for package in packages:
-            end = position + len(package) - OVERHEAD
-            self._open_package(package, target[position:end])
-            position = end
+        view, first, begin = memoryview(data), b"", 0
+        if self._carry:
+            length = self._length(self._sequence)
+            begin = min(length - len(self._carry), len(view))
+            self._carry += view[:begin]
+            if len(self._carry) < length:
+                return bytearray()
+            first = bytes(self._carry)
+            self._carry.clear()
+        end = begin + self._whole(len(view) - begin, self._sequence + bool(first))
+        self._carry += view[end:]
+        out = unfilled(plaintext_size(len(first)) + plaintext_size(end - begin))
+        at = self.open_into(first, out)
+        self.open_into(view[begin:end], memoryview(out)[at:])
         return out
 
-    def open_into(self, package: Buffer, out: memoryview) -> int:
-        """Take the next package, whole, and write its plaintext into ``out``; returns how many bytes that are.
+    def open_into(self, packages: Buffer, out: bytearray | memoryview) -> int:
+        """Take the next packages, whole ones, and write their plaintext into ``out``; returns how many bytes that are.
 
         Raises StreamInvalid.
         """
-        size = len(package) - OVERHEAD
-        if len(package) != self._length(self._sequence):
-            raise StreamInvalid(f"package {self._sequence} has another length than was recorded")
-        self._open_package(memoryview(package), out[:size])
-        return size
+        view, target = memoryview(packages), memoryview(out)
+        begin, position, size = 0, 0, len(view)
+        while begin < size:
+            full, end, sequence = self._full, begin + PACKAGE, self._sequence
+            if (
+                full is not None
+                and sequence < self._last
+                and end <= size
+                and view[begin : begin + HEADER] == full.header
+            ):
+                nonce, associated = full.nonce(sequence), full.associated
+            else:
+                end = begin + self._length(sequence)
+                nonce, associated = self._look_at(view[begin:end], end - begin)
+                if full is None and size - end > PACKAGE:  # some more come, for which it is worth its while
+                    self._full = _Full(bytes(view[begin : begin + HEADER]))
+            stop = position + end - begin - OVERHEAD
+            try:
+                assert self._aead is not None
+                self._aead.decrypt_into(nonce, view[begin + HEADER : end], associated, target[position:stop])
+            except InvalidTag:
+                raise _altered(sequence) from None
+            self._sequence += 1
+            begin, position = end, stop
+        return position
 
-    def _packages(self, view: memoryview) -> list[memoryview]:
-        """Cut whole packages off the carry and ``view``; what is left over becomes the carry."""
-        packages: list[memoryview] = []
-        position = 0
-        if self._carry:
-            length = self._length(self._sequence)
-            position = min(length - len(self._carry), len(view))
-            self._carry += view[:position]
-            if len(self._carry) < length:
-                return packages
-            packages.append(memoryview(bytes(self._carry)))
-            self._carry.clear()
-        while position < len(view):
-            length = self._length(self._sequence + len(packages))
-            if position + length > len(view):
-                self._carry += view[position:]
-                break
-            packages.append(view[position : position + length])
-            position += length
-        return packages
-
-    def _length(self, sequence: int) -> int:
-        if sequence > self._last:
-            raise StreamInvalid("the stream is longer than was recorded")
-        return PACKAGE if sequence < self._last else self._last_length + OVERHEAD
-
-    def _open_package(self, package: memoryview, target: memoryview) -> None:
+    def _look_at(self, package: memoryview, length: int) -> tuple[bytes, bytes]:
+        """The nonce and the associated data of any package, also of the first here, the last, and one that is wrong."""
         sequence = self._sequence
+        if len(package) != length:
+            raise StreamInvalid(f"package {sequence} has another length than was recorded")
         cipher, nonce = _read_header(package, sequence, sequence == self._last, self._nonce)
         if self._aead is None:
             self._nonce = stream_nonce(package)
             self._aead, self._cipher = _CIPHERS[cipher](self._key), cipher
         elif cipher != self._cipher:
             raise StreamInvalid(f"package {sequence} names another cipher than the first")
-        try:
-            self._aead.decrypt_into(nonce, package[HEADER:], package[:4], target)
-        except InvalidTag:
-            raise _altered(sequence) from None
-        self._sequence += 1
+        return nonce, bytes(package[: _ASSOCIATED.size])
+
+    def _whole(self, available: int, sequence: int) -> int:
+        """How many of the bytes from package ``sequence`` on are whole packages. Raises StreamInvalid where there are
+        more than the stream has.
+        """
+        left = self._last - sequence + 1
+        size = min(available // PACKAGE, max(0, left - 1)) * PACKAGE
+        rest = available - size
+        last = self._last_length + OVERHEAD
+        if left > 0 and size == (left - 1) * PACKAGE and rest >= last:
+            left, size, rest = 0, size + last, rest - last
+        if left <= 0 and rest:
+            raise StreamInvalid("the stream is longer than was recorded")
+        return size
+
+    def _length(self, sequence: int) -> int:
+        if sequence > self._last:
+            raise StreamInvalid("the stream is longer than was recorded")
+        return PACKAGE if sequence < self._last else self._last_length + OVERHEAD
 
 
 def open_whole(key: bytes, size: int, stream: bytes, nonce: bytes | None = None) -> bytes:

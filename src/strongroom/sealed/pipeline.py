@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
+from strongroom.buffers import unfilled
 from strongroom.sealed.dare import PAYLOAD, TURN, Sealer, sealed_size
 
 BLOCK = 16 * PAYLOAD
@@ -131,13 +132,13 @@ class BodyPipeline:
         if self._sealer is None:
             return pieces
         if self._out is None:
-            self._out = bytearray(sealed_size(size))  # no later block is larger
+            self._out = unfilled(sealed_size(size))  # no later block is larger
         out, at, left = memoryview(self._out), 0, size
-        for number, payload in enumerate(_payloads(pieces)):
-            if number and not number % TURN:
+        for run in _runs(pieces):
+            if at:
                 await asyncio.sleep(0)  # others have their turn
-            left -= len(payload)
-            at += self._sealer.seal_into(payload, final and not left, out[at:])
+            left -= len(run)
+            at += self._sealer.seal_into(run, final and not left, out[at:])
         return [out[:at]]
 
     def _hash_and_append(
@@ -166,18 +167,22 @@ class BodyPipeline:
                 hasher.update(piece)
 
 
-def _payloads(pieces: Sequence[Buffer]) -> Iterator[Buffer]:
-    """The pieces cut anew, into the payloads of packages: views where one lies in one piece."""
+def _runs(pieces: Sequence[Buffer]) -> Iterator[Buffer]:
+    """The pieces cut anew, into whole payloads, TURN of them at most: views where they lie in one piece."""
     parts: list[memoryview] = []
     missing = PAYLOAD
     for piece in pieces:
         view = memoryview(piece)
         while view:
-            part, view = view[:missing], view[missing:]
+            whole = 0 if parts else min(TURN, len(view) // PAYLOAD) * PAYLOAD
+            part, view = view[: whole or missing], view[whole or missing :]
+            if whole:
+                yield part
+                continue
             parts.append(part)
             missing -= len(part)
             if not missing:
-                yield part if len(parts) == 1 else b"".join(parts)
+                yield b"".join(parts)
                 parts, missing = [], PAYLOAD
     if parts:
         yield b"".join(parts)

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from strongroom.buffers import unfilled
 from strongroom.sealed.dare import (
     PACKAGE,
     PAYLOAD,
@@ -171,7 +172,7 @@ class SealedBody:
         data = self._reader.cached(extent.offset + offset, stored)
         if data is None:
             return None
-        plaintext = self._guard(self._opener(extent, package).open, data)
+        plaintext = self._open(self._opener(extent, package), data)
         skip = first - package * PAYLOAD
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
@@ -183,26 +184,24 @@ class SealedBody:
             package, offset, packages = package_range(first, size, extent.size)
             opener = self._opener(extent, package)
             skip, left = first - package * PAYLOAD, size
-            room = bytearray(min(packages, _ROOM))  # a unit is used up before the next is asked for
+            room = unfilled(min(packages, _ROOM))  # a unit is used up before the next is asked for
             stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT, room)
             try:
                 while (unit := await stored.next()) is not None:
-                    opened = await self._open(opener, memoryview(unit))
+                    opened = self._open(opener, unit)
                     piece = memoryview(opened)[skip : skip + left]
                     skip = 0
                     left -= len(piece)
                     yield piece
+                    if left:
+                        await asyncio.sleep(0)  # others have their turn, now that it is out of the processor's cache
             finally:
                 stored.close()
 
-    async def _open(self, opener: Opener, data: memoryview) -> bytearray:
-        out = bytearray(plaintext_size(len(data)))
-        target, at = memoryview(out), 0
+    def _open(self, opener: Opener, data: Buffer) -> bytearray:
+        out = unfilled(plaintext_size(len(data)))
         try:
-            for number, begin in enumerate(range(0, len(data), PACKAGE)):
-                if number and not number % TURN:
-                    await asyncio.sleep(0)  # others have their turn
-                at += opener.open_into(data[begin : begin + PACKAGE], target[at:])
+            opener.open_into(data, out)
         except StreamInvalid as error:
             raise self._damaged(error) from error
         return out

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from strongroom.buffers import unfilled
+
 BLOCK = 256 * 1024
 """Bytes of a block: four packages, and still in the processor's cache when they are hashed and sealed."""
 
@@ -32,7 +34,7 @@ class StraightBody:
     def buffer(self) -> memoryview:
         """Where the next bytes belong."""
         if self._block is None:
-            self._block = bytearray(min(self._room, self._left))
+            self._block = unfilled(min(self._room, self._left))
             self._filled, self._room = 0, BLOCK
             self._left -= len(self._block)
         return memoryview(self._block)[self._filled :]

@@ -28,6 +28,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
+from strongroom.buffers import unfilled
 from strongroom.spans import within
 from strongroom.store.base import Buffer
 from strongroom.store.errors import Damaged, StoreFull
@@ -117,7 +118,7 @@ class OpenFile:
 
         ``room`` as Reader.cached has it.
         """
-        found = bytearray(size) if room is None else memoryview(room)[:size]
+        found = unfilled(size) if room is None else memoryview(room)[:size]
         try:
             whole = _NO_WAIT is not None and os.preadv(self._descriptor, [found], at, _NO_WAIT) == size
         except OSError:
