@@ -98,7 +98,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
         monkeypatch.setattr(where, name, counted)
 
-    monkeypatch.setattr(pools, "_LOOK", 3600.0)  # the timer that all requests share
+    monkeypatch.setattr(pools, "LOOK", 3600.0)  # the timer that all requests share
     counting(Pool, "request", "requests")
     counting(Connector, "open", "connections")
     counting(asyncio.BaseEventLoop, "call_at", "timers")

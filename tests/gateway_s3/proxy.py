@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
 """What to do with the request of this first line: "hang", "reset", "garbage", "503"; "lose", "mute" or "fault", where
-the backend gets it, and its answer is lost, never comes, or is told as 502; None."""
+the backend gets it, and its answer is lost, never comes, or is told as 502; "late", where it comes after :data:`LATE`
+seconds; None."""
+
+LATE = 14.0
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _ANSWERS = {
@@ -81,7 +84,7 @@ class Proxy:
                     if fault == "reset":
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
-                    if fault in ("lose", "mute", "fault"):
+                    if fault in ("lose", "mute", "fault", "late"):
                         untold.append(fault)
                     elif fault is not None:
                         client.sendall(_ANSWERS[fault])
@@ -102,7 +105,10 @@ class Proxy:
                         self._over.wait()
                     if "fault" in untold:
                         client.sendall(_ANSWERS["fault"])
-                    break
+                    if "late" not in untold:
+                        break
+                    untold.remove("late")
+                    self._over.wait(LATE)
                 self.answered += len(data)
                 client.sendall(data)
         with contextlib.suppress(OSError):

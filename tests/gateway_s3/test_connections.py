@@ -62,15 +62,18 @@ class Backend:
 class Asking:
     """Requests over a pool."""
 
-    def __init__(self, pool: Pool, host: str) -> None:
+    def __init__(self, pool: Pool, host: str, silence: float = 30.0) -> None:
         self.pool = pool
         self.host = host
+        self.silence = silence
 
     async def ask(self, method: str = "GET", body: Any = b"", *, again: bool = True, host: str = "") -> Any:
         """A request's answer, with its body still to be read."""
         length = body.length if isinstance(body, Outgoing) else len(body)
         head = request_head(method, "/b/k", {"host": self.host, "content-length": str(length)})
-        return await self.pool.request(host or self.host, head, body, bodiless=method == "HEAD", again=again)
+        return await self.pool.request(
+            host or self.host, head, body, bodiless=method == "HEAD", again=again, silence=self.silence
+        )
 
     async def whole(self, method: str = "GET", body: Any = b"", *, again: bool = True) -> tuple[int, bytes]:
         """Status and body of a request's answer."""
@@ -89,7 +92,7 @@ def run(script: Script, use: Callable[[Asking], Awaitable[Any]], *, silence: flo
         server = await asyncio.start_server(backend, "127.0.0.1", 0)
         pool = Pool(None, silence)
         try:
-            return await use(Asking(pool, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+            return await use(Asking(pool, f"127.0.0.1:{server.sockets[0].getsockname()[1]}", silence))
         finally:
             await pool.stop()
             server.close()
@@ -534,7 +537,7 @@ def test_tls_is_checked_against_the_authority_and_the_name(certificates: Path) -
     async def ask(context: ssl.SSLContext, name: str) -> tuple[int, bytes]:
         server = await asyncio.start_server(Backend(answering(OK)), "0.0.0.0", 0, ssl=serving)
         port = server.sockets[0].getsockname()[1]
-        pool = Pool(context, 30.0)
+        pool = Pool(context)
         try:
             return await Asking(pool, f"{name}:{port}").whole()
         finally:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
-from tests.gateway_s3.proxy import Proxy, once
+from tests.gateway_s3.proxy import LATE, Proxy, once
 from tests.http.raw import error_of
 from tests.server import Server
 
@@ -222,6 +222,38 @@ def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
     client.complete_multipart_upload(**complete)
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+def test_a_client_is_kept_waiting_where_the_backend_takes_long(
+    client: Any, faulty: Server, proxy: Proxy, bucket_name: str
+) -> None:
+    impatient = faulty.client(read_timeout=LATE - 2)
+    target: Any = {"Bucket": bucket_name, "Key": "parts"}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+
+    def complete() -> Any:
+        return impatient.complete_multipart_upload(**target, MultipartUpload={"Parts": [part]})
+
+    def copy() -> Any:
+        source = {"Bucket": bucket_name, "Key": "there"}
+        return impatient.copy_object(Bucket=bucket_name, Key="copy", CopySource=source)["CopyObjectResult"]
+
+    begun: list[str] = []
+
+    def late(line: str) -> str | None:
+        method = "POST" if "/parts" in line else "PUT" if "/copy" in line else ""
+        if not method or not line.startswith(method):
+            return None
+        begun.append(method)
+        return "late"
+
+    proxy.fault = late
+    with ThreadPoolExecutor(2) as pool:
+        completed, copied = pool.submit(complete), pool.submit(copy)
+        etags = [completed.result()["ETag"], copied.result()["ETag"]]
+    assert etags == [client.head_object(Bucket=bucket_name, Key=key)["ETag"] for key in ("parts", "copy")]
+    assert sorted(begun) == ["POST", "PUT"]
 
 
 def test_removing_a_copy_that_was_made_at_the_backend_leaves_the_original_whole(

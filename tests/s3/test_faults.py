@@ -30,7 +30,7 @@ class Failing:
 class Asked:
     """A browser's question about an object, and the answer to it."""
 
-    heard, received, started, ready = 0.0, 0, False, True
+    heard, received, started, open_ended, ready = 0.0, 0, False, False, True
 
     def __init__(self, path: str) -> None:
         headers = {"host": "a", "origin": "https://a", "access-control-request-method": "PUT", "cookie": "in-a-header"}

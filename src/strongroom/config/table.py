@@ -387,7 +387,8 @@ BACKEND_TIMEOUT = Setting(
     "SECONDS",
     "60",
     "STRONGROOM_BACKEND_TIMEOUT=60",
-    "How long the backend may keep silent before a request to it is given up.",
+    "How long the backend may keep silent before a request to it is given up. Where it copies, or puts the parts of an"
+    " upload together, it has ten times as long, up to ten minutes.",
     backend=True,
 )
 

@@ -3,7 +3,8 @@
 Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order,
 and what becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is
 translated; anything else is logged and answered InternalError, or cuts the connection where the answer has begun, so
-that a client never takes half an object for a whole one.
+that a client never takes half an object for a whole one. (An answer that was begun for the sake of a client's patience
+ends with the error where clients look for it.)
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from strongroom.s3.auth import Credentials, authenticate
 from strongroom.s3.body import decoder_for
@@ -36,6 +38,7 @@ from strongroom.s3.handlers.tagging import TaggingHandlers
 from strongroom.s3.handlers.unset import unset_handlers
 from strongroom.s3.model import Response, compile_model
 from strongroom.s3.observing import GONE, PAGE, PREFLIGHT, Observer, Seen, Unobserved
+from strongroom.s3.patience import ENDS_WITH_ERRORS, LONG, conclude, is_error, patiently
 from strongroom.s3.readiness import Readiness
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import ClientGone, Exchange, HttpRequest, parse_query
@@ -46,7 +49,7 @@ from strongroom.sealed.store import SealedStore
 
 log = logging.getLogger("strongroom.s3")
 
-Handler = Callable[[Call, Any], Awaitable[Answer]]
+Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
 Page = Callable[[HttpRequest], Awaitable[Response]]
 
 _HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
@@ -59,6 +62,8 @@ _INLINE_XML = 64 * 1024  # larger bodies are parsed in a thread
 _NO_ADMINISTRATION = "MinIO's admin API is not served here; what a server is told, it is told at its start."
 _HOST_ID = "strongroom"
 _STANDING = (("x-amz-id-2", _HOST_ID), ("server", "Strongroom"))
+
+T = TypeVar("T")
 
 
 class S3App:
@@ -163,7 +168,7 @@ class S3App:
         seen.error = fault.code
         if isinstance(error, KMSError):
             seen.reason = str(error)
-        if exchange.started:
+        if exchange.started and not (exchange.open_ended and seen.operation in ENDS_WITH_ERRORS):
             # The headers promised more than can be sent: leave the connection broken, not ended.
             seen.status = fault.status
             raise ConnectionAbortedError(f"{seen.request_id}: {fault.code} while sending") from error
@@ -204,7 +209,8 @@ class S3App:
         seen.access_key = identity.access_key
         if self._relay is not None:
             call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
-            return await self._relay.relay(call, route.name)
+            relayed = self._relay.relay(call, route.name)
+            return await (self._patiently(exchange, seen, relayed) if route.name in LONG else relayed)
         operation = route.operation
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
@@ -220,8 +226,18 @@ class S3App:
                 parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
         else:
             parsed = operation.parse(request, route.target, document)
-        answer = await handler(call, parsed)
+        work = handler(call, parsed)
+        answer = await (self._patiently(exchange, seen, work) if route.name in LONG else work)
         return answer, operation.serialize(answer.output)
+
+    async def _patiently(self, exchange: Exchange, seen: Seen, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` gives; the client is kept waiting where that takes long."""
+        return await patiently(exchange, partial(self._opening, seen), work)
+
+    async def _opening(self, seen: Seen) -> Headers:
+        """The headers of an answer that nothing is known of yet."""
+        for_page = await self._for_page(seen) if "origin" in seen.request.headers else []
+        return [("x-amz-request-id", seen.request_id), *_STANDING, *for_page]
 
     async def _health(self, request: HttpRequest) -> Response:
         if not request.raw_path.endswith("live"):
@@ -232,6 +248,12 @@ class S3App:
 async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Response) -> None:
     """Send a response: the answer's own body if it has one, else the serialized one."""
     status = seen.status = answer.status or response.status
+    if exchange.open_ended:
+        if status >= 300 and not (seen.operation in ENDS_WITH_ERRORS and is_error(response.body)):
+            raise S3Error("InternalError")  # what a backend refused, and no client would see that it did
+        seen.sent = len(response.body)
+        await conclude(exchange, response.body)
+        return
     headers = [("x-amz-request-id", seen.request_id), *_STANDING, *response.headers, *answer.headers]
     body = answer.body or response.body
     is_head = exchange.request.method == "HEAD"

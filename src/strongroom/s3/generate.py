@@ -52,6 +52,11 @@ the bytes of an object in parts keeps its parts, its ETag and its composite chec
 
 Web pages may send requests where a bucket's CORS rules or the server's setting let them; browsers ask with OPTIONS.
 
+Copies and completions of uploads may take long. After 10 seconds their answer begins, with the status 200 and a blank
+every 10 seconds, as S3's does, so that clients and proxies do not give up; the document comes last. An error is in it
+then, but for CopyObject: there the connection is cut, since minio-go, and so `mc`, would not look. A request that its
+client gives up is finished all the same.
+
 Requests are signed with Signature Version 4, in the header, in a presigned URL or in a form. Some clients presign with
 version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use AWS4-HMAC-SHA256": boto3 needs
 `Config(signature_version="s3v4")`, version 1 of aws-cli `aws configure set default.s3.signature_version s3v4`; the

@@ -63,6 +63,11 @@ class Exchange(Protocol):
         ...
 
     @property
+    def open_ended(self) -> bool:
+        """Whether the head was given of a response whose length nobody knew."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Whether :meth:`receive` would not wait."""
         ...
@@ -78,8 +83,11 @@ class Exchange(Protocol):
         """
         ...
 
-    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int) -> None:
-        """The head of a response of ``length`` bytes, which follow. Raises as :meth:`respond`."""
+    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> None:
+        """The head of a response of ``length`` bytes, which follow; None: of a length that nobody knows yet.
+
+        Raises as :meth:`respond`.
+        """
         ...
 
     async def write(self, data: Buffer) -> None:

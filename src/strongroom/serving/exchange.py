@@ -2,7 +2,8 @@
 
 The request's body waits here until the application takes it, and its reading pauses where more than
 :data:`MAX_WAITING` bytes wait. The response's head is held until the first of its body is there, so that the two go out
-in one system call. A response tells its length: it can then be seen to have been cut short.
+in one system call. A response tells its length, or comes in chunks where nobody knows it: it can then be seen to have
+been cut short. (Not in HTTP/1.0, where the end of the connection is that of the response.)
 
 Knows nothing of sockets; the connection that it belongs to is a :class:`Connection`.
 """
@@ -67,11 +68,13 @@ class Connection(Protocol):
 class Exchange:
     """One request and its response (see :class:`strongroom.s3.request.Exchange`).
 
-    ``persistent``: the client lets the connection stay; ``expects_continue``: it waits for a word before its body.
+    ``persistent``: the client lets the connection stay; ``expects_continue``: it waits for a word before its body;
+    ``chunks``: it understands a response in chunks.
     """
 
     __slots__ = (
         "_body",
+        "_chunks",
         "_connection",
         "_expects_continue",
         "_held",
@@ -89,7 +92,9 @@ class Exchange:
         "whole",
     )
 
-    def __init__(self, connection: Connection, request: HttpRequest, persistent: bool, expects_continue: bool) -> None:
+    def __init__(
+        self, connection: Connection, request: HttpRequest, persistent: bool, expects_continue: bool, chunks: bool
+    ) -> None:
         self.request = request
         self.persistent = persistent
         self.whole = False  # the request
@@ -101,11 +106,12 @@ class Exchange:
         self.received = 0
         self._connection = connection
         self._expects_continue = expects_continue
+        self._chunks = chunks
         self._body: list[Piece] = []
         self._waiting = 0
         self._waiter: asyncio.Future[None] | None = None
         self._held: bytes | None = None
-        self._left = 0
+        self._left: int | None = 0
 
     # -- what the connection tells ---------------------------------------------------------------------------------
 
@@ -156,6 +162,11 @@ class Exchange:
                 self._connection.close()
 
     @property
+    def open_ended(self) -> bool:
+        """Whether a response was begun whose length nobody knew."""
+        return self._left is None
+
+    @property
     def ready(self) -> bool:
         """Whether some of the body is here, or its end."""
         return bool(self._body) or self.whole
@@ -198,8 +209,10 @@ class Exchange:
             self._connection.transport.write(head)
         self._complete()
 
-    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int) -> None:
+    async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> None:
         """The head of a response whose body follows."""
+        if length is None and self._chunks:
+            headers = [*headers, ("transfer-encoding", "chunked")]
         self._held = self._head(status, headers, length)
         self._left = length
 
@@ -209,9 +222,12 @@ class Exchange:
             await self._unclogged()
         if self.gone:
             raise ClientGone
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError("a response is longer than it said")
+        if self._left is None:
+            data = b"%x\r\n%b\r\n" % (len(data), bytes(data)) if self._chunks else data
+        else:
+            self._left -= len(data)
+            if self._left < 0:
+                raise ValueError("a response is longer than it said")
         if self._held is None:
             self._connection.transport.write(data)
         else:
@@ -225,6 +241,8 @@ class Exchange:
         if self._held is not None:
             self._connection.transport.write(self._held)
             self._held = None
+        if self._left is None and self._chunks:
+            self._connection.transport.write(b"0\r\n\r\n")
         self._complete()
 
     async def _unclogged(self) -> None:

@@ -262,8 +262,9 @@ class Protocol(asyncio.BufferedProtocol):
         self._in_head = False
         chunked = "transfer-encoding" in headers
         self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
-        persistent = parser.should_keep_alive() and parser.get_http_version() != "1.0"
-        exchange = Exchange(self, request, persistent, headers.get("expect", "").lower() == "100-continue")
+        modern = parser.get_http_version() != "1.0"
+        expects_continue = headers.get("expect", "").lower() == "100-continue"
+        exchange = Exchange(self, request, parser.should_keep_alive() and modern, expects_continue, modern)
         self._latest = exchange
         if self._answering is None:
             self._begin(exchange)

@@ -42,6 +42,8 @@ MAX_ANSWER = 16 * 1024**2
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
+_LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
+_LONGER = 10  # times as long, where that is less
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
 
@@ -62,6 +64,12 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Buffer | StreamedBody = b""
     again: bool = True
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether the backend may be at work on it for minutes without a word: it copies, or puts parts together."""
+        completes = self.method == "POST" and any(name == "uploadId" for name, _ in self.query)
+        return completes or "x-amz-copy-source" in self.headers
 
     def __str__(self) -> str:
         return f"{self.method} {f'{self.bucket}/{self.key}'.rstrip('/') or '/'}"
@@ -129,7 +137,8 @@ class Client:
     """Speaks to one backend. ``region`` is where buckets are until the backend says otherwise.
 
     ``ca``: a file of certificates that the backend's is checked against, instead of the system's. ``timeout``: seconds
-    that the backend may keep silent. ``own``: the credentials to use where botocore's chain finds none.
+    that the backend may keep silent (longer where it has much to do). ``own``: the credentials to use where botocore's
+    chain finds none.
     """
 
     def __init__(
@@ -148,6 +157,7 @@ class Client:
         self._chain = chain
         self._ca = ca
         self._timeout = timeout
+        self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
         """What the backend calls itself, once it was heard of: MinIO lists metadata, which others do not."""
         self._regions: dict[str, str] = {}
@@ -246,6 +256,7 @@ class Client:
             outgoing,
             bodiless=request.method == "HEAD",
             again=request.again and not isinstance(body, StreamedBody),
+            silence=self._long_timeout if request.takes_long else self._timeout,
         )
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:

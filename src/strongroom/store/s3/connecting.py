@@ -22,6 +22,8 @@ CONNECT_SECONDS = 10.0
 _KNOWN, _KNOWN_SECONDS = 1000, 30.0  # hosts whose addresses are remembered (each bucket may be one), and for how long
 _NEXT_ADDRESS = 0.25  # seconds after which the next address of a host is tried beside the first (RFC 8305)
 _PORTS = {False: 80, True: 443}
+_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+"""Of a silent connection: a host that is gone is known after a minute, and what is between does not forget it."""
 
 
 class Unreachable(OSError):
@@ -65,14 +67,25 @@ class Connector:
         tls: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls, "server_hostname": name}
         if len(addresses) == 1:  # uvloop alone does it at a third of the cost
             address, port = addresses[0][4][:2]
-            return (await self._loop.create_connection(protocol, str(address), int(port), **tls))[1]
+            return _probed(await self._loop.create_connection(protocol, str(address), int(port), **tls))
         sock = await start_connection(list(addresses), happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return (await self._loop.create_connection(protocol, sock=sock, **tls))[1]
+            return _probed(await self._loop.create_connection(protocol, sock=sock, **tls))
         except BaseException:
             sock.close()
             raise
+
+
+def _probed(made: tuple[asyncio.Transport, P]) -> P:
+    """The protocol of a connection, which the kernel probes from now on."""
+    transport, protocol = made
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _PROBES:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    return protocol
 
 
 def _address(host: str, secure: bool) -> tuple[str, int]:

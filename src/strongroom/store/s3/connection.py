@@ -55,17 +55,12 @@ class _Refused(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One connection. ``silence``: seconds that the server may keep silent, or take nothing of what is sent.
+    """One connection. ``idle`` is called when it can take another request, ``lost`` when it is gone."""
 
-    ``idle`` is called when it can take another request, ``lost`` when it is gone.
-    """
-
-    def __init__(
-        self, silence: float, idle: Callable[[Connection], None], lost: Callable[[Connection], None], host: str
-    ) -> None:
+    def __init__(self, idle: Callable[[Connection], None], lost: Callable[[Connection], None], host: str) -> None:
         self.host = host
         self.idle_since = 0.0
-        self._silence = silence
+        self._silence = inf
         self._on_idle = idle
         self._on_lost = lost
         self._loop = asyncio.get_running_loop()
@@ -89,11 +84,12 @@ class Connection(asyncio.Protocol):
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    async def request(self, head: bytes, body: Buffer | Outgoing, *, bodiless: bool) -> Response:
+    async def request(self, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, silence: float) -> Response:
         """Send a request, whose head is encoded already; its answer, once the head of that has come.
 
-        ``bodiless``: the answer has no body whatever its head says, the request being a HEAD. Raises Broken,
-        TimeoutError, and what ``pieces`` raises.
+        ``bodiless``: the answer has no body whatever its head says, the request being a HEAD. ``silence``: seconds that
+        the server may keep silent, or take nothing of what is sent. Raises Broken, TimeoutError, and what ``pieces``
+        raises.
         """
         assert self._response is None and self._transport is not None
         self._response = response = Response(self)
@@ -101,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._answered = answered
         self._parser = httptools.HttpResponseParser(self)
         self._bodiless = bodiless
+        self._silence = silence
         self._await_server()
         try:
             if isinstance(body, Outgoing):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from math import inf
 
 from strongroom.store.base import Buffer
 from strongroom.store.s3.connecting import Connector, Unreachable
@@ -19,27 +20,30 @@ CONNECTIONS = 512
 
 IDLE_SECONDS = 15.0
 
-_LOOK = 1.0
+LOOK = 1.0
+"""Seconds between looks at all connections, unless they have less to keep silent."""
+
 _GOODBYE = 1.0
 
 
 class Pool:
-    """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: see :class:`Connection`."""
+    """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: the least of those that requests
+    allow for.
+    """
 
-    def __init__(self, tls: ssl.SSLContext | None, silence: float) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, silence: float = inf) -> None:
         self._connector = Connector(tls)
-        self._silence = silence
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._connecting = 0
         self._busy: set[Connection] = set()
         self._idle: dict[str, list[Connection]] = {}
         self._loop = asyncio.get_running_loop()
-        self._look = min(_LOOK, silence / 4)
+        self._look = min(LOOK, silence / 4)
         self._timer: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] | None = None
 
     async def request(
-        self, host: str, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, again: bool
+        self, host: str, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, again: bool, silence: float
     ) -> Response:
         """Send a request to a host (``name``, ``name:port``); its answer, as :meth:`Connection.request` has it.
 
@@ -48,12 +52,12 @@ class Pool:
         """
         connection = await self._connection(host)
         try:
-            return await connection.request(head, body, bodiless=bodiless)
+            return await connection.request(head, body, bodiless=bodiless, silence=silence)
         except Broken as error:
             if not error.stale or not again:
                 raise
         connection = await self._connection(host, fresh=True)
-        return await connection.request(head, body, bodiless=bodiless)
+        return await connection.request(head, body, bodiless=bodiless, silence=silence)
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -92,7 +96,7 @@ class Pool:
         return connection
 
     async def _connect(self, host: str) -> Connection:
-        return await self._connector.open(host, lambda: Connection(self._silence, self._is_idle, self._is_lost, host))
+        return await self._connector.open(host, lambda: Connection(self._is_idle, self._is_lost, host))
 
     # -- what connections tell -----------------------------------------------------------------------------------------
 
