@@ -97,3 +97,21 @@ def test_what_signs_here_is_verified_here(path: list[str], query: list[str], val
     url = presign(raw, credential, "eu-west-1", NOW, 60)
     presigned = http("GET", raw.raw_path, url, raw.headers)
     assert authenticate(presigned, CREDENTIALS, "eu-west-1", NOW).payload == UnsignedPayload()
+
+
+@pytest.mark.parametrize("in_query", [False, True])
+def test_a_list_that_repeats_a_header_is_refused_before_its_value_is_written_out_each_time(in_query: bool) -> None:
+    signed = "host;x-amz-content-sha256;x-amz-date" + ";long" * 10_000
+    headers = {"host": HOST, "x-amz-date": "20130524T000000Z", "x-amz-content-sha256": EMPTY, "long": "v" * 10_000}
+    if in_query:
+        scope = f"{ACCESS_KEY}/20130524/us-east-1/s3/aws4_request"
+        query = (
+            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Date=20130524T000000Z&X-Amz-Expires=60"
+            f"&X-Amz-SignedHeaders={signed}&X-Amz-Signature={EMPTY}"
+        )
+        request, code = http("GET", "/", query, headers), "AuthorizationQueryParametersError"
+    else:
+        request = http("GET", "/", "", {**headers, "authorization": authorization(signed, EMPTY)})
+        code = "AuthorizationHeaderMalformed"
+    with pytest.raises(S3Error, match=code):
+        authenticate(request, CREDENTIALS, "us-east-1", NOW)

@@ -123,7 +123,8 @@ def _authenticate_header(
     if content is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     check_content_sha256(content)
-    _check_signed_headers(headers, signed)
+    if not _check_signed_headers(headers, signed):
+        raise _malformed_header("SignedHeaders names a header twice.")
     if abs(now - moment) > MAX_SKEW:
         raise S3Error(
             "RequestTimeTooSkewed",
@@ -236,7 +237,8 @@ def _authenticate_query(
         raise _malformed_query(f"Error parsing the X-Amz-Credential parameter; {fault}", region)
     _check_lifetime(moment, parameters["X-Amz-Expires"], now)
     signed = parameters["X-Amz-SignedHeaders"]
-    _check_signed_headers(request.headers, signed)
+    if not _check_signed_headers(request.headers, signed):
+        raise _malformed_query("X-Amz-SignedHeaders names a header twice.")
     content = parameters.get("X-Amz-Content-Sha256") or request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
     check_content_sha256(content)
     claim = _Claim(scope, signed, parameters["X-Amz-Signature"], stamp, content)
@@ -334,8 +336,12 @@ def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
     return ""
 
 
-def _check_signed_headers(headers: Mapping[str, str], signed: str) -> None:
-    names = signed.split(";")
+def _check_signed_headers(headers: Mapping[str, str], signed: str) -> bool:
+    """Whether each name is there once: of a list that repeats one, the canonical request has its value each time, and
+    would be larger than the head by a factor of thousands. Raises AccessDenied for headers that had to be signed.
+    """
+    listed = signed.split(";")
+    names = set(listed)
     unsigned = [name for name in headers if name not in names and name.startswith("x-amz-")]
     if "host" not in names:
         unsigned.append("host")
@@ -345,6 +351,7 @@ def _check_signed_headers(headers: Mapping[str, str], signed: str) -> None:
             "There were headers present in the request which were not signed",
             HeadersNotSigned=", ".join(unsigned),
         )
+    return len(names) == len(listed)
 
 
 def _malformed_header(fault: str, region: str = "") -> S3Error:
