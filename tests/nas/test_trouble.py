@@ -20,6 +20,7 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
+from strongroom.store.nas.probe import Traits
 from tests.http.raw import error_of
 from tests.mounts import small_file_system
 from tests.nas.test_sweep import HOUR, age
@@ -232,6 +233,28 @@ def test_a_full_folder_refuses_uploads_and_keeps_nothing_of_them(small: Path, tm
         assert client.get_object(**name)["Body"].read() == b"old"
         client.put_object(**name, Body=bytes(10 * 1024 * 1024))
         assert client.get_object(**name)["ContentLength"] == 10 * 1024 * 1024
+
+
+@pytest.mark.parametrize("traits", [None, Traits(attributes=False)])
+def test_an_object_that_is_seen_but_not_safe_yet_keeps_its_metadata(tmp_path: Path, traits: Traits | None) -> None:
+    record = {":etag": b"e", "x-amz-meta-long": b"x" * 4000}  # too long for an attribute
+    real = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), (tmp_path / "bucket").stat()):
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=traits)
+        await store.start()
+        await store.create_bucket("bucket")
+        with mock.patch("os.fsync", failing), pytest.raises(OSError, match="Input/output"):
+            await put(store, "o", b"x", record)
+        assert (await store.head("bucket", "o")).record == record
+        await store.stop()
+
+    asyncio.run(use())
 
 
 def test_a_quota_is_no_space(tmp_path: Path) -> None:
