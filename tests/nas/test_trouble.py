@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
+from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.probe import Traits
 from tests.http.raw import error_of
 from tests.mounts import small_file_system
@@ -210,6 +212,38 @@ def test_a_commit_that_is_given_up_makes_the_object_whole_or_not_at_all(tmp_path
         assert list((tmp_path / ".strongroom.sys" / "tmp").iterdir()) == []
         await again.stop()
 
+    asyncio.run(use())
+
+
+def test_a_copy_that_is_given_up_reads_from_no_other_file(tmp_path: Path) -> None:
+    content, begun, go_on = os.urandom(200_000), threading.Event(), threading.Event()
+    real = Draft.clone
+
+    def waiting(draft: Draft, source: int, offset: int, length: int) -> None:
+        begun.set()
+        go_on.wait(10)
+        real(draft, source, offset, length)
+
+    async def use() -> None:
+        store = NasStore(tmp_path / "data")
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "source", content)
+        source = await store.open("bucket", "source")
+        with mock.patch.object(Draft, "clone", waiting):
+            copying = asyncio.create_task(store.copy(source, "bucket", "copy", PLAIN, b""))
+            await asyncio.to_thread(begun.wait, 10)
+            copying.cancel()
+            await asyncio.wait([copying])
+            await source.close()
+            with others.open("rb"), others.open("rb"):  # one of them gets the number of the source's descriptor
+                go_on.set()
+                await store.stop()
+        assert (tmp_path / "data" / "bucket" / "copy").read_bytes() == content
+
+    (tmp_path / "data").mkdir()
+    others = tmp_path / "others"
+    others.write_bytes(bytes(len(content)))
     asyncio.run(use())
 
 

@@ -160,7 +160,15 @@ class NasStore(Store):
         """Put the bytes of an opened object under a name."""
         assert isinstance(source, NasReader)
         new = NewObject(place_of(bucket, key), record, annex, when)
-        return await self._run(self._objects.copy, source.descriptor, source.found, new)
+        # The thread has a descriptor of its own: who gives up closes the source's, whose number another file gets.
+        own, found = os.dup(source.descriptor), source.found
+        return await self._run(self._copy, own, found, new)
+
+    def _copy(self, descriptor: int, found: Found, new: NewObject) -> Stored:
+        try:
+            return self._objects.copy(descriptor, found, new)
+        finally:
+            os.close(descriptor)
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
         """Replace the record of an object."""
