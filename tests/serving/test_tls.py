@@ -12,16 +12,22 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from strongroom.serving import tls
 from tests.serving.conftest import Running, Start, until_closed
 
 
-def write_pair(directory: Path, name: str = "first", days: int = 10, passphrase: bytes | None = None) -> None:
+def write_pair(
+    directory: Path,
+    name: str = "first",
+    days: int = 10,
+    passphrase: bytes | None = None,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
+) -> None:
     """A certificate of its own for 127.0.0.1, and its key."""
     directory.mkdir(exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     end = datetime.now(UTC) + timedelta(days=days)
     certificate = (
@@ -99,6 +105,22 @@ def test_sighup_reads_the_certificate_anew_and_keeps_the_old_one_if_it_is_bad(
     assert "the old one stays" in log()
     assert served_name(server) == "CN=first"
     (certs / "private.key").write_bytes(new_key)
+    server.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        if served_name(server) == "CN=second":
+            break
+        time.sleep(0.05)
+    assert served_name(server) == "CN=second"
+    assert server.end() == 0
+
+
+def test_a_new_certificate_with_a_key_of_another_kind_takes_the_place_of_the_old_one(
+    start: Start, tmp_path: Path
+) -> None:
+    certs = tmp_path / "certs"
+    write_pair(certs)
+    server = start(f"--certs-dir={certs}")
+    write_pair(certs, "second", key=rsa.generate_private_key(65537, 2048))
     server.process.send_signal(signal.SIGHUP)
     for _ in range(100):
         if served_name(server) == "CN=second":

@@ -28,11 +28,10 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
-        self.load_into(context)
+        self._load_into(context)
         return context
 
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Read both files into a context; connections made from then on use them. Raises BadCertificate."""
+    def _load_into(self, context: ssl.SSLContext) -> None:
         try:
             for file in (self.certificate, self.key):
                 file.read_bytes()  # load_cert_chain does not say which of the two it could not read

@@ -13,7 +13,6 @@ import logging
 import resource
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable, MutableSequence, Sequence
@@ -198,13 +197,13 @@ class _Worker:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._end()
             return
-        if word == RELOAD and self._certificate is not None and self._tls is not None:
-            _reload(self._certificate, self._tls)
+        if word == RELOAD and self._certificate is not None:
+            self._reload(self._certificate)
 
-
-def _reload(certificate: tls.Certificate, context: ssl.SSLContext) -> None:
-    try:
-        certificate.context()  # tried apart first: a pair that does not fit would spoil the context in use
-        certificate.load_into(context)
-    except tls.BadCertificate as error:
-        _log.error("the certificate was not read anew, the old one stays", extra={"reason": str(error)})
+    def _reload(self, certificate: tls.Certificate) -> None:
+        """Use what the files hold now for connections to come."""
+        try:
+            # A context of its own: one that has another kind of key already (EC, RSA) would go on showing the old pair.
+            self._tls = certificate.context()
+        except tls.BadCertificate as error:
+            _log.error("the certificate was not read anew, the old one stays", extra={"reason": str(error)})
