@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,35 @@ def test_what_goes_while_it_is_listed_is_passed_over(gateway: Server, shared: Pa
         assert set(listed) >= {f"{number:03}" for number in range(1, 300, 2)}
         for number in range(0, 300, 2):
             (shared / f"{number:03}").write_bytes(b"")
+
+
+LEASING = """
+import fcntl, os, signal, sys, time
+
+def give_back(*_):
+    time.sleep(0.2)
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    os._exit(0)
+
+file = os.open(sys.argv[1], os.O_RDWR)
+signal.signal(signal.SIGIO, give_back)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("leased", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("way", ["get", "list"])
+def test_a_file_that_a_file_server_has_a_lease_on_is_waited_for(gateway: Server, shared: Path, way: str) -> None:
+    (shared / "o").write_bytes(b"theirs")
+    client = gateway.client()
+    with subprocess.Popen([sys.executable, "-c", LEASING, shared / "o"], stdout=subprocess.PIPE, text=True) as leasing:
+        assert leasing.stdout is not None and leasing.stdout.readline() == "leased\n"
+        if way == "get":
+            assert client.get_object(Bucket=shared.name, Key="o")["Body"].read() == b"theirs"
+        else:
+            assert client.list_objects_v2(Bucket=shared.name)["KeyCount"] == 1
+        assert leasing.wait(10) == 0
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -158,11 +158,27 @@ class Finder:
 def _opened(above: int, place: Place) -> int:
     """A descriptor of what has the name of a place. Raises NoSuchObject."""
     try:
-        return os.open(place.leaf, FILE, dir_fd=above)
+        try:
+            return os.open(place.leaf, FILE, dir_fd=above)
+        except BlockingIOError:
+            return _opened_when_free(above, place)
     except OSError as error:
         if error.errno in _NOT_THERE:
             raise NoSuchObject(place.name) from None
         raise
+
+
+def _opened_when_free(above: int, place: Place) -> int:
+    """Wait for a file that another program holds a lease on (Samba for a Windows client, say): it gives it back within
+    45 seconds (fcntl(2), "Leases"). Raises NoSuchObject where it is no plain file: opening such could wait for ever.
+    """
+    held = os.open(place.leaf, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if not stat.S_ISREG(os.fstat(held).st_mode):
+            raise NoSuchObject(place.name)
+        return os.open(f"/proc/self/fd/{held}", FILE & ~(os.O_NOFOLLOW | os.O_NONBLOCK))
+    finally:
+        os.close(held)
 
 
 def read_trailer(descriptor: int, size: int, first: int) -> Trailer:
