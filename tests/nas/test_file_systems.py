@@ -16,7 +16,7 @@ import pytest
 from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
-from strongroom.store.nas.probe import Traits
+from strongroom.store.nas.probe import Traits, _kind
 from tests.server import NAS, Server
 from tests.store.kinds import content_of, get, put
 
@@ -53,6 +53,17 @@ def test_a_file_system_without_attributes_is_said_to_have_none(tmp_path: Path) -
     with mock.patch("os.setxattr", side_effect=OSError(95, "Operation not supported")):
         (warning,) = file_system_warnings(tmp_path)
     assert "no extended attributes" in warning
+
+
+@pytest.mark.parametrize("name", ["Büro", "with a\tblank", "back\\slash", os.fsdecode(b"\xff")])
+def test_the_kind_of_a_file_system_is_known_whatever_its_mount_is_called(tmp_path: Path, name: str) -> None:
+    escaped = os.fsencode(name)
+    for byte in b"\\ \t":
+        escaped = escaped.replace(bytes((byte,)), b"\\%03o" % byte)
+    lines = b"1 0 8:1 / / rw - ext4 /dev/root rw\n2 1 0:9 / /mnt/%s rw shared:7 - fuse.sshfs nas: rw\n" % escaped
+    with mock.patch.object(Path, "read_bytes", return_value=lines):
+        assert _kind(Path("/mnt", name, "folder")) == "fuse.sshfs"
+        assert _kind(Path("/mnt", "other")) == "ext4"
 
 
 @pytest.mark.parametrize("fault", [OSError(37, "No locks available"), None])

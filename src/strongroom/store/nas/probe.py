@@ -6,6 +6,7 @@ Knows nothing of objects. Methods block: they are for threads.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ _ATTRIBUTE = "user.strongroom.probe"
 _WORD = "Probe"
 _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes blanks, tabs, ends of lines and backslashes
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
 
@@ -154,13 +156,13 @@ def _check_locks(folder: Folder) -> None:
 
 def _kind(path: Path) -> str:
     """The type of the file system that a path lies on, as mountinfo has it (proc(5)); "" where that is not known."""
-    kind, longest = "", -1
-    where = os.path.realpath(path)
+    kind, longest = b"", -1
+    where = os.fsencode(os.path.realpath(path))
     with suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            fields = line.split(" ")
-            point = fields[4].encode().decode("unicode_escape")
-            inside = where == point or where.startswith(point.rstrip("/") + "/")
+        for line in Path("/proc/self/mountinfo").read_bytes().rstrip().split(b"\n"):
+            fields = line.split(b" ")
+            point = _OCTAL.sub(lambda escape: bytes((int(escape[1], 8),)), fields[4])
+            inside = where == point or where.startswith(point.rstrip(b"/") + b"/")
             if inside and len(point) >= longest:
-                kind, longest = fields[fields.index("-") + 1], len(point)
-    return kind
+                kind, longest = fields[fields.index(b"-") + 1], len(point)
+    return kind.decode("ascii", "replace")
