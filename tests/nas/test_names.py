@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.store.errors import NameRefused
@@ -141,6 +141,14 @@ def test_the_reserved_folder_is_no_bucket(gateway: Server) -> None:
     for name in (".strongroom.sys", "..", "."):
         assert not is_bucket_name(name)
     assert ".strongroom.sys" not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+
+
+@given(st.binary(min_size=1, max_size=300).filter(lambda name: not set(name) & set(b"/\0") and name.strip(b".")))
+@example(b"x" * 255)
+@example("\u043b".encode() * 128)  # Windows has names of 255 characters, however many bytes those are
+def test_what_is_listed_can_be_asked_for(name: bytes) -> None:
+    key = key_of(b"", name)
+    assert key is None or place_of("bucket", key.decode()).parts == (name,)
 
 
 @given(st.text(min_size=1, max_size=40))

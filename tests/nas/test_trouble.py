@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -70,6 +71,24 @@ def closed_folder(name: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unsearchable_folder(folder: Path) -> Iterator[None]:
+    """Let the names in a folder be read, and nothing that has them be reached (mode 644)."""
+    here = folder.stat()
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(path: object, *args: object, **named: Any) -> Any:
+            above = named.get("dir_fd")
+            if above is not None and os.path.samestat(os.fstat(above), here):
+                raise PermissionError(13, "Permission denied", path)
+            return real(path, *args, **named)
+
+        return refused
+
+    with mock.patch("os.open", refusing(os.open)), mock.patch("os.stat", refusing(os.stat)):
+        yield
+
+
 def opened() -> int:
     """How many descriptors this process holds."""
     return len(os.listdir("/proc/self/fd"))
@@ -116,6 +135,30 @@ def test_refusals_of_a_closed_folder_leave_nothing_open(tmp_path: Path) -> None:
                 if turn == 9:
                     before = opened()
         assert opened() <= before
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("delimiter", ["", "/"])
+def test_a_folder_that_can_be_read_but_not_searched_is_closed_and_spoils_no_listing(
+    tmp_path: Path, delimiter: str
+) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        for key in ("a/o", "b/closed/o", "o"):
+            await put(store, key, b"x")
+        before = opened()
+        with unsearchable_folder(tmp_path / "bucket" / "b" / "closed"):
+            page = await store.list("bucket", "", delimiter, "", 10)
+            assert [stored.key for stored in page.objects] == (["o"] if delimiter else ["a/o", "o"])
+            assert list(page.prefixes) == (["a/"] if delimiter else [])
+            with pytest.raises(Forbidden):
+                await store.list("bucket", "b/closed/", delimiter, "", 10)
+            assert await store.closed_folders(["bucket"]) == [("bucket", "b/closed/")]
+        assert opened() == before
         await store.stop()
 
     asyncio.run(use())

@@ -75,12 +75,14 @@ def key_of(prefix: bytes, name: bytes) -> bytes | None:
 
 
 def is_part(name: bytes) -> bool:
-    """Whether the name of a file or folder can be a part of a key: valid UTF-8, and not reserved."""
+    """Whether the name of a file or folder can be a part of a key: valid UTF-8, not reserved, and not longer than those
+    that are taken (on SMB there are such).
+    """
     try:
         name.decode()
     except UnicodeDecodeError:
         return False
-    return not name.lower().startswith(_RESERVED_START)
+    return len(name) <= _MAX_PART and not name.lower().startswith(_RESERVED_START)
 
 
 def _check(parts: list[bytes], key: str) -> None:

@@ -98,7 +98,7 @@ class Walk:
         base, _, _ = self._prefix.rpartition(b"/")
         for part in base.split(b"/") if b"/" in self._prefix else []:
             try:
-                below = open_below(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
+                below = _searched(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
             finally:
                 os.close(descriptor)
             if below is None:
@@ -195,7 +195,7 @@ def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
         if not is_part(name) or len(prefix) + len(name) >= MAX_KEY:
             continue
         try:
-            below = open_below(descriptor, name)
+            below = _searched(descriptor, name)
         except PermissionError:
             yield prefix + name + b"/"
             continue
@@ -210,9 +210,25 @@ def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
 def _opened(above: int, name: bytes) -> int | None:
     """The descriptor of a folder; None where there is none, or it is closed to us: nothing in it can be served."""
     try:
-        return open_below(above, name)
+        return _searched(above, name)
     except PermissionError:
         return None
+
+
+def _searched(above: int, name: bytes) -> int | None:
+    """The descriptor of a folder, None where there is none. Raises PermissionError also where its names can be read and
+    nothing in it can be reached: what `chmod -R 644` makes of folders.
+    """
+    below = open_below(above, name)
+    if below is not None:
+        try:
+            os.stat(b".", dir_fd=below)
+        except FileNotFoundError:
+            pass  # it was removed meanwhile, and is empty
+        except BaseException:
+            os.close(below)
+            raise
+    return below
 
 
 def _first(frame: _Frame, least: bytes) -> int:
