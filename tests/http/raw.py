@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.backends import Backend
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 
@@ -61,7 +62,9 @@ def signed_headers(
     return {name: str(value) for name, value in request.headers.items()}
 
 
-def send(server: Server, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+def send(
+    server: Server | Backend, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Answer:
     """Send a request as it is."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:

@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -46,9 +47,9 @@ class Listed:
     metadata: Mapping[str, str] | None = field(default=None, compare=False)
 
     def described(self) -> Described | None:
-        """The object as its headers would tell, where they are listed. Raises Damaged."""
-        if self.metadata is None:
-            return None
+        """The object as its headers would tell, where they are listed so that this is sure. Raises Damaged."""
+        if self.metadata is None or not all(map(str.isascii, self.metadata.values())):
+            return None  # which bytes a listing means by other characters, only the headers tell
         return describe(self.key, self.size, {**self.metadata, "etag": self.etag}, self.modified)
 
 
@@ -161,13 +162,15 @@ async def list_names(
     query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit)), ("prefix", prefix)]
     if delimiter:
         query.append(("delimiter", delimiter))
-    if client.software == "MinIO":
-        query.append(("metadata", "true"))
     if token is not None:
         query.append(("continuation-token", token))
     elif after:
         query.append(("start-after", after))
     request = Request("GET", bucket, query=query)
+    if client.software == "MinIO":
+        answer = await client.send(Request("GET", bucket, query=[*query, ("metadata", "true")]))
+        with suppress(xml.BadAnswer):  # it makes elements of names of metadata, also of those that none can have
+            return _read(answer.body)
     answer = await client.send(request)
     try:
         return _read(answer.body)
