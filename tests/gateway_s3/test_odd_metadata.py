@@ -1,8 +1,10 @@
-"""Metadata that a backend lists in a way of its own."""
+"""Metadata that backends take for more than text, or list in a way of their own."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 
 import pytest
 from botocore.auth import S3SigV4Auth
@@ -12,9 +14,10 @@ from botocore.credentials import Credentials
 from tests import server
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
-from tests.http.raw import send
+from tests.http.raw import error_of, send
 
 PLAIN: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
+NO_KMS: dict[str, str | None] = {**PLAIN, "MINIO_SSE_MASTER_KEY": None}
 
 
 def put(to: Backend | server.Server, path: str, name: str, value: str) -> int:
@@ -48,3 +51,42 @@ def test_a_name_of_metadata_that_is_none_in_xml_does_not_end_a_listing(
     client.put_object(Bucket=bucket_name, Key="sealed", Body=b"123", ServerSideEncryption="AES256")
     listed = {item["Key"]: item["Size"] for item in client.list_objects_v2(Bucket=bucket_name)["Contents"]}
     assert listed == {"o": 1, "sealed": 3}
+
+
+def archive(name: str) -> bytes:
+    """An archive of one file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size = 4
+        tar.addfile(entry, io.BytesIO(b"mine"))
+    return packed.getvalue()
+
+
+EXTRACT = {"snowball-auto-extract": "true"}
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_an_archive_stays_one_though_minio_would_unpack_it(
+    minio: Backend, gateway: Gateway, bucket_name: str, parts: bool
+) -> None:
+    client = gateway(minio, PLAIN).client()
+    client.create_bucket(Bucket=bucket_name)
+    name = {"Bucket": bucket_name, "Key": "a.tar"}
+    body = archive(".strongroom.sys/records/x") + bytes(7_000_000 if parts else 0)
+    client.put_object(**name, Body=body, Metadata=EXTRACT)
+    client.copy_object(Bucket=bucket_name, Key="copy", CopySource=name)
+    for key in ("a.tar", "copy"):
+        got = client.get_object(Bucket=bucket_name, Key=key)
+        assert (got["Body"].read(), got["Metadata"]) == (body, EXTRACT)
+    assert error_of(minio.client().head_object, Bucket=bucket_name, Key=".strongroom.sys/records/x")[1] == 404
+
+
+def test_without_a_kms_no_archive_is_unpacked_over_what_is_hidden(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    client = gateway(minio, NO_KMS).client()
+    client.create_bucket(Bucket=bucket_name)
+    put = {"Bucket": bucket_name, "Key": "a.tar", "Body": archive(".strongroom.sys/records/x"), "Metadata": EXTRACT}
+    assert error_of(client.put_object, **put) == ("NotImplemented", 501)
+    assert "Contents" not in minio.client().list_objects_v2(Bucket=bucket_name)

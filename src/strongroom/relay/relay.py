@@ -24,7 +24,7 @@ from strongroom.sealed.errors import NoKMS
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
-from strongroom.store.s3.metadata import ID, describe
+from strongroom.store.s3.metadata import ID, UNPACK, describe
 from strongroom.store.s3.records import complete
 
 _UPLOADS = ("PutObject", "UploadPart")
@@ -45,6 +45,8 @@ class BackendRelay:
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the backend answers."""
         self._check_name(call.key)
+        if UNPACK in call.request.headers:
+            raise S3Error("NotImplemented", "Archives are not unpacked here: what they hold may have a hidden name.")
         call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
         call.encryption.source_customer_key()
         source = await self._source(call)

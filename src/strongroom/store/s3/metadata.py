@@ -25,6 +25,9 @@ ID = OURS + "id"
 RECORD = OURS + "record"
 MODIFIED = OURS + "modified"
 
+UNPACK = META + "snowball-auto-extract"
+"""Metadata with which MinIO unpacks an archive instead of storing it, under whatever names the archive has."""
+
 MAX_USER_METADATA = 2048
 """Bytes of user metadata that S3 keeps with an object, names and values together."""
 
@@ -91,7 +94,7 @@ def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
             raise MetadataRefused(f"user metadata whose names begin with {OURS} are the gateway's own")
         text = value.decode("latin-1")
         plain = text.isascii() and text.isprintable() and text == text.strip() and "  " not in text and text != ""
-        if (name in _NATIVE or name.startswith(META)) and plain:
+        if (name in _NATIVE or name.startswith(META)) and plain and name != UNPACK:
             native[name] = text
         else:
             rest[name] = value
