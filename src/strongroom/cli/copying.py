@@ -106,7 +106,7 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
             Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
     except (S3Failed, FolderRefused) as error:
         raise stop_with(error, FAILED) from None
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise stop_with(f"{directory}: {error}", FAILED) from None
     return finish(report, as_json)
 

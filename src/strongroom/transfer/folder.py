@@ -3,7 +3,8 @@
 A key is a path where a file system can hold it as one: then the object is at ``BUCKET/KEY``. A key that leads elsewhere
 (``..``), that no file can have, or none here (``:`` on a FAT disk), or that is taken (``a`` beside ``a/b``; ``A``
 beside ``a`` where case does not count) goes to ``.strongroom-export/other``, under the SHA-256 of its name.
-``manifest.jsonl`` has a line for each object.
+``manifest.jsonl`` has a line for each object. What it says is kept in a database beside it as long as an export runs:
+nothing of millions of objects stays in memory.
 """
 
 from __future__ import annotations
@@ -13,17 +14,30 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from strongroom.transfer.s3 import Listed
 
 MANIFEST = "manifest.jsonl"
 _OWN = ".strongroom-export"
 _MAX_COMPONENT = 255
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE lines (
+    bucket TEXT, key TEXT, file TEXT, size INTEGER, etag TEXT, modified TEXT, line TEXT, inode TEXT,
+    PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+CREATE INDEX inodes ON lines (inode);
+BEGIN;
+"""
+"""It is never committed: nobody reads it after the run."""
 _NO_PLACE = (
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG
 )  # fmt: skip
@@ -50,10 +64,6 @@ class Exported:
     metadata: Mapping[str, str]
     tags: str
 
-    def of(self, listed: Listed) -> bool:
-        """Whether this is the object that is listed, unchanged."""
-        return (self.etag, self.size, self.modified) == (listed.etag, listed.size, listed.modified.isoformat())
-
 
 class Folder:
     """A folder for one export; may be shared by threads."""
@@ -67,22 +77,23 @@ class Folder:
         self.path = path
         self._own = path / _OWN
         self._lock = threading.Lock()
-        self._lines: dict[tuple[str, str], Exported] = {}
-        self._owners: dict[tuple[int, int], tuple[str, str]] = {}
+        self._lines: sqlite3.Connection | None = None
         self._manifest: TextIO | None = None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fresh = not self._own.is_dir()
         self._check()
         if not self._fresh:
-            self._read_manifest()
+            self._prepare()
 
     def has(self, listed: Listed) -> bool:
         """Whether this object, unchanged since, lies here."""
-        line = self._lines.get((listed.bucket, listed.key))
-        if line is None or not line.of(listed):
+        query = "SELECT file, size, etag, modified FROM lines WHERE bucket = ? AND key = ?"
+        with self._lock:
+            row = next(iter(self._ask(query, listed.bucket, listed.key)), None)
+        if row is None or row[1:] != (listed.size, listed.etag, listed.modified.isoformat()):
             return False
         try:
-            return (self.path / line.file).lstat().st_size == line.size
+            return (self.path / str(row[0])).lstat().st_size == listed.size
         except OSError:
             return False
 
@@ -104,28 +115,33 @@ class Folder:
                     raise
                 place = self._own / "other" / _hashed(*name)
                 self._move(written, place, name)
-            fields = asdict(line) | {"file": str(place.relative_to(self.path))}
-            self._lines[name] = Exported(**fields)
+            line = replace(line, file=str(place.relative_to(self.path)))
+            text = json.dumps(asdict(line), ensure_ascii=True) + "\n"
+            self._keep(line, text)
             manifest = self._prepare()
-            manifest.write(_encode(self._lines[name]))
+            manifest.write(text)
             manifest.flush()
 
     def close(self) -> None:
         """Write the manifest anew, in order, a line an object. Where nothing came, what was prepared is removed."""
-        if self._manifest is None:
+        if self._manifest is None or self._lines is None:
             return
         self._manifest.close()
-        if self._fresh and not self._lines:
+        with closing(self._lines):
+            self._write_manifest(self._lines)
+        shutil.rmtree(self._own / "tmp", ignore_errors=True)
+
+    def _write_manifest(self, lines: sqlite3.Connection) -> None:
+        if self._fresh and not self._ask("SELECT 1 FROM lines LIMIT 1"):
             shutil.rmtree(self._own)
             (self.path / MANIFEST).unlink(missing_ok=True)
             return
         fresh = self._own / "tmp" / MANIFEST
         with fresh.open("w", encoding="utf-8") as file:
-            file.writelines(_encode(line) for _, line in sorted(self._lines.items()))
+            file.writelines(line for (line,) in lines.execute("SELECT line FROM lines ORDER BY bucket, key"))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.path / MANIFEST)
-        shutil.rmtree(self._own / "tmp", ignore_errors=True)
 
     def _check(self) -> None:
         if self._fresh and any(self.path.iterdir()):
@@ -138,13 +154,20 @@ class Folder:
             (self._own / "other").mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(self._own / "tmp", ignore_errors=True)
             (self._own / "tmp").mkdir(mode=0o700)
+            self._lines = sqlite3.connect(self._own / "tmp" / "lines", check_same_thread=False, isolation_level=None)
+            try:
+                self._lines.executescript(_SCHEMA)
+                self._read_manifest()
+            except BaseException:
+                self._lines.close()
+                raise
             self._manifest = (self.path / MANIFEST).open("a", encoding="utf-8")
         return self._manifest
 
     def _place(self, name: tuple[str, str]) -> Path:
-        known = self._lines.get(name)
-        if known is not None:
-            return self.path / known.file
+        known = self._ask("SELECT file FROM lines WHERE bucket = ? AND key = ?", *name)
+        if known:
+            return self.path / str(known[0][0])
         bucket, key = name
         components = [bucket, *key.split("/")]
         if all(map(_safe, components)) and bucket != _OWN and bucket != MANIFEST:
@@ -155,33 +178,37 @@ class Folder:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if place.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder has this name", str(place))
-        if place.exists() and self._owners.get(_inode(place), name) != name:
-            raise FileExistsError(errno.EEXIST, "another object lies here", str(place))
+        if place.exists():
+            owners = self._ask("SELECT bucket, key FROM lines WHERE inode = ?", _inode(place))
+            if owners and name not in owners:
+                raise FileExistsError(errno.EEXIST, "another object lies here", str(place))
         written.replace(place)
-        self._owners[_inode(place)] = name
+
+    def _keep(self, line: Exported, text: str) -> None:
+        """Remember a line, and how it is written."""
+        inode = None
+        with suppress(OSError):
+            inode = _inode(self.path / line.file)
+        row = (line.bucket, line.key, line.file, line.size, line.etag, line.modified, text, inode)
+        self._ask("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+
+    def _ask(self, statement: str, *values: str | int | None) -> list[tuple[Any, ...]]:
+        """What the database says; nothing before there is one."""
+        return [] if self._lines is None else self._lines.execute(statement, values).fetchall()
 
     def _read_manifest(self) -> None:
-        try:
-            text = (self.path / MANIFEST).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return
-        whole, newline, torn = text.rpartition("\n")
-        for number, row in enumerate((whole + newline).splitlines(), 1):
-            try:
-                line = Exported(**json.loads(row))
-            except (ValueError, TypeError) as error:
-                damaged = f"{self.path / MANIFEST} is damaged in line {number}; without it, all is exported again"
-                raise FolderRefused(damaged) from error
-            self._lines[line.bucket, line.key] = line
-        if torn:
-            os.truncate(self.path / MANIFEST, len((whole + newline).encode()))
-        for name, line in self._lines.items():
-            if (self.path / line.file).exists():
-                self._owners[_inode(self.path / line.file)] = name
-
-
-def _encode(line: Exported) -> str:
-    return json.dumps(asdict(line), ensure_ascii=True) + "\n"
+        path, whole = self.path / MANIFEST, 0
+        with suppress(FileNotFoundError), path.open("rb") as rows:
+            for number, row in enumerate(rows, 1):
+                if not row.endswith(b"\n"):
+                    os.truncate(path, whole)  # torn
+                    return
+                whole += len(row)
+                try:
+                    self._keep(Exported(**json.loads(row)), row.decode())
+                except (ValueError, TypeError, OverflowError, sqlite3.ProgrammingError) as error:
+                    damaged = f"{path} is damaged in line {number}; without it, all is exported again"
+                    raise FolderRefused(damaged) from error
 
 
 def _safe(component: str) -> bool:
@@ -192,6 +219,6 @@ def _hashed(bucket: str, key: str) -> str:
     return hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()
 
 
-def _inode(path: Path) -> tuple[int, int]:
+def _inode(path: Path) -> str:
     status = path.stat()
-    return status.st_dev, status.st_ino
+    return f"{status.st_dev} {status.st_ino}"
