@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,6 +160,32 @@ def test_a_folder_that_can_be_read_but_not_searched_is_closed_and_spoils_no_list
                 await store.list("bucket", "b/closed/", delimiter, "", 10)
             assert await store.closed_folders(["bucket"]) == [("bucket", "b/closed/")]
         assert opened() == before
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("step", ["fchmod", "fsync"])
+def test_a_folder_that_cannot_be_made_ready_is_not_kept_open(tmp_path: Path, step: str) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        store._sweeping.cancel()  # before it began, so that it opens nothing either
+        await store.create_bucket("bucket")
+        real, bucket = getattr(os, step), (tmp_path / "bucket").stat()
+
+        def failing(descriptor: int, *args: Any) -> None:
+            found = os.fstat(descriptor)
+            if stat.S_ISDIR(found.st_mode) and (step == "fchmod" or os.path.samestat(found, bucket)):
+                raise OSError(5, "Input/output error")
+            real(descriptor, *args)
+
+        for turn in range(50):
+            with mock.patch(f"os.{step}", failing), pytest.raises(OSError, match="Input/output"):
+                await put(store, f"{turn}/o", b"x")
+            if turn == 9:
+                before = opened()
+        assert opened() <= before
         await store.stop()
 
     asyncio.run(use())

@@ -179,8 +179,12 @@ class Folder:
                 continue
             except OSError as error:
                 raise refusal(error, place.key) from error
-            self._open_to_others(made)
-            sync(above)
+            try:
+                self._open_to_others(made)
+                sync(above)
+            except BaseException:
+                os.close(made)
+                raise
             return made
         raise StoreError(f"the folders of {place.name!r} come and go too often")
 
