@@ -118,6 +118,23 @@ def test_a_file_of_another_length_is_detected(own_server: Server, how: str) -> N
     assert refused(own_server, "o") == (how != "extended")  # what lies behind the end is never looked at
 
 
+@pytest.mark.parametrize("kept", [0, 20, 65_568])
+def test_bytes_in_the_index_that_were_cut_are_neither_read_nor_copied(own_server: Server, kept: int) -> None:
+    client = own_server.client()
+    upload = client.create_multipart_upload(Bucket="bucket", Key="parts")["UploadId"]
+    put(own_server, "o", os.urandom(100_000))
+    with closing(index(own_server)) as connection, connection:
+        connection.execute("UPDATE data SET inline = substr(inline, 1, ?)", (kept,))
+    source = {"Bucket": "bucket", "Key": "o"}
+    assert error_of(client.get_object, **source, Range="bytes=70000-70099") == ("InternalError", 500)
+    assert refused(own_server, "o")
+    copied = error_of(client.copy_object, Bucket="bucket", Key="copy", CopySource=source, ChecksumAlgorithm="SHA256")
+    part = error_of(
+        client.upload_part_copy, Bucket="bucket", Key="parts", UploadId=upload, PartNumber=1, CopySource=source
+    )
+    assert (copied, part) == (("InternalError", 500), ("InternalError", 500))
+
+
 def test_objects_that_change_places_are_detected(own_server: Server) -> None:
     put(own_server, "a", b"one body")
     put(own_server, "b", b"another!")

@@ -174,6 +174,7 @@ class SealedBody:
             return None
         plaintext = self._open(self._opener(extent, package), data)
         skip = first - package * PAYLOAD
+        self._see_all(skip + length - len(plaintext))
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
     async def _units(self, read: Read, start: int, length: int) -> AsyncGenerator[Buffer]:
@@ -197,10 +198,11 @@ class SealedBody:
                         await asyncio.sleep(0)  # others have their turn, now that it is out of the processor's cache
             finally:
                 stored.close()
+            self._see_all(left)
 
     def _open(self, opener: Opener, data: Buffer) -> bytearray:
-        out = unfilled(plaintext_size(len(data)))
         try:
+            out = unfilled(plaintext_size(len(data)))
             opener.open_into(data, out)
         except StreamInvalid as error:
             raise self._damaged(error) from error
@@ -223,8 +225,11 @@ class SealedBody:
                         left -= len(piece)
                         if piece:
                             yield piece
-            if left:
-                raise Damaged(f"{self._name!r} ends {left} bytes early")
+            self._see_all(left)
+
+    def _see_all(self, missing: int) -> None:
+        if missing > 0:
+            raise Damaged(f"{self._name!r} ends {missing} bytes early")
 
     def _opener(self, extent: Extent, package: int) -> Opener:
         return Opener(extent.key, extent.size, package, extent.nonce)

@@ -80,7 +80,8 @@ class LocalReader:
         """Stored bytes from ``start`` where they are in memory, else None."""
         inline = self._inline
         if inline is not None:
-            return inline[start : start + length]
+            found = inline[start : start + length]
+            return found if len(found) == length else None  # read() says what is wrong with it
         places = list(self.row.extents.within(start, length))
         if len(places) != 1:
             return None
