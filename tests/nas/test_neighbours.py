@@ -32,6 +32,13 @@ def test_a_plain_object_is_a_plain_file_that_others_can_read(gateway: Server, sh
     assert (got["ContentType"], got["Metadata"]) == ("text/x-mine", {"a": "b"})
 
 
+def test_folders_in_one_that_hands_its_group_down_do_so_too(gateway: Server, shared: Path) -> None:
+    shared.chmod(0o2775)
+    gateway.client().put_object(Bucket=shared.name, Key="a/b/o", Body=b"")
+    for folder in (shared / "a", shared / "a" / "b"):
+        assert folder.stat().st_mode & stat.S_ISGID
+
+
 def test_an_encrypted_object_is_one_file(gateway: Server, shared: Path) -> None:
     gateway.client().put_object(Bucket=shared.name, Key="o", Body=b"secret" * 99, **SSE_S3)
     (file,) = shared.iterdir()

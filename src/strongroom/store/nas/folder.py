@@ -211,7 +211,8 @@ class Folder:
 
     def _open_to_others(self, made: int) -> None:
         with suppress(PermissionError):  # file systems that have no modes
-            os.fchmod(made, self._folder_mode)
+            # A folder that hands its group down has made this one do so, too.
+            os.fchmod(made, self._folder_mode | os.fstat(made).st_mode & stat.S_ISGID)
 
     # -- locks -----------------------------------------------------------------------------------------------------
 
