@@ -164,6 +164,19 @@ def test_a_slow_answer_is_begun_and_ends_with_its_document(minor: int) -> None:
     assert (seen[0].status, seen[0].error) == (200, "")
 
 
+def test_a_slow_answer_without_a_document_ends_once() -> None:
+    async def scene(relay: Relay, watching: Watching, client: socket.socket) -> bytes:
+        relay.outcome = Response(200, [], b"")
+        await asyncio.get_running_loop().sock_sendall(client, request())
+        begun = await received(client, b" \r\n")
+        relay.let.set()
+        ended = await received(client, b"0\r\n\r\n")
+        await asyncio.get_running_loop().sock_sendall(client, b"rubbish\r\n\r\n")
+        return begun + ended + await received(client, b"")
+
+    assert b"0\r\n\r\n0\r\n\r\n" not in play(scene)
+
+
 @pytest.mark.parametrize(
     ("outcome", "code", "status"),
     [

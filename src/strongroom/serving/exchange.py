@@ -222,6 +222,8 @@ class Exchange:
             await self._unclogged()
         if self.gone:
             raise ClientGone
+        if not data:
+            return  # in chunks, one without bytes would end the response
         if self._left is None:
             data = b"%x\r\n%b\r\n" % (len(data), bytes(data)) if self._chunks else data
         else:
