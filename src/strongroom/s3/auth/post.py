@@ -138,11 +138,12 @@ class FormDecoder:
 
     def _on_header_end(self) -> None:
         name, value = (bytes(part) for part in self._header)
-        self._headers[name.decode("latin-1").lower()] = value
         self._header[0].clear()
         self._header[1].clear()
-        if not self._after_file:
-            self._count(len(name) + len(value))
+        if self._after_file:
+            return  # nothing of what follows is kept, however much of it there is
+        self._headers[name.decode("latin-1").lower()] = value
+        self._count(len(name) + len(value))
 
     def _on_headers_finished(self) -> None:
         if self._after_file:
