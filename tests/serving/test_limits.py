@@ -205,6 +205,11 @@ def test_a_client_that_expects_to_be_told_to_continue_is_told_or_refused(start: 
     assert b"connection: close" in answer
 
 
+def test_a_client_of_http_1_0_is_not_told_to_continue(start: Start) -> None:
+    head = b"PUT /size HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    assert b"100 Continue" not in start().ask(head + b"abc")
+
+
 def test_answers_carry_one_date_and_no_name_of_the_server(start: Start) -> None:
     head = start().ask(GET + CLOSE).partition(b"\r\n\r\n")[0].lower()
     assert head.count(b"\r\ndate:") == 1

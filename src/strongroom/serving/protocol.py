@@ -263,7 +263,7 @@ class Protocol(asyncio.BufferedProtocol):
         chunked = "transfer-encoding" in headers
         self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
         modern = parser.get_http_version() != "1.0"
-        expects_continue = headers.get("expect", "").lower() == "100-continue"
+        expects_continue = modern and headers.get("expect", "").lower() == "100-continue"  # RFC 9110, 10.1.1
         exchange = Exchange(self, request, parser.should_keep_alive() and modern, expects_continue, modern)
         self._latest = exchange
         if self._answering is None:
