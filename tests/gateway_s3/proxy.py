@@ -12,9 +12,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
-"""What to do with the request of this first line: "hang", "reset", "garbage", "503"; "lose", "mute" or "fault", where
-the backend gets it, and its answer is lost, never comes, or is told as 502; "late", where it comes after :data:`LATE`
-seconds; None."""
+"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "nobody"
+(404 of what stands before the backend); "lose", "mute" or "fault", where the backend gets it, and its answer is lost,
+never comes, or is told as 502; "late", where it comes after :data:`LATE` seconds; None."""
 
 LATE = 14.0
 
@@ -23,6 +23,10 @@ _ANSWERS = {
     "503": b"HTTP/1.1 503 Slow Down\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
     % (len(_SLOW_DOWN), _SLOW_DOWN),
     "fault": b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    "429": b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    "InvalidPart": b"HTTP/1.1 400 Bad Request\r\ncontent-length: 39\r\nconnection: close\r\n\r\n"
+    b"<Error><Code>InvalidPart</Code></Error>",
+    "nobody": b"HTTP/1.1 404 Not Found\r\ncontent-length: 21\r\nconnection: close\r\n\r\ndefault backend - 404",
     "garbage": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n<garbage>",
 }
 _METHODS = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ")

@@ -173,6 +173,15 @@ def test_a_large_put_that_was_done_without_an_answer_keeps_its_record(
     assert client.get_object(**name)["Body"].read() == LARGE
 
 
+@pytest.mark.parametrize("then", ["InvalidPart", "nobody", "429"])
+def test_a_large_put_that_was_done_keeps_its_record_whatever_a_repeated_request_is_answered(
+    client: Any, proxy: Proxy, bucket_name: str, then: str
+) -> None:
+    proxy.fault = in_turn((COMPLETION, "fault"), (COMPLETION, then))
+    client.put_object(Bucket=bucket_name, Key="large", Body=LARGE)
+    assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == LARGE
+
+
 def both(*faults: Callable[[str], str | None]) -> Callable[[str], str | None]:
     """The fault of the first that has one."""
     return lambda line: next((found for fault in faults if (found := fault(line))), None)

@@ -171,29 +171,33 @@ async def complete_backend_upload(
 ) -> str:
     """Complete a multipart upload of the backend; the object's ETag. Raises StoreError.
 
-    An answer of 200 may hold an error, as S3 has it. Where an answer was lost, whether the object came to be is seen by
-    its id.
+    An answer of 200 may hold an error, as S3 has it. Where the answer is an error, or was lost, whether the object came
+    to be is seen by its id.
     """
-    body = xml.completion(parts)
-    request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, body)
+    request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, xml.completion(parts))
     try:
-        answer = await client.send(request)
-        root = xml.read(answer.body)
+        return await _completed(client, request)
+    except StoreError as error:
+        # Whatever the last attempt was answered: the first may have made the object, and its answer have been lost.
+        etag = await made_by(client, bucket, key, object_id, headers)
+        if etag is not None and _is_of(parts, etag):
+            return etag
+        if not isinstance(error, NoSuchObject):
+            raise
+        if "if-match" in headers:
+            raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
+        raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
+
+
+async def _completed(client: Client, request: Request) -> str:
+    try:
+        root = xml.read((await client.send(request)).body)
         if root.name == "Error":
             code = root.text("Code")
             raise meaning(500 if code == "InternalError" else 400, code, root.text("Message", ""), str(request))
         return unquoted(root.text("ETag"))
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
-    except NoSuchObject as error:  # If-Match, and nothing is there
-        raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
-    except StoreError as error:
-        if not (isinstance(error, NoSuchUpload | ConditionFailed) or undecided(error)):
-            raise
-        etag = await made_by(client, bucket, key, object_id, headers)
-        if etag is None or not _is_of(parts, etag):
-            raise
-        return etag
 
 
 def _is_of(parts: list[tuple[int, str]], etag: str) -> bool:
