@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import shutil
@@ -120,7 +121,7 @@ def test_sweeping_goes_on_after_an_error(
     async def use(store: LocalStore) -> None:
         turns = 0
 
-        def sweep(_: object) -> int:
+        def sweep(_: object) -> None:
             nonlocal turns
             turns += 1
             raise OSError(5, "Input/output error")
@@ -178,3 +179,79 @@ def test_a_check_finds_blobs_that_are_missing_or_cut(tmp_path: Path) -> None:
             await store.open("bucket", "none")
 
     run(tmp_path, use)
+
+
+async def half_committed(store: LocalStore, directory: Path, key: str, content: bytes) -> None:
+    """Put an object as if the commit had ended before the log counted as longer: it lies there, behind the end."""
+    store._stopping.set()  # removes nothing meanwhile
+    shared = directory / ".strongroom" / "index.db-shm"
+    before, end = shared.read_bytes(), store._committer._end
+
+    def fail(how: str) -> None:
+        end(how)
+        with shared.open("r+b") as file:
+            file.write(before)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    store._committer._end = fail  # type: ignore[method-assign]
+    try:
+        with pytest.raises(sqlite3.OperationalError):
+            await put(store, key, content)
+    finally:
+        store._committer._end = end  # type: ignore[method-assign]
+        store._stopping.clear()
+
+
+def after_power_cut(directory: Path, copy: Path) -> bytes:
+    """What the object "o" holds where nothing but the files is left."""
+    shutil.copytree(directory, copy, ignore=shutil.ignore_patterns("*-shm"))
+    found = []
+
+    async def use(store: LocalStore) -> None:
+        found.append(await get(store, "o"))
+
+    run(copy, use)
+    return found[0]
+
+
+OLD, NEW = b"old" * 100_000, b"new" * 100_000
+
+
+def test_a_commit_that_failed_and_counts_after_a_power_cut_has_its_bytes(tmp_path: Path) -> None:
+    found = []
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", OLD)
+        await half_committed(store, tmp_path / "place", "o", NEW)
+        assert await get(store, "o") == OLD
+        found.append(await asyncio.to_thread(after_power_cut, tmp_path / "place", tmp_path / "before the sweep"))
+        await store._try_to_sweep()
+        blobs = tmp_path / "place" / ".strongroom" / "blobs"
+        await until(lambda: len(list(blobs.glob("*/*"))) == 1)
+        found.append(await asyncio.to_thread(after_power_cut, tmp_path / "place", tmp_path / "after it"))
+
+    (tmp_path / "place").mkdir()
+    run(tmp_path / "place", use)
+    assert found == [NEW, OLD]
+
+
+def test_what_a_process_was_killed_amid_does_not_count_once_its_bytes_are_swept_away(tmp_path: Path) -> None:
+    found = []
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", OLD)
+        killed = LocalStore(tmp_path / "place")
+        await killed.start()
+        await half_committed(killed, tmp_path / "place", "o", NEW)
+        fcntl.flock(killed._blobs._lock, fcntl.LOCK_UN)
+        await store._try_to_sweep()
+        blobs = tmp_path / "place" / ".strongroom" / "blobs"
+        await until(lambda: len(list(blobs.glob("*/*"))) == 1)
+        found.append(await asyncio.to_thread(after_power_cut, tmp_path / "place", tmp_path / "copy"))
+        await killed.stop()
+
+    (tmp_path / "place").mkdir()
+    run(tmp_path / "place", use)
+    assert found == [OLD]

@@ -5,8 +5,12 @@ A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the byt
 **After a crash.** A blob is written before the index knows it. Each process has a session directory under
 ``sessions/``, on which it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker
 there, before the blob; when the index knows the blob (or the blob is gone), the marker is renamed for the next one.
-Whoever gets the lock of a session knows that its process is gone, and removes the blobs that its markers name and the
-index does not. No scan over all blobs is ever needed.
+Whoever gets the lock of a session knows that its process is gone, and has the index put into its trash the blobs that
+the markers name and the index does not know. No scan over all blobs is ever needed.
+
+**A commit that failed**, or whose process was killed in the midst of it, may stand whole in SQLite's log behind what
+counts, and counts after a crash, unless another commit was written over it. So the blob of such a commit is not removed
+but left to the sweep; and the sweep removes nothing before a commit of its own, by which the blob goes to the trash.
 
 **Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
 extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
@@ -141,6 +145,7 @@ class Blobs:
             make_directory(made)
         self._session, self._lock = self._begin_session()
         self._spent: deque[bytes] = deque()
+        self._left: deque[bytes] = deque()
 
     def _begin_session(self) -> tuple[Path, int]:
         while True:
@@ -212,38 +217,45 @@ class Blobs:
         """
         self._spent.append(blob)
 
+    def leave(self, blob: bytes) -> None:
+        """Leave a blob to the sweep: the index may come to know it. Does not block."""
+        self._left.append(blob)
+
     def remove(self, blob: bytes) -> None:
         """Remove a blob that nothing refers to."""
         with suppress(FileNotFoundError):
             self.path(blob).unlink()
 
-    def sweep(self, is_known: Callable[[bytes], bool]) -> int:
-        """Remove what processes that are gone left behind; how many blobs that was."""
-        removed = 0
+    def sweep(self, discard: Callable[[Sequence[bytes]], None]) -> None:
+        """Give to ``discard`` what was left here, and what processes that are gone left behind: blobs that the index
+        may know or not. When it returns, the index knows them all, if only as trash.
+        """
+        left = [self._left.popleft() for _ in range(len(self._left))]
+        try:
+            discard(left)
+        except BaseException:
+            self._left.extend(left)
+            raise
+        self._spent.extend(left)
         for session in self._sessions.iterdir():
             if session == self._session:
                 continue
             with suppress(FileNotFoundError, NotADirectoryError):
-                removed += self._sweep_session(session, is_known)
-        return removed
+                self._sweep_session(session, discard)
 
-    def _sweep_session(self, session: Path, is_known: Callable[[bytes], bool]) -> int:
+    def _sweep_session(self, session: Path, discard: Callable[[Sequence[bytes]], None]) -> None:
         lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        removed = 0
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for marker in session.iterdir():
-                blob = bytes.fromhex(marker.name)
-                if not is_known(blob):
-                    self.remove(blob)
-                    removed += 1
+            markers = list(session.iterdir())
+            discard([bytes.fromhex(marker.name) for marker in markers])
+            for marker in markers:
                 marker.unlink(missing_ok=True)
             session.rmdir()
         except BlockingIOError:
             pass  # its process lives
         finally:
             os.close(lock)
-        return removed
 
     # -- leases ----------------------------------------------------------------------------------------------------
 

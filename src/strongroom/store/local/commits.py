@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -59,6 +59,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def write(database: Path, lock: Path, write: Write[None]) -> None:
+    """Do a write on a connection of its own; blocks, and it is durable when this returns."""
+    with locked(lock), closing(connect(database)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        write(connection)
+        connection.execute("COMMIT")
 
 
 class Committer:

@@ -369,12 +369,11 @@ def _drop_upload(connection: Connection, upload_id: str, kept: Iterable[bytes]) 
 # -- blobs ---------------------------------------------------------------------------------------------------------
 
 
-def is_known(connection: Connection, blob: bytes) -> bool:
-    """Whether something refers to a blob, or the trash has it."""
-    return bool(
-        connection.execute(
-            "SELECT 1 FROM blobs WHERE id = ?1 UNION SELECT 1 FROM trash WHERE id = ?1", (blob,)
-        ).fetchone()
+def discard_unknown(connection: Connection, blobs: Iterable[bytes]) -> None:
+    """Put into the trash those blobs that nothing refers to."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO trash (id, data) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE id = ?1)",
+        [(blob,) for blob in blobs],
     )
 
 

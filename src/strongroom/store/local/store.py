@@ -29,7 +29,7 @@ from strongroom.store.base import (
 from strongroom.store.errors import Damaged, NoSuchObject, StoreError
 from strongroom.store.local import index, listing, schema
 from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
-from strongroom.store.local.commits import LOCK, Committer, locked
+from strongroom.store.local.commits import LOCK, Committer, locked, write
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.room import Room
@@ -69,7 +69,7 @@ class LocalStore(Store):
             self._room = Room(self._directory, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
-        await self._sweep()
+        await self._try_to_sweep()
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 
     async def stop(self) -> None:
@@ -256,14 +256,18 @@ class LocalStore(Store):
     async def _sweep_regularly(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            try:
-                await self._sweep()
-            except (OSError, sqlite3.Error, StoreError) as error:  # it is tried again
-                _log.warning("what lies about could not be swept away: %s", error)
+            await self._try_to_sweep()
 
-    async def _sweep(self) -> None:
-        await self._scans.in_thread(lambda connection: self._blobs.sweep(lambda blob: index.is_known(connection, blob)))
-        self._empty_trash_soon()
+    async def _try_to_sweep(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._blobs.sweep, self._discard)
+            self._empty_trash_soon()
+        except (OSError, sqlite3.Error, StoreError) as error:  # it is tried again
+            _log.warning("what lies about could not be swept away: %s", error)
+
+    def _discard(self, blobs: Sequence[bytes]) -> None:
+        if blobs:
+            write(self._database, self._directory / LOCK, lambda connection: index.discard_unknown(connection, blobs))
 
     def _empty_trash_soon(self) -> None:
         """Remove what lies in the trash, after the request that put it there."""

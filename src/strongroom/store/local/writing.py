@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.store.errors import StoreError
 from strongroom.store.local import index
 from strongroom.store.local.blobs import Blobs, Extent, full
 from strongroom.store.local.commits import Committer
@@ -66,14 +67,29 @@ class BlobWriter:
             await self._in_thread(self._sync)
         return Extent(self._blob, self.size)
 
-    def keep(self) -> None:
-        """The index knows the blob."""
-        if self._blob is not None:
-            self._blobs.known(self._blob)
-            self._blob = None
+    async def known_by(self, commit: Coroutine[Any, Any, T]) -> T:
+        """What a commit comes to, by which the index knows the blob.
+
+        Where nobody can say whether it does (see blobs.py), the blob is left to the sweep; where it does not, to
+        :meth:`abort`.
+        """
+        try:
+            done = await commit
+        except StoreError:
+            raise
+        except BaseException:
+            self._hand(self._blobs.leave)
+            raise
+        self._hand(self._blobs.known)
+        return done
+
+    def _hand(self, over: Callable[[bytes], None]) -> None:
+        blob, self._blob = self._blob, None
+        if blob is not None:
+            over(blob)
 
     async def abort(self) -> None:
-        """Remove it, unless :meth:`keep` was called."""
+        """Remove it, where :meth:`known_by` left that to be done."""
         if self._busy is not None and not self._busy.done():
             await asyncio.wait([self._busy])  # a thread may still be writing
         if self._blob is not None:
@@ -143,14 +159,12 @@ class LocalWriter:
             extent = await self._blob.finish() if self._large else None
             if extent is None:
                 content = bytes(self._small)
-                stored = await self._committer.commit(lambda connection: index.put_inline(connection, new, content))
-            else:
-                stored = await self._committer.commit(lambda connection: index.put_blob(connection, new, extent))
+                return await self._committer.commit(lambda connection: index.put_inline(connection, new, content))
+            commit = self._committer.commit(lambda connection: index.put_blob(connection, new, extent))
+            return await self._blob.known_by(commit)
         except BaseException:
             await self._blob.abort()
             raise
-        self._blob.keep()
-        return stored
 
     async def abort(self) -> None:
         """Forget what was written."""
@@ -190,14 +204,13 @@ class LocalPartWriter:
     async def _commit(self, record: Record) -> Part:
         try:
             extent = await self._blob.finish()
-            part = await self._committer.commit(
+            commit = self._committer.commit(
                 lambda connection: index.put_part(connection, self._upload, self._number, record, extent)
             )
+            return await self._blob.known_by(commit)
         except BaseException:
             await self._blob.abort()
             raise
-        self._blob.keep()
-        return part
 
     async def abort(self) -> None:
         """Forget what was written."""
