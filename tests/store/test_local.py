@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError
+from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError, StoreFull
 from strongroom.store.local import LocalStore
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put
@@ -255,3 +255,15 @@ def test_what_a_process_was_killed_amid_does_not_count_once_its_bytes_are_swept_
     (tmp_path / "place").mkdir()
     run(tmp_path / "place", use)
     assert found == [OLD]
+
+
+def test_an_index_that_may_not_grow_says_that_it_is_full(tmp_path: Path) -> None:
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", b"x")
+        store._committer._connection.execute("PRAGMA max_page_count = 1")  # as large as it is
+        with pytest.raises(StoreFull):
+            await put(store, "large", bytes(100_000))
+        store._committer._connection.execute("PRAGMA max_page_count = 1000000")
+        await put(store, "large", bytes(100_000))
+
+    run(tmp_path, use)

@@ -200,10 +200,13 @@ class Committer:
 
     def _end(self, how: str) -> None:
         try:
-            self._connection.execute(how)
+            try:
+                if how != "ROLLBACK" or self._connection.in_transaction:  # SQLite itself rolls back after some errors
+                    self._connection.execute(how)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _settle(self, group: list[_Pending]) -> None:
