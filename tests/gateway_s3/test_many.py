@@ -175,6 +175,27 @@ def test_the_sweep_finds_orphans_and_only_orphans(
     ]
 
 
+def test_the_sweep_takes_nothing_for_an_orphan_because_it_cannot_be_understood(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    client, raw = gateway(minio).client(), minio.client()
+    client.create_bucket(Bucket=bucket_name)
+    client.put_object(Bucket=bucket_name, Key="large", Body=PART * 2)
+    client.create_multipart_upload(Bucket=bucket_name, Key="open")
+    hidden = {
+        item["Key"]: raw.get_object(Bucket=bucket_name, Key=item["Key"])["Body"].read()
+        for folder in ("records", "uploads")
+        for item in raw.list_objects_v2(Bucket=bucket_name, Prefix=f".strongroom.sys/{folder}/")["Contents"]
+    }
+    assert len(hidden) == 2
+    for key in hidden:
+        raw.put_object(Bucket=bucket_name, Key=key, Body=b"<html>maintenance</html>")
+    assert sweep(minio, bucket_name, age=0).count == 0
+    for key, body in hidden.items():
+        raw.put_object(Bucket=bucket_name, Key=key, Body=body)
+    assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == PART * 2
+
+
 def test_a_large_put_of_a_gateway_that_was_killed_is_swept(minio: Backend, gateway: Gateway, bucket_name: str) -> None:
     server = gateway(minio, alone=True)
     server.client().create_bucket(Bucket=bucket_name)

@@ -1,8 +1,8 @@
 """The sweep: finds and removes what gateways that ended early left under the hidden prefix, and only that.
 
-What may still be in use is told from what is not by three rules. Nothing that is younger than a day is touched. A
+What may still be in use is told from what is not by four rules. Nothing that is younger than a day is touched. A
 record stays while the object under its key names it, or while an upload or a PUT of its id is open. An upload stays
-while the backend has it.
+while the backend has it. What cannot be understood stays.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Sweep:
 
     async def _record(self, item: Listed) -> None:
         hidden = await self._read(item.key)
-        if hidden is not None and await self._points(hidden.key, _id(item)):
+        if hidden is None or await self._points(hidden.key, _id(item)):
             return
         self._swept.records.append(item.key)
         await self._remove([item.key])
@@ -96,9 +96,11 @@ class Sweep:
     async def _upload(self, folder: tuple[str, list[Listed]]) -> None:
         """An upload that the backend has no more, or whose own record is gone."""
         upload, items = folder
-        hidden = await self._read(names.upload_name(upload))
-        if hidden is not None and await self._parts(hidden) is not None:
-            return
+        record = names.upload_name(upload)
+        if any(item.key == record for item in items):
+            hidden = await self._read(record)
+            if hidden is None or await self._parts(hidden) is not None:
+                return
         self._swept.uploads.append(names.upload_folder(upload))
         await self._remove(sorted((item.key for item in items), reverse=True))
 
@@ -136,6 +138,9 @@ class Sweep:
         return answer.headers.get(ID) == object_id
 
     async def _read(self, name: str) -> HiddenRecord | None:
+        """What lies under a name; None where that is gone, or cannot be understood: it may be a later release's, or no
+        answer of the backend's at all.
+        """
         try:
             return decode_hidden((await self._client.send(Request("GET", self._bucket, name))).body)
         except (NoSuchObject, ValueError):
