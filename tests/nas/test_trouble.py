@@ -21,6 +21,7 @@ from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
+from strongroom.store.base import ALWAYS
 from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
 from strongroom.store.nas import NasStore
 from strongroom.store.nas.drafts import Draft
@@ -356,6 +357,31 @@ def test_an_object_that_is_seen_but_not_safe_yet_keeps_its_metadata(tmp_path: Pa
         with mock.patch("os.fsync", failing), pytest.raises(OSError, match="Input/output"):
             await put(store, "o", b"x", record)
         assert (await store.head("bucket", "o")).record == record
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_where_no_space_is_left_whatever_needs_some_is_refused_and_removing_is_not(small: Path) -> None:
+    async def use() -> None:
+        store = NasStore(small, traits=Traits(attributes=False))
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "o", b"x")
+        with pytest.raises(OSError, match="No space"), (small / "bucket" / "theirs").open("wb", buffering=0) as theirs:
+            while True:
+                theirs.write(bytes(4096))
+        with pytest.raises(StoreFull):
+            await store.create_bucket("another")
+        with pytest.raises(StoreFull):
+            await store.set_bucket("bucket", "setting", b"document")
+        with pytest.raises(StoreFull):
+            await store.rewrite("bucket", "o", {":tags": b"a=b"}, None, ALWAYS)
+        assert [bucket.name for bucket in await store.buckets()] == ["bucket"]
+        assert (await store.head("bucket", "o")).record == PLAIN
+        await store.delete("bucket", "o")
+        await store.delete("bucket", "theirs")
+        await store.create_bucket("another")
         await store.stop()
 
     asyncio.run(use())

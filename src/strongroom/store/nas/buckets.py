@@ -82,11 +82,12 @@ class Buckets:
                 raise BucketExists(name)
             self._forget(name)  # of a bucket that others removed
             created = time.time_ns()
+            # First: where there is no space for it, there shall be no bucket either.
+            self._keep(name, {_CREATED: str(created).encode()})
             try:
                 self._folder.make_bucket(name)
             except FileExistsError:
                 raise BucketExists(name) from None
-            self._keep(name, {_CREATED: str(created).encode()})
         return Bucket(name, created)
 
     def set(self, name: str, setting: str, document: bytes | None) -> None:

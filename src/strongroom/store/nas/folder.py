@@ -23,11 +23,13 @@ from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no space."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FLOCK = struct.Struct("@hhqqi4x")
 _LOCKS = "locks"
 _CLOCK = "clock"
@@ -285,13 +287,18 @@ def raise_for_taken(found: os.stat_result, place: Place) -> None:
 
 def refusal(error: OSError, key: str) -> StoreError | OSError:
     """What the refusal of the system comes to."""
-    if error.errno in _FULL:
-        return StoreFull(f"no space is left: {os.strerror(error.errno)}")
+    if error.errno in FULL:
+        return full(error)
     if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG):
         return NameRefused(f"this file system cannot hold the name {key!r}")
     if error.errno == errno.EXDEV:
         return NameRefused(f"{key!r} lies on another file system than the shared folder")
     return error
+
+
+def full(error: OSError) -> StoreFull:
+    """What one of :data:`FULL` comes to."""
+    return StoreFull(f"no space is left: {error.strerror}")
 
 
 def sync(descriptor: int) -> None:

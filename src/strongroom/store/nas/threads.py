@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
 from strongroom.store.errors import Forbidden
+from strongroom.store.nas.folder import FULL, full
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,7 +17,7 @@ T = TypeVar("T")
 async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """What a step comes to. A caller that is cancelled leaves it running: it cleans up after itself.
 
-    Raises what the step raises; Forbidden where the system refuses it.
+    Raises what the step raises; Forbidden where the system refuses it, StoreFull where it has no space for it.
     """
     future = asyncio.get_running_loop().run_in_executor(pool, lambda: step(*args, **named))
     try:
@@ -26,6 +27,10 @@ async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named
         raise
     except PermissionError as error:
         raise Forbidden(f"the system says of {error.filename!r}: {error.strerror}") from error
+    except OSError as error:
+        if error.errno in FULL:  # wherever it comes up: NFS says so at any sync, too
+            raise full(error) from error
+        raise
 
 
 def _seen(future: asyncio.Future[T]) -> None:
