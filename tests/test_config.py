@@ -232,7 +232,7 @@ def test_a_file_that_is_nowhere_is_named() -> None:
         ({"MINIO_API_CORS_ALLOW_ORIGIN": "https://example.com/path"}, "is not an origin (SCHEME://HOST"),
         ({"MINIO_SSE_MASTER_KEY": "no colon"}, 'there is no ":" between a name and a key'),
         ({"MINIO_SSE_MASTER_KEY": ":" + KEY.hex()}, "there is no name before"),
-        ({"MINIO_SSE_MASTER_KEY": HEX[:-1]}, "the key has 63 hex digits, not 64"),
+        ({"MINIO_SSE_MASTER_KEY": HEX[:-1]}, "the key has 63 characters, not 64 hex digits"),
         ({"MINIO_SSE_MASTER_KEY": HEX[:-1] + "g"}, "not hex digits"),
         ({"MINIO_SSE_MASTER_KEY": "n" * 256 + ":" + KEY.hex()}, "the name is longer than 255 bytes"),
         ({"MINIO_SSE_MASTER_KEY": ""}, "it is set, but empty"),
@@ -400,7 +400,7 @@ def test_read_keys_stand_in_a_list_or_one_a_line_in_either_form() -> None:
         ({"MINIO_SSE_VAULT_KEY_VERSION": "-1"}, "MINIO_SSE_VAULT_KEY_VERSION: '-1' is not a whole number"),
         ({"STRONGROOM_VAULT_CLIENT_KEY": "/k"}, "STRONGROOM_VAULT_CLIENT_CERT: it is not set, but"),
         ({"STRONGROOM_VAULT_TIMEOUT": "0"}, "STRONGROOM_VAULT_TIMEOUT: '0' is not a whole number from 1"),
-        ({"STRONGROOM_READ_KEYS": "name:hunter2"}, "STRONGROOM_READ_KEYS: key 1: the key has 7 hex digits"),
+        ({"STRONGROOM_READ_KEYS": "name:hunter2"}, "STRONGROOM_READ_KEYS: key 1: the key has 7 characters"),
         ({"STRONGROOM_READ_KEYS": f"{HEX},my-key:{'00' * 32}"}, "key 2: there is another key with this name"),
         (
             {"MINIO_SSE_VAULT_ENDPOINT": "http://vault", "MINIO_SSE_VAULT_CAPATH": "/ca"},

@@ -16,11 +16,11 @@ import typer
 
 from strongroom.cli import kms_output as show
 from strongroom.cli.options import option, parameter
+from strongroom.cli.server import check_trust
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSError, KMSStatus
 from strongroom.kms.vault_admin import Plan, VaultAdmin
-from strongroom.kms.vault_tls import BadTLSFile
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
 
@@ -72,6 +72,8 @@ def status(as_json: bool, **flags: str | None) -> None:
         from strongroom.app import build_kms
 
         keys = keys_from_process(_given(flags, _ALL))
+        if keys.vault is not None:
+            check_trust(keys.vault.place)
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
@@ -198,6 +200,7 @@ async def _admin(given: Administration) -> AsyncIterator[VaultAdmin]:
     from strongroom.app import vault_address
     from strongroom.kms.vault_client import VaultClient
 
+    check_trust(given.place)
     client = VaultClient(vault_address(given.place))
     await client.start()
     try:
@@ -238,6 +241,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     harden()  # there are secrets in this process
     try:
         return asyncio.run(work())
-    except (SettingError, BadTLSFile, KMSError) as error:
+    except (SettingError, KMSError) as error:
         print("strongroom: " + " ".join(str(error).split()), file=sys.stderr)
         raise typer.Exit(1 if isinstance(error, KMSError) else 2) from None

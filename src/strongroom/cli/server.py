@@ -86,6 +86,14 @@ def _warnings(target: SharedFolder) -> Sequence[str]:
 
 
 def check_vault(place: VaultPlace) -> None:
+    """See that the files which say how to trust a Vault can be used, and warn of plain HTTP. Raises SettingError."""
+    check_trust(place)
+    local = urlsplit(place.endpoint).hostname in ("localhost", "127.0.0.1", "::1")
+    if not place.endpoint.startswith("https:") and not local:
+        _kms_log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
+
+
+def check_trust(place: VaultPlace) -> None:
     """See that the files which say how to trust a Vault can be used. Raises SettingError."""
     if place.endpoint.startswith("https:"):
         for path, certificate, key, setting in (
@@ -96,8 +104,6 @@ def check_vault(place: VaultPlace) -> None:
                 trusting(path, certificate, key)
             except BadTLSFile as error:
                 raise SettingError(setting.variables[0], str(error)) from None
-    elif urlsplit(place.endpoint).hostname not in ("localhost", "127.0.0.1", "::1"):
-        _kms_log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
 
 
 def _make_directory(directory: Path) -> None:

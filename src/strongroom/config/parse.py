@@ -67,7 +67,7 @@ def hex_master_key(text: str) -> MasterKey:
     """``name:64 hex digits``, the form of ``MINIO_SSE_MASTER_KEY``."""
     name, digits = _named(text)
     if len(digits) != 2 * _KEY_LENGTH:
-        raise ValueError(f"the key has {len(digits)} hex digits, not {2 * _KEY_LENGTH}")
+        raise ValueError(f"the key has {len(digits)} characters, not {2 * _KEY_LENGTH} hex digits")
     try:
         return MasterKey(name, Secret(binascii.unhexlify(digits)))
     except ValueError:

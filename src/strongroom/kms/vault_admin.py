@@ -5,7 +5,7 @@ Needs a token that may do it. Knows nothing of settings, or of how it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ path "transit/encrypt/{key}"           {{ capabilities = ["read", "update"] }}
 path "transit/decrypt/{key}"           {{ capabilities = ["read", "update"] }}
 """
 _NOT_THERE = (404, 405)
+# How the types of keys begin that bind a name to what they wrap.
+_WRAPS = ("aes128-gcm", "aes256-gcm", "chacha20", "xchacha20", "managed_key")
 
 
 class AdminRefused(KMSError):
@@ -79,9 +81,17 @@ class VaultAdmin:
         _checked_role(plan.role)
         mounts = (await self._do("GET", "sys/mounts", "list the secrets engines")).data
         methods = (await self._do("GET", "sys/auth", "list the auth methods")).data
-        engine = "transit/" in mounts
-        key = engine and (await self._get(f"transit/keys/{plan.key}")) is not None
-        role = "approle/" in methods and (await self._get(f"auth/approle/role/{plan.role}")) is not None
+        engine, method = _mounted(mounts, "transit"), _mounted(methods, "approle")
+        key = await self._get(f"transit/keys/{plan.key}") if engine else None
+        if key is not None:
+            _check_type(plan.key, str(key.data.get("type")))
+        role = await self._get(f"auth/approle/role/{plan.role}") if method else None
+        if role is not None and plan.role not in _strings(role.data.get("token_policies")):
+            # Somebody else's, or one that was denied access: neither is for this command to change.
+            raise AdminRefused(
+                f"there is a role {plan.role!r} without the policy {plan.role!r}: give it that policy (in"
+                f" auth/approle/role/{plan.role}/policies), or choose another name with --role"
+            )
         policy = await self._get(f"sys/policies/acl/{plan.role}")
         if policy is not None and not _grants(str(policy.data.get("policy")), plan.key):
             # To write it anew would take from others what they have.
@@ -91,10 +101,10 @@ class VaultAdmin:
             )
         return [
             Step("enable the transit engine at transit/", not engine),
-            Step(f"make the transit key {plan.key!r} (aes256-gcm96)", not key),
-            Step("enable AppRole at approle/", "approle/" not in methods),
+            Step(f"make the transit key {plan.key!r} (aes256-gcm96)", key is None),
+            Step("enable AppRole at approle/", not method),
             Step(f"write the policy {plan.role!r}", policy is None),
-            Step(f"make the role {plan.role!r} (policy {plan.role!r}, period {plan.period})", not role),
+            Step(f"make the role {plan.role!r} (policy {plan.role!r}, period {plan.period})", role is None),
             Step(f"make a secret id for the role {plan.role!r}", True),
         ]
 
@@ -153,11 +163,14 @@ class VaultAdmin:
         """Make a key; one that is there stays as it is."""
         _check_name(name)
         await self._do("POST", f"transit/keys/{name}", f"make the key {name!r}", {"type": "aes256-gcm96"})
-        return await self.key(name)
+        state = await self.key(name)
+        _check_type(name, state.kind)
+        return state
 
     async def grant(self, name: str, role: str) -> KeyState:
         """Let a role that :meth:`carry_out` made use another key, by the policy of its name. Raises NoSuchKey."""
         state = await self.key(name)
+        _check_type(name, state.kind)
         policy = await self._get(f"sys/policies/acl/{_checked_role(role)}")
         if policy is None:
             raise AdminRefused(f"there is no policy {role!r}: strongroom kms setup makes it")
@@ -169,7 +182,8 @@ class VaultAdmin:
 
     async def rotate(self, name: str) -> KeyState:
         """Give a key a new version, which wraps new data keys. Raises NoSuchKey."""
-        await self.key(name)
+        if (await self.key(name)).disabled:
+            raise AdminRefused(f"the key {name!r} is disabled: strongroom kms key enable {name} comes first")
         await self._do("POST", f"transit/keys/{name}/rotate", f"rotate the key {name!r}", {})
         return await self.key(name)
 
@@ -220,6 +234,23 @@ class VaultAdmin:
 def _check_name(name: str) -> None:
     if not is_key_name(name):
         raise AdminRefused(f"{name[:60]!r} is not the name of a transit key (letters, digits, and within it . _ -)")
+
+
+def _check_type(name: str, kind: str) -> None:
+    if not kind.startswith(_WRAPS):
+        raise AdminRefused(f"the transit key {name!r} is of the type {kind}, which wraps no data keys: choose another")
+
+
+def _mounted(mounts: Mapping[str, object], kind: str) -> bool:
+    """Whether an engine or a method lies where the server looks for it, at the name of its kind."""
+    found = mounts.get(f"{kind}/")
+    if isinstance(found, dict) and found.get("type") != kind:
+        raise AdminRefused(f"what is mounted at {kind}/ is of the type {found.get('type')}: that place is needed")
+    return found is not None
+
+
+def _strings(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
 
 
 def _checked_role(name: str) -> str:

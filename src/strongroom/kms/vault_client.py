@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -232,7 +233,8 @@ def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno  # asyncio's own words name only the address, which the message has
+        return os.strerror(number) if number and number > 0 else error.os_error.strerror or str(error.os_error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"what answers there does not speak HTTP ({type(error).__name__})"
