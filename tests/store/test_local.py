@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -11,6 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +98,34 @@ def test_what_is_being_read_holds_up_the_removal_of_nothing_else(
         await reader.close()
         del reader
         await until(lambda: not list(blobs.glob("*/*")))
+
+    run(tmp_path, use)
+
+
+def test_an_object_in_parts_is_read_and_held_where_there_is_no_room_for_a_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_LEASED_SECONDS", 0.01)
+    opened = os.open
+
+    def full(path: Any, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT and "/leases/" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, flags, mode)
+
+    async def use(store: LocalStore) -> None:
+        await large(store, "o")
+        await large(store, "other")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", full)
+            reader = await store.open("bucket", "o")
+        await store.delete("bucket", "o")
+        await asyncio.sleep(0.1)
+        assert b"".join([chunk async for chunk in reader.stream(0, 2)]) == b"xx"
+        await reader.close()
+        del reader
+        await until(lambda: len(list((tmp_path / ".strongroom" / "blobs").glob("*/*"))) == 2)
+        assert await get(store, "other") == b"xx"
 
     run(tmp_path, use)
 

@@ -15,7 +15,8 @@ but left to the sweep; and the sweep removes nothing before a commit of its own,
 **Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
 extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
 opened at once: its reader holds a shared lock on a lease file, and its blobs are removed by whoever gets that lock
-alone; until then they stay in the index's trash.
+alone; until then they stay in the index's trash. (Where there is no room for that file, the lock is on the directory
+of all of them.)
 """
 
 from __future__ import annotations
@@ -261,28 +262,29 @@ class Blobs:
 
     def lease(self, data: int) -> OpenFile:
         """Hold the blobs of ``data`` as long as what is returned is referred to."""
-        lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
+        try:
+            lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            if not isinstance(full(error), StoreFull):
+                raise
+            lease = OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)  # no room for a file: hold all blobs
         lease.lock(fcntl.LOCK_SH)
         return lease
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
         """Remove the blobs of ``data``, unless somebody holds them: False then."""
         lease = self._leases / str(data)
+        locks = [OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)]
+        with suppress(FileNotFoundError):
+            locks.append(OpenFile(str(lease), os.O_RDWR))
         try:
-            descriptor = os.open(lease, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            descriptor = -1
-        try:
-            if descriptor >= 0:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for blob in blobs:
-                self.remove(blob)
-            lease.unlink(missing_ok=True)
+            for lock in locks:
+                lock.lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        for blob in blobs:
+            self.remove(blob)
+        lease.unlink(missing_ok=True)
         return True
 
 
