@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -230,6 +231,30 @@ def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next
     proxy.fault = once(lambda line: line.startswith("PUT") and "completing" in line, "mute")
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
     client.complete_multipart_upload(**complete)
+    assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    target: Any = {"Bucket": bucket_name, "Key": "parts"}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+    at_work, aborted = Event(), Event()
+
+    def fault(line: str) -> str | None:
+        if re.search(COMPLETION, line):
+            at_work.set()
+            aborted.wait(10)
+        return "204" if re.search("^DELETE .*uploadId=", line) else None
+
+    proxy.fault = fault
+    with ThreadPoolExecutor(1) as pool:
+        completed = pool.submit(client.complete_multipart_upload, **target, MultipartUpload={"Parts": [part]})
+        assert at_work.wait(10)
+        client.abort_multipart_upload(**target)
+        aborted.set()
+        completed.result()
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
 
 

@@ -287,8 +287,16 @@ class Uploads:
         await abort_backend_upload(self._client, bucket, key, opened.backend_id)
         await self._forget(bucket, upload_id)
         with contextlib.suppress(StoreError):  # of a completion that failed
-            if not await self._made(bucket, key, upload_id):
+            # In this order: one that is under way may yet make the object, and has made it where it has just ended.
+            if not (await self._is_completing(bucket, upload_id) or await self._made(bucket, key, upload_id)):
                 await remove_hidden(self._client, bucket, upload_id)
+
+    async def _is_completing(self, bucket: str, upload_id: str) -> bool:
+        try:
+            await self._client.send(Request("HEAD", bucket, names.completing_name(upload_id)))
+        except NoSuchObject:
+            return False
+        return True
 
     async def _made(self, bucket: str, key: str, upload_id: str) -> bool:
         try:
