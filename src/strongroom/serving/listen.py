@@ -26,7 +26,7 @@ def listen(address: Address) -> list[socket.socket]:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotListen(f"cannot listen on {address}: {_reason(error)}") from None
-    return _each(address, [(family, str(where[0])) for family, _, _, _, where in found])
+    return _each(address, [(family, str(where[0]), where[2:]) for family, _, _, _, where in found])
 
 
 def _everywhere(port: int) -> socket.socket:
@@ -39,13 +39,14 @@ def _everywhere(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=BACKLOG)
 
 
-def _each(address: Address, places: list[tuple[int, str]]) -> list[socket.socket]:
+def _each(address: Address, places: list[tuple[int, str, tuple[int, ...]]]) -> list[socket.socket]:
+    """``places``: families, hosts, and what else belongs to an address, as the interface of a link-local one does."""
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     port = address.port
-    for family, host in dict.fromkeys(places):
+    for family, host, more in dict.fromkeys(places):
         try:
-            sockets.append(socket.create_server((host, port), family=family, backlog=BACKLOG))
+            sockets.append(socket.create_server((host, port, *more), family=family, backlog=BACKLOG))
         except OSError as error:
             if error.errno in _NOT_HERE:  # "localhost" may mean ::1 on a machine without IPv6
                 missing = error
