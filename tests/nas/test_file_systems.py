@@ -26,6 +26,13 @@ def test_an_ordinary_file_system_is_not_warned_of(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / ".strongroom.sys" / "tmp").iterdir()] == []
 
 
+def test_a_full_file_system_is_served(tmp_path: Path) -> None:
+    file_system_warnings(tmp_path)
+    full = OSError(28, "No space left on device")  # empty files take none, on most
+    with mock.patch("os.mkdir", side_effect=full), mock.patch("os.pwrite", side_effect=full):
+        assert file_system_warnings(tmp_path) == []
+
+
 def _folding(fold: Callable[[bytes], bytes]) -> Callable[..., Any]:
     """os.open and os.stat of a file system that takes two names for one if ``fold`` makes them one."""
 

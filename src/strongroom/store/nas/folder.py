@@ -311,6 +311,9 @@ def sync(descriptor: int) -> None:
 
 
 def _made(above: int, name: str) -> int:
+    there = open_below(above, name.encode())
+    if there is not None:
+        return there
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=above)
         sync(above)

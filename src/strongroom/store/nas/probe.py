@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.store.errors import StoreError
-from strongroom.store.nas.folder import FOLDER, Folder, remove_tree
+from strongroom.store.nas.folder import Folder
 
 _ATTRIBUTE = "user.strongroom.probe"
 _WORD = "Probe"
@@ -63,24 +63,27 @@ class Traits:
 
 
 def probe(folder: Folder) -> Traits:
-    """What the file system of an open folder can do. Raises StoreError where it cannot lock."""
-    tmp, name, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
+    """What the file system of an open folder can do. Raises StoreError where it cannot lock.
+
+    It is tried with empty files, which mostly can be made where it is full, too: reading and removing goes on there.
+    """
+    here, start, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
+    file, link, word, accented = (start + end for end in ("", "-link", _WORD, _ACCENTED))
     try:
-        os.mkdir(name, 0o700, dir_fd=tmp)
-        here = os.open(name, FOLDER, dir_fd=tmp)
         try:
             traits = Traits(
-                attributes=_has_attributes(here),
-                links=_has_links(here),
+                attributes=_has_attributes(here, file),
+                links=_has_links(here, file, link),
                 inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
                 steady_times=kind in _LOCAL,
-                fine_times=_has_fine_times(here),
-                case_insensitive=_are_one(here, _WORD, _WORD.swapcase()),
-                normalising=_are_one(here, _ACCENTED, unicodedata.normalize("NFD", _ACCENTED)),
+                fine_times=_has_fine_times(here, file),
+                case_insensitive=_are_one(here, word, word.swapcase()),
+                normalising=_are_one(here, accented, unicodedata.normalize("NFD", accented)),
             )
         finally:
-            os.close(here)
-            remove_tree(tmp, name)
+            for name in (file, link, word, accented):
+                with suppress(FileNotFoundError):
+                    os.unlink(name.encode(), dir_fd=here)
         _check_locks(folder)
     except OSError as error:
         raise StoreError(f"{folder.path} cannot be used: {error.strerror}") from error
@@ -97,8 +100,8 @@ def file_system_warnings(path: Path) -> Sequence[str]:
         folder.close()
 
 
-def _has_attributes(here: int) -> bool:
-    descriptor = _make(here, "attributes")
+def _has_attributes(here: int, name: str) -> bool:
+    descriptor = _make(here, name)
     try:
         os.setxattr(descriptor, _ATTRIBUTE, b"x")
         return os.getxattr(descriptor, _ATTRIBUTE) == b"x"
@@ -108,8 +111,8 @@ def _has_attributes(here: int) -> bool:
         os.close(descriptor)
 
 
-def _has_fine_times(here: int) -> bool:
-    descriptor = _make(here, "times")
+def _has_fine_times(here: int, name: str) -> bool:
+    descriptor = _make(here, name)
     try:
         os.utime(descriptor, ns=(_TIME, _TIME))
         return abs(os.fstat(descriptor).st_mtime_ns - _TIME) < 1_000_000
@@ -117,10 +120,10 @@ def _has_fine_times(here: int) -> bool:
         os.close(descriptor)
 
 
-def _has_links(here: int) -> bool:
-    os.close(_make(here, "one"))
+def _has_links(here: int, name: str, other: str) -> bool:
+    os.close(_make(here, name))
     try:
-        os.link("one", "two", src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
+        os.link(name, other, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
     except OSError:
         return False
     return True
