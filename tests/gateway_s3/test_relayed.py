@@ -13,6 +13,7 @@ from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of, send
 from tests.http.test_browser_uploads import post, signed
+from tests.http.test_presigned_uploads import upload
 from tests.server import Server
 
 NO_KMS: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": None, "MINIO_SSE_AUTO_ENCRYPTION": None}
@@ -66,6 +67,15 @@ def test_a_form_that_asks_for_encryption_is_refused(passing: Server, bucket_name
     assert "Contents" not in passing.client().list_objects_v2(Bucket=bucket_name)
     assert post(passing, bucket_name, signed(passing, bucket_name, "o"), b"x").status == 204
     assert passing.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
+def test_what_a_presigned_url_says_of_an_object_is_passed_on(minio: Backend, passing: Server, bucket_name: str) -> None:
+    assert upload(passing, f"/{bucket_name}/o", {"x-amz-meta-who": "me"}).status == 200
+    assert minio.client().head_object(Bucket=bucket_name, Key="o")["Metadata"] == {"who": "me"}
+    sse = "x-amz-server-side-encryption"
+    assert upload(passing, f"/{bucket_name}/sealed", {sse: "AES256"}).code == "NotImplemented"  # this MinIO has no KMS
+    assert upload(passing, f"/{bucket_name}/copy", {"x-amz-copy-source": f"/{bucket_name}/o"}).status == 400
+    assert len(minio.client().list_objects_v2(Bucket=bucket_name)["Contents"]) == 1
 
 
 def test_a_form_cannot_name_what_is_hidden(passing: Server, bucket_name: str) -> None:

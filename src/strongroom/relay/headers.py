@@ -72,9 +72,14 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {**passed, "content-encoding": encoding} if encoding else passed
 
 
-def passed_query(raw: str) -> list[tuple[str, str]]:
-    """The parameters of a request that go on. Raises InvalidURI."""
-    return [(name, value) for name, value in parse_query(raw) if name.lower() not in _SIGNATURE_PARAMETERS]
+def passed_query(raw: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The parameters of a request that go on: not those that stand for ``headers``. Raises InvalidURI."""
+    return [
+        (name, value)
+        for name, value in parse_query(raw)
+        if (lower := name.lower()) not in _SIGNATURE_PARAMETERS
+        and not (lower.startswith("x-amz-") and lower in headers)
+    ]
 
 
 def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:

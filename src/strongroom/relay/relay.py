@@ -63,7 +63,7 @@ class BackendRelay:
 
     async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
         headers = {**passed_headers(call.request.headers), **source}
-        query = passed_query(call.request.raw_query)
+        query = passed_query(call.request.raw_query, headers)
         again = operation not in _ONCE
 
         def request(body: bytes) -> Request:

@@ -207,6 +207,8 @@ class S3App:
             return await self._post.answer(seen, route.bucket, body, request.secure or self._allow_insecure_sse_c)
         identity = authenticate(request, self._credentials, self._region, datetime.now(UTC))
         seen.access_key = identity.access_key
+        if request.query and "authorization" not in request.headers:  # a presigned URL
+            request.headers.update(moved_headers(route.name, request.query, request.headers))
         if self._relay is not None:
             call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
             relayed = self._relay.relay(call, route.name)
@@ -215,8 +217,6 @@ class S3App:
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
             raise S3Error("NotImplemented")
-        if request.query and "authorization" not in request.headers:  # a presigned URL
-            request.headers.update(moved_headers(operation.name, request.query, request.headers))
         call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
         document = b""
         if request.method in _WITH_BODY and operation.name not in _STREAMED:
