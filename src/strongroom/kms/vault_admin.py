@@ -5,7 +5,7 @@ Needs a token that may do it. Knows nothing of settings, or of how it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ class VaultAdmin:
         if key is not None:
             _check_type(plan.key, str(key.data.get("type")))
         role = await self._get(f"auth/approle/role/{plan.role}") if method else None
-        if role is not None and plan.role not in _strings(role.data.get("token_policies")):
+        if role is not None and not _names(role.data.get("token_policies"), plan.role):
             # Somebody else's, or one that was denied access: neither is for this command to change.
             raise AdminRefused(
                 f"there is a role {plan.role!r} without the policy {plan.role!r}: give it that policy (in"
@@ -249,8 +249,9 @@ def _mounted(mounts: Mapping[str, object], kind: str) -> bool:
     return found is not None
 
 
-def _strings(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else ()
+def _names(policies: object, policy: str) -> bool:
+    """Whether a list of policies names one; upper and lower case are one in their names."""
+    return isinstance(policies, list) and policy.lower() in (str(name).lower() for name in policies)
 
 
 def _checked_role(name: str) -> str:
