@@ -13,14 +13,16 @@ from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
 """What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "nobody"
-(404 of what stands before the backend), "204" (as if it had been done); "lose", "mute" or "fault", where the backend
-gets it, and its answer is lost, never comes, or is told as 502; "late", where it comes after :data:`LATE` seconds;
-None."""
+(404 of what stands before the backend), "204" (as if it had been done), "error" (of S3, behind a 200); "lose", "mute" or
+"fault", where the backend gets it, and its answer is lost, never comes, or is told as 502; "late", where it comes after
+:data:`LATE` seconds; None."""
 
 LATE = 14.0
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_ERROR = b"<?xml version='1.0'?> <Error><Code>InternalError</Code><Message>Please try again.</Message></Error>"
 _ANSWERS = {
+    "error": b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(_ERROR), _ERROR),
     "503": b"HTTP/1.1 503 Slow Down\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
     % (len(_SLOW_DOWN), _SLOW_DOWN),
     "fault": b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",

@@ -11,7 +11,8 @@ import pytest
 
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
-from tests.http.raw import error_of, send
+from tests.gateway_s3.proxy import Proxy, once
+from tests.http.raw import error_of, request, send
 from tests.http.test_browser_uploads import post, signed
 from tests.http.test_presigned_uploads import upload
 from tests.server import Server
@@ -89,6 +90,18 @@ def test_a_page_that_asks_about_what_can_be_no_bucket_is_refused(passing: Server
     headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
     answer = send(passing, "OPTIONS", f"/{name}/o", headers)
     assert (answer.status, answer.code) == (400, "InvalidBucketName")
+
+
+def test_a_copy_that_the_backend_says_failed_behind_a_200_looks_like_one(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
+) -> None:
+    """Clients of minio-go take any document for that of a copy."""
+    passing.client().put_object(Bucket=bucket_name, Key="o", Body=b"x")
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, NO_KMS, proxy=proxy)
+        proxy.fault = once(lambda line: line.startswith("PUT"), "error")
+        copied = request(server, "PUT", f"/{bucket_name}/copy", {"x-amz-copy-source": f"/{bucket_name}/o"})
+        assert (copied.status, copied.code) == (500, "InternalError")
 
 
 def test_what_a_gateway_with_a_kms_stored_in_parts_is_not_copied_without_one(

@@ -18,6 +18,7 @@ from strongroom.s3.call import Answer, Call
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.copying import copy_source
 from strongroom.s3.model import Response
+from strongroom.s3.patience import LONG, is_error
 from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
@@ -110,7 +111,8 @@ class BackendRelay:
             raise Unavailable("the backend's answer is too long")
         if operation in _LISTINGS:
             document = without_hidden(document)
-        return Answer(), Response(response.status, response.headers, document)
+        failed = operation in LONG and is_error(document)  # not all clients look for that behind a 200
+        return Answer(), Response(500 if failed else response.status, response.headers, document)
 
     def _check_name(self, key: str) -> None:
         """Raises AccessDenied for a name that is hidden, XMinioInvalidObjectName for one that may be taken for it."""
