@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -232,3 +233,23 @@ def test_the_path_reaches_the_application_as_it_came(start: Start) -> None:
     assert b" /request ['host'" in server.get("/request")
     raw = server.ask(b"GET http://a/%72equest?x=%2F HTTP/1.1\r\nHost: a\r\n" + CLOSE)
     assert b" /%72equest [" in raw
+
+
+def test_connections_leave_descriptors_for_the_store_and_those_beyond_wait(
+    start: Start, log: Callable[[], str]
+) -> None:
+    server = start("--idle-timeout=30", open_files=200)
+    held = [server.connect() for _ in range(150)]
+    for connection in (held[0], held[-1]):  # as many as there may be
+        connection.sendall(b"GET /request HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    with server.connect() as waiting:
+        waiting.sendall(b"GET /request HTTP/1.1\r\nHost: a\r\n\r\n")
+        waiting.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            waiting.recv(65536)
+        for connection in held:
+            connection.close()
+        waiting.settimeout(20)
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
+    assert "no more connections are accepted for now" in log()

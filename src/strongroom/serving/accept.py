@@ -29,7 +29,7 @@ _PATIENCE = 0.001
 """Seconds for which the busier worker leaves a connection to the others, who were woken by it as well."""
 
 _PAUSE = 1.0
-"""Seconds for which nothing is accepted when the process or the machine is out of file descriptors or memory."""
+"""Seconds for which nothing is accepted where there are too many connections, or no descriptors or memory for more."""
 
 _log = logging.getLogger("strongroom.serving")
 
@@ -54,7 +54,7 @@ class Load:
 
 
 class Acceptor:
-    """Takes connections from one listening socket."""
+    """Takes connections from one listening socket, while the process has fewer than ``most``; those beyond wait."""
 
     def __init__(
         self,
@@ -62,11 +62,13 @@ class Acceptor:
         begin: Callable[[socket.socket], Awaitable[object]],
         connections: Callable[[], int],
         load: Load,
+        most: int,
     ) -> None:
         self._listening = listening
         self._begin = begin
         self._connections = connections
         self._load = load
+        self._most = most
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -99,6 +101,10 @@ class Acceptor:
             self._take()
 
     def _take(self) -> None:
+        if self._count() >= self._most:
+            _log.warning("no more connections are accepted for now", extra={"connections": self._most})
+            self._later(_PAUSE, self._listen)
+            return
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -53,6 +53,9 @@ _TICK = 0.1
 _TELL = 0.5
 """Seconds between two words to the other workers on what this one counted."""
 
+_FOR_CONNECTIONS = 0.75
+"""Of all descriptors; the others are the store's, however many connections strangers open."""
+
 _GOODBYE = 2.0
 """Seconds for which a client may take to end its TLS session, when the server has."""
 
@@ -132,7 +135,8 @@ class _Worker:
         gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
         use_huge_pages()
         connections = self._server.connections
-        acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load) for listening in sockets]
+        most = int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _FOR_CONNECTIONS)
+        acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load, most) for listening in sockets]
         with contextlib.suppress(OSError):
             self._control.send_bytes(READY)
         while not self._ends:
