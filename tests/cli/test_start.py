@@ -42,7 +42,7 @@ def test_a_start_does_not_wait_for_libraries_that_only_some_servers_need() -> No
     [
         ((), {}, "there are no root credentials"),
         (("--workers", "x"), ROOT, "--workers: 'x' is not a whole number"),
-        ((), {**ROOT, "MINIO_SSE_MASTER_KEY": "name:hunter2"}, "MINIO_SSE_MASTER_KEY: the key has 7 hex digits"),
+        ((), {**ROOT, "MINIO_SSE_MASTER_KEY": "name:hunter2"}, "MINIO_SSE_MASTER_KEY: the key has 7 characters"),
         ((), {**ROOT, "MINIO_SSE_AUTO_ENCRYPTION": "on"}, "it is on, but there is no master key"),
         ((), {**ROOT, "MINIO_SSE_VAULT_ENDPOINT": "http://v"}, "MINIO_SSE_VAULT_APPROLE_ID: it is not set"),
         ((), {**ROOT, "MINIO_WORM": "on"}, "MINIO_WORM: this release does not serve it"),

@@ -184,6 +184,7 @@ class Node:
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
         self.connections = self.lost = 0
+        self._served: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -195,8 +196,10 @@ class Node:
     async def __aexit__(self, *_: object) -> None:
         await self.client.stop()
         self._server.close()
+        await asyncio.gather(*filter(None, self._served))  # each ends with its connection
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._served.add(asyncio.current_task())
         self.connections += 1
         number = self.connections
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
