@@ -12,8 +12,10 @@ import pytest
 
 from strongroom.kms.base import KMS, KeyDisabled, KMSUnavailable
 from strongroom.kms.keyring import Keyring
+from strongroom.kms.master import MasterKey
 from strongroom.sealed import listing_keys
-from strongroom.sealed.envelope import decode_header
+from strongroom.sealed.envelope import MAGIC, decode_header
+from strongroom.sealed.keys import Kind
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.objects import Summary
 from strongroom.sealed.policy import SSE_S3
@@ -147,7 +149,13 @@ async def of_another_bucket(store: SealedStore) -> None:
     await store.store.set_bucket("bucket", SETTING, document)
 
 
-@pytest.mark.parametrize("change", [lost, damaged, of_another_bucket])
+async def of_a_client(store: SealedStore) -> None:
+    document = bytearray((await store.bucket("bucket")).settings[SETTING])
+    document[len(MAGIC)] = Kind.SSE_C
+    await store.store.set_bucket("bucket", SETTING, bytes(document))
+
+
+@pytest.mark.parametrize("change", [lost, damaged, of_another_bucket, of_a_client])
 def test_without_its_key_a_listing_shows_the_same_and_objects_are_written(
     tmp_path: Path, change: Callable[[SealedStore], Awaitable[None]]
 ) -> None:
@@ -158,6 +166,7 @@ def test_without_its_key_a_listing_shows_the_same_and_objects_are_written(
         assert await page(other) == objects
         objects[1] = await put(other, "001")
         assert await page(another(store, kms)) == objects
+        await other.renew(MasterKey("static", "new", 0), ["bucket"], whole=False)
 
     run(tmp_path, work)
 

@@ -15,14 +15,14 @@ import pytest
 from strongroom.kms.base import Context, KeyDisabled, KMSError, WrappedKey, WrappedKeyInvalid
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import opened
-from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
+from strongroom.sealed.envelope import MAGIC, EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import CustomerKeyNotApplicable
 from strongroom.sealed.keys import IV, SEALED_KEY, Kind, ObjectKey, RecordKey, new_object_key, record_key
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.opened import OpenedRecords, Sealing
 from strongroom.sealed.record import SEALED, SSE, Record, open_record, sealed_record
 from strongroom.sealed.store import SealedStore
-from strongroom.sealed.tags import TAGS_COUNT
+from strongroom.sealed.tags import TAGS_COUNT, TAGS_SSE
 from strongroom.secret import Secret
 from strongroom.store.base import LEFT
 from strongroom.store.errors import Damaged
@@ -188,6 +188,19 @@ def test_tags_that_were_altered_are_noticed_where_the_object_is_remembered(tmp_p
         index.close()
         with pytest.raises(Damaged):
             await store.head("bucket", "o")
+
+    with_kms(STATIC, tmp_path, work)
+
+
+def test_tags_that_ask_for_a_key_of_a_client_s_are_damaged(tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        await put(store, "o")
+        await store.set_tags("bucket", "o", "a=b", 1)
+        stored = await store.stored("bucket", "o")
+        header = bytearray(stored.record[TAGS_SSE])
+        header[len(MAGIC)] = Kind.SSE_C
+        with pytest.raises(Damaged):
+            await store.tags_of("bucket", stored._replace(record={**stored.record, TAGS_SSE: bytes(header)}))
 
     with_kms(STATIC, tmp_path, work)
 

@@ -147,6 +147,12 @@ class Keyholder:
             data_key = answer
         return _open(ExternalKey(data_key), header, bucket, key)
 
+    async def open_by_kms(self, bucket: str, key: str, header: Header) -> ObjectKey:
+        """As :meth:`open`, of what no client's key ever seals. Raises KMSError, NoKMS, EnvelopeInvalid."""
+        if header.kind is Kind.SSE_C:  # nobody can bring that key: to ask for it would be no answer
+            raise EnvelopeInvalid(f"what is kept of {object_name(bucket, key)!r} under the KMS names a client's key")
+        return await self.open(bucket, key, header, None)
+
     async def open_many(
         self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:

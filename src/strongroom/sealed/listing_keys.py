@@ -95,7 +95,7 @@ class ListingKeys:
             header = decode_header(document)
             if header.wrapped is not None and master_of(header.wrapped) == active:
                 return
-            key = await self._keyholder.open(bucket, _NAMELESS, header, None)
+            key = await self._keyholder.open_by_kms(bucket, _NAMELESS, header)
         except KMSUnavailable:
             raise
         except (KMSError, EnvelopeInvalid):
@@ -135,7 +135,7 @@ class ListingKeys:
         return key
 
     async def _opened(self, bucket: str, header: Header) -> ListingKey:
-        return ListingKey(await self._keyholder.open(bucket, _NAMELESS, header, None))
+        return ListingKey(await self._keyholder.open_by_kms(bucket, _NAMELESS, header))
 
     async def _sealed(self, bucket: str, key: ObjectKey) -> bytes:
         return (await self._keyholder.seal(bucket, _NAMELESS, SSE_S3, key, 0)).encode()

@@ -57,7 +57,7 @@ async def open_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, rec
         if content and kind in (Kind.SSE_S3, Kind.SSE_KMS):
             raise EnvelopeInvalid("they are not sealed, as those of its kind are")
     else:
-        tags_key = await keyholder.open(bucket, key, decode_header(encoded), None)
+        tags_key = await keyholder.open_by_kms(bucket, key, decode_header(encoded))
         content = open_box(record_key(tags_key), _PURPOSE, encoded, content)
     try:
         return content.decode()
