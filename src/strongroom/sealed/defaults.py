@@ -45,6 +45,10 @@ class Defaults:
         """Set or remove (None) the default of a bucket. Raises NoSuchBucket, StoreError."""
         document = None if protection is None else _encode(protection)
         await self._store.set_bucket(bucket, _SETTING, document)
+        self.forget(bucket)
+
+    def forget(self, bucket: str) -> None:
+        """Of a bucket that is removed: one of the same name may follow."""
         self._known.forget(bucket)
 
 

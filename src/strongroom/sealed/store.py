@@ -125,6 +125,7 @@ class SealedStore:
         """Remove an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
         await self.store.delete_bucket(name)
         self._listing_keys.forget(name)
+        self._defaults.forget(name)
 
     async def default_encryption(self, bucket: str) -> Protection | None:
         """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
