@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import random
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from strongroom.store.base import ALWAYS, Condition, Stored
@@ -14,12 +17,13 @@ from strongroom.store.s3.errors import meaning, undecided
 from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
-from strongroom.store.s3.writing import LargePut, made_by, put_object
+from strongroom.store.s3.writing import BUFFER, LargePut, made_by, put_object
 
 LARGEST_COPY = 5 * 1024**3
 """Stored bytes that the backend copies in one request (S3 API reference, "CopyObject"); sealed 5 GiB are more."""
 
 _PART = 1024**3
+_LEAST_PART = 5 * 1024**2
 
 
 class Copier:
@@ -33,20 +37,18 @@ class Copier:
     ) -> Stored:
         """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged where it was replaced."""
         object_id = names.new_id()
-        if source.stored.size == 0:
-            etag = await put_object(self._client, bucket, object_id, hidden, b"", encryption.creating, when)
-            return Stored(hidden.key, 0, hidden.modified, hidden.record, f"{etag} {object_id}")
-        headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
         # Conditions are decided with the completion of an upload: few backends decide them with a copy.
         in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS
-        if headers is None:
-            headers = pointing_headers(object_id, hidden.record)
-            await write_hidden(self._client, bucket, object_id, hidden)
         try:
-            if in_parts:
-                etag = await self._in_parts(source, bucket, hidden.key, headers, encryption, when, object_id)
+            body = await _body_to_put(source, when)
+            if body is not None:
+                etag = await put_object(self._client, bucket, object_id, hidden, body, encryption.creating, when)
             else:
-                etag = await self._at_once(source, bucket, hidden.key, headers, encryption, object_id)
+                headers = await self._recorded(bucket, object_id, hidden)
+                if in_parts:
+                    etag = await self._in_parts(source, bucket, hidden.key, headers, encryption, when, object_id)
+                else:
+                    etag = await self._at_once(source, bucket, hidden.key, headers, encryption, object_id)
         except StoreError as error:
             if not undecided(error):
                 with contextlib.suppress(StoreError):
@@ -54,6 +56,14 @@ class Copier:
             raise
         identity = f"{etag} {object_id}"
         return Stored(hidden.key, source.stored.size, hidden.modified, hidden.record, identity)
+
+    async def _recorded(self, bucket: str, object_id: str, hidden: HiddenRecord) -> dict[str, str]:
+        """The headers that hold a record, or say where it lies from now on."""
+        headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
+        if headers is None:
+            headers = pointing_headers(object_id, hidden.record)
+            await write_hidden(self._client, bucket, object_id, hidden)
+        return headers
 
     async def _at_once(
         self,
@@ -98,10 +108,12 @@ class Copier:
         put = LargePut(self._client, bucket, key, object_id, encryption)
         try:
             await put.begin(headers)
-            for start in range(0, source.stored.size, _PART):
-                end = min(start + _PART, source.stored.size) - 1
+            for start, end in _spans(source.stored.size):
                 span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
                 await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
+            if source.stored.size == 0:
+                await put.send(bytearray())
+                await put.finish()
             return await put.complete(when)
         except BaseException:
             await put.abort()
@@ -122,6 +134,36 @@ class Copier:
             if isinstance(error, Refused) and not _is_out_of_range(error):
                 raise
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
+
+
+async def _body_to_put(source: S3Reader, when: Condition) -> bytes | None:
+    """All bytes of a source that is put in one piece; None where the backend copies it.
+
+    What is written under a condition needs another ETag than that of the condition, or whoever has read what was there
+    before would take it for that. The ETag of small objects depends on whether they are put, or made of one part.
+    """
+    size = source.stored.size
+    etag = etag_of(when.identity) if when.identity is not None else ""
+    if size == 0:
+        return None if etag == _md5(b"") else b""
+    if size > BUFFER or not etag.endswith("-1"):
+        return None
+    body = b"".join([chunk async for chunk in source.stream(0, size)])
+    return body if f"{_md5(bytes.fromhex(_md5(body)))}-1" == etag else None
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _spans(size: int) -> Iterator[tuple[int, int]]:
+    """The first and the last byte of each part of a copy; all are as long, but for the last one. What is not small is
+    divided in another way each time: that makes another ETag.
+    """
+    most = max(min(size, _PART), 1)
+    least = max(_LEAST_PART, most - most // 4)
+    length = random.randint(least, most) if size > BUFFER else most  # noqa: S311
+    return ((start, min(start + length, size) - 1) for start in range(0, size, length))
 
 
 def _is_out_of_range(error: Refused) -> bool:
