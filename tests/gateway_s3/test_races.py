@@ -191,10 +191,16 @@ def check_kept(client: Any, bucket: str, body: bytes) -> None:
     assert client.head_object(Bucket=bucket, Key="later")["ServerSideEncryption"] == "AES256"
 
 
-@pytest.mark.parametrize("body", [b"small", LARGE], ids=["small", "large"])
+ASKED = {"ServerSideEncryption": "AES256"}
+"""Has the gateway make the bucket's listing key, which lies among the settings."""
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"), [(b"small", {}), (LARGE, {}), (b"small", ASKED)], ids=["small", "large", "encrypted"]
+)
 @pytest.mark.parametrize("kind", ["minio", "versitygw"])
 def test_an_object_that_is_put_while_its_bucket_is_removed_keeps_the_bucket(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, body: bytes
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, body: bytes, asked: Any
 ) -> None:
     backend: Backend = request.getfixturevalue(kind)
     with Proxy(backend.endpoint) as straight, Proxy(backend.endpoint) as proxy:
@@ -203,11 +209,11 @@ def test_an_object_that_is_put_while_its_bucket_is_removed_keeps_the_bucket(
             bucket = f"{bucket_name}-{number}"
             putting.create_bucket(Bucket=bucket)
             putting.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=DEFAULT)
-            putting.put_object(Bucket=bucket, Key="earlier", Body=LARGE)
-            putting.delete_object(Bucket=bucket, Key="earlier")
+            removing.put_object(Bucket=bucket, Key="earlier", Body=LARGE)
+            removing.delete_object(Bucket=bucket, Key="earlier")
 
             def put(bucket: str = bucket) -> None:
-                putting.put_object(Bucket=bucket, Key="o", Body=body)
+                putting.put_object(Bucket=bucket, Key="o", Body=body, **asked)
 
             between = Between(proxy, bucket, number, put)
             refused = error_of(removing.delete_bucket, Bucket=bucket)

@@ -95,12 +95,7 @@ class Buckets:
             answer = await self._client.send(Request("GET", name, names.SETTINGS))
         except NoSuchObject:
             return "", {}
-        try:
-            document = json.loads(answer.body)
-            settings = {str(key): base64.b64decode(value, validate=True) for key, value in document.items()}
-        except (ValueError, AttributeError, TypeError, binascii.Error) as error:
-            raise StoreError(f"the settings of the bucket {name!r} are damaged") from error
-        return answer.headers.get("etag", "").strip('"'), settings
+        return answer.headers.get("etag", "").strip('"'), _decode(name, answer.body)
 
     async def delete(self, name: str) -> None:
         """Remove a bucket that has no objects but ours; its open uploads go with it."""
@@ -132,16 +127,22 @@ class Buckets:
 
     async def _put_back(self, name: str, kept: Mapping[str, bytes]) -> None:
         """Lay down again what was removed, but for what others have laid there since."""
-        absent = condition_headers(Condition(absent=True))
         for key, body in kept.items():
             try:
-                await self._client.send(Request("PUT", name, key, headers=absent, body=body))
-            except ConditionFailed:
-                continue
+                await self._lay(name, key, body)
             except NoSuchBucket:
                 return
             except StoreError as error:
                 _log.error("the bucket %r was not removed, and %s could not be put back: %s", name, key, error)
+
+    async def _lay(self, name: str, key: str, body: bytes) -> None:
+        absent = condition_headers(Condition(absent=True))
+        try:
+            await self._client.send(Request("PUT", name, key, headers=absent, body=body))
+        except ConditionFailed:
+            if key == names.SETTINGS:  # an upload has left a listing key there, and nothing of how the bucket encrypts
+                before = _decode(name, body)
+                await self._change(name, lambda settings: {**before, **settings})
 
     # -- the check value -------------------------------------------------------------------------------------------
 
@@ -164,3 +165,12 @@ class Buckets:
     async def replace_check(self, name: str, document: bytes) -> None:
         """Put another in the place of a check value."""
         await self._client.send(Request("PUT", name, names.CHECK, body=document))
+
+
+def _decode(name: str, body: bytes) -> Mapping[str, bytes]:
+    """The settings of a bucket in their document. Raises StoreError."""
+    try:
+        document = json.loads(body)
+        return {str(key): base64.b64decode(value, validate=True) for key, value in document.items()}
+    except (ValueError, AttributeError, TypeError, binascii.Error) as error:
+        raise StoreError(f"the settings of the bucket {name!r} are damaged") from error
