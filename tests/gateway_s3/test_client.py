@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,10 +16,12 @@ import pytest
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.errors import Unavailable
+from strongroom.store.base import Condition
+from strongroom.store.errors import ConditionFailed, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
+from strongroom.store.s3.metadata import http_time
 from strongroom.store.s3.streaming import StreamedBody
 from tests.certificates import make_certificates
 
@@ -45,11 +48,12 @@ class Fake:
                 status, headers, body = fake.reply(scope[1])
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
+                    if value:
+                        self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_HEAD = do_PUT = handle_any  # noqa: N815
+            do_GET = do_HEAD = do_PUT = do_DELETE = handle_any  # noqa: N815
 
             def handle_expect_100(self) -> bool:
                 self.handle_any()
@@ -140,6 +144,31 @@ def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:
     fake.reply = lambda region: (200, {}, b"content")
     with pytest.raises(Unavailable):
         fake.run(lambda client: S3Store(client).open("bucket", "o"))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_object_whose_length_the_backend_does_not_say_is_not_taken_for_an_empty_one(fake: Fake, whole: bool) -> None:
+    fake.reply = lambda region: (
+        200,
+        {"ETag": '"e"', "Content-Length": "", "Transfer-Encoding": "chunked"},
+        b"0\r\n\r\n",
+    )
+    with pytest.raises(Unavailable, match="how long"):
+        fake.run(lambda client: S3Store(client).open("bucket", "o", whole=whole))
+    with pytest.raises(Unavailable, match="how long"):
+        fake.run(lambda client: S3Store(client).head("bucket", "o"))
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_conditional_removal_that_was_done_is_not_told_to_have_failed(fake: Fake, gone: bool) -> None:
+    date = "Thu, 01 Jan 2026 00:00:00 GMT"
+    looks: list[Reply] = [(404, {}, b""), (200, {}, b"")] if gone else [(200, {"ETag": '"another"'}, b"")]
+    there: Reply = (200, {"ETag": '"e"', "Last-Modified": date}, b"")
+    replies = iter([there, (502, {}, b""), (412, {}, b""), *looks])
+    fake.reply = lambda region: next(replies)
+    when = Condition(identity=f"e {http_time(date)}")
+    with contextlib.nullcontext() if gone else pytest.raises(ConditionFailed):
+        assert fake.run(lambda client: S3Store(client).delete("bucket", "o", when))
 
 
 def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -> None:

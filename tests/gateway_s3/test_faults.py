@@ -183,6 +183,22 @@ def test_a_large_put_that_was_done_keeps_its_record_whatever_a_repeated_request_
     assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == LARGE
 
 
+@pytest.mark.parametrize("first", ["503", "reset"])
+def test_a_large_put_that_the_backend_may_still_be_at_work_on_keeps_its_record_though_a_repeated_request_is_refused(
+    client: Any, minio: Backend, proxy: Proxy, bucket_name: str, first: str
+) -> None:
+    name = {"Bucket": bucket_name, "Key": "large"}
+    proxy.fault = in_turn((COMPLETION, first), (COMPLETION, "InvalidPart"))
+    assert error_of(client.put_object, **name, Body=LARGE)[1] == 400
+    proxy.fault = lambda line: None
+    (upload,) = open_uploads(minio, bucket_name, "large")
+    direct = minio.client()
+    parts = direct.list_parts(**name, UploadId=upload)["Parts"]
+    listed = [{key: part[key] for key in ("PartNumber", "ETag")} for part in parts]
+    direct.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": listed})  # as the first one
+    assert client.get_object(**name)["Body"].read() == LARGE
+
+
 def both(*faults: Callable[[str], str | None]) -> Callable[[str], str | None]:
     """The fault of the first that has one."""
     return lambda line: next((found for fault in faults if (found := fault(line))), None)

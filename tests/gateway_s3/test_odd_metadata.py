@@ -53,6 +53,21 @@ def test_a_name_of_metadata_that_is_none_in_xml_does_not_end_a_listing(
     assert listed == {"o": 1, "sealed": 3}
 
 
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+@pytest.mark.parametrize("time", ["1" + "0" * 18, "-1" + "0" * 18])
+def test_a_time_out_of_all_bounds_does_not_end_a_listing(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, time: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    client, direct = gateway(backend).client(), backend.client()
+    client.create_bucket(Bucket=bucket_name)
+    client.put_object(Bucket=bucket_name, Key="o", Body=b"1")
+    metadata = {**direct.head_object(Bucket=bucket_name, Key="o")["Metadata"], "strongroom-modified": time}
+    direct.put_object(Bucket=bucket_name, Key="altered", Body=b"1", Metadata=metadata)
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket_name)["Contents"]] == ["altered", "o"]
+    assert error_of(client.get_object, Bucket=bucket_name, Key="altered") == ("InternalError", 500)
+
+
 def archive(name: str) -> bytes:
     """An archive of one file."""
     packed = io.BytesIO()

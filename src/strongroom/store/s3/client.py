@@ -22,12 +22,12 @@ from urllib.parse import quote, urlsplit
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer
-from strongroom.store.errors import Unavailable
+from strongroom.store.errors import StoreError, Unavailable
 from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
-from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning
+from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning, undecided
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
@@ -77,11 +77,26 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Header names are in lower case."""
+    """A whole answer. Header names are in lower case. ``earlier``: what an attempt before it ended with that may have
+    been done, or be done yet.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    earlier: StoreError | None = None
+
+
+class LengthUnknown(Unavailable):
+    """The backend does not say how long an object is."""
+
+
+def length_in(headers: Mapping[str, str], what: str) -> int:
+    """The length that the answer to ``what`` announces. Raises LengthUnknown."""
+    length = headers.get("content-length")
+    if length is None:
+        raise LengthUnknown(f"{what}: the backend does not say how long its answer is")
+    return int(length)
 
 
 class Download:
@@ -95,11 +110,8 @@ class Download:
 
     @property
     def length(self) -> int:
-        """Bytes of the body. Raises Unavailable where the backend does not say."""
-        length = self.headers.get("content-length")
-        if length is None:
-            raise Unavailable(f"{self._what}: the backend does not say how long its answer is")
-        return int(length)
+        """Bytes of the body. Raises LengthUnknown where the backend does not say."""
+        return length_in(self.headers, self._what)
 
     async def read(self, most: int) -> bytes:
         """The next bytes: ``most`` of them, or all that are left. Raises Unavailable."""
@@ -179,21 +191,27 @@ class Client:
 
     async def send(self, request: Request) -> Answer:
         """Send a request and read the whole answer, which is one of success. Raises StoreError."""
-        response = await self._send(request)
-        return Answer(response.status, response.headers, await self._whole(response, MAX_ANSWER, request))
+        response, earlier = await self._send(request)
+        return Answer(response.status, response.headers, await self._whole(response, MAX_ANSWER, request), earlier)
 
     async def open(self, request: Request, *, raw: bool = False) -> Download:
         """Send a request and leave the body of the answer to be read; it has to be closed.
 
         Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
         """
-        return Download(await self._send(request, raw), str(request))
+        response, _ = await self._send(request, raw)
+        return Download(response, str(request))
 
-    async def _send(self, request: Request, raw: bool = False) -> Response:
-        """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal."""
+    async def _send(self, request: Request, raw: bool = False) -> tuple[Response, StoreError | None]:
+        """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal.
+
+        With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
+        done yet.
+        """
         digest = await self._digest(request.body)
         replayable = not isinstance(request.body, StreamedBody)
         attempt, redirected = 1, False
+        earlier: StoreError | None = None
         while True:
             last = attempt >= _ATTEMPTS or not replayable
             try:
@@ -206,20 +224,25 @@ class Client:
             except OSError as error:
                 if last or not request.again:
                     raise Unavailable(f"{request}: the connection to the backend failed: {error}") from error
+                earlier = Unavailable(f"{request}: the connection to the backend failed: {error}")
             else:
+                if response.repeated:
+                    earlier = Unavailable(f"{request}: the backend closed the connection")
                 if response.status < 300:
                     self.software = response.headers.get("server", "")
-                    return response
+                    return response, earlier
                 document, (code, message, region) = await self._refusal(response, request)
                 if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):
                     redirected = True
                     continue
+                refused = meaning(response.status, code, message, str(request))
                 if response.status not in RETRIED_STATUSES or last or not request.again:
                     if code in CREDENTIALS_REFUSED:
                         self._credentials.refused()
                     elif raw:
                         raise Refusal(response.status, response.headers, document)
-                    raise meaning(response.status, code, message, str(request))
+                    raise refused from earlier
+                earlier = refused if undecided(refused) else earlier
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
             attempt += 1
 

@@ -89,6 +89,9 @@ def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     return Refused(status, code, message, what)
 
 
-def undecided(error: StoreError) -> bool:
-    """Whether what was asked for may have been done, or be done yet: there was no answer, or one of a fault."""
-    return isinstance(error, Unavailable) or (isinstance(error, Refused) and error.status in _FAULTS)
+def undecided(error: BaseException) -> bool:
+    """Whether what was asked for may have been done, or be done yet: there was no answer, or one of a fault, to this
+    attempt or to an earlier one, which stands behind the error.
+    """
+    silent = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.status in _FAULTS)
+    return silent or (error.__cause__ is not None and undecided(error.__cause__))

@@ -20,7 +20,7 @@ from strongroom.store.base import Page, Stored
 from strongroom.store.errors import Damaged, NoSuchObject, Refused, Unavailable
 from strongroom.store.paging import Rolled
 from strongroom.store.s3 import names, xml
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.client import Client, LengthUnknown, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
 from strongroom.store.s3.records import complete
 
@@ -141,7 +141,7 @@ class Listings:
                 stored = await self._find(bucket, listed.key)
         except NoSuchObject:
             return None
-        except (Damaged, Refused):
+        except (Damaged, Refused, LengthUnknown):
             # The listing goes on. What is wrong with the object, whoever reads it is told.
             return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):

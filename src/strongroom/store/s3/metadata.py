@@ -40,6 +40,7 @@ BACKEND_ID = "@backend"
 """The entry of the record of an upload or a large PUT that holds the backend's own id of it."""
 
 _MILLISECOND = 1_000_000
+_LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999: what is later is no time of ours
 _UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one of its own
 
 
@@ -67,7 +68,7 @@ def decode_hidden(data: bytes) -> HiddenRecord:
         key, modified, annex = record.pop(_KEY), record.pop(_TIME), record.pop(_ANNEX)
     except KeyError:
         raise ValueError("it is not a whole record") from None
-    return HiddenRecord(key.decode(), int(modified), record, annex)
+    return HiddenRecord(key.decode(), _time(int(modified)), record, annex)
 
 
 def inline_headers(object_id: str, record: Record, modified: int) -> dict[str, str] | None:
@@ -151,13 +152,20 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
         return Described(key, size, etag, object_id, modified, record)
     try:
         rest = decode_mapping(base64.b64decode(encoded, validate=True))
-        modified = int(headers[MODIFIED]) * _MILLISECOND
+        modified = _time(int(headers[MODIFIED]) * _MILLISECOND)
     except (ValueError, KeyError, binascii.Error):
         raise Damaged(f"the record of {key!r} is damaged") from None
     native = {} if ":sse" in rest else _native(headers)
     if rest.pop(_UNTYPED, None) is not None:
         native.pop("content-type", None)
     return Described(key, size, etag, object_id, modified, {**native, **rest})
+
+
+def _time(nanoseconds: int) -> int:
+    """A time that somebody else may have written. Raises ValueError where it is out of all bounds."""
+    if not 0 <= nanoseconds // _MILLISECOND <= _LATEST:
+        raise ValueError("it is of no time")
+    return nanoseconds
 
 
 def _native(headers: Mapping[str, str]) -> dict[str, bytes]:

@@ -57,7 +57,9 @@ class Pool:
             if not error.stale or not again:
                 raise
         connection = await self._connection(host, fresh=True)
-        return await connection.request(head, body, bodiless=bodiless, silence=silence)
+        response = await connection.request(head, body, bodiless=bodiless, silence=silence)
+        response.repeated = True
+        return response
 
     async def stop(self) -> None:
         """Close all connections."""

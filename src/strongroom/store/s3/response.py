@@ -30,12 +30,27 @@ class Source(Protocol):
 
 
 class Response:
-    """An answer. Header names are in lower case, values Latin-1 text standing for bytes."""
+    """An answer. Header names are in lower case, values Latin-1 text standing for bytes.
 
-    __slots__ = ("_error", "_pieces", "_size", "_source", "_waiter", "_wanted", "_whole", "headers", "status")
+    ``repeated``: the request was sent before, over a connection that ended without a word.
+    """
+
+    __slots__ = (
+        "_error",
+        "_pieces",
+        "_size",
+        "_source",
+        "_waiter",
+        "_wanted",
+        "_whole",
+        "headers",
+        "repeated",
+        "status",
+    )
 
     def __init__(self, source: Source) -> None:
         self.status = 0
+        self.repeated = False
         self.headers: dict[str, str] = {}
         self._source = source
         self._pieces: deque[bytes] = deque()

@@ -27,9 +27,10 @@ from strongroom.store.base import (
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, StoreError
 from strongroom.store.s3 import names
 from strongroom.store.s3.buckets import Buckets
-from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.client import Answer, Client, Request, length_in
 from strongroom.store.s3.copying import Copier
 from strongroom.store.s3.encryption import NOT_ENCRYPTED, BackendEncryption
+from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
 from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
@@ -137,7 +138,7 @@ class S3Store(Store):
     async def _open_pinned(self, bucket: str, key: str) -> S3Reader:
         request = Request("HEAD", bucket, key, headers=self._encryption.reading)
         answer = await self._named(request)
-        described = describe(key, int(answer.headers.get("content-length", "0")), answer.headers)
+        described = describe(key, length_in(answer.headers, str(request)), answer.headers)
         stored, hidden = await complete(self.client, bucket, described)
         return S3Reader(self.client, bucket, described, stored, hidden, self._encryption)
 
@@ -167,7 +168,7 @@ class S3Store(Store):
         request = Request("HEAD", bucket, key, headers=self._encryption.reading)
         for last in (False, True):
             answer = await self._named(request)
-            described = describe(key, int(answer.headers.get("content-length", "0")), answer.headers)
+            described = describe(key, length_in(answer.headers, str(request)), answer.headers)
             try:
                 return await complete(self.client, bucket, described)
             except Damaged:
@@ -244,12 +245,24 @@ class S3Store(Store):
             described = describe(key, 0, answer.headers) if answer is not None else None
         if when.absent or (when.identity is not None and (described is None or described.identity != when.identity)):
             raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
-        await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
+        try:
+            await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
+        except (ConditionFailed, NoSuchObject) as error:
+            # Perhaps the answer to the first attempt was lost, and the second met nothing any more.
+            if not undecided(error) or await self._is_there(bucket, key):
+                raise
         if described is not None and described.record is None and names.is_id(described.object_id):
             with contextlib.suppress(StoreError):
                 # Raises where it is another's: somebody made a copy at the backend, whose metadata name it too.
                 await complete(self.client, bucket, described)
                 await remove_hidden(self.client, bucket, described.object_id)
+        return True
+
+    async def _is_there(self, bucket: str, key: str) -> bool:
+        try:
+            await self._named(Request("HEAD", bucket, key, headers=self._encryption.reading))
+        except NoSuchObject:
+            return False
         return True
 
     async def _named(self, request: Request) -> Answer:

@@ -191,10 +191,11 @@ async def complete_backend_upload(
 
 async def _completed(client: Client, request: Request) -> str:
     try:
-        root = xml.read((await client.send(request)).body)
+        answer = await client.send(request)
+        root = xml.read(answer.body)
         if root.name == "Error":
-            code = root.text("Code")
-            raise meaning(500 if code == "InternalError" else 400, code, root.text("Message", ""), str(request))
+            code, status = root.text("Code"), 500 if root.text("Code") == "InternalError" else 400
+            raise meaning(status, code, root.text("Message", ""), str(request)) from answer.earlier
         return unquoted(root.text("ETag"))
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
