@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,11 +14,15 @@ from urllib.request import urlopen
 
 import pytest
 
+from strongroom.store.errors import Unavailable
+from strongroom.store.s3 import S3Store, uploads
+from strongroom.store.s3.client import Answer, Request
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import LATE, Proxy, once
 from tests.http.raw import error_of
 from tests.server import Server
+from tests.store.kinds import SEALED, client_for, get
 
 LARGE = os.urandom(14_000_000)
 
@@ -248,6 +253,39 @@ def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
     client.complete_multipart_upload(**complete)
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts_as_left_behind(
+    minio: Backend, bucket_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 600 < uploads._COMPLETION_MOST < uploads._COMPLETION_LONGEST - 60
+    monkeypatch.setattr(uploads, "_COMPLETION_MOST", 1.0)
+
+    async def run() -> None:
+        store = S3Store(client_for(minio))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
+        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
+        await writer.write(b"x")
+        part = await writer.commit({})
+        send = store.client.send
+
+        async def endless(asked: Request) -> Answer:
+            if asked.method == "POST" and asked.query and asked.query[0][0] == "uploadId":
+                await asyncio.sleep(60)
+            return await send(asked)
+
+        store.client.send = endless  # type: ignore[method-assign, assignment]
+        async with asyncio.timeout(30):
+            with pytest.raises(Unavailable, match="too long"):
+                await store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+        store.client.send = send  # type: ignore[method-assign]
+        await store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+        assert await get(store, "o", bucket_name) == b"x"
+        await store.stop()
+
+    asyncio.run(run())
 
 
 def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(

@@ -51,6 +51,9 @@ _COMPLETION_LONGEST = 900.0
 """Seconds: how long a completion waits for another one of the same upload, and looks again; and how long one may take
 before it counts as one that will never end.
 """
+_COMPLETION_MOST = 780.0
+"""Seconds after which one gives up, however often it is tried and however many blanks the backend sends meanwhile: well
+before another one takes it for dead."""
 _PAGE = 1000
 
 
@@ -229,13 +232,16 @@ class Uploads:
         headers = {**condition_headers(when), **encryption.reading}
         await self._begin_completion(bucket, upload_id)
         try:
-            await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
-            await write_hidden(self._client, bucket, upload_id, hidden)
-            etag = await complete_backend_upload(
-                self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
-            )
+            async with asyncio.timeout(_COMPLETION_MOST):
+                await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
+                await write_hidden(self._client, bucket, upload_id, hidden)
+                etag = await complete_backend_upload(
+                    self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
+                )
             with contextlib.suppress(StoreError):  # the sweep finds what stays behind
                 await self._forget(bucket, upload_id)
+        except TimeoutError as error:
+            raise Unavailable(f"{bucket}/{key}: the backend takes too long to put its parts together") from error
         finally:
             await asyncio.shield(self._end_completion(bucket, upload_id))
         size = sum(part.size for part in parts)
