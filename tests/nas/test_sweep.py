@@ -6,12 +6,15 @@ import asyncio
 import errno
 import os
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from strongroom.store.errors import NoSuchUpload
 from strongroom.store.nas import NasStore
+from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits
 from tests.store.kinds import PLAIN, get, put
 
@@ -183,3 +186,54 @@ def test_sidecars_of_files_that_others_removed_are_swept(tmp_path: Path, monkeyp
         await store.stop()
 
     asyncio.run(use())
+
+
+def test_sidecars_of_files_in_a_closed_folder_do_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = tmp_path / ".strongroom.sys" / "beside"
+    walked = Folder.walked
+
+    def closed(self: Folder, bucket: str, folders: Sequence[bytes]) -> AbstractContextManager[int | None]:
+        if b"closed" in folders:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return walked(self, bucket, folders)
+
+    async def use() -> None:
+        store = started(tmp_path, Traits(attributes=False))
+        await store.start()
+        await store.create_bucket("bucket")
+        for key in ("closed/o", "gone"):
+            await put(store, key, b"x", {**PLAIN, "x-amz-meta-a": b"b"})
+        (tmp_path / "bucket" / "gone").unlink()
+        await store.stop()
+        for file in shards.rglob("*"):
+            age(file)
+        monkeypatch.setattr(Folder, "walked", closed)
+        sweeper = started(tmp_path, Traits(attributes=False))
+        await sweeper.start()
+        assert len([file for file in shards.rglob("*") if file.is_file()]) == 2
+        for shard in range(256):
+            sweeper._sweep._sidecars(time.time_ns(), f"{shard:02x}")
+        assert len([file for file in shards.rglob("*") if file.is_file()]) == 1
+        await sweeper.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_folder_that_a_killed_gateway_made_is_opened_to_others(tmp_path: Path, held: bool) -> None:
+    folder = tmp_path / "bucket" / "folder"
+
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        folder.mkdir(0o700)
+        if held:
+            (folder / "of somebody who closed it").touch()
+        await put(store, "folder/o", b"x")
+        await store.stop()
+
+    asyncio.run(use())
+    assert folder.stat().st_mode & 0o777 == (0o700 if held else 0o755)

@@ -154,6 +154,7 @@ class Folder:
         """
         descriptor = self._open_bucket(place.bucket)
         try:
+            self._finish(descriptor)
             for part in place.folders:
                 below = self._made_below(descriptor, part, place)
                 os.close(descriptor)
@@ -166,6 +167,7 @@ class Folder:
         for _ in range(_AGAIN):
             below = open_below(above, part)
             if below is not None:
+                self._finish(below)
                 return below
             found = status(above, part)
             if found is not None and not stat.S_ISDIR(found.st_mode):
@@ -210,6 +212,14 @@ class Folder:
         with self.bucket(name) as made:
             self._open_to_others(made)
         sync(self._root)
+
+    def _finish(self, descriptor: int) -> None:
+        """Open a folder to others that a gateway made, which was killed before it did so: nothing is in it yet."""
+        found = os.fstat(descriptor)
+        if stat.S_IMODE(found.st_mode) & ~stat.S_ISGID == 0o700 != self._folder_mode and found.st_uid == os.geteuid():
+            with os.scandir(descriptor) as entries:
+                if next(entries, None) is None:
+                    self._open_to_others(descriptor)
 
     def _open_to_others(self, made: int) -> None:
         with suppress(PermissionError):  # file systems that have no modes

@@ -111,3 +111,5 @@ class Sweep:
                 return self._beside.is_void(beside, None if above is None else status(above, place.leaf))
         except StoreError:
             return True
+        except PermissionError:
+            return False  # a folder on the way is closed to us, and the file may be there
