@@ -18,7 +18,12 @@ from tests.server import NAS, Server
 
 def run(server: Server, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the directory of a server that was stopped, with its settings and others."""
-    arguments = [sys.executable, "-m", "strongroom", *command, str(server.directory)]
+    return run_at(server, str(server.directory), *command, **settings)
+
+
+def run_at(server: Server, place: str, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The same on another place."""
+    arguments = [sys.executable, "-m", "strongroom", *command, place]
     return subprocess.run(
         arguments, env={**server.environment, **settings}, capture_output=True, text=True, timeout=60, check=False
     )
@@ -72,6 +77,23 @@ def test_a_gateway_does_not_take_the_directory_of_a_server(stopped: Server) -> N
 def test_an_audit_of_nothing_says_so(stopped: Server) -> None:
     assert "there is no object here: is this the place" in run(stopped, "audit").stdout
     assert run(stopped, "audit", "--bucket", "missing").stderr == "strongroom: there is no such bucket: missing\n"
+
+
+@pytest.mark.parametrize("job", ["audit", "rewrap", "adopt"])
+@pytest.mark.parametrize(
+    ("place", "settings", "why"),
+    [
+        ("https://127.0.0.1:1/bucket", {}, "URL: there must be nothing behind the host and port"),
+        ("https://user:word@127.0.0.1:1", {}, "URL: credentials do not belong into the URL"),
+        ("https://127.0.0.1:1", {"STRONGROOM_BACKEND_CA": "/missing.crt"}, "STRONGROOM_BACKEND_CA (--backend-ca): "),
+    ],
+)
+def test_a_backend_that_cannot_be_asked_stops_a_job_with_one_line(
+    stopped: Server, job: str, place: str, settings: dict[str, str], why: str
+) -> None:
+    done = run_at(stopped, place, job, **settings)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"strongroom: {why}") and done.stderr.count("\n") == 1
 
 
 def test_an_audit_under_another_key_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:

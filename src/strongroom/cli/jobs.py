@@ -18,7 +18,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from strongroom.app import build_objects
 from strongroom.cli.layout import absolute, recognised
 from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
-from strongroom.cli.server import check_vault
+from strongroom.cli.server import check_backend, check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
 from strongroom.legacy.layout import SYSTEM
@@ -56,6 +56,8 @@ def run_job(
         settings = from_process({}, find(place, mask), dev=False)
         if settings.vault is not None:
             check_vault(settings.vault.place)
+        if isinstance(settings.target, RemoteS3):
+            check_backend(settings.target, settings.backend)
         objects = build_objects(settings)
         asyncio.run(_run(objects, make(objects), report))
     except (SettingError, NoKMS) as error:
