@@ -148,6 +148,22 @@ def test_streams_that_lost_their_document_are_removed_and_nothing_else_is(tmp_pa
     run(tmp_path, use)
 
 
+def test_what_was_left_under_a_later_object_is_removed_once_nobody_can_be_adopting_it(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        await put(store.inner, "older", b"older")
+        await leave(store, "older")
+        for key in ("adopted", "empty"):
+            await leave(store, key, b"" if key == "empty" else b"streams")
+            await put(store.inner, key, b"ours")
+        assert not await store.tidy("bucket", time.time_ns() - 3_600_000_000_000)
+        assert len((await store.inner.list("bucket", "", "", "", 10)).objects) == 9
+        assert not await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        below = names(await store.inner.list("bucket", "", "", "", 10))
+        assert below == ["adopted", "empty", "older", "older" + DOCUMENT, "older" + DATA]
+
+    run(tmp_path, use)
+
+
 def test_objects_of_others_with_such_names_are_theirs(tmp_path: Path) -> None:
     async def use(store: LeftStore) -> None:
         keys = ["home/.minio/certs/public.crt", "home/.minio/config.json"]
@@ -155,6 +171,18 @@ def test_objects_of_others_with_such_names_are_theirs(tmp_path: Path) -> None:
             await put(store, key, b"theirs")
         assert names(await store.list("bucket", "", "", "", 10)) == keys
         assert names(await store.list("bucket", "home/", "/", "", 10)) == ["home/.minio/"]
+        assert await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        assert names(await store.list("bucket", "", "", "", 10)) == keys
+
+    run(tmp_path, use)
+
+
+def test_a_clean_bucket_has_nothing_to_tidy_whatever_names_its_objects_have(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        assert await store.tidy("bucket", 0)
+        keys = ["copied/.minio/ID/1/part.meta", "copied/.minio/data"]
+        for key in keys:
+            await put(store, key, bytes(Sealer(bytes(32), new_nonce()).seal(b"x", final=True)))
         assert await store.tidy("bucket", time.time_ns() + 1_000_000_000)
         assert names(await store.list("bucket", "", "", "", 10)) == keys
 

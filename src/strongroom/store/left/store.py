@@ -33,7 +33,7 @@ from strongroom.store.base import (
 )
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject
 from strongroom.store.left.listing import Merge, Wanted
-from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished
+from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
 
 CLEAN = "left"
@@ -113,18 +113,25 @@ class LeftStore(Store):
         return known
 
     async def tidy(self, bucket: str, since: int) -> bool:
-        """Remove what MinIO left of uploads that were not completed, where it is older than ``since`` (nanoseconds).
+        """Remove what MinIO left of uploads that were not completed, and of objects that were adopted or written over
+        by a process that died before it had ended them, where it is older than ``since`` (nanoseconds).
 
         Where nothing of MinIO's is left then, the bucket is marked clean; whether it is.
         """
+        if await self.is_clean(bucket):
+            return True  # whatever names its objects have, they are of clients of ours
         after: str | None = ""
-        clean = True
+        clean, ended = True, ""
         while after is not None:
             page = await self.inner.list(bucket, "", "", after, _PAGE)
             for stored in page.objects:
-                if not is_hidden(stored.key):
+                if not is_hidden(stored.key) or stored.key == ended:
                     continue
-                if stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
+                if await self._is_replaced(bucket, stored, since):
+                    key = stored.key.removesuffix(DOCUMENT)
+                    await self._end(bucket, key)
+                    ended = key + DATA
+                elif stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
                     await self.inner.delete(bucket, stored.key)
                 else:
                     clean = False
@@ -133,6 +140,18 @@ class LeftStore(Store):
             await self.inner.set_bucket(bucket, CLEAN, NONE)
             self._clean.pop(bucket, None)
         return clean
+
+    async def _is_replaced(self, bucket: str, document: Stored, since: int) -> bool:
+        """Whether the object of this document has long been hidden by a later one under its own key.
+
+        Long: whoever is adopting the object now takes its end for that of a deletion (see :meth:`rewrite`).
+        """
+        key = left_object(document.key)
+        if key is None:
+            return False
+        with suppress(NoSuchObject, NameRefused, Damaged):
+            return document.modified < (await self.inner.head(bucket, key)).modified < since
+        return False
 
     async def _is_orphan(self, bucket: str, data: Stored) -> bool:
         """Whether these are streams without a document: nobody can open them. (MinIO left such when it deleted.)"""
