@@ -13,6 +13,9 @@ from strongroom.sealed.adopting import is_legacy
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import LEFT, Condition, Record, Stored
+from strongroom.store.left import LeftStore
+from strongroom.store.left.names import DATA
+from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from tests.legacy import left
 
@@ -63,3 +66,31 @@ def test_an_object_that_never_keeps_still_is_reported_as_not_adopted(tmp_path: P
     assert is_left
     assert report.done == len(left.manifest("gateway-nas")) - 1
     assert [failure.key for failure in report.failures] == [KEY]
+
+
+def test_a_stream_that_was_emptied_behind_the_s3_gateway_is_an_error_and_not_adopted(tmp_path: Path) -> None:
+    """Its document says how long it was, and it goes when the object is adopted."""
+    folder = left.unpack("gateway-s3", tmp_path / "left")
+
+    async def run() -> tuple[Report, bool]:
+        inner = LocalStore(tmp_path)
+        kms = StaticKMS(left.MASTER_KEY_NAME, Secret(left.MASTER_KEY))
+        objects = SealedStore(LeftStore(inner), kms, upload_secret=Secret("x"))
+        await objects.start()
+        try:
+            await inner.create_bucket(left.BUCKET)
+            for name, file in left.backend_objects(folder).items():
+                writer = await inner.writer(left.BUCKET, name, None)
+                await writer.write(b"" if name == KEY + DATA else file.read_bytes())
+                await writer.commit({})
+            report = Report("", "", datetime.now(UTC))
+            await Adoption(objects, [], Secret(left.CUSTOMER_KEY), 1).run(report, asyncio.Event(), lambda: None)
+            return report, is_legacy(left.BUCKET, await objects.store.head(left.BUCKET, KEY))
+        finally:
+            await objects.stop()
+
+    report, is_left = asyncio.run(run())
+    assert is_left
+    assert [(failure.key, failure.reason) for failure in report.failures] == [
+        (KEY, "left by MinIO: it has no stored bytes, and 65601 were recorded")
+    ]

@@ -122,6 +122,8 @@ def _read(bucket: str, stored: Stored, document: bytes) -> Inherited:
         legacy = read_document(document)
         if legacy.sealing is None:
             return Inherited(legacy, stored.size, None)
+        if legacy.stored and not stored.size:  # an empty stream opens by any key: nothing else would tell
+            raise LegacyDamaged(f"it has no stored bytes, and {legacy.stored} were recorded")
         parts = _parts_of(legacy)
         size = sum(part.size for part in parts) if parts is not None else plaintext_size(stored.size)
         kind, etag = _KINDS[legacy.sealing.domain], etag_without_key(legacy) or ""
