@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import Tally, bucket_names, for_each, note_closed, settled, stored_objects
+from strongroom.maintenance.walk import Tally, bucket_names, for_each, note_closed, reason, settled, stored_objects
 from strongroom.report import Report
-from strongroom.sealed.adopting import adopt, is_legacy
+from strongroom.sealed.adopting import adopt, is_legacy, needs_customer_key
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
@@ -22,6 +22,7 @@ from strongroom.store.errors import NoSuchObject, StoreError
 from strongroom.store.left import LeftStore
 
 _DAY = 24 * 3600 * 1_000_000_000
+_NO_KEY = "(SSE-C), and none was given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,16 @@ class Adoption:
         key, report = stored.key, tally.report
         try:
             if report.dry_run:
-                is_legacy(bucket, stored)
+                if needs_customer_key(bucket, stored) and self.customer_key is None:
+                    report.failed(bucket, key, f"it is encrypted with a key of the client's {_NO_KEY}")
+                    return
             else:
                 if not await settled(lambda: adopt(self.objects, bucket, key, self.customer_key)):
                     return  # written anew in our format at this very moment
         except NoSuchObject:
             return  # removed
         except CustomerKeyNeeded as error:
-            report.failed(bucket, key, f"{error} (SSE-C), and none was given")
+            report.failed(bucket, key, f"{reason(bucket, key, error)} {_NO_KEY}")
             return
         except (StoreError, SealedError, KMSError, OSError) as error:
             tally.failed(bucket, key, error)

@@ -35,9 +35,19 @@ class Tally:
 
     def failed(self, bucket: str, key: str, error: Exception) -> None:
         """It failed with an object."""
-        self.report.failed(bucket, key, str(error))
+        self.report.failed(bucket, key, reason(bucket, key, error))
         if isinstance(error, KMSUnavailable) and self._outage.failed(self.report, error):
             self._stop.set()
+
+
+def reason(bucket: str, key: str, error: Exception) -> str:
+    """What an error says of an object, without the name that it begins with: reports have that beside it."""
+    text = str(error)
+    for name in (repr(f"{bucket}/{key}"), repr(key)):
+        if text.startswith(name):
+            rest = text.removeprefix(name)
+            return rest[2:] if rest.startswith((": ", ", ")) else f"it{rest}"
+    return text
 
 
 async def bucket_names(objects: SealedStore) -> Sequence[str]:

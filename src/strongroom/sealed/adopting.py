@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from strongroom.sealed.keyholder import protection_of
 from strongroom.sealed.keys import Kind, record_key
-from strongroom.sealed.legacy import LegacyHeader, inherited
+from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import Protection
@@ -25,6 +25,11 @@ def is_legacy(bucket: str, stored: Stored) -> bool:
     return inherited(bucket, stored) is not None
 
 
+def needs_customer_key(bucket: str, stored: Stored) -> bool:
+    """Whether MinIO left the object, and a key of a client's (SSE-C) opens it. Raises as :func:`is_legacy`."""
+    return _is_sse_c(inherited(bucket, stored))
+
+
 async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secret | None = None) -> bool:
     """Seal an object anew in our format; False if it is in our format already. It is whole at any moment.
 
@@ -34,8 +39,7 @@ async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secre
     legacy = inherited(bucket, await objects.store.head(bucket, key))
     if legacy is None:
         return False
-    is_sse_c = legacy.header is not None and legacy.header.kind is Kind.SSE_C
-    customer_key = customer_key if is_sse_c else None
+    customer_key = customer_key if _is_sse_c(legacy) else None
     source = await objects.open(bucket, key, customer_key)
     try:
         stored = source.reader.stored
@@ -53,6 +57,10 @@ async def adopt(objects: SealedStore, bucket: str, key: str, customer_key: Secre
     store = objects.outer.writing(bucket, key, protection)
     await store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
     return True
+
+
+def _is_sse_c(legacy: Inherited | None) -> bool:
+    return legacy is not None and legacy.header is not None and legacy.header.kind is Kind.SSE_C
 
 
 async def _sealed_anew(
