@@ -14,11 +14,12 @@ from strongroom.kms.base import KMS, KeyDisabled, KMSUnavailable
 from strongroom.kms.keyring import Keyring
 from strongroom.kms.master import MasterKey
 from strongroom.sealed import listing_keys
+from strongroom.sealed.encrypting import encrypt
 from strongroom.sealed.envelope import MAGIC, decode_header
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.objects import Summary
-from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.policy import PLAIN, SSE_S3
 from strongroom.sealed.rewrapping import Rewrapper
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
@@ -59,6 +60,18 @@ def test_a_page_is_one_question_to_a_kms_that_may_say_no_and_so_is_the_next_work
             assert await page(other, 150) == objects[:150]
             assert await page(other) == objects
             assert kms.unwrapped == [1, 1]
+
+    run(tmp_path, work)
+
+
+def test_objects_that_were_encrypted_in_place_are_listed_by_it_too(tmp_path: Path) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        objects = [await put(store, f"{number}", PLAIN) for number in range(3)]
+        for shown in objects:
+            assert await encrypt(store, "bucket", shown.key)
+        kms.unwrapped.clear()
+        etags = [shown.etag for shown in await page(another(store, kms))]
+        assert (etags, kms.unwrapped) == ([shown.etag for shown in objects], [1])
 
     run(tmp_path, work)
 

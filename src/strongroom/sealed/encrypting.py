@@ -63,6 +63,7 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
     header = await keyholder.seal(bucket, info.key, protection, object_key, info.size, info.multipart)
     tags = await objects.tags_of(bucket, stored)
     sealed_tags = await objects.seal_tags(bucket, info.key, protection, tags, info.tag_count)
+    listed = await objects.listed(bucket, info.key, protection.kind)
     store = objects.outer.writing(bucket, info.key, protection)
     sizes = [part.size for part in parts] if info.multipart else [info.size]
     writer = await store.writer(bucket, info.key, sum(map(sealed_size, sizes)), encrypted=True)
@@ -86,7 +87,7 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
             for part, nonce in zip(parts, nonces, strict=False)
         ]
         metadata = Metadata(info.headers, etag, info.checksum, info.upload)
-        record = {**sealed_record(header, record_key(object_key), metadata), **sealed_tags}
+        record = {**sealed_record(header, record_key(object_key), metadata, listed), **sealed_tags}
         annex = seal_parts(header, record_key(object_key), entries) if info.multipart else b""
         await writer.commit(record, annex, Condition(identity=stored.identity))
     except BaseException:
