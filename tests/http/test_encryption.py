@@ -52,6 +52,17 @@ def test_a_bucket_can_encrypt_by_default(plain_server: Server, plain_bucket: str
     assert "ServerSideEncryption" not in client.put_object(Bucket=plain_bucket, Key="o", Body=b"x")
 
 
+def test_an_upload_that_has_ended_is_not_there_whatever_object_lies_in_its_place(server: Server, bucket: str) -> None:
+    client, here = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**here, Body=b"x", **sse_c())
+    upload = client.create_multipart_upload(**here, **sse_c(OTHER))["UploadId"]
+    client.abort_multipart_upload(**here, UploadId=upload)
+    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": "e"}]}
+    for key in ({}, sse_c(), sse_c(OTHER)):
+        ended = error_of(client.complete_multipart_upload, **here, UploadId=upload, MultipartUpload=parts, **key)
+        assert ended == ("NoSuchUpload", 404)
+
+
 def test_an_sse_c_object_needs_its_key_each_time(server: Server, bucket: str) -> None:
     client, body = server.client(), os.urandom(300_000)
     put = client.put_object(Bucket=bucket, Key="o", Body=body, **sse_c())

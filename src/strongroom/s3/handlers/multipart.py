@@ -41,6 +41,7 @@ from strongroom.s3.upload import Integrity
 from strongroom.sealed.faults import (
     CustomerKeyNeeded,
     CustomerKeyNotApplicable,
+    CustomerKeyWrong,
     NoSuchObject,
     NoSuchUpload,
     PartChanged,
@@ -236,7 +237,7 @@ class MultipartHandlers:
         """
         try:
             info = await self._objects.head(call.bucket, call.key, call.encryption.customer_key())
-        except (NoSuchObject, CustomerKeyNeeded, CustomerKeyNotApplicable):
+        except (NoSuchObject, CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong):
             raise NoSuchUpload from None
         if info.upload != upload_id:
             raise NoSuchUpload
