@@ -50,6 +50,10 @@ Checksums are those of S3: CRC32, CRC32C, CRC64NVME, MD5, SHA-1, SHA-256, SHA-51
 client sends none, none is kept (AWS adds a CRC64NVME), and listings do not name their algorithms. A copy that shares
 the bytes of an object in parts keeps its parts, its ETag and its composite checksum.
 
+Of what MinIO adds to S3, listings with metadata and the stream of events are not served: as at AWS, `mc find` with
+`--metadata` or `--tags` finds nothing, and says nothing of it; `mc watch` and `mc mirror --watch` fail with
+`SignatureDoesNotMatch`, since they sign repeated parameters in another order than the specification has it.
+
 Web pages may send requests where a bucket's CORS rules or the server's setting let them; browsers ask with OPTIONS.
 
 Copies and completions of uploads may take long. After 10 seconds their answer begins, with the status 200 and a blank
