@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strongroom.store.errors import NameRefused
+from strongroom.store.errors import NameRefused, NoSuchObject
+from strongroom.store.nas import NasStore
 from strongroom.store.nas.names import FOLDER_OBJECT, is_bucket_name, key_of, place_of
 from tests.http.raw import error_of
 from tests.server import Server
+from tests.store.kinds import PLAIN, put
 
 REFUSED = {
     "a//b": "XMinioInvalidObjectName",
@@ -163,3 +166,41 @@ def test_a_key_is_refused_or_stays_below_its_bucket_and_comes_back(key: str) -> 
     prefix = b"".join(part + b"/" for part in place.folders)
     assert key_of(prefix, place.leaf) == key.encode()
     assert (place.leaf == FOLDER_OBJECT) == key.endswith("/")
+
+
+NFS, FUSE = ".nfs" + "0123456789abcdef00000001", ".fuse_hidden" + "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden"), [("nfs4", {NFS}), ("nfs", {NFS}), ("fuse.sshfs", {FUSE}), ("ext4", set()), ("", set())]
+)
+def test_files_that_the_file_system_keeps_for_who_reads_them_are_no_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, hidden: set[str]
+) -> None:
+    monkeypatch.setattr("strongroom.store.nas.probe._kind", lambda path: kind)
+    names = {NFS, FUSE, NFS + "0", FUSE[:-1], ".nfs"}
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        for folder in ("", "below/"):
+            (tmp_path / "bucket" / folder).mkdir(exist_ok=True)
+            for name in names:
+                (tmp_path / "bucket" / folder / name).write_bytes(b"x")
+            listed = await store.list("bucket", folder, "/", "", 100)
+            assert {found.key.removeprefix(folder) for found in listed.objects} == names - hidden
+        for name in hidden:
+            for refused in (put(store, name, b"x"), store.create_upload("bucket", name, PLAIN, os.urandom(16))):
+                with pytest.raises(NameRefused):
+                    await refused
+            with pytest.raises(NoSuchObject):
+                await store.head("bucket", f"below/{name}")
+            assert not await store.delete("bucket", name)
+            (tmp_path / "bucket" / "only").mkdir()
+            (tmp_path / "bucket" / "only" / name).write_bytes(b"x")
+            assert "only/" not in (await store.list("bucket", "", "/", "", 100)).prefixes
+        assert (tmp_path / "bucket" / NFS).exists()
+        await store.stop()
+
+    asyncio.run(use())

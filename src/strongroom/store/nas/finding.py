@@ -61,7 +61,7 @@ class Finder:
         Raises NoSuchBucket, NoSuchObject, Damaged.
         """
         try:
-            place = place_of(bucket, key)
+            place = place_of(bucket, key, self._traits.stand_ins)
         except NameRefused:
             with self._folder.bucket(bucket):
                 raise NoSuchObject(f"{bucket}/{key}") from None

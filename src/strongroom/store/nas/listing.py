@@ -39,7 +39,7 @@ class Listings:
         self._objects = objects
         self._pool = pool
         self._readers = readers
-        self._entries = Entries(folder.now if traits.inodes else None)
+        self._entries = Entries(folder.now if traits.inodes else None, traits.stand_ins)
 
     async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page, as Store.list has it."""

@@ -21,6 +21,7 @@ FOLDER_OBJECT = b".strongroom.folder"
 MAX_KEY = 1024
 _RESERVED_START = b".strongroom."
 _MAX_PART = 255  # bytes; NAME_MAX of every file system that matters here
+_STAND_INS = {"nfs": re.compile(rb"\.nfs[0-9a-f]{24}"), "fuse": re.compile(rb"\.fuse_hidden[0-9a-f]{16}")}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 
 
@@ -48,8 +49,11 @@ class Place:
         return f"{self.bucket}/{self.key}"
 
 
-def place_of(bucket: str, key: str) -> Place:
-    """Where the object of this name lies. Raises NoSuchBucket, NameRefused, NameTooLong."""
+def place_of(bucket: str, key: str, stand_ins: str = "") -> Place:
+    """Where the object of this name lies; ``stand_ins`` is the kind of :func:`is_stand_in`.
+
+    Raises NoSuchBucket, NameRefused, NameTooLong.
+    """
     if not is_bucket_name(bucket):
         raise NoSuchBucket(bucket)
     parts = key.encode().split(b"/")
@@ -58,6 +62,8 @@ def place_of(bucket: str, key: str) -> Place:
         _check(parts[:-1], key)
     else:
         _check(parts, key)
+    if is_stand_in(parts[-1], stand_ins):
+        raise NameRefused("the file system here gives such names to files that are replaced while they are read")
     return Place(bucket, key, tuple(parts))
 
 
@@ -83,6 +89,14 @@ def is_part(name: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return len(name) <= _MAX_PART and not name.lower().startswith(_RESERVED_START)
+
+
+def is_stand_in(name: bytes, kind: str) -> bool:
+    """Whether a file has the name that a file system of this kind ("nfs", "fuse", "" for others) gives to one that is
+    removed or replaced while somebody has it open: it is no object, and goes when that one closes it.
+    """
+    pattern = _STAND_INS.get(kind)
+    return pattern is not None and pattern.fullmatch(name) is not None
 
 
 def _check(parts: list[bytes], key: str) -> None:

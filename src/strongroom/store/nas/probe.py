@@ -32,6 +32,7 @@ class Traits:
     ``attributes``: extended attributes. ``links``: hard links. ``inodes``: inode numbers stay with their files.
     ``steady_times``: the time of a file is final when a write to it returns, not only when it is synced.
     ``fine_times``: they are kept finer than to the second.
+    ``stand_ins``: "nfs" or "fuse", where a file that is replaced while somebody reads it stays, under such a name.
     ``case_insensitive``, ``normalising``: it takes names for one that differ in case, or in the Unicode form.
     """
 
@@ -40,6 +41,7 @@ class Traits:
     inodes: bool = True
     steady_times: bool = True
     fine_times: bool = True
+    stand_ins: str = ""
     case_insensitive: bool = False
     normalising: bool = False
 
@@ -77,6 +79,7 @@ def probe(folder: Folder) -> Traits:
                 inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
                 steady_times=kind in _LOCAL,
                 fine_times=_has_fine_times(here, file),
+                stand_ins=next((system for system in ("nfs", "fuse") if kind.startswith(system)), ""),
                 case_insensitive=_are_one(here, word, word.swapcase()),
                 normalising=_are_one(here, accented, unicodedata.normalize("NFD", accented)),
             )

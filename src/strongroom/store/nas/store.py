@@ -31,7 +31,7 @@ from strongroom.store.nas.finding import Found
 from strongroom.store.nas.folder import FILE, Folder
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.listing import Listings
-from strongroom.store.nas.names import place_of
+from strongroom.store.nas.names import Place, place_of
 from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.probe import Traits, probe
 from strongroom.store.nas.reading import NasReader
@@ -76,6 +76,7 @@ class NasStore(Store):
         beside = BesideStore(self._folder, traits)
         self._left = Left(self._folder)
         await self._run(self._left.open)
+        self._stand_ins = traits.stand_ins
         self._objects = Objects(self._folder, traits, beside, self._left)
         self._buckets = Buckets(self._folder)
         self._uploads = Uploads(self._folder, self._objects)
@@ -129,9 +130,12 @@ class NasStore(Store):
 
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> NasWriter:
         """Begin an object."""
-        place = place_of(bucket, key)
+        place = self._place(bucket, key)
         await self._run(self._buckets.get, bucket)
         return NasWriter(self._folder, self._pool, self._objects, place, encrypted)
+
+    def _place(self, bucket: str, key: str) -> Place:
+        return place_of(bucket, key, self._stand_ins)
 
     async def head(self, bucket: str, key: str) -> Stored:
         """The object under this key."""
@@ -159,7 +163,7 @@ class NasStore(Store):
     ) -> Stored:
         """Put the bytes of an opened object under a name."""
         assert isinstance(source, NasReader)
-        new = NewObject(place_of(bucket, key), record, annex, when)
+        new = NewObject(self._place(bucket, key), record, annex, when)
         # The thread has a descriptor of its own: who gives up closes the source's, whose number another file gets.
         own, found = os.dup(source.descriptor), source.found
         return await self._run(self._copy, own, found, new)
@@ -173,7 +177,7 @@ class NasStore(Store):
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
         """Replace the record of an object."""
         try:
-            place = place_of(bucket, key)
+            place = self._place(bucket, key)
         except NameRefused:
             raise NoSuchObject(f"{bucket}/{key}") from None
         new = NewObject(place, record, annex or b"", when)
@@ -182,7 +186,7 @@ class NasStore(Store):
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
         """Remove an object."""
         try:
-            place = place_of(bucket, key)
+            place = self._place(bucket, key)
         except NameRefused:
             await self.bucket(bucket)
             return False
@@ -196,7 +200,7 @@ class NasStore(Store):
 
     async def create_upload(self, bucket: str, key: str, record: Record, token: bytes) -> Upload:
         """Open a multipart upload. Raises NameRefused at once, not when all parts are there."""
-        return await self._run(self._uploads.create, place_of(bucket, key), record, token)
+        return await self._run(self._uploads.create, self._place(bucket, key), record, token)
 
     async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The open upload."""
@@ -222,7 +226,7 @@ class NasStore(Store):
         when: Condition = ALWAYS,
     ) -> Stored:
         """Make one object of parts."""
-        new = NewObject(place_of(bucket, key), record, annex, when)
+        new = NewObject(self._place(bucket, key), record, annex, when)
         return await self._run(self._uploads.complete, new, upload_id, parts)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from strongroom.store.nas.folder import open_below
-from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, key_of
+from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, is_stand_in, key_of
 from strongroom.store.paging import common_prefix, successor
 
 _LARGE = 2_000  # entries of a folder from which it is worth remembering
@@ -28,11 +28,13 @@ class Entries:
 
     A folder's time changes with every name that comes or goes. One that changed a moment ago is not remembered: what
     comes in the same tick of the clock would not be seen. ``now`` tells the time by the clock of the folders; without
-    it nothing is remembered, where inode numbers do not say which folder it is.
+    it nothing is remembered, where inode numbers do not say which folder it is. ``stand_ins``: see
+    :func:`~strongroom.store.nas.names.is_stand_in`.
     """
 
-    def __init__(self, now: Callable[[], int] | None) -> None:
+    def __init__(self, now: Callable[[], int] | None, stand_ins: str = "") -> None:
         self._now = now
+        self.stand_ins = stand_ins
         self._known: OrderedDict[tuple[int, int], tuple[int, int, list[bytes]]] = OrderedDict()
         self._count = 0
         self._lock = Lock()
@@ -45,7 +47,7 @@ class Entries:
             known = self._known.get(identity)
         if known is not None and known[:2] == times:
             return known[2]
-        names = _names(descriptor)
+        names = _names(descriptor, self.stand_ins)
         if self._now is not None and len(names) >= _LARGE:
             self._remember(identity, times, names, self._now())
         return names
@@ -159,19 +161,19 @@ class Walk:
             self._push(folder, below)
             return None
         try:
-            return (rolled, True) if holds_key(below, folder) else None
+            return (rolled, True) if holds_key(below, folder, self._entries.stand_ins) else None
         finally:
             os.close(below)
 
 
-def holds_key(descriptor: int, prefix: bytes) -> bool:
+def holds_key(descriptor: int, prefix: bytes, stand_ins: str = "") -> bool:
     """Whether a folder, or one below it, holds a key; it is read no further than to the first one."""
     folders = []
     with os.scandir(descriptor) as entries:
         for entry in entries:
             name = os.fsencode(entry.name)
             if entry.is_file(follow_symlinks=False):
-                if key_of(prefix, name) is not None:
+                if key_of(prefix, name) is not None and not is_stand_in(name, stand_ins):
                     return True
             elif entry.is_dir(follow_symlinks=False) and is_part(name) and len(prefix) + len(name) < MAX_KEY:
                 folders.append(name)
@@ -180,7 +182,7 @@ def holds_key(descriptor: int, prefix: bytes) -> bool:
         if below is None:
             continue
         try:
-            if holds_key(below, prefix + name + b"/"):
+            if holds_key(below, prefix + name + b"/", stand_ins):
                 return True
         finally:
             os.close(below)
@@ -248,7 +250,7 @@ def _first(frame: _Frame, least: bytes) -> int:
     return at
 
 
-def _names(descriptor: int) -> list[bytes]:
+def _names(descriptor: int, stand_ins: str) -> list[bytes]:
     names = []
     with os.scandir(descriptor) as entries:
         for entry in entries:
@@ -259,7 +261,7 @@ def _names(descriptor: int) -> list[bytes]:
                 continue
             elif entry.is_dir(follow_symlinks=False):
                 names.append(name + b"/")
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False) and not is_stand_in(name, stand_ins):
                 names.append(name)
     names.sort()
     return names
