@@ -1,4 +1,4 @@
-"""The default encryption of a bucket, where it is remembered."""
+"""What is remembered of buckets: not of those of the same name that are made anew."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from strongroom.kms.static import StaticKMS
+from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
@@ -26,6 +27,41 @@ def test_a_bucket_that_was_made_anew_has_not_the_default_of_the_one_before(tmp_p
         await objects.delete_bucket("bucket")
         await objects.create_bucket("bucket")
         assert await objects.protection("bucket", None) == SSE_S3
+        await objects.stop()
+
+    asyncio.run(work())
+
+
+class Checks:
+    """Keeps the check values of buckets."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def read_check(self, bucket: str) -> bytes | None:
+        return self.kept.get(bucket)
+
+    async def leave_check(self, bucket: str, document: bytes) -> bool:
+        return self.kept.setdefault(bucket, document) == document
+
+    async def replace_check(self, bucket: str, document: bytes) -> None:
+        self.kept[bucket] = document
+
+
+def test_what_is_written_into_a_bucket_that_was_made_anew_leaves_a_check_value_there(tmp_path: Path) -> None:
+    async def work() -> None:
+        kms, checks = StaticKMS("key", Secret(bytes(32))), Checks()
+        guard = WriteGuard(kms, checks)
+        objects = SealedStore(LocalStore(tmp_path), kms, upload_secret=Secret("x"), guard=guard)
+        await objects.start()
+        await objects.create_bucket("bucket")
+        await objects.protection("bucket", SSE_S3)
+        for elsewhere in (False, True):
+            checks.kept.clear()
+            await (objects.store if elsewhere else objects).delete_bucket("bucket")
+            await objects.create_bucket("bucket")
+            await objects.protection("bucket", SSE_S3)
+            assert list(checks.kept) == ["bucket"]
         await objects.stop()
 
     asyncio.run(work())

@@ -51,6 +51,10 @@ class WriteGuard:
             raise
         self._admitted.keep(bucket, None, now)
 
+    def forget(self, bucket: str) -> None:
+        """Of a bucket that is removed, or made anew: its check value went with it."""
+        self._admitted.forget(bucket)
+
     async def renew(self, bucket: str, active: MasterKey) -> None:
         """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.
 

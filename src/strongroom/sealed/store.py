@@ -111,7 +111,9 @@ class SealedStore:
 
     async def create_bucket(self, name: str) -> Bucket:
         """Make a bucket. Raises BucketExists."""
-        return await self.store.create_bucket(name)
+        made = await self.store.create_bucket(name)
+        self._forget(name)  # one of this name may have been removed elsewhere
+        return made
 
     async def bucket(self, name: str) -> Bucket:
         """The bucket of this name. Raises NoSuchBucket."""
@@ -124,8 +126,13 @@ class SealedStore:
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
         await self.store.delete_bucket(name)
-        self._listing_keys.forget(name)
-        self._defaults.forget(name)
+        self._forget(name)
+
+    def _forget(self, bucket: str) -> None:
+        self._listing_keys.forget(bucket)
+        self._defaults.forget(bucket)
+        if self._guard is not None:
+            self._guard.forget(bucket)
 
     async def default_encryption(self, bucket: str) -> Protection | None:
         """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
