@@ -211,6 +211,22 @@ def test_what_others_put_into_the_folder_before_the_first_object_is_seen(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
+    def add(folder: Folder, key: str) -> None:
+        path = folder.temporary("bucket", key)
+        path.write_bytes(b"x")
+        folder.add(path, Exported("bucket", key, "", 1, "", "", "", "", {}, {}, ""))
+
+    with closing(Folder(tmp_path)) as first:
+        add(first, "one")
+        with pytest.raises(FolderRefused, match="is running"):
+            Folder(tmp_path)
+        add(first, "two")
+    with closing(Folder(tmp_path)) as second:
+        add(second, "three")
+    assert sorted(manifest(tmp_path)) == ["one", "three", "two"]
+
+
 def test_an_object_that_does_not_come_whole_leaves_nothing(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.temporary("bucket", "key").touch()

@@ -10,6 +10,7 @@ nothing of millions of objects stays in memory.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -79,6 +80,7 @@ class Folder:
         self._lock = threading.Lock()
         self._lines: sqlite3.Connection | None = None
         self._manifest: TextIO | None = None
+        self._held: TextIO | None = None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fresh = not self._own.is_dir()
         self._check()
@@ -130,6 +132,8 @@ class Folder:
         with closing(self._lines):
             self._write_manifest(self._lines)
         shutil.rmtree(self._own / "tmp", ignore_errors=True)
+        if self._held is not None:
+            self._held.close()
 
     def _write_manifest(self, lines: sqlite3.Connection) -> None:
         if self._fresh and not self._ask("SELECT 1 FROM lines LIMIT 1"):
@@ -152,6 +156,7 @@ class Folder:
         if self._manifest is None:
             self._check()
             (self._own / "other").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._hold()
             shutil.rmtree(self._own / "tmp", ignore_errors=True)
             (self._own / "tmp").mkdir(mode=0o700)
             self._lines = sqlite3.connect(self._own / "tmp" / "lines", check_same_thread=False, isolation_level=None)
@@ -163,6 +168,20 @@ class Folder:
                 raise
             self._manifest = (self.path / MANIFEST).open("a", encoding="utf-8")
         return self._manifest
+
+    def _hold(self) -> None:
+        """Keep other exports away as long as this one runs: each has its own idea of what the manifest says."""
+        if self._held is not None:
+            return
+        held = (self._own / "lock").open("a", encoding="utf-8")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise FolderRefused(f"another export into {self.path} is running; wait for its end") from None
+        except OSError:
+            pass  # a file system without locks
+        self._held = held
 
     def _place(self, name: tuple[str, str]) -> Path:
         known = self._ask("SELECT file FROM lines WHERE bucket = ? AND key = ?", *name)
