@@ -10,6 +10,7 @@ from strongroom.kms.static import StaticKMS
 from strongroom.maintenance.adopting import Adoption
 from strongroom.report import Report
 from strongroom.sealed.adopting import is_legacy
+from strongroom.sealed.listed import LISTED
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import LEFT, Condition, Record, Stored
@@ -49,7 +50,10 @@ def adopted(folder: Path, times: int) -> tuple[Report, bool]:
             work = Adoption(objects, [], Secret(left.CUSTOMER_KEY), 1)
             await work.run(report, asyncio.Event(), lambda: None)
             assert report.finished
-            return report, is_legacy(left.BUCKET, await store.head(left.BUCKET, KEY))
+            stored = await store.head(left.BUCKET, KEY)
+            is_left = is_legacy(left.BUCKET, stored)
+            assert (LISTED in stored.record) is not is_left
+            return report, is_left
         finally:
             await objects.stop()
 

@@ -76,7 +76,8 @@ async def _sealed_anew(
     header = header.resized(info.size, old.etag if info.kind is Kind.SSE_C else "")  # others' may be MD5s: sealed
     parts = await objects.parts_with_nonces(source)
     annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
-    return sealed_record(header, record_key(object_key), metadata), annex
+    listed = await objects.listed(bucket, info.key, header.kind)
+    return sealed_record(header, record_key(object_key), metadata, listed), annex
 
 
 async def _tags(objects: SealedStore, bucket: str, source: OpenObject, protection: Protection) -> dict[str, bytes]:
