@@ -12,6 +12,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from botocore.handlers import validate_ascii_metadata
+from urllib3.exceptions import HTTPError
 
 from strongroom.secret import Secret
 from strongroom.transfer.place import Access
@@ -199,7 +200,7 @@ class S3:
         try:
             with answer["Body"] as body:
                 yield from iter(lambda: body.read(CHUNK), b"")
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, HTTPError, OSError) as error:  # botocore hands on what TLS says as it is
             raise S3Failed(f"reading it ended early: {error}") from error
 
     def put(self, bucket: str, key: str, body: bytes, fields: Mapping[str, Any], over: str | None) -> str:

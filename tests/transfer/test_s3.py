@@ -1,0 +1,38 @@
+"""What a client of an S3 makes of failures on the way."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+
+from strongroom.secret import Secret
+from strongroom.transfer.place import Access
+from strongroom.transfer.s3 import S3, S3Failed
+
+
+def test_bytes_that_tls_does_not_open_fail_the_object_and_not_the_run(certificates: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "public.crt", certificates / "private.key")
+
+    def serve() -> None:
+        client, _ = server.accept()
+        tls = context.wrap_socket(client, server_side=True)
+        tls.recv(65536)
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        with socket.socket(fileno=tls.detach()) as below:
+            below.sendall(b"\x17\x03\x03\x00\x20" + os.urandom(32))
+            below.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        access = Access("access", Secret(b"secret"), ca=str(certificates / "ca.crt"))
+        client = S3(f"https://127.0.0.1:{server.getsockname()[1]}", access, connections=1)
+        with pytest.raises(S3Failed, match="ended early"):
+            list(client.read("bucket", "key", "etag", None))
+        thread.join()
