@@ -195,3 +195,10 @@ def sealed_meta(domain: str) -> dict[str, str]:
     if domain:
         meta |= {"S3-Kms-Key-Id": "k", "S3-Kms-Sealed-Key": encode(b"\x20" * 64)}
     return {SSE + name: value for name, value in meta.items()}
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_no_listing_could_show_is_damage(moment: str) -> None:
+    fields = {"version": "1.0.0", "format": "gw", "etag": "e", "meta": {}, "stat": {"size": 1, "modTime": moment}}
+    with pytest.raises(LegacyDamaged):
+        read_document(json.dumps(fields).encode())

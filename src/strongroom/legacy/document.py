@@ -137,6 +137,7 @@ def _moment(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without its zone")
+    moment = moment.astimezone(UTC)  # OverflowError where that is of a year which listings cannot show
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
