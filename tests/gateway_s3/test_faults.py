@@ -61,6 +61,13 @@ def open_uploads(minio: Backend, bucket: str, key: str) -> list[str]:
     ]
 
 
+def upload_of_one_part(client: Any, bucket: str) -> tuple[Any, Any]:
+    """An open upload of the key "parts", as its requests name it, and its one part, b"x"."""
+    target: Any = {"Bucket": bucket, "Key": "parts"}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    return target, {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+
+
 @pytest.mark.parametrize("fault", ["503", "reset", "lose"])
 @pytest.mark.parametrize("size", [100, len(LARGE)])
 def test_a_request_is_repeated_where_that_is_safe(
@@ -245,9 +252,7 @@ def test_a_write_over_a_known_object_whose_answer_is_lost_is_not_taken_for_anoth
 def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next(
     client: Any, proxy: Proxy, bucket_name: str
 ) -> None:
-    target: Any = {"Bucket": bucket_name, "Key": "parts"}
-    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
-    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+    target, part = upload_of_one_part(client, bucket_name)
     complete = {**target, "MultipartUpload": {"Parts": [part]}}
     proxy.fault = once(lambda line: line.startswith("PUT") and "completing" in line, "mute")
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
@@ -291,9 +296,7 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
 def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(
     client: Any, proxy: Proxy, bucket_name: str
 ) -> None:
-    target: Any = {"Bucket": bucket_name, "Key": "parts"}
-    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
-    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+    target, part = upload_of_one_part(client, bucket_name)
     at_work, aborted = Event(), Event()
 
     def fault(line: str) -> str | None:
@@ -316,9 +319,7 @@ def test_a_client_is_kept_waiting_where_the_backend_takes_long(
     client: Any, faulty: Server, proxy: Proxy, bucket_name: str
 ) -> None:
     impatient = faulty.client(read_timeout=LATE - 2)
-    target: Any = {"Bucket": bucket_name, "Key": "parts"}
-    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
-    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
+    target, part = upload_of_one_part(client, bucket_name)
 
     def complete() -> Any:
         return impatient.complete_multipart_upload(**target, MultipartUpload={"Parts": [part]})

@@ -211,8 +211,7 @@ class S3App:
             request.headers.update(moved_headers(route.name, request.query, request.headers))
         if self._relay is not None:
             call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
-            relayed = self._relay.relay(call, route.name)
-            return await (self._patiently(exchange, seen, relayed) if route.name in LONG else relayed)
+            return await self._patiently(exchange, seen, self._relay.relay(call, route.name))
         operation = route.operation
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
@@ -226,13 +225,12 @@ class S3App:
                 parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
         else:
             parsed = operation.parse(request, route.target, document)
-        work = handler(call, parsed)
-        answer = await (self._patiently(exchange, seen, work) if route.name in LONG else work)
+        answer = await self._patiently(exchange, seen, handler(call, parsed))
         return answer, operation.serialize(answer.output)
 
-    async def _patiently(self, exchange: Exchange, seen: Seen, work: Coroutine[Any, Any, T]) -> T:
-        """What ``work`` gives; the client is kept waiting where that takes long."""
-        return await patiently(exchange, partial(self._opening, seen), work)
+    def _patiently(self, exchange: Exchange, seen: Seen, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """The work; of the kind that may take long, the client is kept waiting meanwhile."""
+        return patiently(exchange, partial(self._opening, seen), work) if seen.operation in LONG else work
 
     async def _opening(self, seen: Seen) -> Headers:
         """The headers of an answer that nothing is known of yet."""

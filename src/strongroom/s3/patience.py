@@ -22,11 +22,11 @@ from strongroom.s3.request import ClientGone, Exchange
 from strongroom.s3.xml import DECLARATION
 from strongroom.sealed.faults import StoreError
 
-LONG = ("CompleteMultipartUpload", "CopyObject", "UploadPartCopy")
-"""The operations that are answered like this."""
-
 ENDS_WITH_ERRORS = ("CompleteMultipartUpload", "UploadPartCopy")
-"""Those of them whose error clients find at the end of an answer of 200."""
+"""Operations whose error clients find at the end of an answer of 200."""
+
+LONG = (*ENDS_WITH_ERRORS, "CopyObject")
+"""The operations that are answered like this."""
 
 SECONDS = 10.0
 """Until an answer is begun, and between its blanks."""

@@ -191,6 +191,12 @@ class Opener:
         self.open_into(view[begin:end], memoryview(out)[at:])
         return out
 
+    def open_packages(self, packages: Buffer) -> bytearray:
+        """As :meth:`open_into`, with an output of its own."""
+        out = unfilled(plaintext_size(len(packages)))
+        self.open_into(packages, out)
+        return out
+
     def open_into(self, packages: Buffer, out: bytearray | memoryview) -> int:
         """Take the next packages, whole ones, and write their plaintext into ``out``; returns how many bytes that are.
 

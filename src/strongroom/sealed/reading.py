@@ -20,7 +20,6 @@ from strongroom.sealed.dare import (
     StreamInvalid,
     open_whole,
     package_range,
-    plaintext_size,
     sealed_size,
 )
 from strongroom.sealed.keys import ObjectKey, part_key
@@ -172,7 +171,7 @@ class SealedBody:
         data = self._reader.cached(extent.offset + offset, stored)
         if data is None:
             return None
-        plaintext = self._open(self._opener(extent, package), data)
+        plaintext = self._guard(self._opener(extent, package).open_packages, data)
         skip = first - package * PAYLOAD
         self._see_all(skip + length - len(plaintext))
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
@@ -189,7 +188,7 @@ class SealedBody:
             stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT, room)
             try:
                 while (unit := await stored.next()) is not None:
-                    opened = self._open(opener, unit)
+                    opened = self._guard(opener.open_packages, unit)
                     piece = memoryview(opened)[skip : skip + left]
                     skip = 0
                     left -= len(piece)
@@ -199,14 +198,6 @@ class SealedBody:
             finally:
                 stored.close()
             self._see_all(left)
-
-    def _open(self, opener: Opener, data: Buffer) -> bytearray:
-        try:
-            out = unfilled(plaintext_size(len(data)))
-            opener.open_into(data, out)
-        except StreamInvalid as error:
-            raise self._damaged(error) from error
-        return out
 
     async def _stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
         """What comes by other ways than from a file: opened on the event loop, while the next chunk comes."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class StoreError(Exception):
     """Base of what a store raises on purpose; anything else it raises is a fault of the machine or of the store."""
@@ -89,3 +94,10 @@ class Refused(StoreError):
         self.status = status
         self.code = code
         self.message = message
+
+
+def full(error: OSError) -> StoreFull | OSError:
+    """StoreFull where the system says that there is no space; any other error as it is."""
+    if error.errno in _NO_SPACE:
+        return StoreFull(f"no space is left: {os.strerror(error.errno)}")
+    return error

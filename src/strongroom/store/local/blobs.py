@@ -21,7 +21,6 @@ of all of them.)
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import struct
@@ -36,7 +35,7 @@ from typing import overload
 from strongroom.buffers import unfilled
 from strongroom.spans import within
 from strongroom.store.base import Buffer
-from strongroom.store.errors import Damaged, StoreFull
+from strongroom.store.errors import Damaged, StoreFull, full
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
@@ -304,13 +303,6 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def full(error: OSError) -> Exception:
-    """The error of the protocol for one of the system."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull(f"no space is left: {os.strerror(error.errno)}")
-    return error
 
 
 def _touch(path: Path) -> None:

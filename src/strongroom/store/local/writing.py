@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
-from strongroom.store.errors import StoreError
+from strongroom.store.errors import StoreError, full
 from strongroom.store.local import index
-from strongroom.store.local.blobs import Blobs, Extent, full
+from strongroom.store.local.blobs import Blobs, Extent
 from strongroom.store.local.commits import Committer
 from strongroom.store.local.index import NewObject
 from strongroom.store.local.room import Room

@@ -18,14 +18,11 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, StoreFull
+from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, full
 from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no space."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -297,18 +294,11 @@ def raise_for_taken(found: os.stat_result, place: Place) -> None:
 
 def refusal(error: OSError, key: str) -> StoreError | OSError:
     """What the refusal of the system comes to."""
-    if error.errno in FULL:
-        return full(error)
     if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG):
         return NameRefused(f"this file system cannot hold the name {key!r}")
     if error.errno == errno.EXDEV:
         return NameRefused(f"{key!r} lies on another file system than the shared folder")
-    return error
-
-
-def full(error: OSError) -> StoreFull:
-    """What one of :data:`FULL` comes to."""
-    return StoreFull(f"no space is left: {error.strerror}")
+    return full(error)
 
 
 def sync(descriptor: int) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.errors import Forbidden
-from strongroom.store.nas.folder import FULL, full
+from strongroom.store.errors import Forbidden, full
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,9 +27,10 @@ async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named
     except PermissionError as error:
         raise Forbidden(f"the system says of {error.filename!r}: {error.strerror}") from error
     except OSError as error:
-        if error.errno in FULL:  # wherever it comes up: NFS says so at any sync, too
-            raise full(error) from error
-        raise
+        refused = full(error)  # wherever it comes up: NFS says so at any sync, too
+        if refused is error:
+            raise
+        raise refused from error
 
 
 def _seen(future: asyncio.Future[T]) -> None:

@@ -222,9 +222,9 @@ class Client:
             except TimeoutError as error:
                 raise Unavailable(f"{request}: the backend has not answered in time") from error
             except OSError as error:
-                if last or not request.again:
-                    raise Unavailable(f"{request}: the connection to the backend failed: {error}") from error
                 earlier = Unavailable(f"{request}: the connection to the backend failed: {error}")
+                if last or not request.again:
+                    raise earlier from error
             else:
                 if response.repeated:
                     earlier = Unavailable(f"{request}: the backend closed the connection")

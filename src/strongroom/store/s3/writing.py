@@ -194,7 +194,8 @@ async def _completed(client: Client, request: Request) -> str:
         answer = await client.send(request)
         root = xml.read(answer.body)
         if root.name == "Error":
-            code, status = root.text("Code"), 500 if root.text("Code") == "InternalError" else 400
+            code = root.text("Code")
+            status = 500 if code == "InternalError" else 400
             raise meaning(status, code, root.text("Message", ""), str(request)) from answer.earlier
         return unquoted(root.text("ETag"))
     except xml.BadAnswer as error:
