@@ -8,6 +8,13 @@ import mmap
 SPAN = 4 * 1024**2
 """Bytes that are handed to the disk at a time."""
 
+PIECE = 512 * 1024
+"""Bytes to be written in one call, at most.
+
+What one call writes, Linux may keep in one page as large. Those of a MiB and more come from the large spans of free
+memory that a virtual machine gives back to its host, and getting it again can take longer than all of the upload.
+"""
+
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin, and do not wait
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux has it
 

@@ -16,7 +16,7 @@ from strongroom.store.local.blobs import Blobs, Extent
 from strongroom.store.local.commits import Committer
 from strongroom.store.local.index import NewObject
 from strongroom.store.local.room import Room
-from strongroom.store.writeback import Writeback
+from strongroom.store.writeback import PIECE, Writeback
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class BlobWriter:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[os.write(self._descriptor, view[:PIECE]) :]
         except OSError as error:
             raise full(error) from error
         self.size += len(data)

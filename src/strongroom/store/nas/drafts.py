@@ -14,7 +14,7 @@ from strongroom.store.base import Buffer
 from strongroom.store.errors import Damaged, StoreError
 from strongroom.store.nas.folder import Folder, refusal, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned
-from strongroom.store.writeback import Writeback
+from strongroom.store.writeback import PIECE, Writeback
 
 _CHUNK = 1024 * 1024
 _SPAN = 1024 * 1024 * 1024  # of one copy_file_range, which the kernel bounds at 2 GiB
@@ -41,7 +41,7 @@ class Draft:
         view = memoryview(data)
         try:
             while view:
-                written = os.pwrite(self.descriptor, view, self.position)
+                written = os.pwrite(self.descriptor, view[:PIECE], self.position)
                 view = view[written:]
                 self.position += written
             self._writeback.reached(self.descriptor, self.position)
