@@ -28,6 +28,7 @@ from strongroom.secret import Secret
 from strongroom.store.base import Buffer
 from strongroom.store.local import LocalStore, listing, scans
 from strongroom.store.local.blobs import OpenFile
+from strongroom.store.writeback import PIECE
 from tests.kms.elsewhere import KMSElsewhere
 
 MIB = 1024 * 1024
@@ -208,6 +209,21 @@ def test_a_large_put_syncs_a_file_and_its_directory_once(counts: Counter[str], t
     assert seen["sealed bytes"] == 8 * MIB
     # For each MiB, to hash and to write it; the last one makes it durable, too. One for the commit.
     assert seen["hops"] == 8 + 1
+
+
+def test_a_large_put_writes_no_more_than_a_piece_in_a_call(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = os.write
+
+    def counting(descriptor: int, data: Buffer) -> int:
+        written.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", counting)
+    cost(counts, tmp_path, lambda store: put(store, "o", 8 * MIB))
+    assert max(written) == PIECE and len(written) <= 8 * MIB // PIECE + 8 + 1
 
 
 def test_a_large_get_of_what_is_in_memory_is_no_hop(counts: Counter[str], tmp_path: Path) -> None:
