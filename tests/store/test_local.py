@@ -211,24 +211,31 @@ def test_a_check_finds_blobs_that_are_missing_or_cut(tmp_path: Path) -> None:
     run(tmp_path, use)
 
 
-async def half_committed(store: LocalStore, directory: Path, key: str, content: bytes) -> None:
-    """Put an object as if the commit had ended before the log counted as longer: it lies there, behind the end."""
+async def half_committed(store: LocalStore, directory: Path, *wanted: Awaitable[object]) -> None:
+    """Write as if the commit had ended before the log counted as longer: it lies there, behind the end.
+
+    What is wanted goes into one transaction; the disk is full to whoever tries again.
+    """
     store._stopping.set()  # removes nothing meanwhile
-    shared = directory / ".strongroom" / "index.db-shm"
-    before, end = shared.read_bytes(), store._committer._end
+    internal, end, errors = directory / ".strongroom", store._committer._end, [sqlite3.SQLITE_IOERR]
+    before = (internal / "index.db-shm").read_bytes()
 
     def fail(how: str) -> None:
-        end(how)
-        with shared.open("r+b") as file:
+        error = sqlite3.OperationalError("it fails")
+        error.sqlite_errorcode = errors.pop() if errors else sqlite3.SQLITE_FULL
+        end("ROLLBACK" if error.sqlite_errorcode == sqlite3.SQLITE_FULL else how)
+        with (internal / "index.db-shm").open("r+b") as file:
             file.write(before)
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
 
     store._committer._end = fail  # type: ignore[method-assign]
     try:
-        with pytest.raises(sqlite3.OperationalError):
-            await put(store, key, content)
+        with closing(sqlite3.connect(internal / "index.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            tasks = [asyncio.ensure_future(one) for one in wanted]
+            await until(lambda: len(store._committer._waiting) == len(tasks))
+        for done in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(done, sqlite3.OperationalError | StoreFull)
     finally:
         store._committer._end = end  # type: ignore[method-assign]
         store._stopping.clear()
@@ -254,7 +261,7 @@ def test_a_commit_that_failed_and_counts_after_a_power_cut_has_its_bytes(tmp_pat
 
     async def use(store: LocalStore) -> None:
         await put(store, "o", OLD)
-        await half_committed(store, tmp_path / "place", "o", NEW)
+        await half_committed(store, tmp_path / "place", put(store, "o", NEW))
         assert await get(store, "o") == OLD
         found.append(await asyncio.to_thread(after_power_cut, tmp_path / "place", tmp_path / "before the sweep"))
         await store._try_to_sweep()
@@ -267,6 +274,17 @@ def test_a_commit_that_failed_and_counts_after_a_power_cut_has_its_bytes(tmp_pat
     assert found == [NEW, OLD]
 
 
+def test_what_failed_with_others_and_counts_after_a_power_cut_has_its_bytes(tmp_path: Path) -> None:
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", OLD)
+        await half_committed(store, tmp_path / "place", put(store, "o", NEW), put(store, "other", NEW))
+        assert await get(store, "o") == OLD
+        assert await asyncio.to_thread(after_power_cut, tmp_path / "place", tmp_path / "copy") == NEW
+
+    (tmp_path / "place").mkdir()
+    run(tmp_path / "place", use)
+
+
 def test_what_a_process_was_killed_amid_does_not_count_once_its_bytes_are_swept_away(tmp_path: Path) -> None:
     found = []
 
@@ -274,7 +292,7 @@ def test_what_a_process_was_killed_amid_does_not_count_once_its_bytes_are_swept_
         await put(store, "o", OLD)
         killed = LocalStore(tmp_path / "place")
         await killed.start()
-        await half_committed(killed, tmp_path / "place", "o", NEW)
+        await half_committed(killed, tmp_path / "place", put(killed, "o", NEW))
         fcntl.flock(killed._blobs._lock, fcntl.LOCK_UN)
         await store._try_to_sweep()
         blobs = tmp_path / "place" / ".strongroom" / "blobs"

@@ -7,7 +7,8 @@ each, and two threads that hand Python's lock to each other at every statement t
 
 A write is a function of a connection. It checks its conditions before it changes anything, so one that raises a
 StoreError leaves the others of its group as they are. After anything else, the group is rolled back and its writes
-are tried one by one.
+are tried one by one. But where it is the commit that failed, and not for want of space, all of them fail of that: the
+commit may count after a crash (see blobs.py), so no write may be told that it has changed nothing.
 """
 
 from __future__ import annotations
@@ -158,7 +159,13 @@ class Committer:
         except BaseException:
             await self._in_thread(self._end, "ROLLBACK")
             raise
-        await self._in_thread(self._end, "COMMIT")
+        try:
+            await self._in_thread(self._end, "COMMIT")
+        except Exception as error:
+            if isinstance(_named(error), StoreFull):
+                raise  # what ends the transaction in the log is written last, so it is not there
+            for pending in group:
+                pending.error = error
 
     async def _in_thread(self, step: Callable[[*P], T], *arguments: *P) -> T:
         return await self._loop.run_in_executor(self._thread, step, *arguments)
