@@ -162,8 +162,14 @@ def test_a_part_of_an_sse_c_upload_needs_the_same_key(server: Server, bucket: st
     part = {"Bucket": bucket, "Key": "o", "UploadId": upload_id, "PartNumber": 1, "Body": b"x"}
     assert error_of(client.upload_part, **part) == ("InvalidRequest", 400)
     wrong = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
-    assert error_of(client.upload_part, **part, **wrong) == ("AccessDenied", 403)
+    assert error_of(client.upload_part, **part, **wrong) == ("InvalidRequest", 400)
     assert error_of(client.upload_part, **part, **SSE_C) == ("", 200)
+    client.put_object(Bucket=bucket, Key="source", Body=b"x")
+    copied = {**part, "CopySource": {"Bucket": bucket, "Key": "source"}}
+    del copied["Body"]
+    assert error_of(client.upload_part_copy, **copied) == ("InvalidRequest", 400)
+    assert error_of(client.upload_part_copy, **copied, **wrong) == ("InvalidRequest", 400)
+    assert error_of(client.upload_part_copy, **copied, **SSE_C) == ("", 200)
 
 
 def test_parts_are_copied_from_ranges_of_other_objects(server: Server, bucket: str) -> None:

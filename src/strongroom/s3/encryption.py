@@ -10,11 +10,13 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from strongroom.s3.errors import S3Error
 from strongroom.sealed.context import context_text
+from strongroom.sealed.faults import CustomerKeyNeeded, CustomerKeyWrong
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection, master_key_name
 from strongroom.secret import Secret
@@ -123,6 +125,23 @@ class EncryptionHeaders:
 
 
 _REQUESTS = "Requests specifying Server Side Encryption with Customer provided keys"
+
+
+@contextmanager
+def key_of_upload() -> Iterator[None]:
+    """Around what begins a part: that its key is not the one of the upload is a bad request, not a denied one."""
+    try:
+        yield
+    except CustomerKeyNeeded:
+        raise S3Error(
+            "InvalidRequest",
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate"
+            " encryption parameters.",
+        ) from None
+    except CustomerKeyWrong:
+        raise S3Error(
+            "InvalidRequest", "The provided encryption parameters did not match the ones used originally."
+        ) from None
 
 
 def _checked_key(encoded: str, digest: str) -> Secret:

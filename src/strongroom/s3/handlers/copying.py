@@ -10,7 +10,7 @@ from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
 from strongroom.s3.describe import META, REDIRECT, check_upload_headers, moment, quoted, stored_headers
-from strongroom.s3.encryption import confirmed, shown
+from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version
 from strongroom.s3.preconditions import write_precondition
@@ -99,9 +99,10 @@ class CopyHandlers:
             span = parse_copy_range(request.copy_source_range, source.info.size) or ByteRange(0, source.info.size)
             if span.length > MAX_PUT:
                 raise S3Error("EntityTooLarge")
-            upload, writer = await self._objects.uploads.begin_part(
-                call.bucket, call.key, request.upload_id, number, span.length, customer_key
-            )
+            with key_of_upload():
+                upload, writer = await self._objects.uploads.begin_part(
+                    call.bucket, call.key, request.upload_id, number, span.length, customer_key
+                )
             algorithm = Algorithm(upload.checksum.algorithm) if upload.checksum else None
             hasher = checksums.hasher(algorithm) if algorithm else None
             try:

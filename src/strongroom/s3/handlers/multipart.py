@@ -13,7 +13,7 @@ from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm, ChecksumType
 from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
-from strongroom.s3.encryption import confirmed, shown
+from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PARTS, MAX_PUT, check_part_number
 from strongroom.s3.naming import OWNER, encode_name, page_size, part_marker
@@ -93,9 +93,10 @@ class MultipartHandlers:
             raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
         integrity = Integrity(headers)
         customer_key = call.encryption.customer_key()
-        upload, writer = await self._uploads.begin_part(
-            call.bucket, call.key, request.upload_id, number, size, customer_key
-        )
+        with key_of_upload():
+            upload, writer = await self._uploads.begin_part(
+                call.bucket, call.key, request.upload_id, number, size, customer_key
+            )
         try:
             integrity.agree(upload.checksum)
             writer.watch(integrity.wants_md5, integrity.hashers)
