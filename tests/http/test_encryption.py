@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.http.raw import error_of, request
 from tests.server import Server
@@ -75,6 +76,8 @@ def test_an_sse_c_object_needs_its_key_each_time(server: Server, bucket: str) ->
     assert error_of(client.get_object, **get) == ("InvalidRequest", 400)
     assert error_of(client.head_object, **get) == ("400", 400)
     assert error_of(client.get_object, **get, **sse_c(OTHER)) == ("AccessDenied", 403)
+    with pytest.raises(ClientError, match="must provide the correct secret key"):  # which clients look for
+        client.get_object(**get, **sse_c(OTHER))
     assert error_of(client.head_object, **get, **sse_c(OTHER)) == ("403", 403)
     listed = client.list_objects_v2(Bucket=bucket)["Contents"][0]
     assert (listed["ETag"], listed["Size"]) == (put["ETag"], 300_000)

@@ -15,6 +15,10 @@ _STORED_WITH_SSE = (
     " retrieve the object."
 )
 
+_WRONG_KEY = (  # which clients look for, to tell their users
+    "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
+)
+
 # The first class that fits: S3's code and message (None: S3's standard text), and whether an operator must know.
 _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.NoSuchBucket, "NoSuchBucket", None, False),
@@ -45,7 +49,7 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
         "The encryption parameters are not applicable to this object.",
         False,
     ),
-    (below.CustomerKeyWrong, "AccessDenied", None, False),
+    (below.CustomerKeyWrong, "AccessDenied", _WRONG_KEY, False),
     (below.KeyDisabled, "KMS.DisabledException", None, True),
     (below.NoSuchKey, "KMS.NotFoundException", None, True),
     (below.KMSDenied, "AccessDenied", "The KMS denies access to the master key.", True),
