@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError, StoreFull
-from strongroom.store.local import LocalStore
+from strongroom.store.local import LocalStore, index
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_uploads import put_part
@@ -43,8 +43,8 @@ def run(directory: Path, use: Callable[[LocalStore], Awaitable[None]]) -> None:
 
 
 def rows(directory: Path) -> dict[str, list[tuple[object, ...]]]:
-    with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as index:
-        return {table: index.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as found:
+        return {table: found.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
 
 
 async def large(store: LocalStore, key: str, parts: int = 2, annex: bytes = b"annex") -> None:
@@ -143,6 +143,32 @@ def test_an_opened_object_whose_large_annex_is_gone_says_that_it_was_replaced(tm
     run(tmp_path, use)
 
 
+def test_the_index_forgets_a_blob_when_its_removal_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[str, list[str]] = {}
+    sync, empty_trash = os.fsync, index.empty_trash
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        place = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced[Path(place).name] = [file.name for file in Path(place).iterdir()]
+
+    def forget(connection: sqlite3.Connection, blobs: list[bytes]) -> None:
+        for blob in blobs:
+            assert blob.hex() not in synced[blob.hex()[:2]]
+        empty_trash(connection, blobs)
+        synced["forgotten"] = [blob.hex() for blob in blobs]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(index, "empty_trash", forget)
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", bytes(300_000))
+        await store.delete("bucket", "o")
+        await until(lambda: bool(synced.get("forgotten")))
+
+    run(tmp_path, use)
+
+
 def test_sweeping_goes_on_after_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +188,27 @@ def test_sweeping_goes_on_after_an_error(
     with caplog.at_level(logging.WARNING):
         run(tmp_path, use)
     assert "could not be swept away: [Errno 5] Input/output error" in caplog.text
+
+
+def test_trash_that_could_not_be_emptied_is_emptied_later_though_sweeping_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", bytes(300_000))
+        monkeypatch.setattr(store._blobs, "sweep", fail)
+        with monkeypatch.context() as patched:
+            patched.setattr(store._blobs, "remove", fail)
+            await store.delete("bucket", "o")
+            await until(lambda: "could not be removed: [Errno 5] Input/output error" in caplog.text)
+        await store._try_to_sweep()
+        await until(lambda: not list((tmp_path / ".strongroom" / "blobs").glob("*/*")))
+
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, use)
+    assert not [record for record in caplog.records if record.levelno > logging.WARNING]
 
 
 def test_blobs_without_an_index_are_not_taken_for_a_new_place(tmp_path: Path) -> None:

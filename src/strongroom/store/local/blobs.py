@@ -226,6 +226,12 @@ class Blobs:
         with suppress(FileNotFoundError):
             self.path(blob).unlink()
 
+    def forget(self, blobs: Iterable[bytes]) -> None:
+        """Make it durable that blobs were removed: once the index names them no more, nobody looks for them again."""
+        for directory in {self.path(blob).parent for blob in blobs}:
+            with suppress(FileNotFoundError):  # none of its blobs came to be
+                sync_directory(directory)
+
     def sweep(self, discard: Callable[[Sequence[bytes]], None]) -> None:
         """Give to ``discard`` what was left here, and what processes that are gone left behind: blobs that the index
         may know or not. When it returns, the index knows them all, if only as trash.

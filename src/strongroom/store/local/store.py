@@ -43,6 +43,7 @@ _SWEEP_SECONDS = 60.0
 _TRASH_BATCH = 1000
 _LEASED_SECONDS = 1.0
 _OPEN_ATTEMPTS = 16
+_FAILURES = (OSError, sqlite3.Error, StoreError)
 
 
 class LocalStore(Store):
@@ -261,9 +262,9 @@ class LocalStore(Store):
     async def _try_to_sweep(self) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._blobs.sweep, self._discard)
-            self._empty_trash_soon()
-        except (OSError, sqlite3.Error, StoreError) as error:  # it is tried again
+        except _FAILURES as error:  # it is tried again
             _log.warning("what lies about could not be swept away: %s", error)
+        self._empty_trash_soon()  # in any case: it makes room, which may be what was missing
 
     def _discard(self, blobs: Sequence[bytes]) -> None:
         if blobs:
@@ -272,7 +273,13 @@ class LocalStore(Store):
     def _empty_trash_soon(self) -> None:
         """Remove what lies in the trash, after the request that put it there."""
         if not self._stopping.is_set() and (self._emptying is None or self._emptying.done()):
-            self._emptying = asyncio.create_task(self._empty_trash())
+            self._emptying = asyncio.create_task(self._try_to_empty_trash())
+
+    async def _try_to_empty_trash(self) -> None:
+        try:
+            await self._empty_trash()
+        except _FAILURES as error:  # it is tried again with the next sweep, at the latest
+            _log.warning("the bytes of objects that are gone could not be removed: %s", error)
 
     async def _empty_trash(self) -> None:
         loop = asyncio.get_running_loop()
@@ -304,4 +311,5 @@ class LocalStore(Store):
                 gone.update(blobs)
             elif self._blobs.remove_leased(data, blobs):
                 gone.update(blobs)
+        self._blobs.forget(gone)
         return [*gone]
