@@ -103,10 +103,12 @@ def same_etag(condition: str, etag: str) -> bool:
     return any(item.strip().removeprefix("W/").strip('"') in ("*", etag) for item in condition.split(","))
 
 
-def check_read(headers: Mapping[str, str], etag: str, modified: int, prefix: str = "") -> None:
-    """Check the conditional headers of a read; ``modified`` in nanoseconds, ``prefix`` for those of a copy's source.
+def check_read(headers: Mapping[str, str], etag: str, modified: int, now: float, prefix: str = "") -> None:
+    """Check the conditional headers of a read; ``modified`` in nanoseconds, ``now`` in seconds, ``prefix`` for those of
+    a copy's source.
 
-    Raises PreconditionFailed; NotModified, where ``prefix`` is "" (a copy fails instead).
+    A time to come is no condition, as at S3: a client whose clock is ahead would be told that what it has not seen yet
+    was not modified. Raises PreconditionFailed; NotModified, where ``prefix`` is "" (a copy fails instead).
     """
     changed = modified // 1_000_000_000
     match = headers.get(f"{prefix}if-match")
@@ -120,7 +122,7 @@ def check_read(headers: Mapping[str, str], etag: str, modified: int, prefix: str
         not_modified = same_etag(none_match, etag)
     else:
         since = _seconds(headers.get(f"{prefix}if-modified-since"))
-        not_modified = since is not None and changed <= since
+        not_modified = since is not None and (changed == since or changed < since <= now)
     if not_modified and prefix:
         raise S3Error("PreconditionFailed", Condition=f"{prefix}If-None-Match")
     if not_modified:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
@@ -71,7 +72,7 @@ class CopyHandlers:
         asked = call.encryption.protection()
         source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
         try:
-            check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
+            check_read(call.request.headers, source.info.etag, source.info.modified, time.time(), _SOURCE)
             if source.info.size > MAX_PUT:
                 raise S3Error(
                     "InvalidRequest",
@@ -95,7 +96,7 @@ class CopyHandlers:
         customer_key = call.encryption.customer_key()
         source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
         try:
-            check_read(call.request.headers, source.info.etag, source.info.modified, _SOURCE)
+            check_read(call.request.headers, source.info.etag, source.info.modified, time.time(), _SOURCE)
             span = parse_copy_range(request.copy_source_range, source.info.size) or ByteRange(0, source.info.size)
             if span.length > MAX_PUT:
                 raise S3Error("EntityTooLarge")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -199,7 +200,7 @@ class ObjectHandlers:
         source = await self._objects.open(call.bucket, call.key, customer_key, whole=False)
         try:
             info = source.info
-            check_read(call.request.headers, info.etag, info.modified)
+            check_read(call.request.headers, info.etag, info.modified, time.time())
             parts = await source.parts() if "ObjectParts" in wanted else []
         finally:
             await source.close()
@@ -276,7 +277,7 @@ async def _describe(
 ) -> _Described:
     """The status and headers of a GET or HEAD, and the range of bytes that it is about."""
     info, request = source.info, call.request.headers
-    check_read(request, info.etag, info.modified)
+    check_read(request, info.etag, info.modified, time.time())
     headers = object_headers(info.headers, info.etag, info.modified, info.tag_count)
     headers.extend(shown(info, customer_key))
     checksum = info.checksum
