@@ -199,6 +199,15 @@ def test_defaults_that_are_none_are_refused(server: Server, bucket: str) -> None
     assert error_of(client.get_bucket_encryption, Bucket=bucket)[1] == 404
 
 
+def test_a_default_that_blocks_clients_keys_is_refused_not_passed_over(server: Server, bucket: str) -> None:
+    client, configuration = server.client(), rule(SSEAlgorithm="AES256")
+    configuration["Rules"][0]["BlockedEncryptionTypes"] = {"EncryptionType": ["SSE-C"]}
+    put = {"Bucket": bucket, "ServerSideEncryptionConfiguration": configuration}
+    assert error_of(client.put_bucket_encryption, **put) == ("NotImplemented", 501)
+    configuration["Rules"][0]["BlockedEncryptionTypes"] = {"EncryptionType": ["NONE"]}
+    assert error_of(client.put_bucket_encryption, **put) == ("", 200)
+
+
 @pytest.mark.parametrize("text", [b"\xff", b"a\nb", b"arn:aws:kms:", b"alias/", "ä".encode() * 128])
 def test_names_that_no_master_key_has(text: bytes) -> None:
     with pytest.raises(S3Error) as caught:

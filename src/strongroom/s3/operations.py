@@ -33,7 +33,7 @@ SERVED: dict[str, str] = {
     "ListObjectsV2": "",
     "ListParts": "",
     "PutBucketCors": "for buckets without rules, `MINIO_API_CORS_ALLOW_ORIGIN` holds",
-    "PutBucketEncryption": "`AES256`, `aws:kms`",
+    "PutBucketEncryption": "`AES256`, `aws:kms`; not to block a type of encryption",
     "PutObject": "If-Match, If-None-Match: *; up to 5 GiB",
     "PutObjectTagging": "",
     "UploadPart": "",

@@ -139,6 +139,9 @@ class BucketHandlers:
     async def put_bucket_encryption(self, call: Call, request: PutBucketEncryptionRequest) -> Answer:
         """Set how the bucket encrypts what does not say: AES256, or aws:kms with a master key."""
         rules = request.server_side_encryption_configuration.rules
+        blocked = [kind for rule in rules if (types := rule.blocked_encryption_types) for kind in types.encryption_type]
+        if any(kind != "NONE" for kind in blocked):
+            raise S3Error("NotImplemented", "No type of encryption can be blocked for a bucket.")
         default = rules[0].apply_server_side_encryption_by_default if len(rules) == 1 else None
         if default is None:
             raise S3Error("MalformedXML")
