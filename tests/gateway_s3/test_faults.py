@@ -61,6 +61,15 @@ def open_uploads(minio: Backend, bucket: str, key: str) -> list[str]:
     ]
 
 
+def complete_at(minio: Backend, bucket: str, key: str) -> None:
+    """Complete the one open upload of a key with all its parts, straight at the backend."""
+    direct = minio.client()
+    (upload,) = open_uploads(minio, bucket, key)
+    target: Any = {"Bucket": bucket, "Key": key, "UploadId": upload}
+    listed = [{name: part[name] for name in ("PartNumber", "ETag")} for part in direct.list_parts(**target)["Parts"]]
+    direct.complete_multipart_upload(**target, MultipartUpload={"Parts": listed})
+
+
 def upload_of_one_part(client: Any, bucket: str) -> tuple[Any, Any]:
     """An open upload of the key "parts", as its requests name it, and its one part, b"x"."""
     target: Any = {"Bucket": bucket, "Key": "parts"}
@@ -203,11 +212,7 @@ def test_a_large_put_that_the_backend_may_still_be_at_work_on_keeps_its_record_t
     proxy.fault = in_turn((COMPLETION, first), (COMPLETION, "InvalidPart"))
     assert error_of(client.put_object, **name, Body=LARGE)[1] == 400
     proxy.fault = lambda line: None
-    (upload,) = open_uploads(minio, bucket_name, "large")
-    direct = minio.client()
-    parts = direct.list_parts(**name, UploadId=upload)["Parts"]
-    listed = [{key: part[key] for key in ("PartNumber", "ETag")} for part in parts]
-    direct.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": listed})  # as the first one
+    complete_at(minio, bucket_name, "large")  # as the first one
     assert client.get_object(**name)["Body"].read() == LARGE
 
 
@@ -291,6 +296,18 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
         await store.stop()
 
     asyncio.run(run())
+
+
+def test_an_upload_that_is_aborted_after_a_completion_without_an_answer_keeps_its_record(
+    client: Any, minio: Backend, proxy: Proxy, bucket_name: str
+) -> None:
+    target, part = upload_of_one_part(client, bucket_name)
+    proxy.fault = both(in_turn((COMPLETION, "503")), in_turn(("^DELETE .*uploadId=", "204")))
+    assert error_of(client.complete_multipart_upload, **target, MultipartUpload={"Parts": [part]})[1] == 503
+    client.abort_multipart_upload(**target)
+    proxy.fault = lambda line: None
+    complete_at(minio, bucket_name, "parts")  # as the first one, which the backend was still at work on
+    assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
 
 
 def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(

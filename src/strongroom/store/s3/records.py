@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from strongroom.store.base import Stored
-from strongroom.store.errors import Damaged, NoSuchObject
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject
 from strongroom.store.s3 import names
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
@@ -11,7 +13,24 @@ from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
 
 async def write_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> None:
     """Lay a record down under an id. Raises StoreError."""
-    await client.send(Request("PUT", bucket, names.record_name(object_id), body=hidden.encode()))
+    await client.send(_writing(bucket, object_id, hidden))
+
+
+async def write_or_replace_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> bool:
+    """Lay a record down, also in the place of another; whether it is certain that there was none. Raises StoreError."""
+    writing = _writing(bucket, object_id, hidden)
+    try:
+        await client.send(
+            replace(writing, headers={"if-none-match": "*"})
+        )  # so it does not replace one that comes first
+    except ConditionFailed:
+        await client.send(writing)
+        return False
+    return True
+
+
+def _writing(bucket: str, object_id: str, hidden: HiddenRecord) -> Request:
+    return Request("PUT", bucket, names.record_name(object_id), body=hidden.encode())
 
 
 async def read_hidden(client: Client, bucket: str, described: Described) -> HiddenRecord:

@@ -23,11 +23,11 @@ from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import each, hidden_names, remove_names
 from strongroom.store.s3.metadata import (
     BACKEND_ID,
-    ID,
     HiddenRecord,
     decode_hidden,
     pointing_headers,
@@ -35,7 +35,7 @@ from strongroom.store.s3.metadata import (
     unquoted,
 )
 from strongroom.store.s3.names import PartName
-from strongroom.store.s3.records import remove_hidden, write_hidden
+from strongroom.store.s3.records import remove_hidden, write_or_replace_hidden
 from strongroom.store.s3.writing import (
     S3PartWriter,
     abort_backend_upload,
@@ -234,10 +234,17 @@ class Uploads:
         try:
             async with asyncio.timeout(_COMPLETION_MOST):
                 await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
-                await write_hidden(self._client, bucket, upload_id, hidden)
-                etag = await complete_backend_upload(
-                    self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
-                )
+                first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
+                try:
+                    etag = await complete_backend_upload(
+                        self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
+                    )
+                except StoreError as error:
+                    # Nobody removes it later: what may have been done, also by one before, may be done after an abort.
+                    if first and not undecided(error):
+                        with contextlib.suppress(StoreError):
+                            await remove_hidden(self._client, bucket, upload_id)
+                    raise
             with contextlib.suppress(StoreError):  # the sweep finds what stays behind
                 await self._forget(bucket, upload_id)
         except TimeoutError as error:
@@ -287,29 +294,11 @@ class Uploads:
             await self._client.send(Request("DELETE", bucket, names.completing_name(upload_id)))
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
-        """End an upload."""
+        """End an upload. The record of a completion that failed without a clear word stays for the sweep."""
         self._known.pop((bucket, upload_id), None)
         opened = await self.find(bucket, key, upload_id)
         await abort_backend_upload(self._client, bucket, key, opened.backend_id)
         await self._forget(bucket, upload_id)
-        with contextlib.suppress(StoreError):  # of a completion that failed
-            # In this order: one that is under way may yet make the object, and has made it where it has just ended.
-            if not (await self._is_completing(bucket, upload_id) or await self._made(bucket, key, upload_id)):
-                await remove_hidden(self._client, bucket, upload_id)
-
-    async def _is_completing(self, bucket: str, upload_id: str) -> bool:
-        try:
-            await self._client.send(Request("HEAD", bucket, names.completing_name(upload_id)))
-        except NoSuchObject:
-            return False
-        return True
-
-    async def _made(self, bucket: str, key: str, upload_id: str) -> bool:
-        try:
-            answer = await self._client.send(Request("HEAD", bucket, key))
-        except NoSuchObject:
-            return False
-        return answer.headers.get(ID) == upload_id
 
     async def _forget(self, bucket: str, upload_id: str) -> None:
         """Remove what is recorded of an upload, its own record last."""
