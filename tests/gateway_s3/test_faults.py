@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from strongroom.store.errors import Unavailable
+from strongroom.store.errors import ObjectChanged, Unavailable
 from strongroom.store.s3 import S3Store, uploads
 from strongroom.store.s3.client import Answer, Request
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
@@ -308,6 +308,37 @@ def test_an_upload_that_is_aborted_after_a_completion_without_an_answer_keeps_it
     proxy.fault = lambda line: None
     complete_at(minio, bucket_name, "parts")  # as the first one, which the backend was still at work on
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("refused", ["PreconditionFailed", "NoSuchKey"])
+def test_a_copy_that_was_refused_behind_a_200_and_that_the_backend_may_still_be_at_work_on_keeps_its_record(
+    minio: Backend, bucket_name: str, refused: str
+) -> None:
+    async def run() -> None:
+        store = S3Store(client_for(minio))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        writer = await store.writer(bucket_name, "o", 1)
+        await writer.write(b"x")
+        await writer.commit(SEALED)
+        source = await store.open(bucket_name, "o", whole=False)
+        send, copies = store.client.send, []
+
+        async def refusing(asked: Request) -> Answer:
+            if "x-amz-copy-source" not in asked.headers:
+                return await send(asked)
+            copies.append(asked)
+            document = f"<Error><Code>{refused}</Code></Error>".encode()
+            return Answer(200, {}, document, earlier=Unavailable("the first attempt had no answer"))
+
+        store.client.send = refusing  # type: ignore[method-assign, assignment]
+        with pytest.raises(ObjectChanged):
+            await store.copy(source, bucket_name, "copy", SEALED, b"an annex, which is kept in a hidden record")
+        await send(copies[0])  # as the first one
+        assert await get(store, "copy", bucket_name) == b"x"
+        await store.stop()
+
+    asyncio.run(run())
 
 
 def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from strongroom.store.base import ALWAYS, Condition, Stored
-from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused, StoreError, Unavailable
+from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused, StoreError
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
-from strongroom.store.s3.errors import meaning, undecided
+from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
-from strongroom.store.s3.writing import BUFFER, LargePut, made_by, put_object
+from strongroom.store.s3.writing import BUFFER, LargePut, ask, made_by, put_object
 
 LARGEST_COPY = 5 * 1024**3
 """Stored bytes that the backend copies in one request (S3 API reference, "CopyObject"); sealed 5 GiB are more."""
@@ -120,16 +120,9 @@ class Copier:
             raise
 
     async def _ask(self, request: Request, source: S3Reader) -> xml.Node:
-        """The answer to a request that copies, which may be an error although its status is 200."""
+        """The answer to a request that copies. Raises ObjectChanged where the source was replaced."""
         try:
-            answer = await self._client.send(request)
-            root = xml.read(answer.body)
-            if root.name == "Error":
-                raise meaning(500, root.text("Code"), root.text("Message", ""), str(request))
-            root.text("ETag")
-            return root
-        except xml.BadAnswer as error:
-            raise Unavailable(f"{request}: the backend's answer: {error}") from error
+            return await ask(self._client, request)
         except (ConditionFailed, NoSuchObject, Refused) as error:
             if isinstance(error, Refused) and not _is_out_of_range(error):
                 raise

@@ -70,6 +70,8 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 _FAULTS = RETRIED_STATUSES - {429}
 
+_STATUSES_OF_FAULTS = {"InternalError": 500, "ServiceUnavailable": 503, "SlowDown": 503}
+
 REDIRECTS = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "Redirect"})
 """Codes of answers that can mean: this bucket lies in another region."""
 
@@ -87,6 +89,11 @@ def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     if kind is not None:
         return kind(f"{what}: the backend answered {code}")
     return Refused(status, code, message, what)
+
+
+def status_behind(code: str) -> int:
+    """The status that an error would have had that stands behind a 200, as S3 has it where it takes long."""
+    return _STATUSES_OF_FAULTS.get(code, 400)
 
 
 def undecided(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload,
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
-from strongroom.store.s3.errors import meaning, undecided
+from strongroom.store.s3.errors import meaning, status_behind, undecided
 from strongroom.store.s3.metadata import (
     BACKEND_ID,
     ID,
@@ -176,7 +176,7 @@ async def complete_backend_upload(
     """
     request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, xml.completion(parts))
     try:
-        return await _completed(client, request)
+        return unquoted((await ask(client, request)).text("ETag"))
     except StoreError as error:
         # Whatever the last attempt was answered: the first may have made the object, and its answer have been lost.
         etag = await made_by(client, bucket, key, object_id, headers)
@@ -189,17 +189,20 @@ async def complete_backend_upload(
         raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
 
 
-async def _completed(client: Client, request: Request) -> str:
+async def ask(client: Client, request: Request) -> xml.Node:
+    """The document that answers a request which may take long, with an ETag in it. It may be an error although the
+    status is 200. Raises StoreError.
+    """
+    answer = await client.send(request)
     try:
-        answer = await client.send(request)
         root = xml.read(answer.body)
         if root.name == "Error":
             code = root.text("Code")
-            status = 500 if code == "InternalError" else 400
-            raise meaning(status, code, root.text("Message", ""), str(request)) from answer.earlier
-        return unquoted(root.text("ETag"))
+            raise meaning(status_behind(code), code, root.text("Message", ""), str(request)) from answer.earlier
+        root.text("ETag")
     except xml.BadAnswer as error:
-        raise Unavailable(f"{request}: the backend's answer to CompleteMultipartUpload: {error}") from error
+        raise Unavailable(f"{request}: the backend's answer: {error}") from error
+    return root
 
 
 def _is_of(parts: list[tuple[int, str]], etag: str) -> bool:
