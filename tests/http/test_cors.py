@@ -124,6 +124,7 @@ def test_the_rules_of_a_bucket_say_which_pages_see_answers(server: Server, ruled
         {"Access-Control-Request-Method": ""},
         {"Access-Control-Request-Headers": "a b"},
         {"Access-Control-Request-Headers": "a,,b"},
+        {"Access-Control-Request-Headers": ",".join(["a"] * 257)},  # which would all be looked for among the rules
     ],
 )
 def test_a_question_that_is_none_is_refused(server: Server, bucket: str, change: dict[str, str]) -> None:

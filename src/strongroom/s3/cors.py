@@ -29,6 +29,9 @@ MAX_RULES = 100
 """Rules of a bucket (S3 User Guide, "Elements of a CORS configuration")."""
 MAX_DOCUMENT = 64 * 1024
 """Bytes of a bucket's rules (S3 API reference, PutBucketCors)."""
+MAX_NAMES = 256
+"""Headers that a question may be about: a request has no more. Each is held against all patterns of a bucket's rules,
+which are thousands, for whoever asks."""
 
 EXPOSED = (
     "ETag",
@@ -214,6 +217,8 @@ def _fits(pattern: str, text: str) -> bool:
 def _names(text: str) -> list[str]:
     """The header names of a question, in lower case. Raises BadRequest."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
+    if len(names) > MAX_NAMES:
+        raise S3Error("BadRequest", f"Access-Control-Request-Headers names more than {MAX_NAMES} headers.")
     for name in names:
         if not HEADER_NAME.fullmatch(name):
             raise S3Error("BadRequest", f'Access-Control-Request-Headers "{name[:256]}" contains invalid character.')
