@@ -195,6 +195,12 @@ def test_a_policy_must_say_for_which_bucket_it_is(server: Server, bucket: str) -
     assert post(server, bucket, signed_policy(policy, key="o"), b"x").status == 204
 
 
+@pytest.mark.parametrize("condition", [["eq", "$key", "\ud800"], {"\ud800": "o"}], ids=["value", "name"])
+def test_a_policy_with_half_a_character_is_refused(server: Server, bucket: str, condition: Any) -> None:
+    policy = {"expiration": "2100-01-01T00:00:00Z", "conditions": [condition]}
+    assert post(server, bucket, signed_policy(policy, key="o"), b"x").code == "InvalidPolicyDocument"
+
+
 def test_a_body_that_is_no_form_is_refused(server: Server, bucket: str) -> None:
     answer = send(server, "POST", f"/{bucket}", {"Content-Type": "application/json"}, b"{}")
     assert (answer.status, answer.code) == (412, "PreconditionFailed")

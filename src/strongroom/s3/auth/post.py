@@ -246,6 +246,7 @@ def _read_policy(encoded: str) -> _Policy:
         document = json.loads(base64.b64decode(encoded, validate=True))
         expiration = datetime.fromisoformat(document["expiration"])
         conditions = document["conditions"]
+        json.dumps(conditions, ensure_ascii=False).encode()  # half a character is an error: no answer could show it
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise S3Error("InvalidPolicyDocument", "Invalid Policy: it is not well-formed.") from error
     if not isinstance(conditions, list):
