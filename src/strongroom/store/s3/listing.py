@@ -31,6 +31,7 @@ _PAGE = 1000
 _AT_ONCE = 128
 _REMEMBERED = 50_000
 _BATCH_DELETE = 1000
+_TOP = "\U0010ffff"  # above every other character
 
 Find = Callable[[str, str], Awaitable[Stored]]
 """The object under a bucket and a key, asked of the backend."""
@@ -86,6 +87,8 @@ class Listings:
         self, bucket: str, prefix: str, delimiter: str, after: str, limit: int
     ) -> tuple[list[Listed | str], bool]:
         """Up to ``limit`` objects and common prefixes in order, and whether there are more."""
+        if delimiter not in ("", "/") and self._client.software != "AmazonS3":
+            return await self._rolled_up(bucket, Rolled(prefix, delimiter), after, limit)
         entries: list[Listed | str] = [*await self._begun(bucket, Rolled(prefix, delimiter), after)]
         token: str | None = None
         while True:
@@ -106,6 +109,36 @@ class Listings:
                 after, token = max(after, names.LAST_HIDDEN), None  # pass over what else is hidden at one go
                 if entries:
                     after = max(after, _name(entries[-1]))
+
+    async def _rolled_up(self, bucket: str, rolled: Rolled, after: str, limit: int) -> tuple[list[Listed | str], bool]:
+        """The same at a delimiter that the backend is not asked about: with any but a slash, MinIO lists a common
+        prefix again on the page that follows, for ever where its names fill one.
+        """
+        entries: list[Listed | str] = []
+        position, token = (after + _TOP if rolled.roll(after) == after else after), None
+        while True:
+            page = await list_names(self._client, bucket, rolled.prefix, "", position, min(_PAGE, limit + 2), token)
+            for listed in page.objects:
+                if names.is_hidden(listed.key) or not rolled.behind(listed.key, after):
+                    continue
+                common = rolled.roll(listed.key)
+                if common is None:
+                    entries.append(listed)
+                elif not entries or entries[-1] != common:
+                    entries.append(common)
+                if len(entries) > limit:
+                    return entries[:limit], True
+            if page.next is None:
+                return entries, False
+            token = page.next
+            if not page.objects:
+                continue
+            last = page.objects[-1].key
+            common = rolled.roll(last)
+            if names.is_hidden(last):
+                position, token = names.LAST_HIDDEN, None  # pass over what else is hidden at one go
+            elif common is not None and common + _TOP > last:
+                position, token = common + _TOP, None  # and over what else has this prefix
 
     async def _begun(self, bucket: str, rolled: Rolled, after: str) -> list[str]:
         """The common prefix that a page begins within, where names behind ``after`` have it: not every backend lists
