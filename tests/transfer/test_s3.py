@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,21 @@ def test_bytes_that_tls_does_not_open_fail_the_object_and_not_the_run(certificat
         with pytest.raises(S3Failed, match="ended early"):
             list(client.read("bucket", "key", "etag", None))
         thread.join()
+
+
+def test_an_error_of_a_head_request_is_told_in_the_words_of_its_header() -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(400)
+            self.send_header("x-minio-error-desc", '"over TLS only"')
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Be silent."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever).start()
+        client = S3(f"http://127.0.0.1:{server.server_port}", Access("access", Secret(b"secret")), connections=1)
+        with pytest.raises(S3Failed, match="answers 400: over TLS only"):
+            client.etag("bucket", "key", Secret(bytes(32)))
+        server.shutdown()

@@ -276,6 +276,9 @@ class S3:
         except ClientError as error:
             fault = error.response.get("Error", {})
             code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))
+            # An answer to HEAD has no document, so botocore knows its status only; MinIO and we say more in headers.
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            message = headers.get("x-minio-error-desc", "").strip('"') or message
             raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
         except (ConnectionError, HTTPClientError) as error:
             raise S3Failed(str(error), _UNREACHABLE) from error
