@@ -107,6 +107,13 @@ def test_an_empty_name_is_not_the_directory_that_one_is_in(command: Command, arg
     assert "it is empty" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["http://minio{1...4}/export", "https://s3.example.com", "drive{1...4}"])
+def test_what_names_other_machines_or_several_drives_is_not_made_as_a_directory(command: Command, name: str) -> None:
+    done = command.run("server", name, **ROOT)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "does not name one directory" in done.stderr
+
+
 def test_a_directory_that_cannot_be_looked_into_is_named(command: Command) -> None:
     directory = command.home / ("long" * 100)
     done = command.run("server", str(directory), **ROOT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 
 _PRIVATE = 0o077
+_ELSEWHERE = re.compile(r"(?:^|/)https?:/|\{\w+\.{3}\w+\}")  # a URL, whose slashes Path has made one; MinIO's ellipses
 _SHARED = "this is the folder of a gateway; it is served as that, each object a file of its own (docs/nas.md)"
 _LEFT = "MinIO left objects here; they are served where they lie, with new ones beside them (docs/migrate.md)"
 
@@ -30,6 +32,7 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     if isinstance(target, RemoteS3):
         return target, []
     if isinstance(target, LocalDirectory):
+        _refuse_several(target.path)
         _refuse_root(target.path)
     try:
         is_server, is_shared = (target.path / INTERNAL / "index.db").exists(), (target.path / RESERVED).is_dir()
@@ -59,6 +62,17 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     if isinstance(target, LocalDirectory):
         return SharedFolder(target.path, _PRIVATE), [_LEFT]
     return target, [_LEFT]
+
+
+def _refuse_several(directory: Path) -> None:
+    """Raises SettingError for what `minio server` takes in the place of a directory, which would be made here."""
+    if _ELSEWHERE.search(str(directory)) and not directory.exists():
+        raise SettingError(
+            "DIR",
+            f"{str(directory)!r} does not name one directory of this machine; another S3 is served by"
+            " `strongroom gateway s3 URL`, several drives are not (docs/migrate.md)",
+            "/srv/objects",
+        )
 
 
 def _refuse_root(directory: Path) -> None:
