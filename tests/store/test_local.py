@@ -130,6 +130,26 @@ def test_an_object_in_parts_is_read_and_held_where_there_is_no_room_for_a_lease(
     run(tmp_path, use)
 
 
+def test_blobs_that_cannot_be_begun_leave_no_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def exhausted(path: Any, *arguments: Any) -> int:
+        if "/blobs/" in str(path):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *arguments)
+
+    async def use(store: LocalStore) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", exhausted)
+            for _ in range(5):
+                with pytest.raises(OSError, match="Too many open files"):
+                    await put(store, "o", bytes(300_000))
+        await put(store, "o", bytes(300_000))
+        assert len(list((tmp_path / ".strongroom" / "sessions").glob("*/*"))) == 1
+
+    run(tmp_path, use)
+
+
 def test_an_opened_object_whose_large_annex_is_gone_says_that_it_was_replaced(tmp_path: Path) -> None:
     async def use(store: LocalStore) -> None:
         await large(store, "o", annex=LARGE_ANNEX)

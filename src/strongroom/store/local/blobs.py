@@ -192,6 +192,7 @@ class Blobs:
                 make_directory(self.path(blob).parent)
                 return blob, os.open(path, flags, _FILE)
         except OSError as error:
+            self.known(blob)  # nothing of it is there, so the next one can have its marker
             raise full(error) from error
 
     def _mark(self, blob: bytes) -> None:
