@@ -25,8 +25,14 @@ There is one KMS that wraps new data keys: a static master key, or a Vault (all 
 
 Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_KMS_KES_…` and
 the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
-plaintext what was meant to be encrypted. Unknown `STRONGROOM_…` variables stop it too, except those that Kubernetes
-sets for a Service of that name (`STRONGROOM_SERVICE_HOST`, …). Other `MINIO_…` variables are ignored.
+plaintext what was meant to be encrypted. So do those that say who may do what, or that nobody may remove anything
+(`MINIO_IDENTITY_…`, `MINIO_POLICY_…`, `MINIO_ETCD_…`, `MINIO_WORM`), unless they are `off`. Unknown `STRONGROOM_…`
+variables stop it too, except those that Kubernetes sets for a Service of that name (`STRONGROOM_SERVICE_HOST`, …).
+Other `MINIO_…` variables are ignored.
+
+Jobs (`rewrap`, `audit`, `encrypt`, `adopt`) take the same settings, from the environment only. `import` and `export`
+have variables of their own, `STRONGROOM_SOURCE_ACCESS_KEY`, `STRONGROOM_SOURCE_SECRET_KEY`, and with `TARGET` in the
+place of `SOURCE`, each also with `_FILE`: the credentials of the two places ([migrate.md](migrate.md)).
 """
 
 
