@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from strongroom.store.mapping import encode_mapping
 from tests.http.raw import error_of
@@ -102,3 +103,23 @@ def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, share
         assert error_of(client.create_bucket, Bucket=f"{shared.name}-{len(content)}") == ("", 200)
         assert error_of(client.get_bucket_location, Bucket=shared.name) == ("InternalError", 500)
     client.delete_bucket(Bucket=shared.name)
+
+
+@pytest.mark.parametrize(
+    ("there", "spoilt"),
+    [(b":etag9", b":etag\x19"), (b"-who", b"\0who"), (b"myself", b"my\nelf")],
+    ids=["ETag", "name", "value"],
+)
+def test_a_damaged_record_of_a_plain_object_is_its_own_trouble(
+    gateway: Server, shared: Path, there: bytes, spoilt: bytes
+) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="o", Body=b"x", Metadata={"who": "myself"})
+    client.put_object(Bucket=shared.name, Key="other", Body=b"x")
+    record = os.getxattr(shared / "o", "user.strongroom.record")
+    assert there in record
+    os.setxattr(shared / "o", "user.strongroom.record", record.replace(there, spoilt))
+    listed = {item["Key"]: item["ETag"] for item in client.list_objects_v2(Bucket=shared.name)["Contents"]}
+    assert listed.keys() == {"o", "other"}
+    with pytest.raises(ClientError, match="damaged"):
+        client.get_object(Bucket=shared.name, Key="o")

@@ -7,6 +7,7 @@ the header of its envelope, and ``:sealed``, the metadata in a box. ``:tags…``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from strongroom.sealed import metadata as metadata_codec
@@ -25,6 +26,8 @@ TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
 
 _PLAIN = (ETAG, UPLOAD, CHECKSUM)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _METADATA = b"metadata"
 _PARTS = b"parts"
 
@@ -72,8 +75,11 @@ def read_plain(record: Record) -> Metadata:
         for name, value in record.items()
         if not name.startswith(TAGS) and name not in (MULTIPART, FOREIGN)
     }
-    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one.
-    if ETAG not in flat or not all(name in _PLAIN or not name.startswith(":") for name in flat):
+    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one, and what
+    # no header can be would spoil a whole listing, or look like a fault of ours.
+    if ETAG not in flat or not all(name in _PLAIN or _NAME.fullmatch(name) for name in flat):
+        raise EnvelopeInvalid("the record is damaged")
+    if _NO_TEXT.search("".join(flat.values())):
         raise EnvelopeInvalid("the record is damaged")
     try:
         return metadata_codec.from_flat(flat)
