@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from strongroom.serving.protocol import MAX_AHEAD, MAX_HEAD, MAX_HEADERS
+from strongroom.serving.protocol import MAX_AHEAD, MAX_HEAD, MAX_HEADERS, MAX_PARAMETERS
 from tests.serving.conftest import Running, Start, until_closed
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -59,6 +59,15 @@ def test_too_many_headers_are_refused_and_as_many_as_are_allowed_are_not(start: 
     allowed = b"".join(b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS - 2))
     assert status_of(server.ask(GET + allowed + CLOSE)) == 200
     assert status_of(server.ask(GET + allowed + b"X-Y: 1\r\n" + CLOSE)) == 400
+
+
+def test_too_many_parameters_are_refused_and_as_many_as_are_allowed_are_not(start: Start) -> None:
+    server = start()
+    query = b"GET /?%b HTTP/1.1\r\nHost: a\r\n" + CLOSE
+    assert status_of(server.ask(query % b"&".join([b"a=b"] * MAX_PARAMETERS))) == 200
+    answer = server.ask(query % b"&".join([b"a=b"] * (MAX_PARAMETERS + 1)))
+    assert status_of(answer) == 400
+    assert b"<Code>RequestHeaderSectionTooLarge</Code>" in answer
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 Requests are read here, by llhttp, and answered by an :class:`~strongroom.serving.exchange.Exchange` each, in order.
 
-- The head (request line and headers) has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS` headers. So has
-  whatever else a client may send without getting anywhere: one endless header, a chunk extension, a trailer.
+- The head (request line and headers) has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS` headers, its query
+  :data:`MAX_PARAMETERS` parameters. So has whatever else a client may send without getting anywhere: one endless
+  header, a chunk extension, a trailer.
 - The head must be whole within the idle timeout, counted from its first byte or from the connection's beginning; a
   connection on which nothing comes for that long is closed.
 - A client that takes none of its response for the idle timeout is cut off, also when the connection is to be closed
@@ -39,6 +40,9 @@ MAX_HEAD = 64 * 1024
 """Bytes of request line and headers together."""
 
 MAX_HEADERS = 256
+
+MAX_PARAMETERS = 256
+"""Parameters in a query: SDKs move headers there. What sorting and decoding them costs is spent on whoever asks."""
 
 MAX_AHEAD = 64
 """Requests that may wait for the one that is answered."""
@@ -255,6 +259,8 @@ class Protocol(asyncio.BufferedProtocol):
         if parser.should_upgrade() and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
             raise _Refused(_MALFORMED[0])
         path, query = _split(self._url)
+        if query.count(b"&") >= MAX_PARAMETERS:
+            raise _Refused("RequestHeaderSectionTooLarge")
         request = HttpRequest(
             method, path.decode("ascii"), query.decode("latin-1"), headers, self._secure, self._client
         )
