@@ -32,6 +32,14 @@ def test_a_bucket_of_another_region_is_refused(server: Server, bucket_name: str)
     assert got == ("InvalidLocationConstraint", 400)
 
 
+@pytest.mark.parametrize("granted", [{"GrantRead": "id=x"}, {"GrantFullControl": "id=x"}, {"ACL": "public-read"}])
+def test_a_bucket_for_others_too_is_refused(server: Server, bucket_name: str, granted: dict[str, str]) -> None:
+    client = server.client()
+    got = error_of(client.create_bucket, Bucket=bucket_name, **granted)
+    assert got == ("AccessControlListNotSupported", 400)
+    assert error_of(client.head_bucket, Bucket=bucket_name) == ("404", 404)
+
+
 def test_a_bucket_that_holds_objects_stays(server: Server, bucket: str) -> None:
     client = server.client()
     client.put_object(Bucket=bucket, Key="o", Body=b"x")

@@ -130,10 +130,7 @@ def check_upload_headers(headers: Mapping[str, str]) -> None:
     """Refuse what an upload asks for and is not served, rather than pass it over. Raises S3Error."""
     if any(name.startswith(_LOCK) for name in headers):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
-    if "x-amz-acl" in headers:
-        check_canned_acl(headers["x-amz-acl"])
-    if any(name.startswith(_GRANT) for name in headers):
-        raise S3Error("AccessControlListNotSupported")
+    check_acl_headers(headers)
     if REDIRECT in headers and not headers[REDIRECT].startswith(("/", "http://", "https://")):
         raise S3Error("InvalidRedirectLocation")
     if headers.get("x-amz-storage-class", "STANDARD") not in _STORAGE_CLASSES:
@@ -142,13 +139,13 @@ def check_upload_headers(headers: Mapping[str, str]) -> None:
         raise S3Error("NotImplemented")
 
 
-def check_canned_acl(acl: str) -> None:
+def check_acl_headers(headers: Mapping[str, str]) -> None:
     """Let pass those that leave everything to the owner. Raises AccessControlListNotSupported, InvalidArgument."""
-    if acl in _ACLS:
-        return
-    if acl in _OTHER_ACLS:
+    acl = headers.get("x-amz-acl")
+    if acl in _OTHER_ACLS or any(name.startswith(_GRANT) for name in headers):
         raise S3Error("AccessControlListNotSupported")
-    raise S3Error("InvalidArgument", ArgumentName="x-amz-acl", ArgumentValue=acl[:256])
+    if acl is not None and acl not in _ACLS:
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-acl", ArgumentValue=acl[:256])
 
 
 def object_headers(stored: Mapping[str, str], etag: str, modified: int, tag_count: int) -> Headers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from strongroom.s3 import cors
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.cors import CrossOrigin
-from strongroom.s3.describe import check_canned_acl, moment
+from strongroom.s3.describe import check_acl_headers, moment
 from strongroom.s3.encryption import kms_key_id
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
@@ -90,8 +90,7 @@ class BucketHandlers:
             raise S3Error("InvalidLocationConstraint", LocationConstraint=(location or "")[:256])
         if request.object_lock_enabled_for_bucket:
             raise S3Error("NotImplemented", "Object lock is not implemented.")
-        if request.acl is not None:
-            check_canned_acl(request.acl)
+        check_acl_headers(call.request.headers)
         if request.object_ownership not in (None, *_OWNERSHIPS):
             raise S3Error(
                 "InvalidArgument",
