@@ -13,8 +13,8 @@ from tests.http.raw import error_of
 from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
-from tests.maintenance.test_rewrap import BOTH, NEW, OBJECTS, OLD, SSE_C, fill
-from tests.server import NAS, Server
+from tests.maintenance.test_rewrap import BOTH, NEW, NEW_KEY, OBJECTS, OLD, SSE_C, fill
+from tests.server import MASTER_KEY, NAS, Server
 
 SOME_PLAIN: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
 TAKES_KEYS: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
@@ -83,6 +83,21 @@ def test_what_does_not_open_is_named(tmp_path: Path, bucket: str) -> None:
         report = audit(server, bucket)
     assert len(report["failed"]) == 5 + 1
     assert all("no master key 'my-minio-key'" in failed["reason"] for failed in report["failed"])
+
+
+def test_an_open_upload_under_a_key_that_is_not_there_any_more_is_named(serve: Serve, bucket: str) -> None:
+    client = serve(NEW).client()
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="new", Body=b"new")
+    server = serve({"MINIO_SSE_MASTER_KEY": MASTER_KEY, "STRONGROOM_READ_KEYS": NEW_KEY})  # one that was left behind
+    client = server.client()
+    upload = client.create_multipart_upload(Bucket=bucket, Key="open", ServerSideEncryption="AES256")["UploadId"]
+    client.create_multipart_upload(Bucket=bucket, Key="of-client", **SSE_C)
+    assert audit(server, bucket)["failed"] == []
+    server.settings = {**server.settings, **NEW, "STRONGROOM_READ_KEYS": None}  # of the job
+    (failed,) = audit(server, bucket)["failed"]
+    assert (failed["key"], failed["reason"].split(": ")[0]) == ("open", f"the open upload {upload}")
+    assert "no master key 'my-minio-key'" in failed["reason"]
 
 
 def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path, bucket: str) -> None:

@@ -23,11 +23,12 @@ from strongroom.report import NAMED, Report, counted
 from strongroom.sealed.auditing import Finding, examine
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import KIND_NAMES, Kind
+from strongroom.sealed.record import header_of
 from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, Stored
-from strongroom.store.errors import NoSuchObject, StoreError
+from strongroom.store.errors import NoSuchObject, NoSuchUpload, StoreError
 
 _NAMED_PLAIN = NAMED // 2
 """Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""
@@ -113,7 +114,7 @@ class Audit:
 
         await note_closed(self.objects, self.buckets, report)
         buckets = self.buckets or await bucket_names(self.objects)
-        await self._uploads(buckets, report)
+        await self._uploads(buckets, report, tally, stop)
         report.finished = await for_each(self._all(buckets), work, self.tasks, stop)
 
     async def _all(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
@@ -121,18 +122,23 @@ class Audit:
             async for stored in stored_objects(self.objects, bucket):
                 yield bucket, stored
 
-    async def _uploads(self, buckets: Sequence[str], report: AuditReport) -> None:
+    async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         masters: dict[MasterKey, int] = {}
         for bucket in buckets:
             async for upload in open_uploads(self.objects, bucket):
+                if stop.is_set():
+                    return
                 try:
                     for master in {use.master for use in uses_of_upload(bucket, upload)}:
                         masters[master] = masters.get(master, 0) + 1
-                except StoreError as error:
-                    report.failed(bucket, upload.key, str(error))
-                    continue
-                if ENCRYPTED not in upload.record:
-                    report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
+                    if ENCRYPTED not in upload.record:
+                        report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
+                    elif (header := header_of(upload.record)) is not None and header.kind is not Kind.SSE_C:
+                        await self.objects.uploads.get(bucket, upload.key, upload.upload_id)
+                except NoSuchUpload:
+                    continue  # it ended at this very moment
+                except (StoreError, KMSError, SealedError) as error:
+                    tally.failed(bucket, upload.key, error, f"the open upload {upload.upload_id}: ")
         report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport, tally: Tally) -> None:

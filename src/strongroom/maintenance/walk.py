@@ -33,9 +33,9 @@ class Tally:
         self.report.done += 1
         self.report.bytes += stored.size
 
-    def failed(self, bucket: str, key: str, error: Exception) -> None:
-        """It failed with an object."""
-        self.report.failed(bucket, key, reason(bucket, key, error))
+    def failed(self, bucket: str, key: str, error: Exception, of: str = "") -> None:
+        """It failed with an object, or with what ``of`` says of it."""
+        self.report.failed(bucket, key, of + reason(bucket, key, error))
         if isinstance(error, KMSUnavailable) and self._outage.failed(self.report, error):
             self._stop.set()
 
