@@ -56,3 +56,45 @@ def test_a_record_is_not_put_back_over_one_that_was_written_meanwhile(
         await two.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("size", [0, 1000, 7 * MIB])
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_a_record_is_not_put_back_over_that_of_a_copy_onto_itself(
+    request: pytest.FixtureRequest, bucket_name: str, kind: str, size: int
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    content = os.urandom(size)
+
+    async def run() -> None:
+        one, two = S3Store(client_for(backend)), S3Store(client_for(backend))
+        await one.start()
+        await two.start()
+        await one.create_bucket(bucket_name)
+        await put(one, "o", content, SEALED, bucket=bucket_name)
+
+        async def copied(word: bytes) -> Stored:
+            source = await one.open(bucket_name, "o", whole=False)
+            return await one.copy(source, bucket_name, "o", {**SEALED, ":word": word}, b"")
+
+        send = two.client.send
+
+        async def meanwhile(asked: Request) -> Answer:
+            names = {name for name, _ in asked.query}
+            if asked.key == "o" and (asked.method, names) in (("POST", {"uploadId"}), ("PUT", set())):
+                two.client.send = send  # type: ignore[method-assign]
+                await copied(b"new")
+            return await send(asked)
+
+        for _ in range(3):
+            await copied(b"first")
+            two.client.send = meanwhile  # type: ignore[method-assign, assignment]
+            with pytest.raises(ConditionFailed):
+                await two.rewrite(bucket_name, "o", {**SEALED, ":word": b"old"}, None, ALWAYS)
+            found = await two.head(bucket_name, "o")
+            assert found.record[":word"] == b"new"
+            assert await get(two, "o", bucket_name) == content
+        await one.stop()
+        await two.stop()
+
+    asyncio.run(run())

@@ -183,11 +183,19 @@ class S3Store(Store):
         assert isinstance(source, S3Reader)
         names.check_writable(key, self.client.endpoint.exact)
         hidden = HiddenRecord(key, to_milliseconds(time.time_ns()), record, annex)
+        # Onto itself it is a new record for the same bytes, as in `rewrite`: another one that is being written must see
+        # that. Under a client's key each write has another ETag.
+        anew = (
+            when == ALWAYS and (source.bucket, source.stored.key) == (bucket, key) and not self._encryption.customer_key
+        )
+        unchanged = Condition(identity=source.stored.identity)
         try:
-            return await self._copier.copy(source, bucket, hidden, self._encryption, when)
-        except ObjectChanged:
-            if not source.at_hand:
+            return await self._copier.copy(source, bucket, hidden, self._encryption, unchanged if anew else when)
+        except (ObjectChanged, ConditionFailed) as error:
+            if isinstance(error, ConditionFailed) and not anew:
                 raise
+            if not source.at_hand:
+                raise ObjectChanged(f"{bucket}/{key} was replaced while it was copied") from error
         return await self._copy_bytes(source, bucket, hidden, when)
 
     async def _copy_bytes(self, source: S3Reader, bucket: str, hidden: HiddenRecord, when: Condition) -> Stored:
