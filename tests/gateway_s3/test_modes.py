@@ -159,6 +159,23 @@ def test_what_was_encrypted_in_one_mode_is_read_in_the_others(
         servers[0].client().delete_bucket(Bucket=f"{raw_bucket}-{number}")
 
 
+@pytest.mark.parametrize("after", [None, "s3;c"])
+@pytest.mark.parametrize("before", [None, "s3;c"])
+def test_what_was_encrypted_in_one_mode_is_copied_onto_itself_in_the_others(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str, before: str | None, after: str | None
+) -> None:
+    writer, copying = (gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}).client() for mode in (before, after))
+    writer.create_bucket(Bucket=raw_bucket)
+    for key, encryption in (("s3", {}), ("c", SSE_C)):
+        name = {"Bucket": raw_bucket, "Key": key}
+        writer.put_object(**name, Body=NEEDLE, **encryption)
+        source = {f"CopySource{option}": value for option, value in encryption.items()}
+        changed: Any = {"MetadataDirective": "REPLACE", "Metadata": {"a": "b"}}
+        copying.copy_object(**name, CopySource=name, **changed, **source, **encryption)
+        got = writer.get_object(**name, **encryption)
+        assert (got["Metadata"], got["Body"].read()) == ({"a": "b"}, NEEDLE)
+
+
 @pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}, SSE_C], ids=["none", "sse-s3", "sse-c"])
 def test_without_a_kms_encryption_headers_pass_through(
     minio_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]

@@ -184,10 +184,9 @@ class S3Store(Store):
         names.check_writable(key, self.client.endpoint.exact)
         hidden = HiddenRecord(key, to_milliseconds(time.time_ns()), record, annex)
         # Onto itself it is a new record for the same bytes, as in `rewrite`: another one that is being written must see
-        # that. Under a client's key each write has another ETag.
-        anew = (
-            when == ALWAYS and (source.bucket, source.stored.key) == (bucket, key) and not self._encryption.customer_key
-        )
+        # that. Under a client's key each write has another ETag anyway.
+        keyed = self._encryption.customer_key or source.encryption.customer_key
+        anew = when == ALWAYS and (source.bucket, source.stored.key) == (bucket, key) and not keyed
         unchanged = Condition(identity=source.stored.identity)
         try:
             return await self._copier.copy(source, bucket, hidden, self._encryption, unchanged if anew else when)
