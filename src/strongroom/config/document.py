@@ -21,7 +21,8 @@ twice must be the same, flags included.
 There is one KMS that wraps new data keys: a static master key, or a Vault (all of `MINIO_SSE_VAULT_ENDPOINT`,
 `_APPROLE_ID`, `_APPROLE_SECRET` and `_KEY_NAME`); two are an error. [kms.md](kms.md) is the guide.
 
-`on` and `off` may also be written `true`/`false` or `1`/`0`.
+`on` and `off` may also be written `true`/`false` or `1`/`0`. A variable that is empty counts as not set; where it is to
+hold a secret, it stops the start.
 
 Settings of MinIO that name a KMS or encryption which this release or this command does not serve (`MINIO_KMS_KES_…` and
 the like; `MINIO_GATEWAY_SSE` anywhere but at `strongroom gateway s3`) stop the start: ignoring them would store in
