@@ -1,7 +1,7 @@
 """XML of the S3 protocol: readers and writers, compiled once from shapes of the service model to plain functions.
 
 A writer appends text to a list; a reader makes a shape's dataclass from a parsed element. Documents from clients are
-hostile: no DTD, no entities, and the caller bounds their length.
+hostile: no DTD, no entities, a bounded number of elements, and the caller bounds their length.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from strongroom.s3 import shapes
 from strongroom.s3.errors import S3Error
@@ -24,6 +24,10 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 MAX_LIST = 10_000
 """Elements in a list of a request: the parts of CompleteMultipartUpload are the longest."""
+MAX_ELEMENTS = 20 * MAX_LIST
+"""Elements in a document of a request: a part with each checksum that there is has fewer than 20. In memory an element
+takes a hundred times the bytes that it was sent in.
+"""
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SPECIAL = re.compile(r"[&<>\"\x00-\x08\x0b-\x1f\x7f\ufffe\uffff\r\n\t]")
@@ -61,12 +65,28 @@ def format_moment(moment: datetime) -> str:
 def read_document(body: bytes, root: str) -> Element:
     """The root element of a client's document. Raises MalformedXML."""
     try:
-        element: Element = fromstring(body, forbid_dtd=True)
+        parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
+        parser.feed(body)
+        element: Element = parser.close()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise S3Error("MalformedXML") from error
     if _local(element) != root:
         raise S3Error("MalformedXML")
     return element
+
+
+class _Bounded(TreeBuilder):
+    """Makes elements, up to :data:`MAX_ELEMENTS`; then it raises ValueError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = MAX_ELEMENTS
+
+    def start(self, tag: Any, attrs: Any, /) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("too many elements")
+        return super().start(tag, attrs)
 
 
 # -- writing -------------------------------------------------------------------------------------------------------
