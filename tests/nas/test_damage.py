@@ -107,8 +107,8 @@ def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, share
 
 @pytest.mark.parametrize(
     ("there", "spoilt"),
-    [(b":etag9", b":etag\x19"), (b"-who", b"\0who"), (b"myself", b"my\nelf")],
-    ids=["ETag", "name", "value"],
+    [(b":etag9", b":etag\x19"), (b"-who", b"\0who"), (b"-who", b"-Who"), (b"myself", b"my\nelf")],
+    ids=["ETag", "name", "capital letter", "value"],
 )
 def test_a_damaged_record_of_a_plain_object_is_its_own_trouble(
     gateway: Server, shared: Path, there: bytes, spoilt: bytes

@@ -26,7 +26,7 @@ TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
 
 _PLAIN = (ETAG, UPLOAD, CHECKSUM)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _METADATA = b"metadata"
 _PARTS = b"parts"
