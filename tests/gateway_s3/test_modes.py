@@ -176,6 +176,22 @@ def test_what_was_encrypted_in_one_mode_is_copied_onto_itself_in_the_others(
         assert (got["Metadata"], got["Body"].read()) == ({"a": "b"}, NEEDLE)
 
 
+@pytest.mark.parametrize("mode", [None, "c"])
+def test_an_upload_that_may_not_replace_an_object_under_a_client_s_key_is_refused(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str, mode: str | None
+) -> None:
+    client = gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}).client()
+    client.create_bucket(Bucket=raw_bucket)
+    target: Any = {"Bucket": raw_bucket, "Key": "c"}
+    client.put_object(**target, Body=NEEDLE, **SSE_C)
+    target["UploadId"] = client.create_multipart_upload(**target, **SSE_C)["UploadId"]
+    part = {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x", **SSE_C)["ETag"]}
+    complete = {**target, "MultipartUpload": {"Parts": [part]}}
+    assert error_of(client.complete_multipart_upload, **complete, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    client.complete_multipart_upload(**complete)
+    assert client.get_object(Bucket=raw_bucket, Key="c", **SSE_C)["Body"].read() == b"x"
+
+
 @pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}, SSE_C], ids=["none", "sse-s3", "sse-c"])
 def test_without_a_kms_encryption_headers_pass_through(
     minio_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
-from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
+from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, Refused, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
@@ -179,7 +179,16 @@ async def complete_backend_upload(
         return unquoted((await ask(client, request)).text("ETag"))
     except StoreError as error:
         # Whatever the last attempt was answered: the first may have made the object, and its answer have been lost.
-        etag = await made_by(client, bucket, key, object_id, headers)
+        try:
+            etag = await made_by(client, bucket, key, object_id, headers)
+        except Unavailable as unseen:
+            # An object under a client's key is not seen without it, at no later time either.
+            refused = unseen.__cause__
+            if undecided(error) or not (isinstance(refused, Refused) and refused.status == 400):
+                raise
+            if "if-none-match" in headers:  # which backends themselves may answer so
+                raise ConditionFailed(f"{bucket}/{key} is there, under a client's key") from error
+            etag = None
         if etag is not None and _is_of(parts, etag):
             return etag
         if not isinstance(error, NoSuchObject):
