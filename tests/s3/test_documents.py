@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 
 import pytest
@@ -14,7 +15,7 @@ MIB = 1024**2
 
 @pytest.mark.parametrize("piece", [b"<a>", b"<a/>"], ids=["one in the other", "side by side"])
 def test_a_document_of_nothing_but_elements_does_not_fill_the_memory(piece: bytes) -> None:
-    document = b"<Delete>" + piece * MIB
+    document = b"<Delete>" + piece * (2 * MIB)
     tracemalloc.start()
     try:
         with pytest.raises(S3Error) as refused:
@@ -23,7 +24,15 @@ def test_a_document_of_nothing_but_elements_does_not_fill_the_memory(piece: byte
     finally:
         tracemalloc.stop()
     assert refused.value.code == "MalformedXML"
-    assert peak < 40 * MIB
+    assert peak < 60 * MIB
+
+
+def test_a_tag_that_is_longer_than_any_is_not_read() -> None:
+    attributes = b" ".join(b"a%x='>'" % number for number in range(100_000))
+    began = time.thread_time()
+    with pytest.raises(S3Error, match="MalformedXML"):
+        read_document(b"<Delete " + attributes + b"/>", "Delete")
+    assert time.thread_time() - began < 0.02
 
 
 def test_the_longest_list_of_parts_that_there_may_be_is_read() -> None:
