@@ -89,6 +89,11 @@ def test_a_part_with_another_algorithm_than_its_upload_is_refused(server: Server
     client.abort_multipart_upload(Bucket=bucket, Key="o", UploadId=upload)
 
 
+def test_an_upload_is_opened_where_the_checksums_of_its_parts_are_announced(server: Server, bucket: str) -> None:
+    announced = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-algorithm": "CRC32"}  # as AWS's CRT has it
+    assert request(server, "POST", f"/{bucket}/o?uploads", announced).status == 200
+
+
 def test_a_whole_that_is_not_what_was_promised_is_refused(server: Server, bucket: str) -> None:
     client = server.client()
     upload = client.create_multipart_upload(
