@@ -17,6 +17,7 @@ _PART = st.sampled_from(["a", "b", "ab", "a-b", "a0", "a.txt", "é", "日本", "
 _PARTS = st.lists(_PART, min_size=1, max_size=4)
 _KEY = st.builds(lambda parts, end: "/".join(parts) + end, _PARTS, st.sampled_from(["", "", "/"]))
 _ANY = st.one_of(st.just(""), _KEY, st.sampled_from(["a/", "b/a/", "a", "a-", "\U0010ffff", "/"]))
+_BESIDE = [f"a/b-{number}" for number in range(20)]
 _Name = tuple[str, bool]  # and whether it is a common prefix
 _numbers = itertools.count(1)
 
@@ -86,6 +87,8 @@ def test_listings_are_those_of_the_model(kind: Kind, directory: Path) -> None:
     @example(["a/b/a", "a/b/c"], [], "", "/", "a/b/b", 1)
     @example(["a/b/a", "a/b/b", "b"], ["a/b/a", "a/b/b"], "", "/", "", 1)
     @example(["b", "b0", "b1", "b2", "b3", "c"], [], "", "b", "", 1)
+    @example([*_BESIDE, "a/b/a", "a/b/b", "a/c"], [], "", "", "a/b-", 1)
+    @example([*_BESIDE, "a/b/a", "a/b/b", "a/c"], [], "a/", "/", "a/b-", 1)
     @example(["a", "b", "b0", "b1", "b2", "b\U0010ffff"], [], "", "b", "b", 1)
     @given(
         st.lists(_KEY, max_size=12), st.lists(_KEY, max_size=4), _ANY, st.sampled_from(["", "/", "-", "b", "/a"]),
