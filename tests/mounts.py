@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,3 +23,12 @@ def small_file_system(point: Path, mebibytes: int) -> Iterator[Path]:
         yield point
     finally:
         subprocess.run(["umount", str(point)], check=True)
+
+
+def remount_read_only(point: Path) -> None:
+    """Let nothing be written to a file system any more, as soon as no file is open for writing."""
+    command = ["mount", "-o", "remount,ro", str(point)]
+    deadline = time.monotonic() + 10
+    while subprocess.run(command, capture_output=True).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

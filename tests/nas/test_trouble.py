@@ -27,7 +27,7 @@ from strongroom.store.nas import NasStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.probe import Traits
 from tests.http.raw import error_of
-from tests.mounts import small_file_system
+from tests.mounts import remount_read_only, small_file_system
 from tests.nas.test_sweep import HOUR, age
 from tests.server import NAS, Server
 from tests.store.kinds import PLAIN, get, put
@@ -338,6 +338,23 @@ def test_a_full_folder_refuses_uploads_and_keeps_nothing_of_them(small: Path, tm
         assert client.get_object(**name)["Body"].read() == b"old"
         client.put_object(**name, Body=bytes(10 * 1024 * 1024))
         assert client.get_object(**name)["ContentLength"] == 10 * 1024 * 1024
+
+
+def test_a_folder_that_is_read_only_by_now_is_read_and_says_so_to_whoever_writes(small: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "home", command=NAS, data=small, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="o", Body=b"old")
+        remount_read_only(small)
+        for refused in (
+            error_of(client.put_object, Bucket="bucket", Key="o", Body=b"new"),
+            error_of(client.put_object, Bucket="bucket", Key="o", Body=bytes(1024 * 1024)),
+            error_of(client.delete_object, Bucket="bucket", Key="o"),
+            error_of(client.create_bucket, Bucket="another"),
+            error_of(client.create_multipart_upload, Bucket="bucket", Key="o"),
+        ):
+            assert refused == ("ServiceUnavailable", 503)
+        assert client.get_object(Bucket="bucket", Key="o")["Body"].read() == b"old"
 
 
 @pytest.mark.parametrize("traits", [None, Traits(attributes=False)])

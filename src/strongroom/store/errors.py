@@ -96,8 +96,12 @@ class Refused(StoreError):
         self.message = message
 
 
-def full(error: OSError) -> StoreFull | OSError:
-    """StoreFull where the system says that there is no space; any other error as it is."""
+def unwritable(error: OSError) -> StoreError | OSError:
+    """StoreFull where the system says that there is no space, Unavailable where the file system is read-only by now (it
+    was mounted so, or had errors); any other error as it is.
+    """
     if error.errno in _NO_SPACE:
         return StoreFull(f"no space is left: {os.strerror(error.errno)}")
+    if error.errno == errno.EROFS:
+        return Unavailable(f"nothing can be written: {os.strerror(error.errno)}")
     return error

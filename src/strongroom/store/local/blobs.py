@@ -35,7 +35,7 @@ from typing import overload
 from strongroom.buffers import unfilled
 from strongroom.spans import within
 from strongroom.store.base import Buffer
-from strongroom.store.errors import Damaged, StoreFull, full
+from strongroom.store.errors import Damaged, StoreFull, unwritable
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
@@ -193,7 +193,7 @@ class Blobs:
                 return blob, os.open(path, flags, _FILE)
         except OSError as error:
             self.known(blob)  # nothing of it is there, so the next one can have its marker
-            raise full(error) from error
+            raise unwritable(error) from error
 
     def _mark(self, blob: bytes) -> None:
         marker = self._session / blob.hex()
@@ -208,7 +208,7 @@ class Blobs:
             os.fdatasync(descriptor)
             sync_directory(self.path(blob).parent)
         except OSError as error:
-            raise full(error) from error
+            raise unwritable(error) from error
         finally:
             os.close(descriptor)
 
@@ -271,7 +271,7 @@ class Blobs:
         try:
             lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            if not isinstance(full(error), StoreFull):
+            if not isinstance(unwritable(error), StoreFull):
                 raise
             lease = OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)  # no room for a file: hold all blobs
         lease.lock(fcntl.LOCK_SH)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
-from strongroom.store.errors import StoreError, full
+from strongroom.store.errors import StoreError, unwritable
 from strongroom.store.local import index
 from strongroom.store.local.blobs import Blobs, Extent
 from strongroom.store.local.commits import Committer
@@ -52,7 +52,7 @@ class BlobWriter:
             while view:
                 view = view[os.write(self._descriptor, view[:PIECE]) :]
         except OSError as error:
-            raise full(error) from error
+            raise unwritable(error) from error
         self.size += len(data)
         if last:
             self._sync()

@@ -18,7 +18,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, full
+from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, unwritable
 from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -298,7 +298,7 @@ def refusal(error: OSError, key: str) -> StoreError | OSError:
         return NameRefused(f"this file system cannot hold the name {key!r}")
     if error.errno == errno.EXDEV:
         return NameRefused(f"{key!r} lies on another file system than the shared folder")
-    return full(error)
+    return unwritable(error)
 
 
 def sync(descriptor: int) -> None:

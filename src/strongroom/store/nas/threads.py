@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
-from strongroom.store.errors import Forbidden, full
+from strongroom.store.errors import Forbidden, unwritable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,7 +27,7 @@ async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named
     except PermissionError as error:
         raise Forbidden(f"the system says of {error.filename!r}: {error.strerror}") from error
     except OSError as error:
-        refused = full(error)  # wherever it comes up: NFS says so at any sync, too
+        refused = unwritable(error)  # wherever it comes up: NFS says so at any sync, too
         if refused is error:
             raise
         raise refused from error
