@@ -259,6 +259,16 @@ def test_a_presigned_url_gives_and_takes_an_object(server: Server, bucket: str) 
         assert answer.read() == b"by URL"
 
 
+def test_a_plus_in_the_source_of_a_copy_is_a_space_unless_it_is_escaped(server: Server, bucket: str) -> None:
+    client = server.client()
+    for key in ("a b", "a+b"):
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    for source, body in (("a+b", b"a b"), ("a%20b", b"a b"), ("a b", b"a b"), ("a%2Bb", b"a+b")):
+        answer = request(server, "PUT", f"/{bucket}/copy", {"x-amz-copy-source": f"/{bucket}/{source}"})
+        assert answer.status == 200, answer
+        assert client.get_object(Bucket=bucket, Key="copy")["Body"].read() == body
+
+
 @pytest.mark.parametrize("key", ["in/host", "minio/admin/v3/info"])
 def test_virtual_host_style_requests_name_the_bucket_in_the_host(
     plain_server: Server, plain_bucket: str, key: str

@@ -168,8 +168,12 @@ def _wish(call: Call, request: CopyObjectRequest) -> _Wish:
 
 
 def copy_source(text: str) -> tuple[str, str]:
-    """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError."""
+    """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError.
+
+    A plus is a space, as AWS has it: some clients (s5cmd) escape a source as they would a query.
+    """
     path, _, query = text.partition("?")
+    path = path.replace("+", " ")
     try:
         name = "" if MALFORMED_ESCAPE.search(path) else unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeError:
