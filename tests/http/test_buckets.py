@@ -96,6 +96,42 @@ def test_sdks_understand_those_answers(server: Server, bucket: str) -> None:
     assert error_of(client.get_bucket_policy, Bucket=bucket) == ("NoSuchBucketPolicy", 404)
 
 
+def test_an_acl_that_leaves_all_to_the_owner_is_taken(server: Server, bucket: str) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**o, Body=b"x")
+    client.put_bucket_acl(Bucket=bucket, ACL="private")
+    client.put_object_acl(**o, ACL="bucket-owner-full-control")
+    for setting, shown, what in [
+        (client.put_bucket_acl, client.get_bucket_acl, {"Bucket": bucket}),
+        (client.put_object_acl, client.get_object_acl, o),
+    ]:
+        policy = {name: shown(**what)[name] for name in ("Owner", "Grants")}
+        setting(**what, AccessControlPolicy=policy)
+        assert policy == {name: shown(**what)[name] for name in policy}
+
+
+def test_any_other_acl_is_refused(server: Server, bucket: str) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    assert error_of(client.put_object_acl, **o, ACL="private") == ("NoSuchKey", 404)
+    client.put_object(**o, Body=b"x")
+    shown: Any = client.get_object_acl(**o)
+    everybody = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}
+    refused = ("AccessControlListNotSupported", 400)
+    for grants in (
+        [],
+        [*shown["Grants"], {"Grantee": everybody, "Permission": "READ"}],
+        [{"Grantee": {"Type": "CanonicalUser", "ID": "0" * 64}, "Permission": "FULL_CONTROL"}],
+        [{**shown["Grants"][0], "Permission": "READ"}],
+    ):
+        policy: Any = {"Owner": shown["Owner"], "Grants": grants}
+        assert error_of(client.put_object_acl, **o, AccessControlPolicy=policy) == refused
+        assert error_of(client.put_bucket_acl, Bucket=bucket, AccessControlPolicy=policy) == refused
+    assert error_of(client.put_object_acl, **o, ACL="public-read") == refused
+    assert error_of(client.put_bucket_acl, Bucket=bucket, GrantRead="id=0") == refused
+    assert error_of(client.put_bucket_acl, Bucket=bucket) == ("MissingSecurityHeader", 400)
+    assert error_of(client.put_bucket_acl, Bucket="no-such-bucket", ACL="private") == ("NoSuchBucket", 404)
+
+
 def test_tags_of_an_object(server: Server, bucket: str) -> None:
     client, o = server.client(), {"Bucket": bucket, "Key": "o"}
     client.put_object(**o, Body=b"x", Tagging="colour=dark%20blue&empty=")

@@ -28,6 +28,7 @@ from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.error_response import error_response
 from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import about, translate
+from strongroom.s3.handlers.acl import AclHandlers
 from strongroom.s3.handlers.buckets import BucketHandlers
 from strongroom.s3.handlers.copying import CopyHandlers
 from strongroom.s3.handlers.listing import ListingHandlers
@@ -115,6 +116,7 @@ class S3App:
             ListingHandlers(self._objects),
             MultipartHandlers(self._objects),
             TaggingHandlers(self._objects),
+            AclHandlers(self._objects),
         )
         unset = unset_handlers(self._objects)
         handlers: dict[str, Handler] = {}

@@ -52,7 +52,9 @@ the bytes of an object in parts keeps its parts, its ETag and its composite chec
 
 Of what MinIO adds to S3, listings with metadata and the stream of events are not served: as at AWS, `mc find` with
 `--metadata` or `--tags` finds nothing, and says nothing of it; `mc watch` and `mc mirror --watch` fail with
-`SignatureDoesNotMatch`, since they sign repeated parameters in another order than the specification has it.
+`SignatureDoesNotMatch`, since they sign repeated parameters in another order than the specification has it. Archives
+that are sent to be unpacked (minio-py's `upload_snowball_objects`, minio-go's `PutObjectsSnowball`) are kept as they
+are.
 
 Web pages may send requests where a bucket's CORS rules or the server's setting let them; browsers ask with OPTIONS.
 

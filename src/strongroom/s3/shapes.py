@@ -1865,6 +1865,31 @@ class ListPartsOutput:
 
 
 @dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class AccessControlPolicy:
+    """S3's AccessControlPolicy."""
+
+    grants: list[Grant] = field(default_factory=list)
+    owner: Owner | None = None
+
+
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class PutBucketAclRequest:
+    """S3's PutBucketAclRequest."""
+
+    acl: str | None = None
+    access_control_policy: AccessControlPolicy | None = None
+    bucket: str
+    content_md5: str | None = None
+    checksum_algorithm: str | None = None
+    grant_full_control: str | None = None
+    grant_read: str | None = None
+    grant_read_acp: str | None = None
+    grant_write: str | None = None
+    grant_write_acp: str | None = None
+    expected_bucket_owner: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CORSConfiguration:
     """S3's CORSConfiguration."""
 
@@ -1972,6 +1997,33 @@ class PutObjectOutput:
     ssekms_encryption_context: str | None = None
     bucket_key_enabled: bool | None = None
     size: int | None = None
+    request_charged: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class PutObjectAclRequest:
+    """S3's PutObjectAclRequest."""
+
+    acl: str | None = None
+    access_control_policy: AccessControlPolicy | None = None
+    bucket: str
+    content_md5: str | None = None
+    checksum_algorithm: str | None = None
+    grant_full_control: str | None = None
+    grant_read: str | None = None
+    grant_read_acp: str | None = None
+    grant_write: str | None = None
+    grant_write_acp: str | None = None
+    key: str
+    request_payer: str | None = None
+    version_id: str | None = None
+    expected_bucket_owner: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class PutObjectAclOutput:
+    """S3's PutObjectAclOutput."""
+
     request_charged: str | None = None
 
 

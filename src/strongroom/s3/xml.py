@@ -35,6 +35,7 @@ one go, and nobody else has a turn for seconds.
 """
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_XSI_TYPE = f"{{{_XSI}}}type"
 _SPECIAL = re.compile(r"[&<>\"\x00-\x08\x0b-\x1f\x7f\ufffe\uffff\r\n\t]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
@@ -228,11 +229,15 @@ def compile_reader(shape: Shape) -> Read:
 
 def _structure_reader(shape: Shape) -> Read:
     make = getattr(shapes, shape.name)
-    members = {member.wire: (member, _member_reader(member)) for member in known_members(shape) if not member.location}
-    required = [member.attribute for member, _ in members.values() if member.required]
+    known = [member for member in known_members(shape) if not member.location]
+    members = {member.wire: (member, _member_reader(member)) for member in known if not member.xml_attribute}
+    attribute = next((member.attribute for member in known if member.xml_attribute), None)
+    required = [member.attribute for member in known if member.required]
 
     def read(element: Element) -> Any:
         values: dict[str, Any] = {}
+        if attribute is not None and _XSI_TYPE in element.attrib:
+            values[attribute] = element.attrib[_XSI_TYPE]
         for child in element:
             found = members.get(_local(child))
             if found is None:
