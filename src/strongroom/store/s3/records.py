@@ -19,10 +19,9 @@ async def write_hidden(client: Client, bucket: str, object_id: str, hidden: Hidd
 async def write_or_replace_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> bool:
     """Lay a record down, also in the place of another; whether it is certain that there was none. Raises StoreError."""
     writing = _writing(bucket, object_id, hidden)
+    only_first = replace(writing, headers={"if-none-match": "*"})
     try:
-        await client.send(
-            replace(writing, headers={"if-none-match": "*"})
-        )  # so it does not replace one that comes first
+        await client.send(only_first)
     except ConditionFailed:
         await client.send(writing)
         return False
