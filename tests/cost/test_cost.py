@@ -6,11 +6,12 @@ A figure that grows here is a slower server. One that shrinks is to be written d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -19,17 +20,21 @@ from typing import Any
 import pytest
 
 from strongroom.kms.static import StaticKMS
+from strongroom.s3.handlers import objects
 from strongroom.sealed import dare
 from strongroom.sealed.keys import Kind, ObjectKey, part_key
+from strongroom.sealed.parts import PartTable
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.base import Buffer
-from strongroom.store.local import LocalStore, listing, scans
+from strongroom.store.local import LocalStore, index, listing, scans, schema
+from strongroom.store.local import store as local
 from strongroom.store.local.blobs import OpenFile
 from strongroom.store.writeback import PIECE
 from tests.kms.elsewhere import KMSElsewhere
+from tests.waiting import until
 
 MIB = 1024 * 1024
 PACKAGES = ("strongroom/sealed/", "strongroom/kms/")
@@ -111,6 +116,17 @@ async def put(store: SealedStore, key: str, size: int) -> None:
         await writer.write(bytes(min(65_536, size - start)))
     await writer.finish()
     await writer.commit(Description({"content-type": "text/plain"}))
+
+
+async def put_parts(store: SealedStore, count: int, size: int) -> None:
+    upload = await store.uploads.create("bucket", "m", SSE_S3, Description({}))
+    for number in range(1, count + 1):
+        _, writer = await store.uploads.begin_part("bucket", "m", upload.upload_id, number, size)
+        await writer.write(bytes(size))
+        await writer.finish()
+        await writer.commit()
+    _, parts, _ = await store.uploads.parts("bucket", "m", upload.upload_id, 0, 1000)
+    await store.uploads.complete("bucket", "m", upload.upload_id, parts, None)
 
 
 async def get(store: SealedStore, key: str, start: int = 0, length: int | None = None) -> None:
@@ -264,20 +280,35 @@ def test_a_small_range_of_many_parts_is_two_statements_and_no_hop(
         return part_key(object_key, number)
 
     async def ranged(store: SealedStore) -> None:
-        upload = await store.uploads.create("bucket", "m", SSE_S3, Description({}))
-        for number in range(1, 41):
-            _, writer = await store.uploads.begin_part("bucket", "m", upload.upload_id, number, 200_000)
-            await writer.write(bytes(200_000))
-            await writer.finish()
-            await writer.commit()
-        _, parts, _ = await store.uploads.parts("bucket", "m", upload.upload_id, 0, 1000)
-        await store.uploads.complete("bucket", "m", upload.upload_id, parts, None)
+        await put_parts(store, 40, 200_000)
         counts.clear()
         await get(store, "m", 30 * 200_000 + 10_000, 65_536)
 
     monkeypatch.setattr("strongroom.sealed.reading.part_key", counting)
     assert cost(counts, tmp_path, ranged) == {"statements": 2, "KMS calls": 1}
     assert keys == [31]
+
+
+def test_where_a_part_lies_is_found_without_looking_at_the_others(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | slice] = []
+    look = PartTable.__getitem__
+
+    def counting(self: PartTable, index: Any) -> Any:
+        seen.append(index)
+        return look(self, index)
+
+    async def last(store: SealedStore) -> None:
+        await put_parts(store, 40, 10)
+        source = await store.open("bucket", "m")
+        monkeypatch.setattr(PartTable, "__getitem__", counting)
+        span, _, _ = await objects._part_span(source, 40)
+        assert (span.start, span.length) == (39 * 10, 10)
+        await source.close()
+
+    cost(counts, tmp_path, last)
+    assert seen == [39]
 
 
 def test_a_page_of_a_listing_is_one_call_to_the_kms_and_none_when_it_comes_again_and_no_hop(
@@ -318,3 +349,35 @@ def test_a_copy_moves_no_byte(counts: Counter[str], tmp_path: Path) -> None:
     seen = cost(counts, tmp_path, copy, o=8 * MIB)
     assert "sealed bytes" not in seen and "syncs" not in seen
     assert (seen["transactions"], seen["KMS calls"]) == (1, 2)
+
+
+def test_the_trash_is_looked_through_once_for_many_objects(counts: Counter[str], tmp_path: Path) -> None:
+    schema.create(tmp_path / "index.db")
+    with contextlib.closing(schema.connect(tmp_path / "index.db")) as connection:
+        rows = [(bytes((blob, data)), data) for data in range(1, 51) for blob in range(3)]
+        connection.executemany("INSERT INTO trash (id, data) VALUES (?, ?)", [*rows, (b"alone", 0)])
+        counts.clear()
+        found, last = index.trash(connection, b"", 60)
+    assert counts["statements"] == 2 and last is not None
+    assert {len(blobs) for data, blobs in found.items() if data} == {3} and len(found) >= 50
+
+
+def test_the_blobs_of_a_large_object_are_forgotten_in_several_transactions(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_TRASH_BATCH", 4)
+    forgotten: list[int] = []
+    empty_trash = index.empty_trash
+
+    def counting(connection: sqlite3.Connection, blobs: Sequence[bytes]) -> None:
+        forgotten.append(len(blobs))
+        empty_trash(connection, blobs)
+
+    async def work(store: SealedStore) -> None:
+        await put_parts(store, 10, 10)
+        monkeypatch.setattr(index, "empty_trash", counting)
+        await store.delete("bucket", "m")
+        await until(lambda: sum(forgotten) == 10)
+
+    cost(counts, tmp_path, work)
+    assert max(forgotten) == 4

@@ -82,3 +82,8 @@ class PartTable(Sequence[PartEntry]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         return PartEntry(*self._row.unpack_from(self._data, _HEAD.size + index * self._row.size))
+
+
+def sizes_of(parts: Sequence[PartEntry]) -> Sequence[int]:
+    """The plaintext's bytes of each part; no row of a table is read for it."""
+    return parts.sizes if isinstance(parts, PartTable) else [part.size for part in parts]

@@ -23,7 +23,7 @@ from strongroom.sealed.dare import (
     sealed_size,
 )
 from strongroom.sealed.keys import ObjectKey, part_key
-from strongroom.sealed.parts import PartEntry, PartTable
+from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.spans import within
 from strongroom.store.base import Buffer, Reader
 from strongroom.store.errors import Damaged
@@ -89,10 +89,7 @@ class Layout:
     def __init__(self, object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | None) -> None:
         self._object_key = object_key
         self._parts = parts
-        if parts is None:
-            self._sizes: Sequence[int] = (size,)
-        else:
-            self._sizes = parts.sizes if isinstance(parts, PartTable) else [part.size for part in parts]
+        self._sizes = (size,) if parts is None else sizes_of(parts)
         stored = {size: sealed_size(size) for size in set(self._sizes)}
         self._ends = list(accumulate(self._sizes))
         self._stored_ends = list(accumulate(map(stored.__getitem__, self._sizes)))

@@ -49,7 +49,7 @@ from strongroom.sealed.faults import NoSuchObject, ObjectChanged
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
 from strongroom.sealed.open_object import OpenObject
-from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
@@ -304,7 +304,7 @@ async def _part_span(source: OpenObject, number: int) -> tuple[ByteRange, Object
         raise S3Error("InvalidPartNumber", ActualPartCount=str(max(len(parts), 1)), PartNumberRequested=str(number))
     if not parts:
         return ByteRange(0, info.size), info.checksum, 0
-    start = sum(part.size for part in parts[: number - 1])
+    start = sum(sizes_of(parts)[: number - 1])
     part = parts[number - 1]
     checksum = None
     if part.checksum and info.checksum:
@@ -368,13 +368,12 @@ def _attributes_parts(
 ) -> GetObjectAttributesParts:
     after = part_marker(request.part_number_marker)
     limit = page_size(request.max_parts, "max-parts")
-    behind = [part for part in enumerate(parts, 1) if part[0] > after]
-    page = behind[:limit]
+    page = list(enumerate(parts[after : after + limit], after + 1))
     output = GetObjectAttributesParts(
         total_parts_count=len(parts),
         part_number_marker=after,
         max_parts=limit,
-        is_truncated=len(behind) > len(page),
+        is_truncated=len(parts) > after + len(page),
         next_part_number_marker=page[-1][0] if page else after,
     )
     if info.checksum:  # AWS lists the parts of an object only where they have checksums
