@@ -39,6 +39,12 @@ FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 LEFT JOIN d
     LEFT JOIN annexes a ON a.id = o.annex
 WHERE b.name = ?1
 """
+# A reader's lease is on all blobs of its data, so all of them are wanted. There may be very many in the trash: they are
+# looked through once, and not for each data.
+_LEASED_TRASH = """
+SELECT id, data FROM trash WHERE data IN
+    (SELECT data FROM (SELECT data FROM trash WHERE id > ? ORDER BY id LIMIT ?) WHERE data <> 0)
+"""
 
 
 _NO_EXTENTS = Extents(b"")
@@ -385,10 +391,11 @@ def trash(connection: Connection, after: bytes, limit: int) -> tuple[dict[int, l
     found: dict[int, list[bytes]] = {}
     rows = connection.execute("SELECT id, data FROM trash WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
     for blob, data in rows:
-        found.setdefault(data, []).append(blob)
-    # A reader's lease is on all blobs of its data: have them all.
-    for data in [data for data in found if data]:
-        found[data] = [row[0] for row in connection.execute("SELECT id FROM trash WHERE data = ?", (data,))]
+        if not data:
+            found.setdefault(0, []).append(blob)
+    if any(data for _, data in rows):
+        for blob, data in connection.execute(_LEASED_TRASH, (after, limit)):
+            found.setdefault(data, []).append(blob)
     return found, rows[-1][0] if len(rows) == limit else None
 
 

@@ -288,8 +288,9 @@ class LocalStore(Store):
             look = functools.partial(index.trash, after=after, limit=_TRASH_BATCH)
             found, last = await self._scans.in_thread(look)
             gone = await loop.run_in_executor(self._pool, self._remove, found)
-            if gone:
-                await self._committer.commit(functools.partial(index.empty_trash, blobs=gone), long=True)
+            for start in range(0, len(gone), _TRASH_BATCH):  # of an object there may be 10,000: others write in between
+                forgotten = gone[start : start + _TRASH_BATCH]
+                await self._committer.commit(functools.partial(index.empty_trash, blobs=forgotten), long=True)
             held = held or len(gone) < sum(map(len, found.values()))
             if last is not None:
                 after = last
