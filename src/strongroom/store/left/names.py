@@ -36,7 +36,9 @@ def left_object(key: str) -> str | None:
 
 
 def before(name: str) -> Iterator[str]:
-    """The objects which would stand before ``name`` although their documents stand behind it: ``a`` before ``a-b``."""
+    """The objects which would stand before ``name`` although their documents stand behind it: ``a`` before ``a-b``, and
+    before ``a/-b``.
+    """
     for at, character in enumerate(name):
-        if at and character < "/":
+        if at and (character < "/" or (character == "/" and name[at:] < DOCUMENT)):
             yield name[:at]
