@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,16 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
         check_backend(target, settings.backend)
     for warning in warnings:
         _log.warning("%s", warning)
-    return serve(_build, settings, lambda places, secure: _announce(settings, places, secure, made, warnings))
+
+    def announce(places: Sequence[tuple[str, int]], secure: bool) -> None:
+        try:
+            _announce(settings, places, secure, made, warnings)
+        except OSError as error:  # a full disk, or nobody who reads it: no reason not to serve
+            _log.warning("the banner cannot be printed", extra={"reason": error.strerror})
+            with Path(os.devnull).open("wb") as nothing:  # for what would be tried once more at the end
+                os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+    return serve(_build, settings, announce)
 
 
 def _build(settings: Settings) -> Application:

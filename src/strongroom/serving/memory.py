@@ -52,7 +52,8 @@ def use_huge_pages() -> None:
 def _filled() -> Iterator[tuple[int, int]]:
     """Where private memory lies that is in use for the greater part: heaps, not the stacks of threads."""
     mapping: re.Match[str] | None = None
-    with contextlib.suppress(OSError), Path("/proc/self/smaps").open() as lines:
+    # Names of files stand there as the bytes that they are, in no encoding.
+    with contextlib.suppress(OSError), Path("/proc/self/smaps").open(encoding="latin-1") as lines:
         for line in lines:
             if found := _MAPPING.match(line):
                 private = found[3] == "rw-p" and found[4] == "0" and found[5] in ("", "[heap]")
