@@ -351,6 +351,21 @@ def test_a_copy_moves_no_byte(counts: Counter[str], tmp_path: Path) -> None:
     assert (seen["transactions"], seen["KMS calls"]) == (1, 2)
 
 
+def test_an_object_of_many_parts_is_removed_in_a_thread(counts: Counter[str], tmp_path: Path) -> None:
+    async def hops(store: SealedStore, key: str) -> int:
+        store.store._empty_trash_soon = lambda: None  # type: ignore[attr-defined]
+        counts.clear()
+        await store.delete("bucket", key)
+        return counts["hops"]
+
+    async def work(store: SealedStore) -> None:
+        await put_parts(store, 3, 10)
+        assert await hops(store, "o") == 1  # to wait for the disk
+        assert await hops(store, "m") == 2
+
+    cost(counts, tmp_path, work, o=10)
+
+
 def test_the_trash_is_looked_through_once_for_many_objects(counts: Counter[str], tmp_path: Path) -> None:
     schema.create(tmp_path / "index.db")
     with contextlib.closing(schema.connect(tmp_path / "index.db")) as connection:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 
-from strongroom.store.local import LocalStore
+import pytest
+
+from strongroom.store.local import LocalStore, commits
 from tests.store.kinds import put
 
 
@@ -29,5 +32,27 @@ def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> Non
         for number in range(5):
             await store.head("bucket", f"o{number}")
         await store.stop()
+
+    asyncio.run(work())
+
+
+def test_long_writes_of_a_group_leave_others_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "_TURN", 0)
+
+    async def work() -> None:
+        store = LocalStore(tmp_path)
+        await store.start()
+        turns, seen = 0, []
+
+        def write(_: sqlite3.Connection) -> None:
+            seen.append(turns)
+            time.sleep(0.001)
+
+        writes = asyncio.gather(*(store._committer.commit(write) for _ in range(10)))
+        while not writes.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await store.stop()
+        assert len(set(seen)) == 10
 
     asyncio.run(work())

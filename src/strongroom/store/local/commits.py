@@ -34,6 +34,7 @@ P = TypeVarTuple("P")
 Write = Callable[[sqlite3.Connection], T]
 
 _MAX_GROUP = 256
+_TURN = 0.02  # seconds that the writes of a group may take on the event loop at a time: some overwrite 10,000 parts
 _PATIENCE = 60.0  # seconds that a program which does not know the lock file may keep the index locked
 _LOOK_AGAIN = 0.01
 
@@ -143,8 +144,12 @@ class Committer:
 
     async def _transaction(self, group: list[_Pending]) -> None:
         """Do writes in the transaction that was begun, and commit it; roll it back where that fails."""
+        turn = time.monotonic() + _TURN
         try:
             for pending in group:
+                if time.monotonic() > turn:
+                    await asyncio.sleep(0)  # others have their turn
+                    turn = time.monotonic() + _TURN
                 changes = self._connection.total_changes
                 try:
                     if pending.long:

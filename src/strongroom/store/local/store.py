@@ -177,12 +177,15 @@ class LocalStore(Store):
 
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
         """Remove an object."""
+        many = False
         try:
-            index.find_object(self._read, bucket, key)
+            many = index.find_object(self._read, bucket, key).annex is not None  # parts, of each of which a blob goes
         except NoSuchObject:
             if when == ALWAYS:
                 return False  # nothing to make durable
-        return await self._committer.commit(lambda connection: index.delete_object(connection, bucket, key, when))
+        return await self._committer.commit(
+            lambda connection: index.delete_object(connection, bucket, key, when), long=many
+        )
 
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
