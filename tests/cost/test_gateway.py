@@ -17,10 +17,12 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.base import Upload
+from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint
 from strongroom.store.s3 import pool as pools
 from strongroom.store.s3.connecting import Connector
 from strongroom.store.s3.pool import Pool
+from strongroom.store.s3.uploads import OpenUpload, Uploads
 
 
 class Backend:
@@ -177,3 +179,24 @@ def test_a_page_without_metadata_asks_for_each_object_once_and_shares_connection
     seen = cost(counts, Backend(), twice, 300)
     assert seen["requests"] == 302
     assert seen["connections"] < 130
+
+
+def test_open_uploads_of_a_bucket_that_is_removed_are_aborted_side_by_side(
+    counts: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = most = 0
+
+    async def abort(*_: object) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    async def fifty(_: Uploads, bucket: str) -> list[OpenUpload]:
+        return [OpenUpload(Upload(f"o{number}", "id", 0, {}), "backend's id") for number in range(50)]
+
+    monkeypatch.setattr(buckets, "abort_backend_upload", abort)
+    monkeypatch.setattr(Uploads, "all", fifty)
+    cost(counts, Backend(), lambda store: store.delete_bucket("bucket"), objects=0)
+    assert most == 50

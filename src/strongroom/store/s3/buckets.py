@@ -14,7 +14,7 @@ from strongroom.store.base import Bucket, Condition
 from strongroom.store.errors import BucketNotEmpty, ConditionFailed, NoSuchBucket, NoSuchObject, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
-from strongroom.store.s3.listing import hidden_names, list_names, remove_names
+from strongroom.store.s3.listing import each, hidden_names, list_names, remove_names
 from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import abort_backend_upload, condition_headers
 
@@ -103,8 +103,8 @@ class Buckets:
             page = await list_names(self._client, name, "", "", after, 1)
             if any(not names.is_hidden(listed.key) for listed in page.objects):
                 raise BucketNotEmpty(f"the bucket {name!r} holds objects")
-        for opened in await self._uploads.all(name):
-            await abort_backend_upload(self._client, name, opened.upload.key, opened.backend_id)
+        uploads = await self._uploads.all(name)
+        await each(uploads, lambda one: abort_backend_upload(self._client, name, one.upload.key, one.backend_id))
         hidden = [key async for key in hidden_names(self._client, name, names.HIDDEN)]
         kept = await self._documents(name, hidden)
         try:
@@ -119,10 +119,13 @@ class Buckets:
     async def _documents(self, name: str, hidden: Sequence[str]) -> Mapping[str, bytes]:
         """What is recorded in a bucket: its settings, its check value, and the records of objects."""
         kept: dict[str, bytes] = {}
-        for key in hidden:
-            if key in (names.SETTINGS, names.CHECK) or key.startswith(names.RECORDS):
-                with suppress(NoSuchObject):
-                    kept[key] = (await self._client.send(Request("GET", name, key))).body
+
+        async def keep(key: str) -> None:
+            with suppress(NoSuchObject):
+                kept[key] = (await self._client.send(Request("GET", name, key))).body
+
+        documents = [key for key in hidden if key in (names.SETTINGS, names.CHECK) or key.startswith(names.RECORDS)]
+        await each(documents, keep)
         return kept
 
     async def _put_back(self, name: str, kept: Mapping[str, bytes]) -> None:
