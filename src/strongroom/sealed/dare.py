@@ -89,7 +89,7 @@ def stream_nonce(package: Buffer) -> bytes:
 
 
 class _Full:
-    """What the full packages of a stream have in common, all but the last: most of their headers and nonces."""
+    """A header taken apart: the full packages of a stream share theirs, but for the last, and most of their nonces."""
 
     __slots__ = ("_counter", "_fixed", "associated", "header")
 
@@ -138,11 +138,11 @@ class Sealer:
                 self._sequence += 1
         if rest := view[last:]:
             associated = _ASSOCIATED.pack(VERSION, AES_256_GCM, len(rest) - 1)
-            shown = bytes((self._nonce[0] | _FINAL,)) + self._nonce[1:]
+            header = associated + bytes((self._nonce[0] | _FINAL,)) + self._nonce[1:]
             body = position + HEADER
-            target[position:body] = associated + shown
+            target[position:body] = header
             position = body + len(rest) + TAG
-            self._aead.encrypt_into(_used(shown, self._sequence), rest, associated, target[body:position])
+            self._aead.encrypt_into(_nonce_of(header, self._sequence), rest, associated, target[body:position])
             self._sequence += 1
         return position
 
@@ -289,19 +289,15 @@ def _read_header(package: Buffer, sequence: int, last: bool, nonce: bytes | None
         raise StreamInvalid(f"package {sequence} has a damaged header")
     if cipher not in _CIPHERS:
         raise StreamInvalid(f"package {sequence} names an unknown cipher ({cipher})")
-    shown = bytes(package[4:HEADER])
-    if (shown[0] >= _FINAL) != last or (nonce is not None and stream_nonce(package) != nonce):
+    if (package[4] >= _FINAL) != last or (nonce is not None and stream_nonce(package) != nonce):
         raise StreamInvalid(f"package {sequence} is out of place or of another stream")
-    return cipher, _used(shown, sequence)
+    return cipher, _nonce_of(bytes(package[:HEADER]), sequence)
 
 
 def _altered(sequence: int) -> StreamInvalid:
     return StreamInvalid(f"package {sequence} was altered, or sealed with another key")
 
 
-def _used(shown: bytes, sequence: int) -> bytes:
-    """The nonce that the cipher uses for a package which shows ``shown``."""
-    if not sequence:
-        return shown
-    counter: int = _COUNTER.unpack_from(shown, 8)[0]
-    return shown[:8] + _COUNTER.pack(counter ^ sequence)
+def _nonce_of(header: bytes, sequence: int) -> bytes:
+    """The nonce that the cipher uses for a package with this header."""
+    return _Full(header).nonce(sequence) if sequence else header[_ASSOCIATED.size :]
