@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from strongroom.kms.base import KMSError, KMSUnavailable
@@ -62,7 +62,7 @@ class ListingKeys:
             return self._known.known(bucket).key
         if bucket in self._known:
             self._known.keep(bucket, self._known.known(bucket), now)  # one looks again, and others go on with it
-        return await self._or_none(bucket, self._found(bucket, make=True))
+        return await self._or_none(bucket, lambda: self._found(bucket, make=True))
 
     def asker(self, bucket: str) -> Asker:
         """Asks for the key of a bucket, for one page."""
@@ -74,11 +74,11 @@ class ListingKeys:
         A KMS that may say no is asked each time.
         """
         if not self._known.holds(bucket, time.monotonic()):
-            return await self._or_none(bucket, self._found(bucket, make=False))
+            return await self._or_none(bucket, lambda: self._found(bucket, make=False))
         found = self._known.known(bucket)
         if self._keyholder.may_be_kept(found.header):
             return found.key
-        return await self._or_none(bucket, self._opened(bucket, found.header))
+        return await self._or_none(bucket, lambda: self._opened(bucket, found.header))
 
     def forget(self, bucket: str) -> None:
         """Of a bucket that is removed."""
@@ -103,13 +103,13 @@ class ListingKeys:
         await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, key))
         self._known.forget(bucket)
 
-    async def _or_none(self, bucket: str, finding: Coroutine[None, None, ListingKey | None]) -> ListingKey | None:
+    async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
+        """What is found; None where it fails, and without another attempt for some seconds after that."""
         now = time.monotonic()
         if self._failed.holds(bucket, now):
-            finding.close()
             return None
         try:
-            return await finding
+            return await find()
         except (KMSError, NoKMS, StoreError, EnvelopeInvalid, OSError) as error:
             _log.info("the listing key of a bucket cannot be had", extra={"bucket": bucket, "reason": str(error)})
             self._failed.keep(bucket, None, now)
