@@ -131,8 +131,10 @@ def test_the_region_of_a_bucket_is_learnt_once(fake: Fake, redirect: Reply) -> N
         b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
         b'<!DOCTYPE x [<!ENTITY a "b">]><ListBucketResult><Prefix>&a;</Prefix></ListBucketResult>',
         b"<ListBucketResult>" + b"<a/>" * 5_000_000,
+        b"<ListBucketResult>" + b"<a/>" * 1_000_000 + b"</ListBucketResult>",
+        b"<ListBucketResult a='" + bytes([97]) * 1_000_000 + b"'/>",
     ],
-    ids=["empty", "text", "other", "unfinished", "no token", "entity", "endless"],
+    ids=["empty", "text", "other", "unfinished", "no token", "entity", "endless", "elements", "tag"],
 )
 def test_a_document_that_cannot_be_meant_is_no_answer(fake: Fake, document: bytes) -> None:
     fake.reply = lambda region: (200, {}, document)

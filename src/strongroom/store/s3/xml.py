@@ -1,7 +1,8 @@
 """XML of the S3 protocol as a client has it: answers read, documents for requests written. Pure.
 
 Answers come from the backend, which is not trusted more than any stranger: no DTD, and so no entities of its own; of
-bounded length. The parser calls the tree's builder with no Python in between: a listing has thousands of elements.
+bounded length, and of so many elements. The parser calls the tree's builder with no Python in between: a listing has
+thousands of elements.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+_MAX_TAGS = 400_000
+"""Tags of a document, of those that end an element, too: twice as many as an answer has that means something."""
+
+_PIECE = 64 * 1024
+"""Bytes that are parsed at one go (other threads have a turn then), and in which a tag has to begin."""
 
 
 class BadAnswer(ValueError):
@@ -90,6 +97,11 @@ def texts_of_all(document: bytes, name: str) -> list[str]:
 
 
 def _parse(document: bytes) -> Element:
+    if document.count(b"<") > _MAX_TAGS:
+        raise BadAnswer("it has too many elements")
+    pieces = range(0, len(document), _PIECE)
+    if any(document.find(b"<", start, start + _PIECE) < 0 for start in pieces[:-1]):
+        raise BadAnswer("there is an endless tag in it")
     tree = TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -98,7 +110,9 @@ def _parse(document: bytes) -> Element:
     parser.EndElementHandler = tree.end
     parser.CharacterDataHandler = tree.data
     try:
-        parser.Parse(document, True)
+        for start in pieces:
+            parser.Parse(document[start : start + _PIECE], False)
+        parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding that nobody knows
         raise BadAnswer("it is not XML") from error
     return tree.close()
