@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from strongroom.relay.headers import without_hidden
+from strongroom.store.errors import Unavailable
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
-from tests.http.raw import error_of, request, send
+from tests.http.raw import Answer, error_of, request, send, signed_headers
 from tests.http.test_browser_uploads import post, signed
 from tests.http.test_presigned_uploads import upload
 from tests.server import Server
@@ -116,3 +118,65 @@ def test_what_a_gateway_with_a_kms_stored_in_parts_is_not_copied_without_one(
     assert error_of(passing.client().head_object, Bucket=bucket_name, Key="copy")[1] == 404
     client.copy_object(**copy)
     assert client.get_object(Bucket=bucket_name, Key="copy")["Body"].read() == body
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_what_a_backend_answers_to_an_operation_that_it_does_not_know_shows_nothing_hidden(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    """It takes no notice of the parameter, and lists the bucket, or sends the object."""
+    backend: Backend = request.getfixturevalue(kind)
+    client = gateway(backend).client()
+    client.create_bucket(Bucket=bucket_name)
+    client.put_object(Bucket=bucket_name, Key="o", Body=b"x")
+    server = gateway(backend, NO_KMS)
+
+    def get(path: str) -> Answer:
+        return send(server, "GET", path, signed_headers(server, "GET", path))
+
+    for asked in ("metadataTable", "session"):
+        listed = get(f"/{bucket_name}?{asked}")
+        assert b"<Key>o</Key>" in listed.body
+        assert b".strongroom.sys" not in listed.body
+    assert get(f"/{bucket_name}/o?annotation").code == "NotImplemented"
+
+
+def test_metadata_that_a_gateway_would_take_for_its_own_are_refused(passing: Server, bucket_name: str) -> None:
+    name = "x-amz-meta-strongroom-id"
+    for headers, query in (({name: "A" * 22}, ""), ({}, f"?X-Amz-Meta-Strongroom-Id={'A' * 22}")):
+        answer = request(passing, "PUT", f"/{bucket_name}/o{query}", headers, b"x")
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert request(passing, "HEAD", f"/{bucket_name}/o").status == 404
+
+
+@pytest.mark.parametrize("behind", ["?a=b&versionId=null", "?versionid=a&versionId=null", "?a"])
+def test_a_copy_is_of_the_version_that_was_looked_at(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str, behind: str
+) -> None:
+    gateway(minio).client().put_object(Bucket=bucket_name, Key="o", Body=b"x")
+    source = {"x-amz-copy-source": f"/{bucket_name}/o{behind}"}
+    answer = request(passing, "PUT", f"/{bucket_name}/copy", source)
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    passing.client().put_object(Bucket=bucket_name, Key="plain", Body=b"x")
+    source = {"x-amz-copy-source": f"/{bucket_name}/plain?versionId=null"}
+    assert request(passing, "PUT", f"/{bucket_name}/copy", source).status == 200
+
+
+def test_objects_are_not_renamed_from_what_is_hidden(passing: Server, bucket_name: str) -> None:
+    source = {"x-amz-rename-source": f"/{bucket_name}/.strongroom.sys/check"}
+    assert request(passing, "PUT", f"/{bucket_name}/o?renameObject", source).code == "NotImplemented"
+
+
+def test_a_list_of_nothing_but_elements_is_not_taken_in(passing: Server, bucket_name: str) -> None:
+    document = b"<Delete>" + b"<a/>" * 1_000_000 + b"</Delete>"
+    assert request(passing, "POST", f"/{bucket_name}?delete", body=document).code == "MalformedXML"
+
+
+def test_a_listing_that_is_cut_short_is_none_and_soon_found_to_be() -> None:
+    entry = b"<Contents><Key>%s</Key></Contents>"
+    hidden, shown = entry % b".strongroom.sys/check", entry % b"o"
+    count = b"<KeyCount>%d</KeyCount>"
+    assert without_hidden(hidden + shown + hidden + count % 3) == shown + count % 1
+    for listing in (shown + hidden[:-1], b"<Contents>" * 1_000_000):
+        with pytest.raises(Unavailable):
+            without_hidden(listing)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.request import parse_query
+from strongroom.store.errors import Unavailable
 from strongroom.store.s3.metadata import OURS
 from strongroom.store.s3.names import HIDDEN
 
@@ -59,7 +60,7 @@ _SIGNATURE_PARAMETERS = frozenset(
         "x-amz-signedheaders",
     )
 )
-_ENTRY = re.compile(rb"<(Contents|CommonPrefixes|Version|DeleteMarker|Upload)>.*?</\1>", re.DOTALL)
+_ENTRY = re.compile(rb"<(Contents|CommonPrefixes|Version|DeleteMarker|Upload)>")
 _NAME = re.compile(rb"<(?:Key|Prefix)>([^<]*)</")
 _COUNT = re.compile(rb"<KeyCount>(\d+)</KeyCount>")
 _HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
@@ -92,16 +93,17 @@ def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def without_hidden(listing: bytes) -> bytes:
-    """A listing of the backend without the gateways' own names."""
-    removed = 0
-
-    def keep(entry: re.Match[bytes]) -> bytes:
-        nonlocal removed
-        name = _NAME.search(entry[0])
-        if name is None or not name[1].startswith(_HIDDEN):
-            return entry[0]
-        removed += 1
-        return b""
-
-    shown = _ENTRY.sub(keep, listing)
-    return _COUNT.sub(lambda count: b"<KeyCount>%d</KeyCount>" % (int(count[1]) - removed), shown)
+    """A listing of the backend without the gateways' own names. Raises Unavailable for one that is cut short."""
+    shown, removed, at = [], 0, 0
+    while entry := _ENTRY.search(listing, at):
+        end = listing.find(b"</" + entry[1] + b">", entry.end())
+        if end < 0:  # looked for once only: it may be all that a long document holds
+            raise Unavailable("the backend's listing is cut short")
+        end += len(entry[0]) + 1
+        name = _NAME.search(listing, entry.end(), end)
+        hidden = name is not None and name[1].startswith(_HIDDEN)
+        shown.append(listing[at : entry.start() if hidden else end])
+        removed += hidden
+        at = end
+    shown.append(listing[at:])
+    return _COUNT.sub(lambda count: b"<KeyCount>%d</KeyCount>" % (int(count[1]) - removed), b"".join(shown))

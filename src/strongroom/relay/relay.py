@@ -2,13 +2,15 @@
 encryption header that it brings, and the backend's answer goes to the client as it is.
 
 What other gateways keep hidden in a bucket stays so. An object that a gateway with a KMS encrypted is refused: its
-bytes would be ciphertext.
+bytes would be ciphertext. Both are seen by the answer and not by the operation: a backend that does not know an
+operation takes no notice of the parameter that asks for it, and lists the bucket or sends the object.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from urllib.parse import quote, unquote
 
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
@@ -25,16 +27,17 @@ from strongroom.sealed.errors import NoKMS
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
-from strongroom.store.s3.metadata import ID, UNPACK, describe
+from strongroom.store.s3.metadata import ID, OURS, UNPACK, describe
 from strongroom.store.s3.records import complete
 
 _UPLOADS = ("PutObject", "UploadPart")
-_READS = ("GetObject", "HeadObject")
-_LISTINGS = ("ListObjects", "ListObjectsV2", "ListObjectVersions")
+_READS = ("GET", "HEAD")
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
 _CHUNK = 256 * 1024
+_RENAMED = "x-amz-rename-source"
 _CUSTOMER = "x-amz-server-side-encryption-customer-"
 _SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
+_VERSION = re.compile("versionId=([^&;#]+)")
 
 
 class BackendRelay:
@@ -46,8 +49,7 @@ class BackendRelay:
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the backend answers."""
         self._check_name(call.key)
-        if UNPACK in call.request.headers:
-            raise S3Error("NotImplemented", "Archives are not unpacked here: what they hold may have a hidden name.")
+        self._check_headers(call)
         call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
         call.encryption.source_customer_key()
         source = await self._source(call)
@@ -77,7 +79,7 @@ class BackendRelay:
             body, added = await whole_body(call, operation, MAX_DOCUMENT)
             headers.update(added)
             if operation == "DeleteObjects":
-                self._check_deletion(body)
+                await asyncio.to_thread(self._check_deletion, body)
             return await self._client.open(request(body), raw=True)
         outgoing = Request(call.request.method, call.bucket, call.key, query, headers, streamed)
         sending = asyncio.create_task(self._client.open(outgoing, raw=True))
@@ -96,7 +98,7 @@ class BackendRelay:
             raise
 
     async def _answer(self, call: Call, operation: str, download: Download) -> tuple[Answer, Response]:
-        if operation in _READS:
+        if call.key and call.request.method in _READS:
             await self._check_plain(call.bucket, call.key, download)
         response = Response(download.status, answered_headers(download.headers), b"")
         if call.request.method == "HEAD":
@@ -109,7 +111,7 @@ class BackendRelay:
         download.close()
         if len(document) > MAX_ANSWER:
             raise Unavailable("the backend's answer is too long")
-        if operation in _LISTINGS:
+        if call.request.method == "GET" and not call.key:
             document = without_hidden(document)
         failed = operation in LONG and is_error(document)  # not all clients look for that behind a 200
         return Answer(), Response(500 if failed else response.status, response.headers, document)
@@ -121,6 +123,19 @@ class BackendRelay:
         if key and not (self._client.endpoint.exact or names.is_clean(key)):
             raise S3Error("XMinioInvalidObjectName")
 
+    def _check_headers(self, call: Call) -> None:
+        """Raises NotImplemented for what reaches names that are not seen here, InvalidArgument for metadata that a
+        gateway would take for its own.
+        """
+        headers = call.request.headers
+        if UNPACK in headers:
+            raise S3Error("NotImplemented", "Archives are not unpacked here: what they hold may have a hidden name.")
+        if _RENAMED in headers:
+            raise S3Error("NotImplemented", "Objects are not renamed here: the former name may be a hidden one.")
+        # MinIO takes metadata from the query, too.
+        if any(name.lower().startswith(OURS) for name in (*headers, *call.request.query)):
+            raise S3Error("InvalidArgument", f"User metadata whose names begin with {OURS} are the gateway's own.")
+
     async def _source(self, call: Call) -> dict[str, str]:
         """The header that names the source of a copy, if this is one, as it was understood here. The source must not be
         an encrypted object of ours either.
@@ -128,7 +143,10 @@ class BackendRelay:
         text = call.request.headers.get("x-amz-copy-source")
         if text is None:
             return {}
-        path, _, version = text.partition("?")
+        path, asked, parameters = text.partition("?")
+        version = _VERSION.fullmatch(parameters)
+        if asked and not version:  # what else a backend finds there was not looked at here
+            raise S3Error("InvalidArgument", ArgumentName="x-amz-copy-source", ArgumentValue=text[:256])
         bucket, key = copy_source(path)
         self._check_name(key)
         headers = {
@@ -136,7 +154,8 @@ class BackendRelay:
             for name, value in call.request.headers.items()
             if name.startswith(_SOURCE_CUSTOMER)
         }
-        query = [("versionId", unquote(version.removeprefix("versionId=")))] if version else []
+        version_id = unquote(version[1]) if version else ""
+        query = [("versionId", version_id)] if version else []
         with contextlib.suppress(Refusal):  # the copy itself will be refused
             download = await self._client.open(Request("HEAD", bucket, key, query, headers), raw=True)
             try:
@@ -145,7 +164,10 @@ class BackendRelay:
                     raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
             finally:
                 download.close()
-        return {"x-amz-copy-source": f"/{bucket}/{quote(key)}" + (f"?{version}" if version else "")}
+        return {
+            "x-amz-copy-source": f"/{bucket}/{quote(key)}"
+            + (f"?versionId={quote(version_id, safe='')}" if version else "")
+        }
 
     async def _check_plain(self, bucket: str, key: str, download: Download) -> bool:
         """Whether a gateway hid the record of a plain object. Raises NoKMS where an object was encrypted by a gateway,
