@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
@@ -35,6 +34,7 @@ from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuc
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
+from strongroom.store.recent import Recent
 
 CLEAN = "left"
 """The setting of a bucket that says, with :data:`NONE`, that MinIO left nothing there."""
@@ -44,7 +44,7 @@ _LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is c
 _IDENTITY = "left "
 _PAGE = 1000
 _START = 16  # bytes of a stream that tell it from other data
-_REMEMBERED = 20_000
+_REMEMBERED = 32 * 1024**2  # bytes of memory: 20,000 objects with short names and few headers
 _SMALL = 4096  # bytes of a document that is worth remembering
 
 
@@ -55,7 +55,7 @@ class LeftStore(Store):
         self.inner = inner
         self._documents = inner  # MinIO did not have the storage encrypt them
         self._clean: dict[str, tuple[bool, float]] = {}
-        self._remembered: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+        self._remembered: Recent[tuple[str, str], Stored] = Recent(_REMEMBERED)
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> LeftStore:
         """The same store, which has the storage of the one below encrypt what is written (and decrypt what is read) so.
@@ -174,9 +174,7 @@ class LeftStore(Store):
             return remembered
         stored = await self._read(bucket, key)
         if stored is not None and len(stored.record[LEFT]) <= _SMALL:
-            self._remembered[bucket, key] = stored
-            if len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
+            self._remembered.keep((bucket, key), stored, key, stored.record)
         return stored
 
     async def _read(self, bucket: str, key: str) -> Stored | None:

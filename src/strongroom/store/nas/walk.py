@@ -19,7 +19,8 @@ from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, is_stand
 from strongroom.store.paging import common_prefix, successor
 
 _LARGE = 2_000  # entries of a folder from which it is worth remembering
-_REMEMBERED = 1_000_000  # entries
+_REMEMBERED = 128 * 1024**2  # bytes of memory: a folder of a million names, which may be 90 bytes long
+_NAME = 41  # bytes that a name takes beside its own, about
 _STEADY_NS = 5_000_000_000
 
 
@@ -36,7 +37,7 @@ class Entries:
         self._now = now
         self.stand_ins = stand_ins
         self._known: OrderedDict[tuple[int, int], tuple[int, int, list[bytes]]] = OrderedDict()
-        self._count = 0
+        self._weight = 0
         self._lock = Lock()
 
     def of(self, descriptor: int) -> Sequence[bytes]:
@@ -55,14 +56,19 @@ class Entries:
     def _remember(self, identity: tuple[int, int], times: tuple[int, int], names: list[bytes], now: int) -> None:
         with self._lock:
             old = self._known.pop(identity, None)
-            self._count -= len(old[2]) if old else 0
+            self._weight -= _weight(old[2]) if old else 0
             if now - max(times) < _STEADY_NS:
                 return
             self._known[identity] = (*times, names)
-            self._count += len(names)
-            while self._count > _REMEMBERED:
+            self._weight += _weight(names)
+            while self._weight > _REMEMBERED:
                 _, (_, _, dropped) = self._known.popitem(last=False)
-                self._count -= len(dropped)
+                self._weight -= _weight(dropped)
+
+
+def _weight(names: Sequence[bytes]) -> int:
+    """The bytes of memory that names take, about."""
+    return sum(map(len, names)) + _NAME * len(names)
 
 
 @dataclass(slots=True)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from strongroom.store.base import Page, Stored
 from strongroom.store.errors import Damaged, NoSuchObject, Refused, Unavailable
 from strongroom.store.paging import Rolled
+from strongroom.store.recent import Recent
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, LengthUnknown, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 _PAGE = 1000
 _AT_ONCE = 128
-_REMEMBERED = 50_000
+_REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
 _BATCH_DELETE = 1000
 _TOP = "\U0010ffff"  # above every other character
 
@@ -69,7 +69,7 @@ class Listings:
     def __init__(self, client: Client, find: Find) -> None:
         self._client = client
         self._find = find
-        self._known: OrderedDict[tuple[str, Listed], Stored] = OrderedDict()
+        self._known: Recent[tuple[str, Listed], Stored] = Recent(_REMEMBERED)
 
     async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page, as Store.list has it."""
@@ -164,7 +164,6 @@ class Listings:
         """An object with its record; None where it is gone meanwhile."""
         known = self._known.get((bucket, listed))
         if known is not None:
-            self._known.move_to_end((bucket, listed))
             return known
         try:
             described = listed.described()
@@ -178,9 +177,7 @@ class Listings:
             # The listing goes on. What is wrong with the object, whoever reads it is told.
             return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
-            self._known[bucket, listed] = stored
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._known.keep((bucket, replace(listed, metadata=None)), stored, listed.key, stored.record)
         return stored
 
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upl
 from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
+from strongroom.store.recent import Recent
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
@@ -44,7 +44,7 @@ from strongroom.store.s3.writing import (
     open_backend_upload,
 )
 
-_REMEMBERED = 10_000
+_REMEMBERED = 16 * 1024**2  # bytes of memory: 10,000 uploads with short names and few headers
 _COMPLETION_WAIT = 3.0
 _COMPLETION_PAUSE = 0.2
 _COMPLETION_LONGEST = 900.0
@@ -71,7 +71,7 @@ class Uploads:
     def __init__(self, client: Client, buckets: KnownBuckets) -> None:
         self._client = client
         self._buckets = buckets
-        self._known: OrderedDict[tuple[str, str], OpenUpload] = OrderedDict()
+        self._known: Recent[tuple[str, str], OpenUpload] = Recent(_REMEMBERED)
 
     async def create(
         self, bucket: str, key: str, record: Record, token: bytes, encryption: BackendEncryption
@@ -104,7 +104,6 @@ class Uploads:
     async def _read(self, bucket: str, upload_id: str) -> OpenUpload | None:
         known = self._known.get((bucket, upload_id))
         if known is not None:
-            self._known.move_to_end((bucket, upload_id))
             return known
         if not names.is_id(upload_id):
             return None
@@ -123,9 +122,8 @@ class Uploads:
         return opened
 
     def _remember(self, bucket: str, opened: OpenUpload) -> None:
-        self._known[bucket, opened.upload.upload_id] = opened  # it never changes
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        upload = opened.upload  # it never changes
+        self._known.keep((bucket, upload.upload_id), opened, upload.key, upload.record)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -295,14 +293,14 @@ class Uploads:
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload. The record of a completion that failed without a clear word stays for the sweep."""
-        self._known.pop((bucket, upload_id), None)
+        self._known.forget((bucket, upload_id))
         opened = await self.find(bucket, key, upload_id)
         await abort_backend_upload(self._client, bucket, key, opened.backend_id)
         await self._forget(bucket, upload_id)
 
     async def _forget(self, bucket: str, upload_id: str) -> None:
         """Remove what is recorded of an upload, its own record last."""
-        self._known.pop((bucket, upload_id), None)
+        self._known.forget((bucket, upload_id))
         folder = names.part_folder(upload_id)
         await remove_names(self._client, bucket, [name async for name in hidden_names(self._client, bucket, folder)])
         await self._client.send(Request("DELETE", bucket, names.upload_name(upload_id)))
