@@ -107,13 +107,13 @@ class _Place:
     defaults_seconds: float = 0.0
 
 
-def _place(settings: Settings, kms: KMS | None) -> _Place:
+def _place(settings: Settings, kms: KMS | None, *, looking: bool = False) -> _Place:
     target = settings.target
     if isinstance(target, LocalDirectory):
         return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
-        shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age)
-        checked = CheckedKMS(kms, shared) if kms is not None else None
+        shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age, sweeps=not looking)
+        checked = CheckedKMS(kms, shared, leave=not looking) if kms is not None else None
         return _Place(shared, checked, defaults_seconds=_DEFAULTS_SECONDS)
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
@@ -128,9 +128,11 @@ def _place(settings: Settings, kms: KMS | None) -> _Place:
     return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
 
 
-def build_objects(settings: Settings) -> SealedStore:
-    """The sealed store that these settings ask for; nothing is opened yet."""
-    return _objects(settings, _place(settings, build_kms(settings.keys)))
+def build_objects(settings: Settings, *, looking: bool) -> SealedStore:
+    """The sealed store that these settings ask for; nothing is opened yet. For whoever is only ``looking``, nothing is
+    swept from a shared folder, and no check value left there.
+    """
+    return _objects(settings, _place(settings, build_kms(settings.keys), looking=looking))
 
 
 def _objects(settings: Settings, place: _Place) -> SealedStore:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.http.raw import error_of
-from tests.jobs import job
+from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server
@@ -103,6 +103,21 @@ def test_adopted_objects_are_still_as_minio_showed_them(place: Place, tmp_path: 
     assert_as_minio_showed(place.client, place.name)
     again = {row["Key"]: row["LastModified"] for row in place.client.list_objects_v2(Bucket=BUCKET)["Contents"]}
     assert again == modified
+
+
+@pytest.mark.parametrize("look", [("adopt", "--dry-run"), ("audit",)])
+def test_whoever_only_looks_ends_no_upload_of_minio_s_and_claims_nothing_for_its_key(
+    look: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = left.unpack("gateway-nas", tmp_path / "left")
+    before = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+    assert any("multipart" in path.parts for path in before), "uploads that nobody completed, years ago"
+    wrong = {**AUTO_OFF, "MINIO_SSE_MASTER_KEY": "my-minio-key:" + "00" * 32}
+    run_job(Server(tmp_path, wrong, directory=folder), *look)
+    after = {path: path.lstat().st_mtime_ns for path in folder.rglob("*") if ".strongroom.sys" not in path.parts}
+    assert after == before
+    with Server(tmp_path, AUTO_OFF, workers=1, command=NAS, data=folder):
+        pass  # under the right key it is not told that the place belongs to another
 
 
 def test_an_overwrite_replaces_all_that_minio_left_of_an_object(place: Place) -> None:

@@ -256,6 +256,11 @@ def audit(
     key = customer_key(sse_c_key_file)
     report = AuditReport(place, "", datetime.now(UTC), verb="opened")
     code = jobs.run_job(
-        place, jobs.served_place, lambda objects: Audit(objects, bucket or [], tasks, read, key), report, json_
+        place,
+        jobs.served_place,
+        lambda objects: Audit(objects, bucket or [], tasks, read, key),
+        report,
+        json_,
+        looking=True,
     )
     raise typer.Exit(code)

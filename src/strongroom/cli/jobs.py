@@ -44,10 +44,17 @@ class Job(Protocol[R_contra]):
 
 
 def run_job(
-    place: str, find: Callable[[str, int], Target], make: Callable[[SealedStore], Job[R]], report: R, as_json: bool
+    place: str,
+    find: Callable[[str, int], Target],
+    make: Callable[[SealedStore], Job[R]],
+    report: R,
+    as_json: bool,
+    *,
+    looking: bool = False,
 ) -> int:
     """Run the job that ``make`` makes for the place, which ``find`` finds, with the umask for objects; the exit code.
 
+    One that is only ``looking``, as a dry run is, changes nothing there.
     Raises typer.Exit.
     """
     mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
@@ -58,7 +65,7 @@ def run_job(
             check_vault(settings.vault.place)
         if isinstance(settings.target, RemoteS3):
             check_backend(settings.target, settings.backend)
-        objects = build_objects(settings)
+        objects = build_objects(settings, looking=looking or report.dry_run)
         asyncio.run(_run(objects, make(objects), report))
     except (SettingError, NoKMS) as error:
         raise stop_with(error, WRONG) from None

@@ -52,13 +52,16 @@ class CheckPlace(Protocol):
         ...
 
 
-async def claim(kms: KMS, place: CheckPlace) -> None:
-    """See that the objects at a place are sealed under keys of this KMS; whoever is first there makes it so.
+async def claim(kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:
+    """See that the objects at a place are sealed under keys of this KMS; whoever is first there makes it so, but for
+    one that is not to ``leave`` a check value.
 
     Raises ForeignKMS, CheckDamaged, KMSError (which says nothing of whose it is).
     """
     document = await place.read_check()
     if document is None:
+        if not leave:
+            return
         document = await place.leave_check(await make_check(kms, place.place))
     await verify_check(kms, place.place, document)
 

@@ -18,11 +18,14 @@ _log = logging.getLogger("strongroom.kms")
 
 
 class CheckedKMS:
-    """The KMS protocol, in front of another KMS, for a place that has a check value."""
+    """The KMS protocol, in front of another KMS, for a place that has a check value. ``leave`` one where there is none:
+    not so for whoever only looks, with a wrong key maybe.
+    """
 
-    def __init__(self, kms: KMS, place: CheckPlace) -> None:
+    def __init__(self, kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:
         self._kms = kms
         self._place = place
+        self._leave = leave
         self._claimed = False
         self._claiming: asyncio.Task[None] | None = None
 
@@ -75,7 +78,7 @@ class CheckedKMS:
     async def _claim(self) -> None:
         """One look at the check value for all who wait for it: each in turn would wait for a KMS that is away."""
         if self._claiming is None:
-            self._claiming = asyncio.create_task(claim(self._kms, self._place))
+            self._claiming = asyncio.create_task(claim(self._kms, self._place, leave=self._leave))
             self._claiming.add_done_callback(self._ended)
         try:
             await asyncio.shield(self._claiming)

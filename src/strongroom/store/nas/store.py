@@ -53,17 +53,24 @@ DEFAULT_SWEEP_AGE = 24 * 3600
 
 class NasStore(Store):
     """Objects in a folder that others may use too. ``mask``: the umask for objects and their folders; ``sweep_age``:
-    seconds for which nobody must have used what is swept. ``traits`` replaces the probe, in tests.
+    seconds for which nobody must have used what is swept, if it ``sweeps``. ``traits`` replaces the probe, in tests.
     """
 
     place = "nas"
     """The name of this place for check values: the same for all gateways, wherever they mount the folder."""
 
     def __init__(
-        self, directory: Path, *, mask: int = 0o022, sweep_age: int = DEFAULT_SWEEP_AGE, traits: Traits | None = None
+        self,
+        directory: Path,
+        *,
+        mask: int = 0o022,
+        sweep_age: int = DEFAULT_SWEEP_AGE,
+        sweeps: bool = True,
+        traits: Traits | None = None,
     ) -> None:
         self._folder = Folder(directory, mask)
         self._sweep_age = sweep_age
+        self._sweeps = sweeps
         self._traits = traits
 
     async def start(self) -> None:
@@ -274,7 +281,7 @@ class NasStore(Store):
     # -- keeping house ---------------------------------------------------------------------------------------------
 
     async def _sweep_regularly(self) -> None:
-        while True:
+        while self._sweeps:
             await self._run(self._sweep.run)
             await asyncio.sleep(_SWEEP_SECONDS)
 
