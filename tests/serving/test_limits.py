@@ -141,6 +141,35 @@ def test_what_is_not_http_is_answered_once_and_closed(start: Start, request_: by
     assert b"<Code>BadRequest</Code>" in answer
 
 
+@pytest.mark.parametrize("headers", [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nhost: b\r\n"])
+def test_a_request_names_one_host(start: Start, headers: bytes) -> None:
+    server = start()
+    answer = server.ask(b"GET / HTTP/1.1\r\n" + headers + CLOSE)
+    assert status_of(answer) == 400
+    assert b"<Code>BadRequest</Code>" in answer
+    assert status_of(server.ask(b"GET / HTTP/1.0\r\n\r\n")) == 200
+
+
+@pytest.mark.parametrize("path", [b"/", b"/slow", b"/much"])
+def test_a_client_that_sends_no_more_gets_its_answers(start: Start, path: bytes) -> None:
+    body = bytes(300_000)
+    put = b"PUT /size HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with start().connect() as connection:
+        connection.sendall(put + 3 * (b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n"))
+        connection.shutdown(socket.SHUT_WR)
+        answers = until_closed(connection)
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 4
+    assert b"\r\n\r\n300000HTTP/1.1" in answers
+    assert answers.count(b"connection: close\r\n") == 1
+
+
+def test_a_client_that_ends_within_its_request_has_gone(start: Start) -> None:
+    with start().connect() as connection:
+        connection.sendall(b"PUT /size HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
+        connection.shutdown(socket.SHUT_WR)
+        assert until_closed(connection) == b""
+
+
 def test_rubbish_behind_a_good_request_does_not_spoil_its_answer(start: Start) -> None:
     answer = start().ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n\0\0rubbish\r\n\r\n")
     assert status_of(answer) == 200

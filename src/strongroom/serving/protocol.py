@@ -11,6 +11,7 @@ Requests are read here, by llhttp, and answered by an :class:`~strongroom.servin
   behind it. (Bodies are the application's to watch.)
 - Of requests that are sent ahead, :data:`MAX_AHEAD` may wait. What comes behind them is dropped, and the connection
   ends with the last of them. No more are read before all of them have had their turn.
+- A client that sends no more after its requests gets its answers; one that ends within a request has gone.
 - Trailers of HTTP itself are dropped: the application has read the headers by then, and they must not change.
 - A request whose body has not come in full when its response begins ends the connection, and says so: what comes
   next could not be told from the rest of the body. The rest is read and dropped for a while, since closing at once
@@ -82,7 +83,6 @@ class Protocol(asyncio.BufferedProtocol):
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self.clogged: asyncio.Future[None] | None = None
-        self.may_stay = True
         self._server = server
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
@@ -91,6 +91,8 @@ class Protocol(asyncio.BufferedProtocol):
         self._answering: Exchange | None = None
         self._reading = True
         self._deaf = False
+        self._ends = False  # the server
+        self._asked_all = False  # the client
         # The request that is being read.
         self._in_head = self._in_body = False
         self._body_size = self._body_seen = 0
@@ -134,9 +136,14 @@ class Protocol(asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """The server ends: finish the response that is being made, then close."""
-        self.may_stay = False
+        self._ends = True
         if self._answering is None:
             self.close()
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether another request may follow the one that is answered."""
+        return not self._ends and (not self._asked_all or bool(self._queue))
 
     def close(self) -> None:
         """Close, once the client has taken what was sent."""
@@ -144,9 +151,15 @@ class Protocol(asyncio.BufferedProtocol):
         if self in self._server.connections:
             self._taking.watch()
 
-    def eof_received(self) -> None:
-        """The client sends no more."""
-        self.close()
+    def eof_received(self) -> bool:
+        """The client sends no more. It may wait for its answers all the same; one that has gone fails them as they are
+        written. True where the connection is still needed. (Below TLS it cannot be had any longer.)
+        """
+        self._asked_all = True
+        if self._answering is None or self._in_body or self._secure:
+            self.close()
+            return False
+        return True
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes are to be put."""
@@ -248,6 +261,8 @@ class Protocol(asyncio.BufferedProtocol):
         if self._head_size > MAX_HEAD or self._head_lines > MAX_HEADERS:
             raise _Refused("RequestHeaderSectionTooLarge")
         key, text, headers = name.decode("latin-1").lower(), value.decode("latin-1"), self._headers
+        if key == "host" and key in headers:
+            raise _Refused(_MALFORMED[0])
         headers[key] = f"{headers[key]},{text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
@@ -258,6 +273,9 @@ class Protocol(asyncio.BufferedProtocol):
             raise _Refused(_MALFORMED[0])
         if parser.should_upgrade() and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
             raise _Refused(_MALFORMED[0])
+        modern = parser.get_http_version() != "1.0"
+        if modern and "host" not in headers:
+            raise _Refused(_MALFORMED[0])  # RFC 9112, 3.2
         path, query = _split(self._url)
         if query.count(b"&") >= MAX_PARAMETERS:
             raise _Refused("RequestHeaderSectionTooLarge")
@@ -268,7 +286,6 @@ class Protocol(asyncio.BufferedProtocol):
         self._in_head = False
         chunked = "transfer-encoding" in headers
         self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
-        modern = parser.get_http_version() != "1.0"
         expects_continue = modern and headers.get("expect", "").lower() == "100-continue"  # RFC 9110, 10.1.1
         exchange = Exchange(self, request, parser.should_keep_alive() and modern, expects_continue, modern)
         self._latest = exchange
@@ -334,7 +351,7 @@ class Protocol(asyncio.BufferedProtocol):
 
     def resume_reading(self) -> None:
         """Let more come."""
-        if not self._reading:
+        if not (self._reading or self._asked_all):
             self._reading = True
             self.transport.resume_reading()
 
