@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ from strongroom.sealed import listing_keys
 from strongroom.sealed.encrypting import encrypt
 from strongroom.sealed.envelope import MAGIC, decode_header
 from strongroom.sealed.keys import Kind
-from strongroom.sealed.listed import LISTED
+from strongroom.sealed.listed import LISTED, ListingKey
 from strongroom.sealed.objects import Summary
 from strongroom.sealed.policy import PLAIN, SSE_S3
 from strongroom.sealed.rewrapping import Rewrapper
@@ -88,6 +89,27 @@ def test_what_is_written_asks_for_no_more_than_its_own_key_while_the_listing_key
         monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 301)
         await written(store)
         assert kms.unwrapped == [1]
+
+    run(tmp_path, work)
+
+
+def test_it_is_forgotten_when_its_time_is_over_whether_anybody_comes_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_keys, "_SECONDS", 1.0)
+    monkeypatch.setattr(listing_keys, "_SWEEP_SECONDS", 0.2, raising=False)
+
+    def keys() -> int:
+        return sum(isinstance(found, ListingKey) for found in gc.get_objects())
+
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        before = keys()
+        for _ in range(2):
+            await put(store, "object")
+            assert keys() > before
+            async with asyncio.timeout(20):
+                while keys() > before:
+                    await asyncio.sleep(0.1)
 
     run(tmp_path, work)
 

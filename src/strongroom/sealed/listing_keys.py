@@ -31,8 +31,11 @@ from strongroom.store.errors import StoreError
 _SETTING = "listing-key"
 _NAMELESS = ""  # no object has this key
 
-_SECONDS = 300.0
+_SECONDS = 240.0
 """How long a key is remembered: a bucket may be removed and made anew elsewhere."""
+
+_SWEEP_SECONDS = 60.0
+"""When keys that do not hold any more are forgotten, whether anybody comes or not: after five minutes at most."""
 
 _FAILED_SECONDS = 10.0
 
@@ -54,6 +57,7 @@ class ListingKeys:
         self._keyholder = keyholder
         self._known: Lately[str, _Found] = Lately(_SECONDS)
         self._failed: Lately[str, None] = Lately(_FAILED_SECONDS)
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def writing(self, bucket: str) -> ListingKey | None:
         """The key for what is written now, made where the bucket has none. None where it cannot be had."""
@@ -132,7 +136,17 @@ class ListingKeys:
 
     def _keep(self, bucket: str, header: Header, key: ListingKey, now: float) -> ListingKey:
         self._known.keep(bucket, _Found(header, key), now)
+        if self._sweeping is None:
+            self._sweep_later()
         return key
+
+    def _sweep_later(self) -> None:
+        self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        if self._known.forget_old(time.monotonic()):
+            self._sweep_later()
 
     async def _opened(self, bucket: str, header: Header) -> ListingKey:
         return ListingKey(await self._keyholder.open_by_kms(bucket, _NAMELESS, header))

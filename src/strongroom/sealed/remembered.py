@@ -90,6 +90,12 @@ class Lately(Generic[K, V]):
         """Know nothing."""
         self._found.pop(key, None)
 
+    def forget_old(self, now: float) -> bool:
+        """Know nothing of what does not hold any more; whether anything is left."""
+        while self._found and next(iter(self._found.values()))[0] <= now:
+            self._found.popitem(last=False)
+        return bool(self._found)
+
 
 class Remembered(Generations[str, str]):
     """What is shown of objects, by their identity.
