@@ -18,7 +18,7 @@ from strongroom.legacy.document import SSE_C, SSE_KMS, SSE_S3, LegacyObject, Sea
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import PackageRefused
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
-from strongroom.sealed.context import context_text
+from strongroom.sealed.context import context_text, object_name
 from strongroom.sealed.dare import HEADER, NONCE, StreamInvalid, plaintext_size, sealed_size, stream_nonce
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import LegacyNotCovered
@@ -84,7 +84,7 @@ class LegacyHeader:
         try:
             return ObjectKey(open_object_key(external, self.sealing, bound_name(bucket, key)))
         except PackageRefused:
-            raise EnvelopeInvalid(f"the sealed object key of {f'{bucket}/{key}'!r} does not open") from None
+            raise EnvelopeInvalid(f"the sealed object key of {object_name(bucket, key)!r} does not open") from None
         except LegacyDamaged as error:
             raise EnvelopeInvalid(str(error)) from error
 
@@ -117,7 +117,7 @@ def inherited(bucket: str, stored: Stored) -> Inherited | None:
 
 
 def _read(bucket: str, stored: Stored, document: bytes) -> Inherited:
-    name = f"{bucket}/{stored.key}"
+    name = object_name(bucket, stored.key)
     try:
         legacy = read_document(document)
         if legacy.sealing is None:

@@ -130,14 +130,16 @@ class Uploads:
         return _info(upload, header, metadata)
 
     async def get(self, bucket: str, key: str, upload_id: str) -> UploadInfo:
-        """An open upload. Raises NoSuchUpload, KMSError, Damaged."""
+        """An open upload. Raises NoSuchUpload, KMSError, UnencryptedUpload, Damaged."""
         opened = await self._open(bucket, key, upload_id)
         return _info(opened.upload, opened.header, opened.metadata)
 
     async def begin_part(
         self, bucket: str, key: str, upload_id: str, number: int, size: int | None, customer_key: Secret | None = None
     ) -> tuple[UploadInfo, SealedPartWriter]:
-        """Begin a part; also what the upload announced. Raises NoSuchUpload, KMSError, CustomerKey…, Damaged."""
+        """Begin a part; also what the upload announced. Raises NoSuchUpload, KMSError, CustomerKey…, UnencryptedUpload,
+        Damaged.
+        """
         store = self._sealed.store
         upload = await store.upload(bucket, key, upload_id)
         sealer, nonce, kind, secret = None, _NO_NONCE, Kind.PLAIN, None
@@ -173,7 +175,7 @@ class Uploads:
     ) -> tuple[UploadInfo, Sequence[PartInfo], int | None]:
         """The upload, its parts behind number ``after``, and the number to go on after, or None.
 
-        Raises NoSuchUpload, KMSError, Damaged.
+        Raises NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
         """
         opened = await self._open(bucket, key, upload_id)
         page = await self._sealed.store.parts(bucket, key, upload_id, after, limit)
@@ -192,7 +194,7 @@ class Uploads:
         """Make one object of these parts, in this order.
 
         Raises PartChanged, NoSuchUpload, PreconditionFailed, ConditionFailed, NoSuchObject (If-Match), KMSError,
-        Damaged.
+        UnencryptedUpload, Damaged.
         """
         opened = await self._open(bucket, key, upload_id)
         header, secret = opened.header, opened.key

@@ -11,7 +11,7 @@ import secrets
 from contextlib import suppress
 
 from strongroom.store.base import Buffer
-from strongroom.store.errors import Damaged, StoreError
+from strongroom.store.errors import Damaged
 from strongroom.store.nas.folder import Folder, refusal, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned
 from strongroom.store.writeback import PIECE, Writeback
@@ -135,5 +135,5 @@ class Draft:
     def _unlink(self) -> None:
         name, self._name = self._name, ""
         if name:
-            with suppress(FileNotFoundError, StoreError):
+            with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._tmp)

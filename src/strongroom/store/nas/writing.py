@@ -12,7 +12,7 @@ from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Store
 from strongroom.store.errors import StoreError
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
-from strongroom.store.nas.layout import MARK, Segment
+from strongroom.store.nas.layout import IDENTITY, MARK, Segment
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.threads import in_thread
@@ -140,7 +140,7 @@ class NasPartWriter:
         return await in_thread(self._pool, self._commit, record)
 
     def _commit(self, record: Record) -> Part:
-        identity, modified = os.urandom(16), time.time_ns()
+        identity, modified = os.urandom(IDENTITY), time.time_ns()
         return self._upload.put_part(self._pending.draft(), self._number, self._size, record, identity, modified)
 
     async def abort(self) -> None:
