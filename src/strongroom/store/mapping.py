@@ -1,5 +1,7 @@
 """Mappings of names to bytes as one blob, as the shared folder and the S3 store keep them. Pure.
 
+The index of the local store has a form of its own (``store/local/schema.py``).
+
 For each entry, in the order of the names: the length of its name (1 byte) and of its value (4 bytes), name, value.
 """
 

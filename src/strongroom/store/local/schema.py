@@ -20,7 +20,7 @@ _NEEDED = 1024**2  # bytes of disk, more than the index takes to be opened
 _TABLES = (
     "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
     " created INTEGER NOT NULL, settings BLOB NOT NULL)",
-    # What a listing shows: one narrow row an object. Former versions will go into a table of their own.
+    # What a listing shows: one narrow row an object.
     "CREATE TABLE objects (bucket INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL,"
     " modified INTEGER NOT NULL, identity TEXT NOT NULL, data INTEGER NOT NULL, annex INTEGER,"
     " record BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID",

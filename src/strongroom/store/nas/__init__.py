@@ -6,12 +6,15 @@ Others may mount the folder too, and any number of gateways may serve it. What i
 - ``layout``: the bytes of our files
 - ``folder``: the tree: walking it without ever being led out of it, making and removing folders, locks
 - ``beside``: what belongs to a plain object, in extended attributes or sidecars
-- ``objects``: finding, placing and removing objects
+- ``finding``: what a file holds
+- ``objects``: giving objects their names, changing and removing them
 - ``drafts``: files that are being written
 - ``writing``, ``reading``: the Writer and Reader of the protocol
-- ``listing``: walking folders in the order of keys
+- ``walk``, ``listing``: going through folders in the order of keys, and pages of that
 - ``uploads``, ``buckets``, ``sweep``: what their names say
+- ``left``: what a MinIO left in the folder
 - ``probe``: what a file system can do, and what it cannot
+- ``threads``: where all that blocks is done
 - ``store``: :class:`NasStore`, which puts them together
 """
 
