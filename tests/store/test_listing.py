@@ -89,6 +89,12 @@ def test_listings_are_those_of_the_model(kind: Kind, directory: Path) -> None:
     @example(["b", "b0", "b1", "b2", "b3", "c"], [], "", "b", "", 1)
     @example([*_BESIDE, "a/b/a", "a/b/b", "a/c"], [], "", "", "a/b-", 1)
     @example([*_BESIDE, "a/b/a", "a/b/b", "a/c"], [], "a/", "/", "a/b-", 1)
+    @example(["b", "\U0010ffff", "\U0010ffffa"], [], "", "", "a/", 1)
+    @example([".a", "..b", "a/.b/c", "a/.c", "a/0"], [], ".", "", "", 1)
+    @example([".a", "..b", "a/.b/c", "a/.c", "a/0", "a/-"], [], "a/.", "/", "", 1)
+    @example(["-", ".a", "a/-", "a/.b", "a/0", "b"], [], "", "", "a//b", 1)
+    @example(["-", ".a", "a/-", "a/.b", "a/0", "b"], [], "", "/", "a/./b", 1)
+    @example([".a", "a/b", "b"], [], "a//", "", "..", 1)
     @example(["a", "b", "b0", "b1", "b2", "b\U0010ffff"], [], "", "b", "b", 1)
     @given(
         st.lists(_KEY, max_size=12), st.lists(_KEY, max_size=4), _ANY, st.sampled_from(["", "/", "-", "b", "/a"]),

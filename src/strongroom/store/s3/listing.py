@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from strongroom.store.base import Page, Stored
-from strongroom.store.errors import Damaged, NoSuchObject, Refused, Unavailable
+from strongroom.store.errors import Damaged, NameRefused, NoSuchObject, Refused, Unavailable
 from strongroom.store.paging import Rolled
 from strongroom.store.recent import Recent
 from strongroom.store.s3 import names, xml
@@ -31,7 +31,6 @@ _PAGE = 1000
 _AT_ONCE = 128
 _REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
 _BATCH_DELETE = 1000
-_TOP = "\U0010ffff"  # above every other character
 
 Find = Callable[[str, str], Awaitable[Stored]]
 """The object under a bucket and a key, asked of the backend."""
@@ -115,7 +114,7 @@ class Listings:
         prefix again on the page that follows, for ever where its names fill one.
         """
         entries: list[Listed | str] = []
-        position, token = (after + _TOP if rolled.roll(after) == after else after), None
+        position, token = (after + names.TOP if rolled.roll(after) == after else after), None
         while True:
             page = await list_names(self._client, bucket, rolled.prefix, "", position, min(_PAGE, limit + 2), token)
             for listed in page.objects:
@@ -137,8 +136,8 @@ class Listings:
             common = rolled.roll(last)
             if names.is_hidden(last):
                 position, token = names.LAST_HIDDEN, None  # pass over what else is hidden at one go
-            elif common is not None and common + _TOP > last:
-                position, token = common + _TOP, None  # and over what else has this prefix
+            elif common is not None and common + names.TOP > last:
+                position, token = common + names.TOP, None  # and over what else has this prefix
 
     async def _begun(self, bucket: str, rolled: Rolled, after: str) -> list[str]:
         """The common prefix that a page begins within, where names behind ``after`` have it: not every backend lists
@@ -188,15 +187,38 @@ def _name(entry: Listed | str) -> str:
 async def list_names(
     client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None = None
 ) -> Names:
-    """One page of the backend's listing, hidden names and all. Raises StoreError.
+    """One page of the backend's listing, hidden names and all. Raises StoreError."""
+    if client.software != "MinIO":
+        return await _list_names(client, bucket, prefix, delimiter, after, limit, token)
+    try:
+        return await _list_minio(client, bucket, prefix, delimiter, after, limit, token)
+    except (NameRefused, Refused) as error:
+        taken = names.taken_by_minio(prefix, after)
+        if taken == (prefix, after) or (isinstance(error, Refused) and error.code != "XMinioInvalidResourceName"):
+            raise
+    if taken is None:
+        return Names([], [], None)
+    wider = await _list_minio(client, bucket, taken[0], delimiter, taken[1], limit, token)
+    found = [name for name in (*map(_name, wider.objects), *wider.prefixes) if name > prefix]
+    return Names(
+        [listed for listed in wider.objects if listed.key.startswith(prefix) and listed.key > after],
+        [name for name in wider.prefixes if name.startswith(prefix) and name > after],
+        wider.next if all(name.startswith(prefix) for name in found) else None,
+    )
 
-    MinIO counts names before ``after`` as listed, where they stand beside the folder of ``after`` (``a.1`` beside
+
+async def _list_minio(
+    client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None
+) -> Names:
+    """The same of MinIO.
+
+    It counts names before ``after`` as listed, where they stand beside the folder of ``after`` (``a.1`` beside
     ``a/1``), and ends the listing early. It does not where it goes on from a token of its own, so an end is asked for
     once more with one. A release that has no such tokens lists less then, and the first answer holds.
     """
     page = await _list_names(client, bucket, prefix, delimiter, after, limit, token)
     within_folder = after.startswith(prefix) and "/" in after[prefix.rfind("/") + 1 :]
-    if page.next is not None or token is not None or not within_folder or client.software != "MinIO":
+    if page.next is not None or token is not None or not within_folder:
         return page
     resumed = base64.b64encode(f"{after}[minio_cache:v2,return:]".encode()).decode()
     with suppress(Refused):
@@ -209,10 +231,10 @@ def _together(ended: Names, resumed: Names) -> Names:
     objects = {listed.key: listed for listed in (*ended.objects, *resumed.objects)}
     prefixes = {*ended.prefixes, *resumed.prefixes}
     last: list[Listed | str] = [*resumed.objects[-1:], *resumed.prefixes[-1:]]
-    end = max(map(_name, last), default="") if resumed.next is not None else _TOP
+    end = max(map(_name, last), default="")
     return Names(
-        [objects[key] for key in sorted(objects) if key <= end],
-        sorted(prefix for prefix in prefixes if prefix <= end),
+        [objects[key] for key in sorted(objects) if resumed.next is None or key <= end],
+        sorted(prefix for prefix in prefixes if resumed.next is None or prefix <= end),
         resumed.next,
     )
 

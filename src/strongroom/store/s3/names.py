@@ -25,6 +25,9 @@ HIDDEN = ".strongroom.sys/"
 LAST_HIDDEN = HIDDEN + "~"
 """Behind every hidden name: their characters are letters, digits and ``-._/=``."""
 
+TOP = "\U0010ffff"
+"""Above every other character."""
+
 SETTINGS = HIDDEN + "settings"
 CHECK = HIDDEN + "check"
 RECORDS = HIDDEN + "records/"
@@ -36,6 +39,7 @@ _PIECE = 168
 """Characters of a part's record without a slash: an S3 on a file system takes 255 bytes between two of them, and what
 stands before the record has about 80."""
 _UNCLEAN = re.compile(r"^/|//|(?:^|/)\.{1,2}(?:/|$)")
+_REFUSED = re.compile(r"//|(?:^|(?<=[/\\]))\s*\.{1,2}\s*(?:[/\\]|$)")
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
 
@@ -101,6 +105,24 @@ def is_clean(key: str) -> bool:
     resolves ``//``, ``.`` and ``..``, and so each may lay one object over another, or over what is hidden.
     """
     return not _UNCLEAN.search(key)
+
+
+def taken_by_minio(prefix: str, after: str) -> tuple[str, str] | None:
+    """A prefix, and a name to list behind, that MinIO takes in place of those with ``.``, ``..`` or ``//`` in them,
+    which it refuses: what is asked for is in the answer, among others. None where it can hold nothing of the kind.
+    """
+    found = _REFUSED.search(prefix)
+    if found is not None:
+        if found.end() < len(prefix) or prefix.endswith(("/", "\\")):
+            return None
+        prefix, after = prefix[: found.start()], max(after, _below(prefix))
+    found = _REFUSED.search(after)
+    return prefix, after if found is None else _below(after[: found.end()])
+
+
+def _below(name: str) -> str:
+    """A name before this one, with hardly any other between them."""
+    return f"{name[:-1]}{chr(ord(name[-1]) - 1)}{TOP}"
 
 
 def is_hidden(key: str) -> bool:
