@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from strongroom.report import Report
 from strongroom.transfer.copying import NotCopied
+from strongroom.transfer.exporting import Export
+from strongroom.transfer.place import Place
 from strongroom.transfer.run import Watcher, run
 from strongroom.transfer.s3 import Listed, S3Failed
 
@@ -38,3 +42,25 @@ def test_an_object_that_comes_between_lets_it_go_on() -> None:
     report = Report("here", "there", NOW)
     run(OBJECTS, work, 1, report, threading.Event(), WATCHER)
     assert (report.finished, report.done, report.failed_count) == (True, 100, 900)
+
+
+class Copied:
+    """A source whose objects have all been copied; ``stop`` is set as the first is listed."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
+        for listed in OBJECTS:
+            self.stop.set()
+            yield listed
+
+    def has(self, listed: Listed) -> bool:
+        return True
+
+
+def test_one_that_passes_over_what_was_copied_stops_too() -> None:
+    report, stop = Report("here", "there", NOW), threading.Event()
+    copied: Any = Copied(stop)
+    Export(copied, Place("http://here", "bucket"), copied, None, 1).run(report, stop, WATCHER)
+    assert (report.finished, report.before) == (False, 1)

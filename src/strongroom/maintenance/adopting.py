@@ -8,17 +8,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
-from strongroom.maintenance.walk import Tally, bucket_names, for_each, note_closed, reason, settled, stored_objects
+from strongroom.maintenance.walk import (
+    GONE,
+    Tally,
+    bucket_names,
+    for_each,
+    note_closed,
+    reason,
+    settled,
+    stored_objects,
+)
 from strongroom.report import Report
 from strongroom.sealed.adopting import adopt, is_legacy, needs_customer_key
 from strongroom.sealed.errors import CustomerKeyNeeded, LegacyNotCovered, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import Stored
-from strongroom.store.errors import NoSuchObject, StoreError
+from strongroom.store.errors import NoSuchBucket, StoreError
 from strongroom.store.left import LeftStore
 
 _DAY = 24 * 3600 * 1_000_000_000
@@ -42,25 +52,27 @@ class Adoption:
             await self._adopt(bucket, stored, tally)
             ended()
 
+        buckets = await bucket_names(self.objects, self.buckets)
         await note_closed(self.objects, self.buckets, report)
-        report.finished = await for_each(self._legacy(), work, self.tasks, stop)
+        found = stored_objects(self.objects, buckets, report, stop)
+        report.finished = await for_each(self._legacy(found), work, self.tasks, stop)
         if report.finished and not report.dry_run:
-            await self._tidy(report)
+            await self._tidy(buckets, report)
 
-    async def _tidy(self, report: Report) -> None:
+    async def _tidy(self, buckets: Sequence[str], report: Report) -> None:
         """Behind an S3 gateway: end what nobody completed, and note which buckets have nothing of MinIO's any more."""
         store = self.objects.store
         if isinstance(store, LeftStore):
-            for bucket in self.buckets or await bucket_names(self.objects):
-                if await store.tidy(bucket, time.time_ns() - _DAY):
-                    report.notes.append(f"{bucket}: nothing of MinIO's is left")
+            for bucket in buckets:
+                with suppress(NoSuchBucket):  # removed meanwhile
+                    if await store.tidy(bucket, time.time_ns() - _DAY):
+                        report.notes.append(f"{bucket}: nothing of MinIO's is left")
 
-    async def _legacy(self) -> AsyncIterator[tuple[str, Stored]]:
+    async def _legacy(self, found: AsyncIterator[tuple[str, Stored]]) -> AsyncIterator[tuple[str, Stored]]:
         """All objects that MinIO left, those that cannot be read included."""
-        for bucket in self.buckets or await bucket_names(self.objects):
-            async for stored in stored_objects(self.objects, bucket):
-                if _may_be_legacy(bucket, stored):
-                    yield bucket, stored
+        async for bucket, stored in found:
+            if _may_be_legacy(bucket, stored):
+                yield bucket, stored
 
     async def _adopt(self, bucket: str, stored: Stored, tally: Tally) -> None:
         key, report = stored.key, tally.report
@@ -72,7 +84,7 @@ class Adoption:
             else:
                 if not await settled(lambda: adopt(self.objects, bucket, key, self.customer_key)):
                     return  # written anew in our format at this very moment
-        except NoSuchObject:
+        except GONE:
             return  # removed
         except CustomerKeyNeeded as error:
             report.failed(bucket, key, f"{reason(bucket, key, error)} {_NO_KEY}")

@@ -5,12 +5,13 @@ not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.maintenance.walk import (
+    GONE,
     Tally,
     bucket_names,
     for_each,
@@ -28,7 +29,7 @@ from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, Stored
-from strongroom.store.errors import NoSuchObject, NoSuchUpload, StoreError
+from strongroom.store.errors import NoSuchUpload, StoreError
 
 _NAMED_PLAIN = NAMED // 2
 """Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""
@@ -112,33 +113,28 @@ class Audit:
             await self._examine(bucket, stored, report, tally)
             ended()
 
+        buckets = await bucket_names(self.objects, self.buckets)
         await note_closed(self.objects, self.buckets, report)
-        buckets = self.buckets or await bucket_names(self.objects)
         await self._uploads(buckets, report, tally, stop)
-        report.finished = await for_each(self._all(buckets), work, self.tasks, stop)
-
-    async def _all(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
-        for bucket in buckets:
-            async for stored in stored_objects(self.objects, bucket):
-                yield bucket, stored
+        found = stored_objects(self.objects, buckets, report, stop)
+        report.finished = await for_each(found, work, self.tasks, stop)
 
     async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         masters: dict[MasterKey, int] = {}
-        for bucket in buckets:
-            async for upload in open_uploads(self.objects, bucket):
-                if stop.is_set():
-                    return
-                try:
-                    for master in {use.master for use in uses_of_upload(bucket, upload)}:
-                        masters[master] = masters.get(master, 0) + 1
-                    if ENCRYPTED not in upload.record:
-                        report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
-                    elif (header := header_of(upload.record)) is not None and header.kind is not Kind.SSE_C:
-                        await self.objects.uploads.get(bucket, upload.key, upload.upload_id)
-                except NoSuchUpload:
-                    continue  # it ended at this very moment
-                except (StoreError, KMSError, SealedError) as error:
-                    tally.failed(bucket, upload.key, error, f"the open upload {upload.upload_id}: ")
+        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+            if stop.is_set():
+                return
+            try:
+                for master in {use.master for use in uses_of_upload(bucket, upload)}:
+                    masters[master] = masters.get(master, 0) + 1
+                if ENCRYPTED not in upload.record:
+                    report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
+                elif (header := header_of(upload.record)) is not None and header.kind is not Kind.SSE_C:
+                    await self.objects.uploads.get(bucket, upload.key, upload.upload_id)
+            except (NoSuchUpload, *GONE):
+                continue  # it ended at this very moment
+            except (StoreError, KMSError, SealedError) as error:
+                tally.failed(bucket, upload.key, error, f"the open upload {upload.upload_id}: ")
         report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport, tally: Tally) -> None:
@@ -146,7 +142,7 @@ class Audit:
             finding = await settled(
                 lambda: examine(self.objects, bucket, stored.key, self.customer_key, read=self.read)
             )
-        except NoSuchObject:
+        except GONE:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
             tally.failed(bucket, stored.key, error)

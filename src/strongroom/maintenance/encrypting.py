@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import (
+    GONE,
     Tally,
     bucket_names,
     for_each,
@@ -25,7 +26,7 @@ from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import ENCRYPTED, Stored
-from strongroom.store.errors import NoSuchObject, StoreError
+from strongroom.store.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +51,29 @@ class Encryption:
             await self._encrypt(bucket, stored, tally, passed)
             ended()
 
+        buckets = await bucket_names(self.objects, self.buckets)
         await note_closed(self.objects, self.buckets, report)
-        buckets = self.buckets or await bucket_names(self.objects)
-        for bucket in buckets:
-            async for upload in open_uploads(self.objects, bucket):
-                if ENCRYPTED not in upload.record:
-                    reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
-                    report.failed(bucket, upload.key, reason)
-        report.finished = await for_each(self._plain(buckets), work, self.tasks, stop)
+        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+            if ENCRYPTED not in upload.record:
+                reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
+                report.failed(bucket, upload.key, reason)
+        found = stored_objects(self.objects, buckets, report, stop)
+        report.finished = await for_each(self._plain(found), work, self.tasks, stop)
         for bucket, number in sorted(passed.items()):
             report.notes.append(
                 f"{bucket}: {counted(number)} passed over: the storage keeps them under keys of clients'"
             )
 
-    async def _plain(self, buckets: Sequence[str]) -> AsyncIterator[tuple[str, Stored]]:
-        for bucket in buckets:
-            async for stored in stored_objects(self.objects, bucket):
-                if may_be_plain(bucket, stored):
-                    yield bucket, stored
+    async def _plain(self, found: AsyncIterator[tuple[str, Stored]]) -> AsyncIterator[tuple[str, Stored]]:
+        async for bucket, stored in found:
+            if may_be_plain(bucket, stored):
+                yield bucket, stored
 
     async def _encrypt(self, bucket: str, stored: Stored, tally: Tally, passed: Counter[str]) -> None:
         try:
             if not tally.report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
                 return
-        except NoSuchObject:
+        except GONE:
             return  # removed at this very moment
         except CustomerKeyNeeded:
             # Not one of ours, which says so of itself: the storage gives it out to whoever has its key.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from strongroom.kms.base import KMSError
 from strongroom.maintenance.walk import (
+    GONE,
     Tally,
     bucket_names,
     for_each,
@@ -24,7 +25,7 @@ from strongroom.sealed.errors import LegacyNotCovered, SealedError
 from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored
-from strongroom.store.errors import NoSuchObject, StoreError
+from strongroom.store.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +57,36 @@ class Rewrapping:
             await self._rewrap(rewrapper, bucket, stored, tally)
             ended()
 
+        buckets = await bucket_names(self.objects, self.buckets)
         await note_closed(self.objects, self.buckets, report)
-        buckets = self.buckets or await bucket_names(self.objects)
-        await self._uploads(buckets, rewrapper, tally)  # those that are opened from now on are under the active one
-        report.finished = await for_each(self._due(buckets, rewrapper), work, self.tasks, stop)
+        await self._uploads(buckets, rewrapper, tally, stop)  # those that are opened from now on are under it
+        found = stored_objects(self.objects, buckets, report, stop)
+        report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failed_count and not report.dry_run:
             await self.objects.renew(active, buckets, whole=not self.buckets)
 
-    async def _due(self, buckets: Sequence[str], rewrapper: Rewrapper) -> AsyncIterator[tuple[str, Stored]]:
-        for bucket in buckets:
-            async for stored in stored_objects(self.objects, bucket):
-                try:
-                    if not await rewrapper.outdated(uses_of(bucket, stored)):
-                        continue
-                except (StoreError, LegacyNotCovered, KMSError):
-                    pass  # what is wrong with it is told by whoever tries
-                yield bucket, stored
-
-    async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally) -> None:
-        """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
-        for bucket in buckets:
-            async for upload in open_uploads(self.objects, bucket):
-                try:
-                    others = await rewrapper.outdated(uses_of_upload(bucket, upload))
-                except (StoreError, KMSError) as error:
-                    tally.failed(bucket, upload.key, error)
+    async def _due(
+        self, found: AsyncIterator[tuple[str, Stored]], rewrapper: Rewrapper
+    ) -> AsyncIterator[tuple[str, Stored]]:
+        async for bucket, stored in found:
+            try:
+                if not await rewrapper.outdated(uses_of(bucket, stored)):
                     continue
-                for master in others:
-                    reason = f"upload {upload.upload_id} is open, under {master}: to be completed or aborted"
-                    tally.report.failed(bucket, upload.key, reason)
+            except (StoreError, LegacyNotCovered, KMSError):
+                pass  # what is wrong with it is told by whoever tries
+            yield bucket, stored
+
+    async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally, stop: asyncio.Event) -> None:
+        """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
+        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+            try:
+                others = await rewrapper.outdated(uses_of_upload(bucket, upload))
+            except (StoreError, KMSError) as error:
+                tally.failed(bucket, upload.key, error)
+                continue
+            for master in others:
+                reason = f"upload {upload.upload_id} is open, under {master}: to be completed or aborted"
+                tally.report.failed(bucket, upload.key, reason)
 
     async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, tally: Tally) -> None:
         try:
@@ -92,7 +94,7 @@ class Rewrapping:
                 await rewrapper.outdated(uses_of(bucket, stored))
             elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
-        except NoSuchObject:
+        except GONE:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:
             tally.failed(bucket, stored.key, error)

@@ -10,10 +10,13 @@ from strongroom.kms.base import KMSUnavailable
 from strongroom.report import Outage, Report
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored, Upload
-from strongroom.store.errors import ConditionFailed, ObjectChanged, StoreError
+from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, ObjectChanged, StoreError
 from strongroom.store.nas import NasStore
 
 T = TypeVar("T")
+
+GONE = (NoSuchObject, NoSuchBucket)
+"""What says that an object was removed at this very moment, maybe with its bucket."""
 
 _PAGE = 1000
 _ATTEMPTS = 8
@@ -50,19 +53,30 @@ def reason(bucket: str, key: str, error: Exception) -> str:
     return text
 
 
-async def bucket_names(objects: SealedStore) -> Sequence[str]:
-    """The names of all buckets. Raises StoreError."""
-    return [bucket.name for bucket in await objects.buckets()]
+async def bucket_names(objects: SealedStore, named: Sequence[str]) -> Sequence[str]:
+    """The buckets that were named, each once; all, where none was. Raises NoSuchBucket, StoreError."""
+    for bucket in named:
+        await objects.bucket(bucket)
+    return list(dict.fromkeys(named)) or [bucket.name for bucket in await objects.buckets()]
 
 
-async def stored_objects(objects: SealedStore, bucket: str) -> AsyncIterator[Stored]:
-    """All objects of a bucket. Raises StoreError."""
-    after: str | None = ""
-    while after is not None:
-        page = await objects.store.list(bucket, "", "", after, _PAGE)
-        for stored in page.objects:
-            yield stored
-        after = page.next
+async def stored_objects(
+    objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Stored]]:
+    """All objects of these buckets, with their buckets, until ``stop`` is set: whoever passes over millions of them
+    does not look at it. One that a client removes meanwhile has no more of them. Raises StoreError.
+    """
+    for bucket in buckets:
+        after: str | None = ""
+        while after is not None and not stop.is_set():
+            try:
+                page = await objects.store.list(bucket, "", "", after, _PAGE)
+            except NoSuchBucket:
+                report.notes.append(f"{bucket}: the bucket was removed meanwhile")
+                break
+            for stored in page.objects:
+                yield bucket, stored
+            after = page.next
 
 
 async def note_closed(objects: SealedStore, buckets: Sequence[str], report: Report) -> None:
@@ -72,14 +86,20 @@ async def note_closed(objects: SealedStore, buckets: Sequence[str], report: Repo
             report.failed(bucket, folder, "this folder is closed to the user of the job; what lies in it was not seen")
 
 
-async def open_uploads(objects: SealedStore, bucket: str) -> AsyncIterator[Upload]:
-    """All open multipart uploads of a bucket. Raises StoreError."""
-    after: tuple[str, str] | None = ("", "")
-    while after is not None:
-        page = await objects.store.uploads(bucket, "", "", after, _PAGE)
-        for upload in page.uploads:
-            yield upload
-        after = page.next
+async def open_uploads(
+    objects: SealedStore, buckets: Sequence[str], stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Upload]]:
+    """All open multipart uploads of these buckets, likewise. Raises StoreError."""
+    for bucket in buckets:
+        after: tuple[str, str] | None = ("", "")
+        while after is not None and not stop.is_set():
+            try:
+                page = await objects.store.uploads(bucket, "", "", after, _PAGE)
+            except NoSuchBucket:
+                break
+            for upload in page.uploads:
+                yield bucket, upload
+            after = page.next
 
 
 async def settled(attempt: Callable[[], Awaitable[T]]) -> T:

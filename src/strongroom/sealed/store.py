@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
@@ -51,7 +52,7 @@ from strongroom.sealed.uploads import Uploads
 from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS, Bucket, Condition, Store, Stored
-from strongroom.store.errors import ConditionFailed, Damaged
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket
 
 _CORS = "cors"
 """The name among a bucket's settings."""
@@ -144,12 +145,14 @@ class SealedStore:
         StoreError.
         """
         for bucket in buckets:
-            await self._listing_keys.renew(bucket, active)
+            with suppress(NoSuchBucket):  # removed meanwhile
+                await self._listing_keys.renew(bucket, active)
         if whole and isinstance(self._kms, CheckedKMS):
             await self._kms.renew(active)
         if self._guard is not None:
             for bucket in buckets:
-                await self._guard.renew(bucket, active)
+                with suppress(NoSuchBucket):
+                    await self._guard.renew(bucket, active)
 
     async def set_default_encryption(self, bucket: str, protection: Protection | None) -> None:
         """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""

@@ -38,6 +38,8 @@ class Export:
                 for listed in self.source.list(bucket, self.place.prefix):
                     if self.folder.has(listed):
                         report.before += 1
+                        if stop.is_set():  # which whoever takes them does not see of those that are passed over
+                            return
                         continue
                     watcher.found(listed)
                     yield listed

@@ -45,6 +45,8 @@ class Import:
                 for listed in self.source.list(bucket, self.source_place.prefix):
                     if not empty and self.state.has(listed):
                         report.before += 1
+                        if stop.is_set():  # which whoever takes them does not see of those that are passed over
+                            return
                         continue
                     watcher.found(listed)
                     yield listed
