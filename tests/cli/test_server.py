@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
@@ -83,6 +85,17 @@ def test_load_balancers_are_told_that_it_lives(command: Command, banner: Banner,
     for path in ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster"):
         with urlopen(endpoint + path, timeout=20) as answer:
             assert answer.status == 200, path
+
+
+def test_a_reload_while_it_starts_does_not_end_it(command: Command, banner: Banner, tmp_path: Path) -> None:
+    process = command.start(*DEV, str(tmp_path / "data"))
+    status = Path(f"/proc/{process.pid}/status")
+    deadline = time.monotonic() + 20
+    while not (ignored := re.search(r"SigIgn:.*[13579bdf]\n", status.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert ignored
+    process.send_signal(signal.SIGHUP)
+    assert "Workers:" in banner(process, "Workers:")
 
 
 def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_path: Path) -> None:

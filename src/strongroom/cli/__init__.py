@@ -6,8 +6,15 @@ Each worker process imports the main module anew, so nothing is imported here be
 
 def main() -> int:
     """Run the command that this process was started with; the exit code."""
+    import signal
+    import sys
+
     from strongroom.cli.streams import ready_streams
 
+    if sys.argv[1:2] in (["server"], ["gateway"]):
+        # A reload that comes before all is loaded would end a server, and systemd takes that for an end as asked. What
+        # it asks for is done by the start.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ready_streams()
     from strongroom.cli.commands import run
 
