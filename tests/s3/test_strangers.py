@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import cast
 
 import pytest
 
 from strongroom.s3 import routing
-from strongroom.s3.cors import CrossOrigin
+from strongroom.s3.cors import CrossOrigin, Rule
 from strongroom.sealed.faults import NoSuchBucket
 from strongroom.sealed.store import SealedStore
 from strongroom.sigv4 import keys
@@ -55,3 +56,24 @@ def test_names_of_buckets_that_are_not_there_are_not_remembered(seconds: float) 
     asyncio.run(ask())
     assert [buckets.asked.count(name) for name in ("not-there", "neither-there")] == [3, 3]
     assert buckets.asked.count("there") == (1 if seconds else 3)
+
+
+class _Rules:
+    """Of a sealed store, the buckets' CORS rules: each bucket has one of its own."""
+
+    async def cors(self, bucket: str) -> bytes | None:
+        rule = f"<AllowedMethod>GET</AllowedMethod><AllowedOrigin>https://{bucket}</AllowedOrigin>"
+        return f"<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>".encode()
+
+
+def test_rules_of_many_buckets_are_not_remembered_for_longer_than_they_hold() -> None:
+    cross_origin = CrossOrigin(cast(SealedStore, _Rules()), ("*",), of_buckets=True, seconds=0.001)
+
+    async def ask() -> None:
+        for number in range(300):
+            (rule,) = await cross_origin.rules(f"bucket-{number}")
+            assert rule.allows(f"https://bucket-{number}", "GET")
+            await asyncio.sleep(0.002)
+
+    asyncio.run(ask())
+    assert sum(isinstance(found, Rule) for found in gc.get_objects()) < 100

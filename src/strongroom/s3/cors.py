@@ -261,6 +261,7 @@ class CrossOrigin:
         except (StoreError, S3Error):
             return []
         if self._seconds:
+            self._known.forget_old(now)  # rules may be long, and buckets many
             self._known.keep(bucket, rules, now)
         return rules
 
