@@ -39,8 +39,6 @@ from strongroom.store.s3.records import complete, remove_hidden
 from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import S3PartWriter, S3Writer, condition_headers
 
-_ATTEMPTS = 8
-
 
 class S3Store(Store):
     """Objects on another S3. ``encryption`` is what the backend does to objects on top (see :meth:`encrypted`)."""
@@ -120,8 +118,7 @@ class S3Store(Store):
 
     async def head(self, bucket: str, key: str) -> Stored:
         """The object under this key."""
-        stored, _ = await self._find(bucket, key)
-        return stored
+        return (await self.open(bucket, key, whole=False)).stored
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key: with the request for its bytes, where all of them are wanted."""
@@ -162,19 +159,6 @@ class S3Store(Store):
             raise
         rest = None if inline is not None else download
         return S3Reader(self.client, bucket, described, stored, hidden, self._encryption, rest, inline)
-
-    async def _find(self, bucket: str, key: str) -> tuple[Stored, HiddenRecord | None]:
-        names.check_readable(key, self.client.endpoint.exact)
-        request = Request("HEAD", bucket, key, headers=self._encryption.reading)
-        for last in (False, True):
-            answer = await self._named(request)
-            described = describe(key, length_in(answer.headers, str(request)), answer.headers)
-            try:
-                return await complete(self.client, bucket, described)
-            except Damaged:
-                if last:
-                    raise
-        raise AssertionError
 
     async def copy(
         self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
