@@ -23,6 +23,7 @@ from tests.gateway_s3.proxy import LATE, Proxy, once
 from tests.http.raw import error_of
 from tests.server import Server
 from tests.store.kinds import SEALED, client_for, get
+from tests.uploads import upload_of_one_part
 
 LARGE = os.urandom(14_000_000)
 
@@ -68,13 +69,6 @@ def complete_at(minio: Backend, bucket: str, key: str) -> None:
     target: Any = {"Bucket": bucket, "Key": key, "UploadId": upload}
     listed = [{name: part[name] for name in ("PartNumber", "ETag")} for part in direct.list_parts(**target)["Parts"]]
     direct.complete_multipart_upload(**target, MultipartUpload={"Parts": listed})
-
-
-def upload_of_one_part(client: Any, bucket: str) -> tuple[Any, Any]:
-    """An open upload of the key "parts", as its requests name it, and its one part, b"x"."""
-    target: Any = {"Bucket": bucket, "Key": "parts"}
-    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
-    return target, {"PartNumber": 1, "ETag": client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]}
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "lose"])
@@ -257,8 +251,8 @@ def test_a_write_over_a_known_object_whose_answer_is_lost_is_not_taken_for_anoth
 def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next(
     client: Any, proxy: Proxy, bucket_name: str
 ) -> None:
-    target, part = upload_of_one_part(client, bucket_name)
-    complete = {**target, "MultipartUpload": {"Parts": [part]}}
+    target, parts = upload_of_one_part(client, bucket_name, "parts")
+    complete = {**target, "MultipartUpload": parts}
     proxy.fault = once(lambda line: line.startswith("PUT") and "completing" in line, "mute")
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
     client.complete_multipart_upload(**complete)
@@ -301,9 +295,9 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
 def test_an_upload_that_is_aborted_after_a_completion_without_an_answer_keeps_its_record(
     client: Any, minio: Backend, proxy: Proxy, bucket_name: str
 ) -> None:
-    target, part = upload_of_one_part(client, bucket_name)
+    target, parts = upload_of_one_part(client, bucket_name, "parts")
     proxy.fault = both(in_turn((COMPLETION, "503")), in_turn(("^DELETE .*uploadId=", "204")))
-    assert error_of(client.complete_multipart_upload, **target, MultipartUpload={"Parts": [part]})[1] == 503
+    assert error_of(client.complete_multipart_upload, **target, MultipartUpload=parts)[1] == 503
     client.abort_multipart_upload(**target)
     proxy.fault = lambda line: None
     complete_at(minio, bucket_name, "parts")  # as the first one, which the backend was still at work on
@@ -344,7 +338,7 @@ def test_a_copy_that_was_refused_behind_a_200_and_that_the_backend_may_still_be_
 def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_record(
     client: Any, proxy: Proxy, bucket_name: str
 ) -> None:
-    target, part = upload_of_one_part(client, bucket_name)
+    target, parts = upload_of_one_part(client, bucket_name, "parts")
     at_work, aborted = Event(), Event()
 
     def fault(line: str) -> str | None:
@@ -355,7 +349,7 @@ def test_an_upload_that_is_aborted_while_the_backend_completes_it_keeps_its_reco
 
     proxy.fault = fault
     with ThreadPoolExecutor(1) as pool:
-        completed = pool.submit(client.complete_multipart_upload, **target, MultipartUpload={"Parts": [part]})
+        completed = pool.submit(client.complete_multipart_upload, **target, MultipartUpload=parts)
         assert at_work.wait(10)
         client.abort_multipart_upload(**target)
         aborted.set()
@@ -367,10 +361,10 @@ def test_a_client_is_kept_waiting_where_the_backend_takes_long(
     client: Any, faulty: Server, proxy: Proxy, bucket_name: str
 ) -> None:
     impatient = faulty.client(read_timeout=LATE - 2)
-    target, part = upload_of_one_part(client, bucket_name)
+    target, parts = upload_of_one_part(client, bucket_name, "parts")
 
     def complete() -> Any:
-        return impatient.complete_multipart_upload(**target, MultipartUpload={"Parts": [part]})
+        return impatient.complete_multipart_upload(**target, MultipartUpload=parts)
 
     def copy() -> Any:
         source = {"Bucket": bucket_name, "Key": "there"}

@@ -15,6 +15,7 @@ from tests.backends import Backend, served_by
 from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import files_with, index
+from tests.uploads import upload_of_one_part
 
 NEEDLE = b"a sentence that must not be found in plaintext "
 SMALL, LARGE = NEEDLE, NEEDLE * 20_000
@@ -61,10 +62,8 @@ def test_parts_of_an_upload_whose_record_was_made_plain_are_not_stored_in_plaint
 ) -> None:
     server: Server = request.getfixturevalue(when)
     client = server.client()
-    target: Any = {"Bucket": "bucket", "Key": "o"}
     key = encryption if "SSECustomerKey" in encryption else {}
-    target["UploadId"] = client.create_multipart_upload(**target, **encryption)["UploadId"]
-    etag = client.upload_part(**target, PartNumber=1, Body=LARGE, **key)["ETag"]
+    target, parts = upload_of_one_part(client, "bucket", "o", LARGE, **encryption)
     make_plain(server, target["UploadId"])
     for body in (SMALL, LARGE):
         for keys in ({}, key):
@@ -73,7 +72,6 @@ def test_parts_of_an_upload_whose_record_was_made_plain_are_not_stored_in_plaint
     client.put_object(**source, Body=LARGE, **SSE_S3)
     assert error_of(client.upload_part_copy, **target, PartNumber=2, CopySource=source) == DAMAGED
     assert error_of(client.list_parts, **target) == DAMAGED
-    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     assert error_of(client.complete_multipart_upload, **target, MultipartUpload=parts) == DAMAGED
     assert error_of(client.head_object, Bucket="bucket", Key="o")[1] == 404
     assert files_with(server.directory, NEEDLE) == []
@@ -112,16 +110,13 @@ def test_an_upload_that_was_begun_plain_is_refused_once_everything_is_encrypted(
     settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
     with replace(served_by(plain_backend, tmp_path, settings, command=command), workers=1) as server:
         server.client().create_bucket(Bucket=bucket_name)
-        target: Any = {"Bucket": bucket_name, "Key": "o"}
-        target["UploadId"] = server.client().create_multipart_upload(**target)["UploadId"]
-        etag = server.client().upload_part(**target, PartNumber=1, Body=b"begun")["ETag"]
+        target, parts = upload_of_one_part(server.client(), bucket_name, "o", b"begun")
         assert server.stop() == 0
         server.settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on"
         server.start()
         client = server.client()
         refused = ("InvalidRequest", 400)
         assert error_of(client.upload_part, **target, PartNumber=2, Body=LARGE) == refused
-        parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
         assert error_of(client.complete_multipart_upload, **target, MultipartUpload=parts) == refused
         assert files_with(server.directory, NEEDLE) == []
         client.abort_multipart_upload(**target)

@@ -9,6 +9,7 @@ import pytest
 from strongroom.s3.operations import UNSET
 from tests.http.raw import error_of, request
 from tests.server import Server
+from tests.uploads import upload_of_one_part
 
 
 def test_a_bucket_is_made_shown_and_removed(server: Server, bucket_name: str) -> None:
@@ -172,9 +173,7 @@ def test_tags_that_are_none_are_refused(server: Server, bucket: str) -> None:
 def test_tags_of_multipart_and_sse_c_objects(server: Server, bucket: str) -> None:
     client, sse_c = server.client(), {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
     client.put_object(Bucket=bucket, Key="c", Body=b"x", Tagging="a=1", **sse_c)
-    upload = client.create_multipart_upload(Bucket=bucket, Key="m", Tagging="b=2")["UploadId"]
-    part = client.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"x")
-    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    client.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload=parts)
+    target, parts = upload_of_one_part(client, bucket, "m", Tagging="b=2")
+    client.complete_multipart_upload(**target, MultipartUpload=parts)
     assert client.get_object_tagging(Bucket=bucket, Key="c")["TagSet"] == [{"Key": "a", "Value": "1"}]
     assert client.get_object_tagging(Bucket=bucket, Key="m")["TagSet"] == [{"Key": "b", "Value": "2"}]

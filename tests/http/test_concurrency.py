@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import blobs
+from tests.uploads import upload_of_one_part
 
 pytestmark = pytest.mark.local
 
@@ -56,11 +57,8 @@ def test_of_many_completions_one_makes_the_object(clients: list[Any], bucket: st
         key = f"o{number}"
 
         def upload(client: Any, key: str = key) -> tuple[str, int]:
-            begun = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-            part = {"Bucket": bucket, "Key": key, "UploadId": begun}
-            etag = client.upload_part(**part, PartNumber=1, Body=os.urandom(100))["ETag"]
-            parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
-            return error_of(client.complete_multipart_upload, **part, MultipartUpload=parts, IfNoneMatch="*")
+            target, parts = upload_of_one_part(client, bucket, key, os.urandom(100))
+            return error_of(client.complete_multipart_upload, **target, MultipartUpload=parts, IfNoneMatch="*")
 
         with ThreadPoolExecutor(8) as pool:
             results = list(pool.map(upload, clients))

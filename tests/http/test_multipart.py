@@ -12,6 +12,7 @@ import pytest
 
 from tests.http.raw import error_of, request
 from tests.server import Server
+from tests.uploads import upload_of_one_part
 
 pytestmark = pytest.mark.every_backend
 
@@ -95,13 +96,11 @@ def test_completion_says_where_the_object_is(plain_server: Server, plain_bucket:
     client = plain_server.client()
     hosts = {f"127.0.0.1:{plain_server.port}": f"/{plain_bucket}", f"{plain_bucket}.s3.test:{plain_server.port}": ""}
     for host, folder in hosts.items():
-        key = {"Bucket": plain_bucket, "Key": "a b"}
-        upload_id = client.create_multipart_upload(**key)["UploadId"]
-        etag = client.upload_part(**key, UploadId=upload_id, PartNumber=1, Body=b"x")["ETag"]
+        target, parts = upload_of_one_part(client, plain_bucket, "a b")
         path = f"{folder}/a%20b"
-        part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+        part = f"<Part><PartNumber>1</PartNumber><ETag>{parts['Parts'][0]['ETag']}</ETag></Part>"
         body = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
-        answer = request(plain_server, "POST", f"{path}?uploadId={upload_id}", {"Host": host}, body)
+        answer = request(plain_server, "POST", f"{path}?uploadId={target['UploadId']}", {"Host": host}, body)
         assert answer.find("Location") == f"http://{host}{path}"
 
 

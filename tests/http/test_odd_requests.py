@@ -8,6 +8,7 @@ import pytest
 
 from tests.http.raw import error_of, request, send, signed_headers
 from tests.server import Server
+from tests.uploads import upload_of_one_part
 
 SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 ASKED = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
@@ -97,10 +98,7 @@ def test_a_name_of_metadata_that_is_too_long_is_refused(plain_server: Server, pl
 
 def test_an_upload_with_a_client_s_key_is_completed_once(server: Server, bucket: str) -> None:
     client = server.client()
-    target: Any = {"Bucket": bucket, "Key": "o"}
-    target["UploadId"] = client.create_multipart_upload(**target, **SSE_C)["UploadId"]
-    etag = client.upload_part(**target, PartNumber=1, Body=b"x", **SSE_C)["ETag"]
-    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    target, parts = upload_of_one_part(client, bucket, **SSE_C)
     client.complete_multipart_upload(**target, MultipartUpload=parts)
     again = error_of(client.complete_multipart_upload, **target, MultipartUpload=parts)
     assert again == ("NoSuchUpload", 404)
@@ -124,10 +122,8 @@ def test_attributes_are_told_in_pages_of_sizes_that_there_are(
     server: Server, bucket: str, header: str, value: str
 ) -> None:
     client = server.client()
-    target: Any = {"Bucket": bucket, "Key": "o"}
-    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
-    etag = client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]
-    client.complete_multipart_upload(**target, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    target, parts = upload_of_one_part(client, bucket)
+    client.complete_multipart_upload(**target, MultipartUpload=parts)
     headers = {"x-amz-object-attributes": "ObjectParts", header: value}
     answer = request(server, "GET", f"/{bucket}/o?attributes=", headers)
     assert (answer.status, answer.code) == (400, "InvalidArgument")
