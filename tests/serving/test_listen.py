@@ -22,3 +22,12 @@ def test_a_link_local_address_is_listened_on_at_its_interface() -> None:
     (opened,) = listen(Address(f"{host}%{name}", 0))
     with opened:
         assert opened.getsockname()[3] == socket.if_nametoindex(name)
+
+
+def test_all_of_ipv6_is_all_of_ipv4_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    (opened,) = listen(Address("::", 0))
+    port = opened.getsockname()[1]
+    with opened, socket.create_connection(("127.0.0.1", port), 5), socket.create_connection(("::1", port), 5):
+        pass

@@ -46,7 +46,9 @@ def _each(address: Address, places: list[tuple[int, str, tuple[int, ...]]]) -> l
     port = address.port
     for family, host, more in dict.fromkeys(places):
         try:
-            sockets.append(socket.create_server((host, port, *more), family=family, backlog=BACKLOG))
+            both = host == "::" and socket.has_dualstack_ipv6()  # as MinIO takes it, and the banner says
+            where = (host, port, *more)
+            sockets.append(socket.create_server(where, family=family, backlog=BACKLOG, dualstack_ipv6=both))
         except OSError as error:
             if error.errno in _NOT_HERE:  # "localhost" may mean ::1 on a machine without IPv6
                 missing = error
