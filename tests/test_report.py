@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
+import typer
+
+from strongroom.cli.outcome import FAILED, finish, stop_with
 from strongroom.report import NAMED, Outage, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,3 +46,25 @@ def test_only_failures_in_a_row_end_a_job() -> None:
     assert outage.failed(report, "away")
     assert not outage.failed(report, "away")
     assert report.notes == ["it failed with 24 objects in a row, so the others were not tried: away"]
+
+
+def test_keys_and_answers_move_no_cursor_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("here", "there", NOW)
+    report.failed("bucket", "a\x1b[2Jb\x9b2Jc\nü", "why")
+    for text in (report.as_json(NOW).replace("\n", ""), *report.lines(NOW)):
+        assert text.isprintable()
+    assert json.loads(report.as_json(NOW))["failed"][0]["key"] == "a\x1b[2Jb\x9b2Jc\nü"
+    assert report.as_json(NOW).isascii(), "whatever the encoding of the output is"
+    stop_with("http://source answers 500: \x1b[2J\x9b2J", FAILED)
+    assert capsys.readouterr().err.rstrip("\n").isprintable()
+
+
+def test_a_report_that_cannot_be_printed_ends_with_one_line_of_what_was_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Report("here", "there", NOW, done=7)
+    monkeypatch.setattr("sys.stdout", Path("/dev/full").open("w"))
+    with pytest.raises(typer.Exit) as ended:
+        finish(report, as_json=False)
+    assert ended.value.exit_code == FAILED
+    assert "No space left on device (7 objects copied and verified, 0 failed)" in capsys.readouterr().err

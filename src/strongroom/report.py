@@ -55,9 +55,9 @@ class Report:
             self.unnamed[reason if at_most else ""] += 1
 
     def as_json(self, ended: datetime) -> str:
-        """For programs."""
+        """For programs, in ASCII: whatever keys there are, no terminal and no encoding of the output spoils it."""
         seconds = round((ended - self.started).total_seconds(), 3)
-        return json.dumps({**self.fields(), "seconds": seconds}, indent=1, ensure_ascii=False)
+        return json.dumps({**self.fields(), "seconds": seconds}, indent=1)
 
     def fields(self) -> dict[str, object]:
         """What programs are told, but for the time it took."""
@@ -93,7 +93,7 @@ class Report:
         lines += self.notes
         if not self.finished:
             lines.append("stopped before the end; the same command goes on from here")
-        return [_shown(line) for line in lines]
+        return [shown(line) for line in lines]
 
 
 @dataclass(slots=True)
@@ -118,8 +118,10 @@ class Outage:
         return True
 
 
-def _shown(line: str) -> str:
-    """A line as terminals may have it: clients choose keys, and neither move the cursor nor add lines."""
+def shown(line: str) -> str:
+    """A line as terminals may have it: clients choose keys, other servers what they answer, and neither move the cursor
+    nor add lines.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
-from strongroom.report import Report
+from strongroom.report import Report, counted, shown
 from strongroom.secret import Secret
 
 FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
@@ -16,9 +17,16 @@ FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
 
 
 def finish(report: Report, as_json: bool) -> int:
-    """Print a report; the exit code."""
+    """Print a report; the exit code. Raises typer.Exit where it cannot be printed."""
     now = datetime.now(UTC)
-    print(report.as_json(now) if as_json else "\n".join(report.lines(now)))
+    try:
+        print(report.as_json(now) if as_json else "\n".join(report.lines(now)), flush=True)
+    except BrokenPipeError:
+        raise  # nobody reads it any more
+    except OSError as error:
+        how = f"{counted(report.done)} {report.verb}, {report.failed_count} failed"
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - the rest is not tried once more at the end
+        raise stop_with(f"the report cannot be printed: {error.strerror} ({how})", FAILED) from None
     if not report.finished:
         return STOPPED
     return INCOMPLETE if report.failed_count else 0
@@ -39,5 +47,5 @@ def customer_key(path: Path | None) -> Secret | None:
 
 def stop_with(reason: object, code: int) -> typer.Exit:
     """Print why; what to raise."""
-    print(f"strongroom: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(f"strongroom: {shown(' '.join(str(reason).split()))}", file=sys.stderr)
     return typer.Exit(code)

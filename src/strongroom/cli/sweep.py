@@ -10,6 +10,7 @@ from rich.console import Console
 from strongroom.cli.server import check_backend
 from strongroom.config import RemoteS3, Settings, from_process
 from strongroom.observe import logs
+from strongroom.report import shown
 from strongroom.serving.hardening import harden
 
 
@@ -31,6 +32,6 @@ async def _sweep(settings: Settings, buckets: Sequence[str], dry: bool) -> None:
     async for bucket, swept in sweep(settings, buckets, dry):
         for kind, found in (("record", swept.records), ("upload", swept.uploads), ("PUT", swept.puts)):
             for name in found:
-                console.print(f"{bucket}: {kind} {name}", markup=False)
+                console.print(shown(f"{bucket}: {kind} {name}"), markup=False)
         total += swept.count
     console.print(f"{total} orphans {'found' if dry else 'removed'}")
