@@ -49,7 +49,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     target, notes = recognised(target)
     settings = from_process(flags, target, dev)
     logs.configure(settings.log_format)
-    made = dev and settings.master_key is None and settings.vault is None
+    made = dev and not settings.keys.wrap
     if made:
         data = None if isinstance(target, RemoteS3) else target.path
         settings = replace(settings, master_key=dev_master_key(settings.home / "dev", data))

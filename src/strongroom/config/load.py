@@ -151,7 +151,7 @@ def load(
     access_key, secret_key = _credentials(given, dev)
     keys = _keys(given)
     auto_encryption = given.value(table.AUTO_ENCRYPTION, dev)
-    if auto_encryption and keys.master_key is None and keys.vault is None and not dev:
+    if auto_encryption and not keys.wrap and not dev:
         raise SettingError(
             table.AUTO_ENCRYPTION.variables[0], "it is on, but there is no master key", table.SSE_MASTER_KEY.example
         )
@@ -182,7 +182,7 @@ def load(
         dev=dev,
         vault=keys.vault,
         read_keys=keys.read_keys,
-        backend=_backend(given, target, keys.master_key is not None or keys.vault is not None or dev),
+        backend=_backend(given, target, keys.wrap or dev),
         certs_named=given.named(table.CERTS_DIR) is not None,
     )
 

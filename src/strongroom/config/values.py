@@ -75,6 +75,11 @@ class Keys:
     vault: Vault | None = None
     read_keys: tuple[MasterKey, ...] = ()
 
+    @property
+    def wrap(self) -> bool:
+        """Whether there is a master key that wraps: without one, nothing can be encrypted but with clients' keys."""
+        return self.master_key is not None or self.vault is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
