@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
+import pytest
+
+from strongroom.kms.base import KMSDenied
 from strongroom.kms.static import StaticKMS
+from strongroom.sealed.check import make_check
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.local import LocalStore
+from tests.kms.elsewhere import KMSElsewhere
 
 
 def test_a_bucket_that_was_made_anew_has_not_the_default_of_the_one_before(tmp_path: Path) -> None:
@@ -63,5 +69,24 @@ def test_what_is_written_into_a_bucket_that_was_made_anew_leaves_a_check_value_t
             await objects.protection("bucket", SSE_S3)
             assert list(checks.kept) == ["bucket"]
         await objects.stop()
+
+    asyncio.run(work())
+
+
+def test_a_kms_that_refuses_says_nothing_of_a_bucket_that_others_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        kms, checks = KMSElsewhere(), Checks()
+        guard = WriteGuard(kms, checks)
+        await guard.admit("bucket")
+        kms.refusal = KMSDenied("denied")
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 301)
+        await guard.admit("bucket")  # by the check value that it was admitted by
+        checks.kept["bucket"] = await make_check(StaticKMS("theirs", Secret(bytes(32))), "bucket")
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 301)
+        with pytest.raises(KMSDenied):
+            await guard.admit("bucket")
+        checks.kept.clear()
+        with pytest.raises(KMSDenied):
+            await guard.admit("bucket")
 
     asyncio.run(work())

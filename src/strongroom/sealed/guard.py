@@ -6,6 +6,7 @@ refused, before a byte is written that the others could not read.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 
@@ -13,7 +14,7 @@ from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
 from strongroom.sealed.remembered import Lately
-from strongroom.store.base import CheckPlace
+from strongroom.store.base import BucketChecks
 
 _log = logging.getLogger("strongroom.sealed")
 
@@ -25,31 +26,28 @@ _PLACE = "bucket"
 
 
 class WriteGuard:
-    """Lets writes to a bucket pass. ``place`` keeps the check values."""
+    """Lets writes to a bucket pass. ``checks`` keeps the check values."""
 
-    def __init__(self, kms: KMS, place: CheckPlace) -> None:
+    def __init__(self, kms: KMS, checks: BucketChecks) -> None:
         self._kms = kms
-        self._place = place
-        self._admitted: Lately[str, None] = Lately(_SECONDS)
+        self._checks = checks
+        self._admitted: Lately[str, bytes] = Lately(_SECONDS)  # by a digest of its check value
 
     async def admit(self, bucket: str) -> None:
         """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket.
 
-        A bucket that was admitted before stays so while the KMS does not let the check value be opened: its master key
-        may be disabled, and that of what is written now be another.
+        A bucket that was admitted before stays so while the KMS does not let the same check value be opened: its master
+        key may be disabled, and that of what is written now be another.
         """
         now = time.monotonic()
         if self._admitted.holds(bucket, now):
             return
         try:
-            await self._verify(bucket)
-        except KMSError:
-            if bucket not in self._admitted:
-                raise
+            digest = await self._verify(bucket)
         except (ForeignKMS, CheckDamaged) as error:
             _log.error("writes to a bucket are refused", extra={"bucket": bucket, "reason": str(error)})
             raise
-        self._admitted.keep(bucket, None, now)
+        self._admitted.keep(bucket, digest, now)
 
     def forget(self, bucket: str) -> None:
         """Of a bucket that is removed, or made anew: its check value went with it."""
@@ -60,16 +58,22 @@ class WriteGuard:
 
         Raises as :meth:`admit` does.
         """
-        document = await self._place.read_check(bucket)
+        document = await self._checks.read_check(bucket)
         if document is not None and (fresh := await renewed(self._kms, _PLACE, document, active)):
-            await self._place.replace_check(bucket, fresh)
+            await self._checks.replace_check(bucket, fresh)
 
-    async def _verify(self, bucket: str) -> None:
+    async def _verify(self, bucket: str) -> bytes:
         for _ in range(_ATTEMPTS):
-            document = await self._place.read_check(bucket)
+            document = await self._checks.read_check(bucket)
             if document is not None:
-                await verify_check(self._kms, _PLACE, document)
-                return
-            if await self._place.leave_check(bucket, await make_check(self._kms, _PLACE)):
-                return
+                digest = hashlib.sha256(document).digest()
+                try:
+                    await verify_check(self._kms, _PLACE, document)
+                except KMSError:
+                    if bucket not in self._admitted or self._admitted.known(bucket) != digest:
+                        raise  # else it may be that of a bucket which others, with another KMS, have made anew
+                return digest
+            made = await make_check(self._kms, _PLACE)
+            if await self._checks.leave_check(bucket, made):
+                return hashlib.sha256(made).digest()
         raise CheckDamaged("the check value comes and goes")
