@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import typer
@@ -59,12 +61,20 @@ def test_keys_and_answers_move_no_cursor_of_a_terminal(capsys: pytest.CaptureFix
     assert capsys.readouterr().err.rstrip("\n").isprintable()
 
 
+class Full(io.StringIO):
+    """An output on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_report_that_cannot_be_printed_ends_with_one_line_of_what_was_done(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = Report("here", "there", NOW, done=7)
-    monkeypatch.setattr("sys.stdout", Path("/dev/full").open("w"))
+    monkeypatch.setattr("sys.stdout", Full())
     with pytest.raises(typer.Exit) as ended:
         finish(report, as_json=False)
+    sys.stdout.close()
     assert ended.value.exit_code == FAILED
     assert "No space left on device (7 objects copied and verified, 0 failed)" in capsys.readouterr().err
