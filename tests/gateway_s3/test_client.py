@@ -17,7 +17,7 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, Unavailable
+from strongroom.store.errors import ConditionFailed, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
@@ -119,6 +119,21 @@ def test_the_region_of_a_bucket_is_learnt_once(fake: Fake, redirect: Reply) -> N
 
     fake.run(use)
     assert fake.regions == ["us-east-1", "eu-central-1", "eu-central-1", "us-east-1", "eu-central-1"]
+
+
+@pytest.mark.parametrize("region", [b"a&#13;&#10;b", "\u20ac".encode(), b"a/b", b"a" * 100])
+def test_a_region_that_is_none_is_not_kept(fake: Fake, region: bytes) -> None:
+    """All later requests for the bucket would be signed for it."""
+    refusal: Reply = (400, {}, MALFORMED.replace(b"eu-central-1", region))
+    replies: Iterator[Reply] = iter([refusal, (200, {}, b"")])
+    fake.reply = lambda region: next(replies)
+
+    async def use(client: Client) -> int:
+        with pytest.raises(Refused):
+            await client.send(Request("GET", "bucket", "a"))
+        return (await client.send(Request("GET", "bucket", "a"))).status
+
+    assert fake.run(use) == 200
 
 
 @pytest.mark.parametrize(

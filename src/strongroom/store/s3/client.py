@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ _LONG = 600.0  # seconds for what takes long, less than the lock of a completion
 _LONGER = 10  # times as long, where that is less
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
+_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what all later requests for a bucket are signed for, and may be sent to
 
 Query = Sequence[tuple[str, str]]
 
@@ -328,7 +330,7 @@ class Client:
         """Remember where a bucket is; whether that is news."""
         if not bucket:
             return False
-        if region and region != self._regions.get(bucket, self.region):
+        if _REGION.fullmatch(region) and region != self._regions.get(bucket, self.region):
             _log.info("a bucket lies in another region", extra={"bucket": bucket, "region": region})
             self._regions[bucket] = region
             return True
