@@ -376,7 +376,7 @@ class EncryptingStore(Store, Protocol):
         ...
 
 
-class CheckPlace(Protocol):
+class BucketChecks(Protocol):
     """Keeps a check value in each bucket, out of the clients' sight."""
 
     async def read_check(self, bucket: str) -> bytes | None:
