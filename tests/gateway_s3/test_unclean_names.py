@@ -178,3 +178,20 @@ def test_names_that_only_look_so_are_taken(backend: Backend, gateway: Gateway, b
             client.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})
             for name in (key, "copy"):
                 assert client.get_object(Bucket=bucket, Key=name)["Body"].read() == key.encode()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_names_that_the_backend_cannot_tell_hide_no_others(
+    versitygw: Backend, gateway: Gateway, bucket_name: str, limit: int
+) -> None:
+    raw, client = versitygw.client(), gateway(versitygw).client()
+    raw.create_bucket(Bucket=bucket_name)
+    told = ["a", "x/y", "xa", "xb", "x\ufffd"]
+    for key in [*told, "x\1", "x\2", "x\3", "z\1/a"]:
+        raw.put_object(Bucket=bucket_name, Key=key, Body=key.encode())
+    for delimiter in ("", "/"):
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket_name, Delimiter=delimiter, PaginationConfig={"PageSize": limit}
+        )
+        found = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        assert found == [key for key in told if not delimiter or delimiter not in key]

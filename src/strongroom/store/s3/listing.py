@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import TypeVar
 
 from strongroom.store.base import Page, Stored
@@ -31,6 +32,7 @@ _PAGE = 1000
 _AT_ONCE = 128
 _REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
 _BATCH_DELETE = 1000
+_UNTOLD = "\ufffd"  # stands for what XML cannot hold, in names that are listed without an encoding
 
 Find = Callable[[str, str], Awaitable[Stored]]
 """The object under a bucket and a key, asked of the backend."""
@@ -256,9 +258,45 @@ async def _list_names(
             return _read(answer.body)
     answer = await client.send(request)
     try:
-        return _read(answer.body)
+        page = _read(answer.body)
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's listing: {error}") from error
+    if _UNTOLD.encode() not in answer.body:
+        return page
+    told = await _told(client, bucket, page)
+    if told.next or not page.next:
+        return told
+    if limit == _PAGE:
+        raise Unavailable(f"{request}: the backend cannot tell the names of {_PAGE} objects in a row")
+    return await _list_names(client, bucket, prefix, delimiter, after, _PAGE, token)
+
+
+async def _told(client: Client, bucket: str, page: Names) -> Names:
+    """A page without the names that the backend has but cannot tell: versitygw writes U+FFFD for control characters.
+    Nothing is found under what it tells, and what goes on behind that passes over other names: such a token gives way
+    to the last name that is told, which is what versitygw has for tokens; to "" where there is none.
+    """
+
+    async def is_object(listed: Listed) -> bool:
+        if _UNTOLD not in listed.key:
+            return True
+        try:
+            answer = await client.send(Request("HEAD", bucket, listed.key))
+        except NoSuchObject:
+            return False
+        except Refused:
+            return True  # it needs a client's key to be looked at
+        return unquoted(answer.headers.get("etag", "")) == listed.etag
+
+    async def is_prefix(prefix: str) -> bool:
+        return _UNTOLD not in prefix or bool((await _list_names(client, bucket, prefix, "", "", 1, None)).objects)
+
+    objects = list(compress(page.objects, await each(page.objects, is_object)))
+    prefixes = list(compress(page.prefixes, await each(page.prefixes, is_prefix)))
+    following = page.next
+    if following and _UNTOLD in following:
+        following = max([*(listed.key for listed in objects[-1:]), *prefixes[-1:]], default="")
+    return Names(objects, prefixes, following)
 
 
 def _read(document: bytes) -> Names:
