@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Command
+from tests.mounts import small_file_system
 from tests.openbao import OpenBao
 from tests.server import MASTER_KEY
 
@@ -226,3 +228,17 @@ def test_a_key_that_is_not_there_and_a_token_that_may_not_are_told_apart(
     denied = command.run("kms", "key", "list", **place(tls_bao) | {"BAO_TOKEN": powerless})
     assert denied.returncode == 1 and "permission denied" in denied.stderr
     assert powerless not in denied.stderr
+
+
+def test_a_secret_id_for_which_there_is_no_space_is_said_to_be_lost(
+    command: Command, tls_bao: OpenBao, tmp_path: Path, key: str
+) -> None:
+    with small_file_system(tmp_path / "full", 1) as full:
+        with suppress(OSError), (full / "filling").open("wb", buffering=0) as filling:
+            while filling.write(bytes(4096)):
+                pass
+        file = full / "secret-id"
+        arguments = ["--sse-vault-key-name", key, "--role", key, "--secret-id-file", str(file)]
+        done = command.run("kms", "setup", *arguments, **place(tls_bao))
+        assert (done.returncode, done.stderr.count("\n"), file.exists()) == (2, 1, False), done.stderr
+        assert "--secret-id-file: the new secret id is lost" in done.stderr

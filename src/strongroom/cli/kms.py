@@ -224,7 +224,15 @@ def _new_file(path: Path | None) -> Iterator[Callable[[Secret], Path | None]]:
         raise SettingError("--secret-id-file", f"cannot make {str(path)!r}: {error.strerror}") from None
 
     def keep(secret: Secret) -> Path:
-        os.write(opened, secret.reveal() + b"\n")
+        try:
+            with os.fdopen(os.dup(opened), "wb") as file:
+                file.write(secret.reveal() + b"\n")
+                file.flush()
+                os.fsync(opened)
+        except OSError as error:
+            raise SettingError(
+                "--secret-id-file", f"the new secret id is lost: cannot write {str(path)!r}: {error.strerror}"
+            ) from None
         return path.absolute()
 
     try:
