@@ -101,6 +101,9 @@ def test_parts_come_in_pages_in_order(run: Run) -> None:
         assert (list(first.parts), first.next) == (by_number[:3], 7)
         second = await store.parts("bucket", "k", upload.upload_id, 7, 3)
         assert (list(second.parts), second.next) == (by_number[3:], None)
+        between = await store.parts("bucket", "k", upload.upload_id, 5, 1)
+        assert (list(between.parts), between.next) == (by_number[2:3], 7)
+        assert not (await store.parts("bucket", "k", upload.upload_id, 300, 3)).parts
 
     run(use)
 

@@ -150,14 +150,18 @@ class Uploads:
         """One page of parts."""
         opened = await self.find(bucket, key, upload_id)
         found: list[Part] = []
+        start, count = after, min(_PAGE, limit + 1)
         while True:
             (there, following), recorded = await asyncio.gather(
-                self._backend_parts(bucket, opened, after, min(_PAGE, limit + 1)),
-                self._recorded_parts(bucket, upload_id, after, min(_PAGE, limit + 1)),
+                self._backend_parts(bucket, opened, after, count),
+                self._recorded_parts(bucket, upload_id, after, count),
             )
+            if after and after == start and not there and self._client.software == "MinIO":
+                after, count = 0, _PAGE  # it lists nothing behind a number that no part has
+                continue
             for number, etag, size in there:
                 name = recorded.get((number, etag))
-                if name is not None and name.size == size:
+                if name is not None and name.size == size and number > start:
                     found.append(_part(name, decode_mapping(name.record)))
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
