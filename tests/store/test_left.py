@@ -14,9 +14,10 @@ import pytest
 
 from strongroom.sealed.dare import Sealer, new_nonce
 from strongroom.store.base import LEFT, Condition, Page
-from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject
+from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, Unavailable
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
+from strongroom.store.left.store import CLEAN, NONE
 from tests.store.kinds import content_of, get, left_over, put
 
 T = TypeVar("T")
@@ -114,6 +115,26 @@ def test_it_is_copied_rewritten_and_removed(tmp_path: Path) -> None:
         assert not await store.delete("bucket", "removed")
         below = [stored.key for stored in (await store.inner.list("bucket", "", "", "", 100)).objects]
         assert sorted(below) == sorted(["copied" + DOCUMENT, "copied" + DATA, "copy", "rewritten"])
+
+    run(tmp_path, use)
+
+
+def test_a_bucket_that_was_clean_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unavailable(name: str) -> None:
+        raise Unavailable(name)
+
+    async def use(store: LeftStore) -> None:
+        await store.inner.set_bucket("bucket", CLEAN, NONE)
+        assert await store.is_clean("bucket")
+        await store.inner.set_bucket("bucket", CLEAN, None)  # as one that others made anew
+        await leave(store, "a")
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 301)
+        with monkeypatch.context() as away:
+            away.setattr(store.inner, "bucket", unavailable)
+            await put(store, "b", b"")
+        assert await store.inner.delete("bucket", "b")
+        assert (await store.head("bucket", "a")).key == "a"
+        assert await store.delete("bucket", "a") and not (await store.inner.list("bucket", "", "", "", 9)).objects
 
     run(tmp_path, use)
 

@@ -30,7 +30,7 @@ from strongroom.store.base import (
     UploadPage,
     Writer,
 )
-from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject
+from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject, StoreError
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
@@ -41,6 +41,7 @@ CLEAN = "left"
 
 NONE = b"none"
 _LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is clean
+_CLEAN_SECONDS = 300.0  # and one that was: it may be removed and made anew elsewhere, with what MinIO left in it
 _IDENTITY = "left "
 _PAGE = 1000
 _START = 16  # bytes of a stream that tell it from other data
@@ -107,8 +108,13 @@ class LeftStore(Store):
     async def is_clean(self, bucket: str) -> bool:
         """Whether MinIO left nothing in a bucket. Raises NoSuchBucket."""
         known, asked = self._clean.get(bucket, (False, -_LOOK_AGAIN))
-        if not known and time.monotonic() - asked >= _LOOK_AGAIN:
-            known = (await self.inner.bucket(bucket)).settings.get(CLEAN) == NONE
+        if time.monotonic() - asked >= (_CLEAN_SECONDS if known else _LOOK_AGAIN):
+            try:
+                known = (await self.inner.bucket(bucket)).settings.get(CLEAN) == NONE
+            except StoreError:
+                if not known:
+                    raise
+                return True  # what it was; an object that has just been written is there all the same
             self._clean[bucket] = (known, time.monotonic())
         return known
 
