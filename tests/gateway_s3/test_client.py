@@ -7,6 +7,7 @@ import contextlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,7 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, Refused, Unavailable
+from strongroom.store.errors import ConditionFailed, Damaged, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
@@ -155,6 +156,22 @@ def test_a_document_that_cannot_be_meant_is_no_answer(fake: Fake, document: byte
     fake.reply = lambda region: (200, {}, document)
     with pytest.raises(Unavailable):
         fake.run(lambda client: list_names(client, "bucket", "", "", "", 10))
+
+
+@pytest.mark.parametrize("document", [b"", b"[1]", b"null", b'{"a": 1}', b"[" * 100_000])
+def test_settings_that_are_none_are_damaged(fake: Fake, document: bytes) -> None:
+    fake.reply = lambda region: (200, {"ETag": '"e"'}, document)
+    with pytest.raises(Damaged):
+        fake.run(lambda client: S3Store(client).bucket("bucket"))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-23:59"])
+def test_a_time_out_of_all_bounds_is_the_nearest_within(fake: Fake, moment: str) -> None:
+    listed = f"<Bucket><Name>b</Name><CreationDate>{moment}</CreationDate></Bucket>"
+    document = f"<ListAllMyBucketsResult><Buckets>{listed}</Buckets></ListAllMyBucketsResult>"
+    fake.reply = lambda region: (200, {}, document.encode())
+    (bucket,) = fake.run(lambda client: S3Store(client).buckets())
+    assert datetime.fromtimestamp(bucket.created / 1_000_000_000, UTC).year in (1970, 9999)
 
 
 def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from strongroom.store.base import Bucket, Condition
-from strongroom.store.errors import BucketNotEmpty, ConditionFailed, NoSuchBucket, NoSuchObject, StoreError, Unavailable
+from strongroom.store.errors import (
+    BucketNotEmpty,
+    ConditionFailed,
+    Damaged,
+    NoSuchBucket,
+    NoSuchObject,
+    StoreError,
+    Unavailable,
+)
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.listing import each, hidden_names, list_names, remove_names
@@ -171,9 +179,9 @@ class Buckets:
 
 
 def _decode(name: str, body: bytes) -> Mapping[str, bytes]:
-    """The settings of a bucket in their document. Raises StoreError."""
+    """The settings of a bucket in their document. Raises Damaged."""
     try:
         document = json.loads(body)
         return {str(key): base64.b64decode(value, validate=True) for key, value in document.items()}
-    except (ValueError, AttributeError, TypeError, binascii.Error) as error:
-        raise StoreError(f"the settings of the bucket {name!r} are damaged") from error
+    except (ValueError, AttributeError, TypeError, RecursionError, binascii.Error) as error:
+        raise Damaged(f"the settings of the bucket {name!r} are damaged") from error

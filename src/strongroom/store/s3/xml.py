@@ -22,6 +22,8 @@ _MAX_TAGS = 400_000
 _PIECE = 64 * 1024
 """Bytes that are parsed at one go (other threads have a turn then), and in which a tag has to begin."""
 
+_LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999
+
 
 class BadAnswer(ValueError):
     """A document that the backend cannot have meant."""
@@ -61,13 +63,13 @@ class Node:
             raise BadAnswer(f"{name} is not a number") from error
 
     def moment(self, name: str) -> int:
-        """The same as a time, in nanoseconds since the epoch. Raises BadAnswer."""
+        """The same as a time, in nanoseconds since the epoch, the nearest that there is for us. Raises BadAnswer."""
         try:
             moment = datetime.fromisoformat(self.text(name))
         except ValueError as error:
             raise BadAnswer(f"{name} is not a time") from error
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000) * 1_000_000
+        return max(0, min(round(moment.timestamp() * 1000), _LATEST)) * 1_000_000
 
     def key(self, name: str, encoded: bool) -> str:
         """The same as an object's name, URL-encoded where the listing says so. Raises BadAnswer."""
