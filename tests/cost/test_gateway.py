@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
 
 from strongroom.kms.static import StaticKMS
+from strongroom.sealed.dare import PACKAGE, Sealer, new_nonce
+from strongroom.sealed.keys import ObjectKey, part_key
+from strongroom.sealed.parts import PartEntry
+from strongroom.sealed.reading import Layout, SealedBody
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import Upload
+from strongroom.store.base import Reader, Stored, Upload
 from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint
 from strongroom.store.s3 import pool as pools
 from strongroom.store.s3.connecting import Connector
@@ -200,3 +205,35 @@ def test_open_uploads_of_a_bucket_that_is_removed_are_aborted_side_by_side(
     monkeypatch.setattr(Uploads, "all", fifty)
     cost(counts, Backend(), lambda store: store.delete_bucket("bucket"), objects=0)
     assert most == 50
+
+
+def test_an_object_of_many_parts_is_asked_for_once() -> None:
+    asked: list[tuple[int, int]] = []
+    sizes, key = [200_000, 0, 65_536, 1, 300_000], ObjectKey(bytes(32))
+    plaintext = os.urandom(sum(sizes))
+    data, at, entries = bytearray(), 0, []
+    for number, size in enumerate(sizes, 1):
+        nonce = new_nonce()
+        sealed = Sealer(part_key(key, number), nonce).seal(plaintext[at : at + size], True) if size else b""
+        data += sealed
+        at += size
+        entries.append(PartEntry(number, size, nonce, bytes(16)))
+
+    class Streamed:
+        read = None
+        stored = Stored("o", len(data), 0, {}, "x")
+
+        async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
+            asked.append((start, length))
+            for begin in range(start, start + length, 70_000):
+                yield bytes(data[begin : min(begin + 70_000, start + length)])
+
+    async def read(start: int, length: int) -> bytes:
+        with ThreadPoolExecutor(1) as pool:
+            body = SealedBody(pool, cast(Reader, Streamed()), Layout(key, len(plaintext), entries), "o")
+            return b"".join([bytes(piece) async for piece in body.stream(start, length)])
+
+    for start, length in ((0, len(plaintext)), (150_000, 200_000), (200_000, 65_537), (265_535, 2), (7, 3)):
+        asked.clear()
+        assert asyncio.run(read(start, length)) == plaintext[start : start + length]
+        assert len(asked) == 1 and asked[0][1] <= length + 2 * PACKAGE + 200

@@ -197,23 +197,45 @@ class SealedBody:
             self._see_all(left)
 
     async def _stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
-        """What comes by other ways than from a file: opened on the event loop, while the next chunk comes."""
-        for extent, first, size in self._layout.within(start, length):
-            package, offset, packages = package_range(first, size, extent.size)
-            opener = self._opener(extent, package)
-            skip, left = first - package * PAYLOAD, size
-            async with aclosing(_ahead(self._reader.stream(extent.offset + offset, packages))) as chunks:
-                async for chunk in chunks:
-                    for begin in range(0, len(chunk), _TURN):
-                        if begin:
-                            await asyncio.sleep(0)  # others have their turn
-                        plaintext = self._guard(opener.open, memoryview(chunk)[begin : begin + _TURN])
-                        piece = memoryview(plaintext)[skip : skip + left]
-                        skip = max(0, skip - len(plaintext))
-                        left -= len(piece)
-                        if piece:
-                            yield piece
-            self._see_all(left)
+        """What comes by other ways than from a file: opened on the event loop, while the next chunk comes. The stored
+        bytes of all parts are asked for at once: to ask for each would be a request of the backend for each.
+        """
+        if not length:
+            return
+        begin, end = self._stored_range(start, length)
+        async with aclosing(_ahead(self._reader.stream(begin, end - begin))) as chunks:
+            chunk = memoryview(b"")
+            for extent, first, size in self._layout.within(start, length):
+                package, _, packages = package_range(first, size, extent.size)
+                opener = self._opener(extent, package)
+                skip, left = first - package * PAYLOAD, size
+                while packages:
+                    if chunk:
+                        await asyncio.sleep(0)  # others have their turn
+                    else:
+                        following = await anext(chunks, None)
+                        if following is None:
+                            break
+                        chunk = memoryview(following)
+                    taken, chunk = chunk[: min(_TURN, packages)], chunk[min(_TURN, packages) :]
+                    packages -= len(taken)
+                    plaintext = self._guard(opener.open, taken)
+                    piece = memoryview(plaintext)[skip : skip + left]
+                    skip = max(0, skip - len(plaintext))
+                    left -= len(piece)
+                    if piece:
+                        yield piece
+                self._see_all(left)
+
+    def _stored_range(self, start: int, length: int) -> tuple[int, int]:
+        """Where the stored packages begin and end that hold the ``length`` bytes from ``start``."""
+        begins, ends = [], []
+        for at in (start, start + length - 1):
+            for extent, first, _ in self._layout.within(at, 1):
+                _, offset, stored = package_range(first, 1, extent.size)
+                begins.append(extent.offset + offset)
+                ends.append(extent.offset + offset + stored)
+        return begins[0], ends[-1]
 
     def _see_all(self, missing: int) -> None:
         if missing > 0:

@@ -15,6 +15,8 @@ INLINE = 128 * 1024
 """Stored bytes up to which an object is read at once when it is opened."""
 
 _RESUMED = 3
+_WORTH = 5 * 1024 * 1024
+"""Bytes after which an answer that breaks off is no failed attempt: of large objects many come to an end early."""
 
 
 class S3Reader:
@@ -67,18 +69,18 @@ class S3Reader:
             return
         position, end, resumed = start, start + length, 0
         while position < end:
-            download = await self._from(position, end)
+            download, begun = await self._from(position, end), position
             try:
                 while chunk := await download.read(min(CHUNK, end - position)):
                     position += len(chunk)
                     yield chunk
             except Unavailable:
-                if resumed == _RESUMED:
+                if resumed == _RESUMED and position - begun < _WORTH:
                     raise
             finally:
                 download.close()
             if position < end:
-                resumed += 1
+                resumed = 1 if position - begun >= _WORTH else resumed + 1
                 if resumed > _RESUMED:
                     raise Damaged(f"the backend sends fewer bytes of {self._stored.key!r} than it announced")
 
