@@ -25,13 +25,13 @@ def test_a_request_that_runs_at_sigterm_is_finished_and_the_exit_is_clean(start:
     server = start("--workers=2")
     with server.connect() as connection:
         connection.sendall(SLOW)
-        time.sleep(0.3)
+        assert server.process.stdout is not None
+        assert server.process.stdout.readline() == "slow\n"
         server.process.terminate()
         answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.partition(b"\r\n\r\n")[2].isdigit()
     assert server.process.wait(20) == 0
-    assert server.process.stdout is not None
     assert server.process.stdout.read().count("stopped") == 2  # each worker closed its store
 
 

@@ -44,6 +44,7 @@ class Tiny:
         elif path == "/digest":
             status, answer = await _digest(BodyReceiver(exchange, 1.0))
         elif path == "/slow":
+            print("slow", flush=True)
             await asyncio.sleep(1.5)
         elif path == "/request":
             scheme = "https" if request.secure else "http"
