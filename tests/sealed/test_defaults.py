@@ -10,10 +10,12 @@ import pytest
 
 from strongroom.kms.base import KMSDenied
 from strongroom.kms.static import StaticKMS
+from strongroom.sealed import remembered
 from strongroom.sealed.check import make_check
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection
+from strongroom.sealed.remembered import Lately
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.local import LocalStore
@@ -90,3 +92,11 @@ def test_a_kms_that_refuses_says_nothing_of_a_bucket_that_others_made_anew(monke
             await guard.admit("bucket")
 
     asyncio.run(work())
+
+
+def test_of_more_buckets_than_there_is_room_for_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "MOST_THINGS", 2)
+    known = Lately[str, int](60.0)
+    for number, name in enumerate(["a", "b", "a", "c"]):
+        known.keep(name, number, 0.0)
+    assert [name for name in "abc" if known.holds(name, 1.0)] == ["a", "c"]

@@ -115,6 +115,24 @@ def test_it_is_forgotten_when_its_time_is_over_whether_anybody_comes_or_not(
     run(tmp_path, work)
 
 
+def test_one_that_could_not_be_had_is_not_asked_for_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await written(store)
+        other = another(store, kms)
+        kms.refusal = KMSUnavailable("it is away")
+        kms.unwrapped.clear()
+        for _ in range(2):
+            await page(other)
+        assert kms.unwrapped == [1, 3, 3], "once the listing key, and each time the objects' own"
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 11)
+        await page(other)
+        assert kms.unwrapped == [1, 3, 3, 1, 3]
+
+    run(tmp_path, work)
+
+
 def test_workers_that_write_first_at_the_same_time_share_one_key(tmp_path: Path) -> None:
     async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         workers = [SealedStore(LocalStore(tmp_path), kms, upload_secret=Secret("x")) for _ in range(3)]
