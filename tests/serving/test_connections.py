@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import ssl
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
 
 from strongroom.serving.exchange import Answer, Exchange
 from strongroom.serving.protocol import Protocol, Server
+from strongroom.serving.tls import Certificate
+from tests.certificates import make_certificates
 from tests.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -145,3 +151,38 @@ def test_a_response_under_way_when_the_server_ends_is_finished_and_its_connectio
             assert received.count(b"HTTP/1.1 200") == answers
 
     uvloop.run(end())
+
+
+@pytest.mark.parametrize(
+    "sent", [GET, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234"], ids=["whole", "half"]
+)
+@pytest.mark.parametrize("secure", [True, False], ids=["TLS", "plain"])
+def test_a_connection_that_is_over_leaves_nothing_for_the_garbage_collector(
+    tmp_path: Path, secure: bool, sent: bytes
+) -> None:
+    """It looks seldom, and what TLS needs of memory it does not see: servers grew by hundreds of MiB."""
+    certs = make_certificates(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certs / "ca.crt")) if secure else None
+    context = Certificate(certs / "public.crt", certs / "private.key").context() if secure else None
+
+    async def answer(exchange: Exchange) -> None:
+        while await exchange.receive():
+            pass
+        await exchange.respond(200, [], 2, b"ok")
+
+    async def come_and_go() -> None:
+        server, loop = Server(answer, 10.0), asyncio.get_running_loop()
+        begun = await loop.create_server(lambda: Protocol(server, loop), "127.0.0.1", 0, ssl=context)
+        _, writer = await asyncio.open_connection(*begun.sockets[0].getsockname(), ssl=trusting)
+        writer.write(sent)
+        await until(lambda: any(connection._latest for connection in server.connections))
+        connections = [weakref.ref(connection) for connection in server.connections]
+        writer.close()
+        await until(lambda: not any(connection() for connection in connections))
+        begun.close()
+
+    gc.disable()
+    try:
+        uvloop.run(come_and_go())
+    finally:
+        gc.enable()

@@ -54,6 +54,8 @@ LINGER = 5.0
 _received = memoryview(bytearray(256 * 1024))
 """Where all connections receive what is copied at once, for the parser: a process has one event loop."""
 
+_NOBODY = asyncio.BufferedProtocol()
+
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
 _MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
 
@@ -85,7 +87,6 @@ class Protocol(asyncio.BufferedProtocol):
         self.clogged: asyncio.Future[None] | None = None
         self._server = server
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
         self._latest: Exchange | None = None  # the one that is read
         self._queue: deque[Exchange] = deque()  # those that wait for the one that is answered
         self._answering: Exchange | None = None
@@ -111,6 +112,7 @@ class Protocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first head is awaited from now on."""
         self.transport = transport
+        self._parser = httptools.HttpRequestParser(self)
         self._server.connections.add(self)
         peer = transport.get_extra_info("peername")
         self._client = peer[0].removeprefix("::ffff:") if peer else ""  # IPv4 as such on a socket for both
@@ -131,8 +133,10 @@ class Protocol(asyncio.BufferedProtocol):
         self._queue.clear()
         self._unclog()
         # Nothing that holds memory waits for the garbage collector, which would find this in a circle.
-        self._latest = self._straight = None
+        self._answering = self._latest = self._straight = None
         del self._parser
+        if self._secure:
+            self.transport.set_protocol(_NOBODY)  # uvloop's TLS, with its 256 KiB, keeps what it calls of a protocol
 
     def shutdown(self) -> None:
         """The server ends: finish the response that is being made, then close."""
