@@ -18,7 +18,7 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, Damaged, Refused, Unavailable
+from strongroom.store.errors import ConditionFailed, Damaged, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.listing import list_names
@@ -178,6 +178,21 @@ def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:
     fake.reply = lambda region: (200, {}, b"content")
     with pytest.raises(Unavailable):
         fake.run(lambda client: S3Store(client).open("bucket", "o"))
+
+
+def test_bytes_of_another_object_than_was_opened_are_not_taken_whatever_the_backend_makes_of_the_condition(
+    fake: Fake,
+) -> None:
+    replies: Iterator[Reply] = iter([(200, {"ETag": '"e"'}, bytes(10)), (206, {"ETag": '"other"'}, bytes(5))])
+    fake.reply = lambda region: next(replies)
+
+    async def use(client: Client) -> None:
+        reader = await S3Store(client).open("bucket", "o", whole=False)
+        async for _ in reader.stream(5, 5):
+            pass
+
+    with pytest.raises(ObjectChanged):
+        fake.run(use)
 
 
 @pytest.mark.parametrize("whole", [True, False])

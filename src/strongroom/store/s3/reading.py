@@ -8,7 +8,7 @@ from strongroom.store.base import Stored
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3.client import Client, Download, Request
 from strongroom.store.s3.encryption import BackendEncryption
-from strongroom.store.s3.metadata import Described, HiddenRecord
+from strongroom.store.s3.metadata import Described, HiddenRecord, unquoted
 
 CHUNK = 256 * 1024
 INLINE = 128 * 1024
@@ -105,6 +105,10 @@ class S3Reader:
             if error.status == 416:
                 raise ObjectChanged(f"{name} is shorter than it was") from error
             raise
+        etag = unquoted(answer.headers.get("etag", ""))
+        if etag != self.described.etag:  # not every backend, or cache before it, looks at the condition
+            answer.close()
+            raise ObjectChanged(f"{name} was replaced while it was being read")
         if answer.status != 206 or answer.length != end - start:
             answer.close()
             raise Unavailable(f"{name}: the backend sent another range than was asked for")
