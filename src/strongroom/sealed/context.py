@@ -22,7 +22,7 @@ def kms_context(bucket: str, key: str | None, added: str = "") -> Context:
 
     Raises ContextRefused where ``added`` is no context.
     """
-    name = bucket if key is None else object_name(bucket, key)
+    name = bucket if key is None else f"{bucket}/{key}"  # object_name, without the call
     return {**read_context(added), bucket: name} if added else {bucket: name}
 
 
