@@ -158,6 +158,13 @@ def test_a_document_that_cannot_be_meant_is_no_answer(fake: Fake, document: byte
         fake.run(lambda client: list_names(client, "bucket", "", "", "", 10))
 
 
+def test_a_listing_that_goes_on_where_it_began_ends(fake: Fake) -> None:
+    document = b"<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+    fake.reply = lambda region: (200, {}, b"<ListBucketResult>" + document + b"</ListBucketResult>")
+    with pytest.raises(Unavailable):
+        fake.run(lambda client: S3Store(client).list("bucket", "", "", "", 10))
+
+
 @pytest.mark.parametrize("document", [b"", b"[1]", b"null", b'{"a": 1}', b"[" * 100_000])
 def test_settings_that_are_none_are_damaged(fake: Fake, document: bytes) -> None:
     fake.reply = lambda region: (200, {"ETag": '"e"'}, document)

@@ -35,3 +35,4 @@ def test_the_name_of_a_part_says_all_and_fits_a_file_system(
 def test_other_names_are_none_of_a_part() -> None:
     assert decode_part(f"{part_folder(new_id())}1.x") is None
     assert decode_part("00001....") is None
+    assert decode_part(f"{part_folder(new_id())}00001.YQ.{'9' * 5000}.1.") is None

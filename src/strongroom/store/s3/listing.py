@@ -255,10 +255,10 @@ async def _list_names(
     if client.software == "MinIO":
         answer = await client.send(Request("GET", bucket, query=[*query, ("metadata", "true")]))
         with suppress(xml.BadAnswer):  # it makes elements of names of metadata, also of those that none can have
-            return _read(answer.body)
+            return _read(answer.body, token)
     answer = await client.send(request)
     try:
-        page = _read(answer.body)
+        page = _read(answer.body, token)
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's listing: {error}") from error
     if _UNTOLD.encode() not in answer.body:
@@ -299,7 +299,8 @@ async def _told(client: Client, bucket: str, page: Names) -> Names:
     return Names(objects, prefixes, following)
 
 
-def _read(document: bytes) -> Names:
+def _read(document: bytes, token: str | None) -> Names:
+    """The page that was asked for with ``token``. Raises BadAnswer, also where it would go on with the same."""
     root = xml.read(document)
     if root.name != "ListBucketResult":
         raise xml.BadAnswer("it is no listing")
@@ -315,8 +316,10 @@ def _read(document: bytes) -> Names:
         for node in root.all("Contents")
     ]
     prefixes = [node.key("Prefix", encoded) for node in root.all("CommonPrefixes")]
-    truncated = root.text("IsTruncated", "false") == "true"
-    return Names(objects, prefixes, root.text("NextContinuationToken") if truncated else None)
+    following = root.text("NextContinuationToken") if root.text("IsTruncated", "false") == "true" else None
+    if following is not None and following == token:
+        raise xml.BadAnswer("it goes on where it began, for ever")
+    return Names(objects, prefixes, following)
 
 
 async def hidden_names(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[str]:

@@ -41,7 +41,7 @@ stands before the record has about 80."""
 _UNCLEAN = re.compile(r"^/|//|(?:^|/)\.{1,2}(?:/|$)")
 _REFUSED = re.compile(r"//|(?:^|(?<=[/\\]))\s*\.{1,2}\s*(?:[/\\]|$)")
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_PART = re.compile(r"(\d{5})\.([A-Za-z0-9_=-]*)\.(\d+)\.(\d+)\.([A-Za-z0-9_=-]*)")
+_PART = re.compile(r"([0-9]{5})\.([A-Za-z0-9_=-]*)\.([0-9]{1,15})\.([0-9]{1,14})\.([A-Za-z0-9_=-]*)")
 
 
 def new_id() -> str:

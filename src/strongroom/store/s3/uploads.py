@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from strongroom.dates import parse_http_date
 from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upload, UploadPage
-from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.recent import Recent
@@ -162,7 +162,7 @@ class Uploads:
             for number, etag, size in there:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size and number > start:
-                    found.append(_part(name, decode_mapping(name.record)))
+                    found.append(_part(name, _record_of(name)))
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
@@ -329,6 +329,13 @@ class Uploads:
 
 def _part(name: PartName, record: Record) -> Part:
     return Part(name.number, name.size, name.modified, record, name.etag)
+
+
+def _record_of(name: PartName) -> Record:
+    try:
+        return decode_mapping(name.record)
+    except ValueError as error:
+        raise Damaged(f"what is recorded of part {name.number}: {error}") from error
 
 
 def etag_of_part(part: Part) -> str:
