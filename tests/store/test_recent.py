@@ -11,7 +11,7 @@ import pytest
 
 from strongroom.store.base import Stored, Upload
 from strongroom.store.nas.walk import Entries
-from strongroom.store.recent import Recent
+from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import listing, uploads
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.known import KnownBuckets
@@ -35,7 +35,7 @@ def taken(fill: Callable[[], object]) -> int:
 def test_what_was_used_lately_stays() -> None:
     recent: Recent[int, str] = Recent(100_000)
     for number in range(1000):
-        recent.keep(number, "value", "name", {"field": b"value"})
+        recent.keep(number, "value", weight_of("name", {"field": b"value"}))
         assert recent.get(0) == "value"
     assert 50 < len(recent) < 200 and recent.get(999) == "value" and recent.get(500) is None
     recent.forget(0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
+from strongroom.cli.streams import give_up_output
 from strongroom.report import Report, counted, shown
 from strongroom.secret import Secret
 
@@ -25,7 +25,7 @@ def finish(report: Report, as_json: bool) -> int:
         raise  # nobody reads it any more
     except OSError as error:
         how = f"{counted(report.done)} {report.verb}, {report.failed_count} failed"
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - the rest is not tried once more at the end
+        give_up_output()
         raise stop_with(f"the report cannot be printed: {error.strerror} ({how})", FAILED) from None
     if not report.finished:
         return STOPPED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.console import Console
 from strongroom import __version__
 from strongroom.cli.devkey import dev_master_key
 from strongroom.cli.layout import recognised
+from strongroom.cli.streams import give_up_output
 from strongroom.config import (
     DEV_CREDENTIAL,
     Backend,
@@ -68,8 +68,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
             _announce(settings, places, secure, made, warnings)
         except OSError as error:  # a full disk, or nobody who reads it: no reason not to serve
             _log.warning("the banner cannot be printed", extra={"reason": error.strerror})
-            with Path(os.devnull).open("wb") as nothing:  # for what would be tried once more at the end
-                os.dup2(nothing.fileno(), sys.stdout.fileno())
+            give_up_output()
 
     return serve(_build, settings, announce)
 

@@ -18,3 +18,8 @@ def ready_streams() -> None:
     os.close(descriptor)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def give_up_output() -> None:
+    """Have what is printed from now on go nowhere: what could not be printed would be tried once more at the end."""
+    sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

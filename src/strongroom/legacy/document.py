@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from strongroom.header_names import LOWER_NAME
 from strongroom.legacy.errors import COPY_OVER_S3, LegacyDamaged, NotCovered
 
 MAX_DOCUMENT = 4 * 1024 * 1024
@@ -38,7 +38,6 @@ _CONTENT_HEADERS = (
     "x-amz-website-redirect-location",
 )
 _USER_METADATA = "x-amz-meta-"
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _DARE_1 = b"\x10"
 _IV, _MAX_KEY_ID = 32, 255
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -145,7 +144,7 @@ def _headers(meta: Mapping[str, str]) -> dict[str, str]:
     kept = {}
     for name, value in meta.items():
         if name.startswith(_USER_METADATA) or name in _CONTENT_HEADERS:
-            if not _NAME.fullmatch(name):
+            if not LOWER_NAME.fullmatch(name):
                 raise ValueError("not a header's name")
             if value:
                 kept[name] = value

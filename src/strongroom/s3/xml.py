@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from strongroom.markup import has_endless_tag
 from strongroom.s3 import shapes
 from strongroom.s3.errors import S3Error
 from strongroom.s3.service_model import Member, Shape, known_members
@@ -27,11 +28,6 @@ MAX_LIST = 10_000
 MAX_ELEMENTS = 20 * MAX_LIST
 """Elements in a document of a request: a part with each checksum that there is has fewer than 20. In memory an element
 takes a hundred times the bytes that it was sent in.
-"""
-
-_WINDOW = 64 * 1024
-"""Bytes of a document in which a tag has to begin: nothing in S3's is as long. One with 8 MiB of attributes is read at
-one go, and nobody else has a turn for seconds.
 """
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -70,7 +66,7 @@ def format_moment(moment: datetime) -> str:
 
 def read_document(body: bytes, root: str) -> Element:
     """The root element of a client's document. Raises MalformedXML."""
-    if any(body.find(b"<", start, start + _WINDOW) < 0 for start in range(0, len(body) - _WINDOW, _WINDOW)):
+    if has_endless_tag(body):
         raise S3Error("MalformedXML")
     try:
         parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)

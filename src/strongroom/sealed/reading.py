@@ -217,7 +217,8 @@ class SealedBody:
                         if following is None:
                             break
                         chunk = memoryview(following)
-                    taken, chunk = chunk[: min(_TURN, packages)], chunk[min(_TURN, packages) :]
+                    taken = chunk[: min(_TURN, packages)]
+                    chunk = chunk[len(taken) :]
                     packages -= len(taken)
                     plaintext = self._guard(opener.open, taken)
                     piece = memoryview(plaintext)[skip : skip + left]
@@ -229,13 +230,14 @@ class SealedBody:
 
     def _stored_range(self, start: int, length: int) -> tuple[int, int]:
         """Where the stored packages begin and end that hold the ``length`` bytes from ``start``."""
-        begins, ends = [], []
-        for at in (start, start + length - 1):
-            for extent, first, _ in self._layout.within(at, 1):
-                _, offset, stored = package_range(first, 1, extent.size)
-                begins.append(extent.offset + offset)
-                ends.append(extent.offset + offset + stored)
-        return begins[0], ends[-1]
+        (begin, _), (_, end) = map(self._stored_package, (start, start + length - 1))
+        return begin, end
+
+    def _stored_package(self, at: int) -> tuple[int, int]:
+        """Where the stored package begins and ends that holds this byte of the plaintext."""
+        extent, first, _ = next(self._layout.within(at, 1))
+        _, offset, stored = package_range(first, 1, extent.size)
+        return extent.offset + offset, extent.offset + offset + stored
 
     def _see_all(self, missing: int) -> None:
         if missing > 0:

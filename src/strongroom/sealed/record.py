@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from strongroom.header_names import LOWER_NAME
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.keys import RecordKey
@@ -26,7 +27,6 @@ TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
 
 _PLAIN = (ETAG, UPLOAD, CHECKSUM)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _METADATA = b"metadata"
 _PARTS = b"parts"
@@ -77,7 +77,7 @@ def read_plain(record: Record) -> Metadata:
     }
     # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one, and what
     # no header can be would spoil a whole listing, or look like a fault of ours.
-    if ETAG not in flat or not all(name in _PLAIN or _NAME.fullmatch(name) for name in flat):
+    if ETAG not in flat or not all(name in _PLAIN or LOWER_NAME.fullmatch(name) for name in flat):
         raise EnvelopeInvalid("the record is damaged")
     if _NO_TEXT.search("".join(flat.values())):
         raise EnvelopeInvalid("the record is damaged")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
@@ -20,6 +19,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
+from strongroom.header_names import LOWER_NAME
 from strongroom.s3.request import Buffer, ClientGone, HttpRequest, Piece
 
 MAX_WAITING = 512 * 1024
@@ -31,7 +31,6 @@ LARGE = 64 * 1024
 _log = logging.getLogger("strongroom.serving")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # "token" of RFC 9110, section 5.6.2, in lower case
 _REMEMBERED_NAMES = 1024
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -288,7 +287,7 @@ class _Openings(dict[str, str]):
     """How the lines of headers begin, by their names, which are checked once."""
 
     def __missing__(self, name: str) -> str:
-        if not _NAME.fullmatch(name):
+        if not LOWER_NAME.fullmatch(name):
             raise ValueError("a response's header has a name that no header can")
         if len(self) >= _REMEMBERED_NAMES:
             self.clear()

@@ -37,10 +37,9 @@ class Recent(Generic[K, V]):
         self._kept.move_to_end(key)
         return found[0]
 
-    def keep(self, key: K, value: V, name: str, record: Record) -> None:
-        """Keep a value, which holds this name and record."""
+    def keep(self, key: K, value: V, weight: int) -> None:
+        """Keep a value, which takes about ``weight`` bytes of memory."""
         self.forget(key)
-        weight = _ENTRY + getsizeof(name) + sum([_FIELD + len(field) + len(text) for field, text in record.items()])
         self._kept[key] = value, weight
         self._weight += weight
         while self._weight > self._most:
@@ -50,3 +49,8 @@ class Recent(Generic[K, V]):
         """Keep nothing under a key."""
         _, weight = self._kept.pop(key, (None, 0))
         self._weight -= weight
+
+
+def weight_of(name: str, record: Record) -> int:
+    """The bytes of memory that an entry takes which holds this name and record, about."""
+    return _ENTRY + getsizeof(name) + sum([_FIELD + len(field) + len(text) for field, text in record.items()])

@@ -34,7 +34,7 @@ from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuc
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
-from strongroom.store.recent import Recent
+from strongroom.store.recent import Recent, weight_of
 
 CLEAN = "left"
 """The setting of a bucket that says, with :data:`NONE`, that MinIO left nothing there."""
@@ -180,7 +180,7 @@ class LeftStore(Store):
             return remembered
         stored = await self._read(bucket, key)
         if stored is not None and len(stored.record[LEFT]) <= _SMALL:
-            self._remembered.keep((bucket, key), stored, key, stored.record)
+            self._remembered.keep((bucket, key), stored, weight_of(key, stored.record))
         return stored
 
     async def _read(self, bucket: str, key: str) -> Stored | None:

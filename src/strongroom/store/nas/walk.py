@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -17,6 +16,7 @@ from threading import Lock
 from strongroom.store.nas.folder import open_below
 from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, is_stand_in, key_of
 from strongroom.store.paging import common_prefix, successor
+from strongroom.store.recent import Recent
 
 _LARGE = 2_000  # entries of a folder from which it is worth remembering
 _REMEMBERED = 128 * 1024**2  # bytes of memory: a folder of a million names, which may be 90 bytes long
@@ -38,8 +38,7 @@ class Entries:
     def __init__(self, now: Callable[[], int] | None, stand_ins: str = "") -> None:
         self._now = now
         self.stand_ins = stand_ins
-        self._known: OrderedDict[tuple[int, int], tuple[int, int, list[bytes]]] = OrderedDict()
-        self._weight = 0
+        self._known: Recent[tuple[int, int], tuple[int, int, list[bytes]]] = Recent(_REMEMBERED)
         self._lock = Lock()
 
     def of(self, descriptor: int) -> Sequence[bytes]:
@@ -57,20 +56,10 @@ class Entries:
 
     def _remember(self, identity: tuple[int, int], times: tuple[int, int], names: list[bytes], now: int) -> None:
         with self._lock:
-            old = self._known.pop(identity, None)
-            self._weight -= _weight(old[2]) if old else 0
             if now - max(times) < _STEADY_NS:
-                return
-            self._known[identity] = (*times, names)
-            self._weight += _weight(names)
-            while self._weight > _REMEMBERED:
-                _, (_, _, dropped) = self._known.popitem(last=False)
-                self._weight -= _weight(dropped)
-
-
-def _weight(names: Sequence[bytes]) -> int:
-    """The bytes of memory that names take, about."""
-    return sum(map(len, names)) + _NAME * len(names)
+                self._known.forget(identity)
+            else:
+                self._known.keep(identity, (*times, names), sum(map(len, names)) + _NAME * len(names))
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from strongroom.store.base import Page, Stored
 from strongroom.store.errors import Damaged, NameRefused, NoSuchObject, Refused, Unavailable
 from strongroom.store.paging import Rolled
-from strongroom.store.recent import Recent
+from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, LengthUnknown, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
@@ -178,7 +178,7 @@ class Listings:
             # The listing goes on. What is wrong with the object, whoever reads it is told.
             return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
-            self._known.keep((bucket, replace(listed, metadata=None)), stored, listed.key, stored.record)
+            self._known.keep((bucket, replace(listed, metadata=None)), stored, weight_of(listed.key, stored.record))
         return stored
 
 

@@ -19,7 +19,7 @@ from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upl
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
-from strongroom.store.recent import Recent
+from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
@@ -123,7 +123,7 @@ class Uploads:
 
     def _remember(self, bucket: str, opened: OpenUpload) -> None:
         upload = opened.upload  # it never changes
-        self._known.keep((bucket, upload.upload_id), opened, upload.key, upload.record)
+        self._known.keep((bucket, upload.upload_id), opened, weight_of(upload.key, upload.record))
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -236,17 +236,7 @@ class Uploads:
         try:
             async with asyncio.timeout(_COMPLETION_MOST):
                 await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
-                first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
-                try:
-                    etag = await complete_backend_upload(
-                        self._client, bucket, key, opened.backend_id, chosen, headers, upload_id
-                    )
-                except StoreError as error:
-                    # Nobody removes it later: what may have been done, also by one before, may be done after an abort.
-                    if first and not undecided(error):
-                        with contextlib.suppress(StoreError):
-                            await remove_hidden(self._client, bucket, upload_id)
-                    raise
+                etag = await self._complete(bucket, opened, chosen, headers, hidden)
             with contextlib.suppress(StoreError):  # the sweep finds what stays behind
                 await self._forget(bucket, upload_id)
         except TimeoutError as error:
@@ -255,6 +245,28 @@ class Uploads:
             await asyncio.shield(self._end_completion(bucket, upload_id))
         size = sum(part.size for part in parts)
         return Stored(key, size, modified, record, f"{etag} {upload_id}")
+
+    async def _complete(
+        self,
+        bucket: str,
+        opened: OpenUpload,
+        chosen: list[tuple[int, str]],
+        headers: dict[str, str],
+        hidden: HiddenRecord,
+    ) -> str:
+        """Lay the record down, and have the backend complete; the ETag of the object that it made."""
+        upload_id = opened.upload.upload_id
+        first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
+        try:
+            return await complete_backend_upload(
+                self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id
+            )
+        except StoreError as error:
+            # Nobody removes it later: what may have been done, also by one before, may be done after an abort.
+            if first and not undecided(error):
+                with contextlib.suppress(StoreError):
+                    await remove_hidden(self._client, bucket, upload_id)
+            raise
 
     async def _begin_completion(self, bucket: str, upload_id: str) -> None:
         """Be the only one that completes an upload: its record has to be that of the parts which the backend takes.

@@ -14,13 +14,12 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
+from strongroom.markup import WINDOW, has_endless_tag
+
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _MAX_TAGS = 400_000
 """Tags of a document, of those that end an element, too: twice as many as an answer has that means something."""
-
-_PIECE = 64 * 1024
-"""Bytes that are parsed at one go (other threads have a turn then), and in which a tag has to begin."""
 
 _LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999
 
@@ -101,8 +100,7 @@ def texts_of_all(document: bytes, name: str) -> list[str]:
 def _parse(document: bytes) -> Element:
     if document.count(b"<") > _MAX_TAGS:
         raise BadAnswer("it has too many elements")
-    pieces = range(0, len(document), _PIECE)
-    if any(document.find(b"<", start, start + _PIECE) < 0 for start in pieces[:-1]):
+    if has_endless_tag(document):
         raise BadAnswer("there is an endless tag in it")
     tree = TreeBuilder()
     parser = expat.ParserCreate()
@@ -112,8 +110,8 @@ def _parse(document: bytes) -> Element:
     parser.EndElementHandler = tree.end
     parser.CharacterDataHandler = tree.data
     try:
-        for start in pieces:
-            parser.Parse(document[start : start + _PIECE], False)
+        for start in range(0, len(document), WINDOW):  # other threads have a turn between them
+            parser.Parse(document[start : start + WINDOW], False)
         parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding that nobody knows
         raise BadAnswer("it is not XML") from error
