@@ -96,6 +96,39 @@ def test_old_versions_of_tls_are_refused(tmp_path: Path) -> None:
     assert found.context().minimum_version == ssl.TLSVersion.TLSv1_2
 
 
+@pytest.fixture
+def secure(start: Start, tmp_path: Path) -> Running:
+    """A server with TLS and an RSA key, which old ciphers need."""
+    write_pair(tmp_path / "certs", key=rsa.generate_private_key(65537, 2048))
+    return start(f"--certs-dir={tmp_path / 'certs'}")
+
+
+def agreed_cipher(server: Running, offered: str) -> str:
+    """The cipher that a client of TLS 1.2 gets of those that it offers. Raises ssl.SSLError where it gets none."""
+    context = trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(offered + ":@SECLEVEL=0")
+    with server.connect() as plain, context.wrap_socket(plain) as connection:
+        cipher = connection.cipher()
+    assert cipher is not None
+    return cipher[0]
+
+
+@pytest.mark.parametrize("offered", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA384", "DHE-RSA-AES128-SHA"])
+def test_a_cipher_without_forward_secrecy_or_authentication_of_what_it_encrypts_is_refused(
+    secure: Running, offered: str
+) -> None:
+    with pytest.raises(ssl.SSLError):
+        agreed_cipher(secure, offered)
+
+
+def test_the_client_says_which_cipher_is_the_best_for_it(secure: Running) -> None:
+    fast_without_hardware, fast_with = "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-GCM-SHA256"
+
+    assert agreed_cipher(secure, f"{fast_with}:{fast_without_hardware}") == fast_with
+    assert agreed_cipher(secure, f"{fast_without_hardware}:{fast_with}") == fast_without_hardware
+
+
 def test_sighup_reads_the_certificate_anew_and_keeps_the_old_one_if_it_is_bad(
     start: Start, tmp_path: Path, log: Callable[[], str]
 ) -> None:
