@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import floors
 from bench.measure import Measured
-from bench.work import RANGES, WITHOUT_MD5, first_pages, folders, large, pages, small, through_gateway
+from bench.work import OVER_TLS, RANGES, WITHOUT_MD5, first_pages, folders, large, pages, small, through_gateway
 
 OURS = "strongroom"
 MEMORY = 300 * 1024**2
@@ -111,6 +111,8 @@ def _large(run: _Run) -> Iterator[Goal]:
     figures = run.ratios(put, *WITHOUT_MD5)
     yield Goal("64 MiB PUT, both without MD5", "rate with --no-compat / MinIO's with SSE-KMS", 1.0, figures)
     yield Goal("64 MiB GET", "rate / MinIO's", 1.0, run.ratios(get, OURS, "minio"))
+    over_tls = {f"64 MiB {operation.upper()}": f"{large(operation)}, over TLS" for operation in ("put", "get")}
+    yield Goal("large objects over TLS", "rate / MinIO's", 1.0, run.ratios(over_tls, *OVER_TLS))
     yield Goal(
         "64 MiB PUT, of what MD5 and the disk allow",
         "rate / copies of 64 MiB hashed with MD5 and synced, as many at a time",

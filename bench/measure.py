@@ -96,7 +96,7 @@ class Bench:
     def prepare(self, name: str) -> None:
         """Make a peer's bucket, and let it wait."""
         peer = self._servers[name]
-        self._generator.make_bucket(peer.endpoint)
+        self._generator.make_bucket(peer.endpoint, peer.authority)
         peer.encrypt(self._generator.bucket)
         peer.pause()
 
@@ -139,7 +139,7 @@ class Bench:
         peer.resume()
         try:
             before = peer.running.processor_seconds()
-            outcome = self._generator.run(peer.endpoint, load)
+            outcome = self._generate(peer, load)
             used = peer.running.processor_seconds() - before
             self._next[name, work.name] = outcome.last
             if work.puts_much:
@@ -163,15 +163,18 @@ class Bench:
         """
         prefix = work.load.partition("-prefix ")[2].split()[0]
         load = f"-op delete -prefix {prefix} -clients 4 -first {first} -times {last - first}"
-        self._generator.run(peer.endpoint, load)
+        self._generate(peer, load)
         _settle(peer)
 
     def _with(self, peer: Peer, load: str) -> None:
         peer.resume()
         try:
-            self._generator.run(peer.endpoint, load)
+            self._generate(peer, load)
         finally:
             peer.pause()
+
+    def _generate(self, peer: Peer, load: str) -> Outcome:
+        return self._generator.run(peer.endpoint, load, peer.authority)
 
 
 def _warming(work: Work) -> float:

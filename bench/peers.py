@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.session import Session
 
-from bench import openbao
+from bench import certificate, openbao
 from bench.processes import Running
 
 ACCESS_KEY, SECRET_KEY = "benchmark", "benchmark-secret"
@@ -38,6 +38,8 @@ class Peer:
     beside: list[Running] = field(default_factory=list)
     bucket_rule: Mapping[str, object] | None = None
     """How its buckets encrypt, where that is a setting of theirs, not of the server."""
+    authority: Path | None = None
+    """Whom a client has to trust, over TLS."""
 
     def encrypt(self, bucket: str) -> None:
         """Let a bucket encrypt what does not say how, by the rule, if there is one."""
@@ -49,6 +51,7 @@ class Peer:
             endpoint_url=self.endpoint,
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
+            verify=str(self.authority) if self.authority else None,
         )
         configuration = {"Rules": [self.bucket_rule]}
         client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
@@ -89,18 +92,27 @@ def _rule(algorithm: str) -> dict[str, object]:
     return {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}}
 
 
-def strongroom(name: str, *flags: str, encrypt: bool = True) -> Start:
+def _certificate(home: Path, tls: bool) -> tuple[str, Path | None, list[str]]:
+    """The scheme of a server's URL; with TLS, whom to trust, and the flags by which it finds its certificate."""
+    if not tls:
+        return "http", None, []
+    return "https", certificate.make(home / "certs"), ["--certs-dir", str(home / "certs")]
+
+
+def strongroom(name: str, *flags: str, encrypt: bool = True, tls: bool = False) -> Start:
     """Strongroom's server on a directory."""
 
     def start(home: Path) -> Peer:
         endpoint = f"127.0.0.1:{free_port()}"
+        scheme, authority, certs = _certificate(home, tls)
         settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
         settings |= {"MINIO_SSE_MASTER_KEY": f"bench:{_KEY.hex()}", "STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
         settings["MINIO_SSE_AUTO_ENCRYPTION"] = "on" if encrypt else "off"
-        command = [sys.executable, "-m", "strongroom", "server", "--address", endpoint, *flags, str(home / "data")]
+        given = ["--address", endpoint, *certs, *flags, str(home / "data")]
+        command = [sys.executable, "-m", "strongroom", "server", *given]
         running = Running(command, _environment(home, **settings), home / "log")
-        running.wait_for(f"http://{endpoint}/minio/health/ready")
-        return Peer(name, "synced: index and blobs", f"http://{endpoint}", running)
+        running.wait_for(f"{scheme}://{endpoint}/minio/health/ready", authority)
+        return Peer(name, "synced: index and blobs", f"{scheme}://{endpoint}", running, authority=authority)
 
     return start
 
@@ -123,7 +135,7 @@ def strongroom_with_openbao(name: str, bucket_keys: bool = False) -> Start:
     return start
 
 
-def minio(name: str, encrypt: bool = True, kms: bool = False) -> Start:
+def minio(name: str, encrypt: bool = True, kms: bool = False, tls: bool = False) -> Start:
     """MinIO on one directory, with SSE-S3 for every upload; SSE-KMS if ``kms``.
 
     The latter is what its auto-encryption means by now: its ETags are random, so it hashes nothing with MD5.
@@ -131,16 +143,17 @@ def minio(name: str, encrypt: bool = True, kms: bool = False) -> Start:
 
     def start(home: Path) -> Peer:
         endpoint = f"127.0.0.1:{free_port()}"
+        scheme, authority, certs = _certificate(home, tls)
         settings = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
         if encrypt:
             settings["MINIO_KMS_SECRET_KEY"] = f"bench:{base64.b64encode(_KEY).decode()}"
             settings["MINIO_KMS_AUTO_ENCRYPTION"] = "on" if kms else "off"
-        command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, str(home / "data")]
+        command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, *certs, str(home / "data")]
         running = Running(command, _environment(home, **settings), home / "log")
-        running.wait_for(f"http://{endpoint}/minio/health/ready")
+        running.wait_for(f"{scheme}://{endpoint}/minio/health/ready", authority)
         durable = "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory"
         rule = _rule("AES256") if encrypt and not kms else None
-        return Peer(name, durable, f"http://{endpoint}", running, bucket_rule=rule)
+        return Peer(name, durable, f"{scheme}://{endpoint}", running, bucket_rule=rule, authority=authority)
 
     return start
 
@@ -184,6 +197,7 @@ PEERS: dict[str, Start] = {
     "strongroom": strongroom("strongroom"),
     "strongroom --no-compat": strongroom("strongroom --no-compat", "--no-compat"),
     "strongroom, plain": strongroom("strongroom, plain", encrypt=False),
+    "strongroom, TLS": strongroom("strongroom, TLS", tls=True),
     "strongroom, 1 worker": strongroom("strongroom, 1 worker", "--workers", "1"),
     "strongroom, OpenBao": strongroom_with_openbao("strongroom, OpenBao"),
     "strongroom, OpenBao, bucket keys": strongroom_with_openbao("strongroom, OpenBao, bucket keys", bucket_keys=True),
@@ -192,6 +206,7 @@ PEERS: dict[str, Start] = {
     "strongroom gateway s3, plain": gateway_s3("strongroom gateway s3, plain", encrypt=False),
     "minio": minio("minio"),
     "minio, SSE-KMS": minio("minio, SSE-KMS", kms=True),
+    "minio, TLS": minio("minio, TLS", tls=True),
     "minio, plain": minio("minio, plain", encrypt=False),
     "versitygw": versitygw,
 }

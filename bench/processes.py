@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -22,12 +23,13 @@ class Running:
             self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
         self._log = log
 
-    def wait_for(self, url: str) -> None:
+    def wait_for(self, url: str, authority: Path | None = None) -> None:
         """Wait until ``url`` answers anything. Raises RuntimeError with the log where it ends or never does."""
+        trust = ssl.create_default_context(cafile=authority)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                urllib.request.urlopen(url, timeout=2).close()
+                urllib.request.urlopen(url, timeout=2, context=trust).close()
             except urllib.error.HTTPError:
                 return
             except OSError:

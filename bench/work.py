@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench import floors
@@ -17,6 +17,7 @@ PRICE = ("strongroom, plain", "minio, plain")
 """Peers that show what encryption costs, beside those that are compared."""
 WITHOUT_MD5 = ("strongroom --no-compat", "minio, SSE-KMS")
 """Peers whose ETags are no MD5s."""
+OVER_TLS = ("strongroom, TLS", "minio, TLS")
 GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "strongroom gateway s3, plain", "minio, plain")
 
 
@@ -88,6 +89,9 @@ def folders(count: int) -> str:
     return f"100 folders of {count:,} objects"
 
 
+LARGE = ((MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
+"""Sizes of large objects, how they are called, and how many clients deal with them."""
+
 RANGES = "64 KiB ranges of a 1 GiB object, 8 clients"
 
 _SMALL_FILL = "-op put -prefix small -size 4096 -clients 8 -times 1000"
@@ -138,6 +142,14 @@ def _large_through_gateway(operation: str) -> Work:
     return Work(f"{large(operation)}, through the S3 gateway", load, "MB", fill, GATEWAY)
 
 
+def _over_tls() -> Iterator[Work]:
+    """Some of the work above, as those do it who serve more than one machine."""
+    kinds = [_small(operation, 8) for operation in ("put", "get")]
+    kinds += [_sized(op, size, label, count) for size, label, count in LARGE for op in ("put", "get")]
+    for work in kinds:
+        yield replace(work, name=f"{work.name}, over TLS", peers=OVER_TLS, floors=())
+
+
 def _own_key(operation: str, size: int, label: str, count: int) -> Work:
     prefix = f"ssec{operation}{label[:2]}"
     times = 1000 if size < MIB else 8
@@ -166,9 +178,10 @@ WORK: tuple[Work, ...] = (
     *(_delete(count) for count in (1, 8, 64)),
     *(
         _sized(operation, size, label, count)
-        for size, label, count in ((64 * KIB, "64 KiB", 8), (MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
+        for size, label, count in ((64 * KIB, "64 KiB", 8), *LARGE)
         for operation in ("put", "get")
     ),
+    *_over_tls(),
     Work(
         "1 GiB multipart upload, 4 parts at a time",
         _GIB.replace("gib", "multi"),

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""What TLS 1.2 may use: forward secrecy and AEAD, as 1.3 always has. (Distributions allow their Python more than that.)"""
+"""What TLS 1.2 may use: forward secrecy and AEAD, as 1.3 always has. (Distributions let their Python use more.)"""
 
 
 class BadCertificate(Exception):
