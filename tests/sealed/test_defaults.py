@@ -18,6 +18,7 @@ from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.remembered import Lately
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
+from strongroom.store.errors import StoreError
 from strongroom.store.local import LocalStore
 from tests.kms.elsewhere import KMSElsewhere
 
@@ -35,6 +36,21 @@ def test_a_bucket_that_was_made_anew_has_not_the_default_of_the_one_before(tmp_p
         await objects.delete_bucket("bucket")
         await objects.create_bucket("bucket")
         assert await objects.protection("bucket", None) == SSE_S3
+        await objects.stop()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("written", [b"PLAIN", b"PLAIN+BUCKET_KEY", b"SSE_C"])
+def test_a_default_that_says_not_encrypted_does_not_go_before_auto_encryption(tmp_path: Path, written: bytes) -> None:
+    async def work() -> None:
+        kms = StaticKMS("key", Secret(bytes(32)))
+        objects = SealedStore(LocalStore(tmp_path), kms, auto_encrypt=True, upload_secret=Secret("x"))
+        await objects.start()
+        await objects.create_bucket("bucket")
+        await objects.store.set_bucket("bucket", "encryption", written)
+        with pytest.raises(StoreError, match="damaged"):
+            await objects.begin("bucket", "o", None, 1)
         await objects.stop()
 
     asyncio.run(work())

@@ -12,6 +12,10 @@ from strongroom.store.errors import StoreError
 
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"
+_KINDS = {kind.name: kind for kind in (Kind.SSE_S3, Kind.SSE_KMS)}
+"""Those that a bucket can have: a default that says "not encrypted", of whoever altered the storage, would go before
+auto-encryption.
+"""
 
 
 class Defaults:
@@ -62,6 +66,6 @@ def _decode(bucket: str, document: bytes) -> Protection:
     try:
         kind, _, key_id = document.decode().partition(" ")
         of_bucket = kind.endswith(_BUCKET_KEY)
-        return Protection(Kind[kind.removesuffix(_BUCKET_KEY)], key_id=key_id, bucket_key=of_bucket)
+        return Protection(_KINDS[kind.removesuffix(_BUCKET_KEY)], key_id=key_id, bucket_key=of_bucket)
     except (KeyError, UnicodeDecodeError):
         raise StoreError(f"the default encryption of the bucket {bucket!r} is damaged") from None
