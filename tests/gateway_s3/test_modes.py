@@ -192,6 +192,20 @@ def test_an_upload_that_may_not_replace_an_object_under_a_client_s_key_is_refuse
     assert client.get_object(Bucket=raw_bucket, Key="c", **SSE_C)["Body"].read() == b"x"
 
 
+@pytest.mark.parametrize("size", [len(NEEDLE), len(LARGE)])
+@pytest.mark.parametrize("there", [{}, SSE_C])
+def test_a_put_that_may_not_replace_an_object_under_another_key_is_refused(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str, there: dict[str, Any], size: int
+) -> None:
+    client = gateway(minio_tls, {"MINIO_GATEWAY_SSE": "c"}).client()
+    client.create_bucket(Bucket=raw_bucket)
+    client.put_object(Bucket=raw_bucket, Key="there", Body=NEEDLE, **there)
+    for encryption in ({}, SSE_C, {**SSE_C, "SSECustomerKey": bytes(32)}):
+        put = {"Bucket": raw_bucket, "Key": "there", "Body": LARGE[:size], **encryption}
+        assert error_of(client.put_object, **put, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert client.get_object(Bucket=raw_bucket, Key="there", **there)["Body"].read() == NEEDLE
+
+
 @pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}, SSE_C], ids=["none", "sse-s3", "sse-c"])
 def test_without_a_kms_encryption_headers_pass_through(
     minio_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]

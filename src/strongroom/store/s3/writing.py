@@ -109,11 +109,22 @@ async def put_object(
     try:
         return etag_in(await client.send(request), str(request))
     except (ConditionFailed, NoSuchObject) as error:
-        # Perhaps the answer to the first attempt was lost, and the second met what it had made.
-        etag = await made_by(client, bucket, hidden.key, object_id, encryption) if when != ALWAYS else None
+        etag = None
+        if when != ALWAYS:
+            # Perhaps the answer to the first attempt was lost, and the second met what it had made.
+            try:
+                etag = await made_by(client, bucket, hidden.key, object_id, encryption)
+            except Unavailable as unseen:
+                if undecided(error) or not _is_anothers(unseen, encryption):
+                    raise
         if etag is None:
             raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
         return etag
+    except Refused as error:
+        # MinIO says so of a key before it says that something is there.
+        if when.absent and error.status == 400 and await _is_there(client, bucket, hidden.key):
+            raise ConditionFailed(f"{request}: an object is there, under another key") from error
+        raise
 
 
 async def made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
@@ -128,6 +139,25 @@ async def made_by(client: Client, bucket: str, key: str, object_id: str, headers
     except StoreError as error:
         raise Unavailable(f"whether {bucket}/{key} was written cannot be seen: {error}") from error
     return unquoted(answer.headers.get("etag", "")) if answer.headers.get(ID) == object_id else None
+
+
+def _is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
+    """Whether an object could not be seen with ``headers`` since it is under another key, or under one at all."""
+    refused = unseen.__cause__
+    wrong = (400, 403) if any("-customer-" in name for name in headers) else (400,)
+    return isinstance(refused, Refused) and refused.status in wrong
+
+
+async def _is_there(client: Client, bucket: str, key: str) -> bool:
+    """Whether there is an object of this name, also one that is not shown without a client's key. Raises StoreError."""
+    try:
+        await client.send(Request("HEAD", bucket, key))
+    except NoSuchObject:
+        return False
+    except Refused as error:
+        if error.status != 400:
+            raise
+    return True
 
 
 def condition_headers(when: Condition) -> dict[str, str]:
@@ -183,8 +213,7 @@ async def complete_backend_upload(
             etag = await made_by(client, bucket, key, object_id, headers)
         except Unavailable as unseen:
             # An object under a client's key is not seen without it, at no later time either.
-            refused = unseen.__cause__
-            if undecided(error) or not (isinstance(refused, Refused) and refused.status == 400):
+            if undecided(error) or not _is_anothers(unseen, headers):
                 raise
             if "if-none-match" in headers:  # which backends themselves may answer so
                 raise ConditionFailed(f"{bucket}/{key} is there, under a client's key") from error
