@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import comes
 
 
 @contextmanager
@@ -28,7 +29,4 @@ def small_file_system(point: Path, mebibytes: int) -> Iterator[Path]:
 def remount_read_only(point: Path) -> None:
     """Let nothing be written to a file system any more, as soon as no file is open for writing."""
     command = ["mount", "-o", "remount,ro", str(point)]
-    deadline = time.monotonic() + 10
-    while subprocess.run(command, capture_output=True).returncode:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert comes(lambda: subprocess.run(command, capture_output=True).returncode == 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -14,8 +13,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.server import free_port
-
-PATIENCE = 60.0
+from tests.waiting import comes
 
 Begin = Callable[[str], "Started"]
 
@@ -58,16 +56,9 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
         server.process.wait(20)
 
 
-def eventually(so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not so() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return so()
-
-
 def test_nothing_takes_the_place_of_standard_streams_that_are_closed(begin: Begin) -> None:
     server = begin("<&- >&- 2>&-")
-    assert eventually(server.lives)
+    assert comes(server.lives)
     for pid in server.processes():
         assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)] == [os.devnull] * 3
 
@@ -75,7 +66,7 @@ def test_nothing_takes_the_place_of_standard_streams_that_are_closed(begin: Begi
 def test_a_banner_that_cannot_be_printed_ends_no_server(begin: Begin, tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     server = begin(">/dev/full 2>log")
-    assert eventually(lambda: "the banner cannot be printed" in (tmp_path / "log").read_text())
+    assert comes(lambda: "the banner cannot be printed" in (tmp_path / "log").read_text())
     assert server.lives()
     server.process.terminate()
     assert server.process.wait(20) == 0

@@ -25,6 +25,7 @@ from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import signed_headers
 from tests.store.kinds import PLAIN, client_for, put
+from tests.waiting import comes
 
 PART = os.urandom(5 * 1024**2)
 
@@ -208,8 +209,7 @@ def test_a_large_put_of_a_gateway_that_was_killed_is_swept(minio: Backend, gatew
     for name, value in {"Host": f"127.0.0.1:{server.port}", "Content-Length": str(20 * len(PART)), **headers}.items():
         connection.putheader(name, value)
     connection.endheaders(PART * 3)
-    while "Contents" not in raw.list_objects_v2(Bucket=bucket_name, Prefix=prefix):
-        time.sleep(0.05)
+    assert comes(lambda: "Contents" in raw.list_objects_v2(Bucket=bucket_name, Prefix=prefix))
     server.kill()
     connection.close()
     server.start()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
-import time
 from typing import Any
 
 import pytest
 
 from tests.http.raw import all_of, begun, error_of, request, send, signed_headers
 from tests.server import Server
+from tests.waiting import comes
 
 DELETE = '<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Object><Key>o</Key></Object></Delete>'
 
@@ -355,7 +355,4 @@ def test_answers_come_at_once_although_the_body_was_not_read(server: Server, kep
 def test_an_upload_that_is_given_up_leaves_nothing(server: Server, kept: str) -> None:
     with begun(server, "PUT", f"/{kept}/big", 10_000_000) as connection:
         connection.sendall(b"x" * 5_000_000)
-    deadline = time.monotonic() + 30
-    while (left := server.unfinished_files()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not left
+    assert comes(lambda: not server.unfinished_files())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.http.raw import Answer, error_of, request, send
 from tests.server import Server
+from tests.waiting import comes
 
 APP, ELSEWHERE = "https://app.example.com", "https://elsewhere.example.net"
 ALLOWED = "access-control-allow-"
@@ -45,10 +45,7 @@ def ruled(server: Server, bucket: str) -> Iterator[str]:
 
 def eventually(look: Any, wanted: Any) -> None:
     """See that all workers come to answer so: gateways remember a bucket's rules for some seconds."""
-    deadline = time.monotonic() + REMEMBERED
-    while {look() for _ in range(8)} != {wanted}:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert comes(lambda: {look() for _ in range(8)} == {wanted}, REMEMBERED)
 
 
 def ask(server: Server, path: str, origin: str, **more: str) -> Answer:

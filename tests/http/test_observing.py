@@ -8,7 +8,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.kms.test_transit import soft_delete, undelete
 from tests.observe.test_metrics import samples
 from tests.openbao import OpenBao
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.waiting import comes
 
 pytestmark = pytest.mark.filterwarnings("ignore:The HMAC key is")
 
@@ -68,16 +69,6 @@ def metrics(server: Server) -> dict[tuple[str, ...], float]:
     return samples(text)
 
 
-def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it is seen: workers tell each other what they count twice a second."""
-    deadline = time.monotonic() + 10
-    while not seen():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def lines(server: Server, bucket: str) -> list[dict[str, Any]]:
     """What the access log has on a bucket."""
     text = (server.home / "access.log").read_text()
@@ -90,7 +81,7 @@ def gets(server: Server, bucket: str, count: int) -> list[dict[str, Any]]:
     def found() -> list[dict[str, Any]]:
         return [line for line in lines(server, bucket) if line["operation"] == "GetObject"]
 
-    assert soon(lambda: len(found()) >= count)
+    assert comes(lambda: len(found()) >= count)
     return found()
 
 
@@ -132,12 +123,12 @@ def test_all_workers_count_and_any_of_them_tells(observed: Server, filled: str) 
     def more(*key: str) -> float:
         return metrics(observed).get(key, 0) - before.get(key, 0)
 
-    assert soon(lambda: more("strongroom_requests_total", "PutObject", "200") == 10)
-    assert soon(lambda: more("strongroom_requests_total", "GetObject", "200") == 10)
-    assert soon(lambda: more("strongroom_requests_total", "HeadObject", "404") == 1)
-    assert soon(lambda: more("strongroom_request_duration_seconds_count", "PutObject") == 10)
-    assert soon(lambda: more("strongroom_received_bytes_total") >= 10_000)
-    assert soon(lambda: more("strongroom_sent_bytes_total") >= 10_000)
+    assert comes(lambda: more("strongroom_requests_total", "PutObject", "200") == 10)
+    assert comes(lambda: more("strongroom_requests_total", "GetObject", "200") == 10)
+    assert comes(lambda: more("strongroom_requests_total", "HeadObject", "404") == 1)
+    assert comes(lambda: more("strongroom_request_duration_seconds_count", "PutObject") == 10)
+    assert comes(lambda: more("strongroom_received_bytes_total") >= 10_000)
+    assert comes(lambda: more("strongroom_sent_bytes_total") >= 10_000)
     found = metrics(observed)
     assert found["strongroom_workers",] == 2
     assert found["strongroom_storage_free_bytes",] > 0
@@ -152,8 +143,8 @@ def test_a_worker_that_takes_the_place_of_another_goes_on_from_its_numbers(tmp_p
         time.sleep(1)  # it tells what it counted twice a second
         (pid,) = server.worker_pids()
         os.kill(pid, 9)
-        assert soon(lambda: server.worker_pids() not in ([pid], []))
-        assert soon(lambda: _answers(server))
+        assert comes(lambda: server.worker_pids() not in ([pid], []))
+        assert comes(lambda: _answers(server))
         assert metrics(server)[key] == 1
 
 
@@ -196,7 +187,7 @@ def test_each_request_is_a_line(observed: Server, filled: str) -> None:
     client.put_object(Bucket=filled, Key="of-a-client", Body=b"", **SSE_C)
     assert error_of(client.get_object, Bucket=filled, Key="none")[0] == "NoSuchKey"
     client.list_objects_v2(Bucket=filled)
-    assert soon(lambda: len(lines(observed, filled)) == 7)  # a line is written when the answer was
+    assert comes(lambda: len(lines(observed, filled)) == 7)  # a line is written when the answer was
     created, *rest = lines(observed, filled)
     assert (created["operation"], created["status"]) == ("CreateBucket", 200)
     shown = [
@@ -243,7 +234,7 @@ def test_administration_is_no_operation_on_a_bucket(observed: Server) -> None:
         text = (observed.home / "access.log").read_text()
         return [line for line in map(json.loads, text.splitlines()) if line.get("key") == path]
 
-    assert soon(lambda: bool(found()))
+    assert comes(lambda: bool(found()))
     (line,) = found()
     assert (line["operation"], line["status"], line["error"]) == ("Page", 501, "NotImplemented")
     assert "bucket" not in line
@@ -272,14 +263,14 @@ def test_a_response_that_is_cut_short_is_an_error(observed: Server, filled: str)
         client.get_object(**here)["Body"].read()
     (line,) = gets(observed, filled, 1)
     assert (line["status"], line["error"]) == (500, "InternalError")
-    assert soon(lambda: metrics(observed).get(("strongroom_requests_total", "GetObject", "500"), 0) == 1)
+    assert comes(lambda: metrics(observed).get(("strongroom_requests_total", "GetObject", "500"), 0) == 1)
 
 
 def test_what_a_form_brings_and_a_copy_takes_is_named(observed: Server, filled: str) -> None:
     assert post(observed, filled, signed(observed, filled, "by/form"), b"body").status == 204
     source = {"Bucket": filled, "Key": "by/form"}
     observed.client().copy_object(Bucket=filled, Key="copy", CopySource=source)
-    assert soon(lambda: len(lines(observed, filled)) == 3)
+    assert comes(lambda: len(lines(observed, filled)) == 3)
     _, form, copy = lines(observed, filled)
     assert (form["access_key"], form["key"], form["encryption"]) == (ACCESS_KEY, "by/form", "SSE-S3")
     assert form["received"] > 4

@@ -5,7 +5,6 @@ Not after uploads of every kind, not while they are under way, and not when the 
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.http.raw import begun
 from tests.http.test_browser_uploads import post
 from tests.server import SERVER, Server
 from tests.storage import blobs, files_with, stored_bytes
+from tests.waiting import comes
 
 pytestmark = pytest.mark.local
 
@@ -92,8 +92,7 @@ def test_a_server_that_is_killed_amid_uploads_leaves_only_ciphertext(home: Any) 
             for path in ("/bucket/a", "/bucket/b", part):
                 connection = stack.enter_context(begun(server, "PUT", path, 2 * len(LARGE)))
                 connection.sendall(LARGE)
-            while len(server.unfinished_files()) < 3:
-                time.sleep(0.05)
+            assert comes(lambda: len(server.unfinished_files()) == 3)
             assert files_with(server.directory, *SECRETS) == []
             server.kill()
         assert files_with(server.directory, *SECRETS) == []

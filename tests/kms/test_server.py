@@ -25,6 +25,7 @@ from tests.kms.test_transit import (
 from tests.openbao import OpenBao, Role
 from tests.proxy import Proxy
 from tests.server import MASTER_KEY, Server
+from tests.waiting import comes
 
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 SECRET = b"what must never lie on the disk as it is"
@@ -62,10 +63,7 @@ def refusal(call: Any, **arguments: Any) -> tuple[int, str]:
 
 def printed(server: Server, text: str) -> bool:
     """Whether the server prints a text; the banner comes when all workers serve."""
-    deadline = time.monotonic() + 60
-    while text not in server.log and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return text in server.log
+    return comes(lambda: text in server.log, 60)
 
 
 def stored_anywhere(server: Server, text: bytes) -> bool:

@@ -8,17 +8,10 @@ import time
 from collections.abc import Callable
 
 from tests.serving.conftest import Start, until_closed
+from tests.waiting import comes
 
 Log = Callable[[], str]
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-def eventually(ready: Callable[[], bool]) -> bool:
-    for _ in range(200):
-        if ready():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_request_that_runs_at_sigterm_is_finished_and_the_exit_is_clean(start: Start) -> None:
@@ -85,7 +78,7 @@ def test_workers_do_not_outlive_a_supervisor_that_was_killed(start: Start) -> No
             return False
         return True
 
-    assert eventually(refused)
+    assert comes(refused)
 
 
 def test_an_unexpected_failure_of_the_supervisor_ends_the_workers_too(start: Start, log: Log) -> None:
@@ -100,7 +93,7 @@ def test_sighup_without_tls_changes_nothing(start: Start, log: Log) -> None:
     server = start()
     before = server.get("/")
     server.process.send_signal(signal.SIGHUP)
-    assert eventually(lambda: "no certificate" in log())
+    assert comes(lambda: "no certificate" in log())
     assert server.get("/") == before
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import ssl
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from strongroom.serving import tls
 from tests.serving.conftest import Running, Start, until_closed
+from tests.waiting import comes
 
 
 def write_pair(
@@ -64,15 +64,6 @@ def served_name(server: Running, most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
         connection.sendall(b"GET /request HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert b"\r\n\r\nhttps 127.0.0.1" in until_closed(connection)
     return str(x509.load_der_x509_certificate(shown).subject.rfc4514_string())
-
-
-def comes(so: Callable[[], bool]) -> bool:
-    """Whether it is so within five seconds."""
-    for _ in range(100):
-        if so():
-            return True
-        time.sleep(0.05)
-    return so()
 
 
 def test_a_certificate_in_the_directory_turns_tls_on(start: Start, tmp_path: Path) -> None:
