@@ -106,6 +106,23 @@ def test_a_large_object_with_a_changed_bit_is_cut_short_not_ended(own_server: Se
     assert refused(own_server, "o", Range=f"bytes={4 * MIB - 100}-{4 * MIB}")
 
 
+def test_packages_that_changed_places_with_their_nonces_are_not_given_out_as_a_range(own_server: Server) -> None:
+    body, package = os.urandom(5 * MIB), 65_568
+    put(own_server, "o", body)
+    (blob,) = blobs(own_server)
+    stored = bytearray(blob.read_bytes())
+    first, second = stored[:package], stored[package : 2 * package]
+    first[12] ^= 1  # the number of the package is XORed into what stands here
+    second[12] ^= 1
+    stored[: 2 * package] = second + first
+    blob.write_bytes(stored)
+    for asked in ("bytes=0-99", "bytes=0-131071", "bytes=70000-70001"):
+        assert refused(own_server, "o", Range=asked)
+    assert refused(own_server, "o")
+    ahead = own_server.client().get_object(Bucket="bucket", Key="o", Range=f"bytes={MIB}-{2 * MIB}")
+    assert ahead["Body"].read() == body[MIB : 2 * MIB + 1]
+
+
 @pytest.mark.parametrize("how", ["cut", "cut at a package", "emptied", "extended", "missing"])
 def test_a_file_of_another_length_is_detected(own_server: Server, how: str) -> None:
     put(own_server, "o", os.urandom(5 * MIB))

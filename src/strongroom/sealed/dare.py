@@ -13,6 +13,9 @@ Package *i* is sealed with that nonce, the little-endian 32-bit number in its la
 are its associated data. All packages but the last are full. An empty plaintext is an empty stream, so the length must
 be authenticated elsewhere: here by the record, whose size is an input of :class:`Opener`.
 
+Headers do not authenticate the nonce by themselves: of packages that all say a nonce that differs from theirs by i XOR
+j, package i opens in the place of j. Not so the last one, which has no other place: if it opens, the nonce is right.
+
 Source: github.com/minio/sio, "DARE 2.0"; ``docs/format.md``.
 """
 
@@ -169,6 +172,11 @@ class Opener:
         self._last = -(-size // PAYLOAD) - 1
         self._last_length = size - self._last * PAYLOAD
         self._carry = bytearray()
+
+    @property
+    def nonce(self) -> bytes | None:
+        """The nonce that the stream must have; before the first package None, where the caller did not know it."""
+        return self._nonce
 
     def open(self, data: Buffer) -> bytearray:
         """Take the next bytes of the stream, cut anywhere; give the plaintext of the packages that they complete.

@@ -13,7 +13,7 @@ from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import LegacyNotCovered
-from strongroom.sealed.keys import Kind, new_object_key, part_key, record_key
+from strongroom.sealed.keys import Kind, new_object_key, only_nonce, part_key, record_key
 from strongroom.sealed.legacy import headed
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import multipart_etag, opaque_etag
@@ -71,7 +71,7 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
         nonces, digests, start = [], [], 0
         for number, size in enumerate(sizes):
             secret = part_key(object_key, parts[number].number) if info.multipart else object_key
-            nonces.append(new_nonce())
+            nonces.append(new_nonce() if info.multipart else only_nonce(object_key))
             pipeline = BodyPipeline(objects.pool, _Stream(writer), Sealer(secret, nonces[-1]), md5=True)
             digests.append(await _sealed(source, start, size, pipeline))
             start += size

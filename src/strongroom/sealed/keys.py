@@ -4,6 +4,7 @@
       └─ sealing key   HMAC-SHA256(external key, "strongroom v1 seal" ‖ 0 ‖ kind ‖ IV ‖ bucket ‖ "/" ‖ key)
            └─ object key   32 random bytes, sealed under the sealing key with AES-256-GCM, nonce 0
                 ├─ record key   HMAC-SHA256(object key, "strongroom v1 record")
+                ├─ nonce        HMAC-SHA256(object key, "strongroom v1 nonce"), 95 bits of it, of the only stream
                 ├─ part key n   HMAC-SHA256(object key, n as 32-bit little endian)
                 └─ the stream of an object that was not uploaded in parts is sealed with the object key itself
 
@@ -33,6 +34,7 @@ SEALED_KEY = 32 + 16
 
 _ZERO_NONCE = bytes(12)
 _RECORD = b"strongroom v1 record"
+_NONCE = b"strongroom v1 nonce"
 
 
 class Kind(IntEnum):
@@ -80,6 +82,16 @@ def open_object_key(external: ExternalKey, sealed: bytes, kind: Kind, iv: bytes,
 def record_key(object_key: ObjectKey) -> RecordKey:
     """The key that seals what is recorded of the object. It does not open the data."""
     return RecordKey(hmac.digest(object_key, _RECORD, "sha256"))
+
+
+def only_nonce(object_key: ObjectKey) -> bytes:
+    """The nonce of the stream of an object that is not uploaded in parts: 12 bytes, the top bit 0.
+
+    Its key seals this stream and no other, so the nonce need not be random; whoever reads a range knows by it that the
+    packages were not moved (see :mod:`strongroom.sealed.reading`).
+    """
+    nonce = hmac.digest(object_key, _NONCE, "sha256")[:12]
+    return bytes((nonce[0] & 0x7F,)) + nonce[1:]
 
 
 def part_key(object_key: ObjectKey, number: int) -> bytes:

@@ -19,10 +19,18 @@ from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import PackageRefused
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
 from strongroom.sealed.context import context_text, object_name
-from strongroom.sealed.dare import HEADER, NONCE, StreamInvalid, plaintext_size, sealed_size, stream_nonce
+from strongroom.sealed.dare import (
+    NONCE,
+    Opener,
+    StreamInvalid,
+    package_range,
+    plaintext_size,
+    sealed_size,
+    stream_nonce,
+)
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import LegacyNotCovered
-from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey
+from strongroom.sealed.keys import ExternalKey, Kind, ObjectKey, part_key
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.record import header_of
@@ -152,14 +160,22 @@ def legacy_tags(legacy: Inherited | None) -> str:
     return legacy.document.tags if legacy else ""
 
 
-async def with_nonces(reader: Reader, parts: Sequence[PartEntry]) -> AsyncIterator[PartEntry]:
-    """The parts with the nonces that their streams show, which MinIO's document does not have."""
+async def with_nonces(reader: Reader, object_key: ObjectKey, parts: Sequence[PartEntry]) -> AsyncIterator[PartEntry]:
+    """The parts with the nonces of their streams, which MinIO's document does not have: as the last package of each
+    proves them (see :mod:`~strongroom.sealed.dare`). Raises Damaged.
+    """
     offset = 0
     for part in parts:
         nonce = bytes(NONCE)
         if part.size:
-            head = b"".join([chunk async for chunk in reader.stream(offset, HEADER)])
-            nonce = stream_nonce(head)
+            package, at, length = package_range(part.size - 1, 1, part.size)
+            last = b"".join([bytes(chunk) async for chunk in reader.stream(offset + at, length)])
+            opener = Opener(part_key(object_key, part.number), part.size, package)
+            try:
+                opener.open_packages(last)
+            except StreamInvalid as error:
+                raise Damaged(f"part {part.number} of {reader.stored.key!r}, left by MinIO: {error}") from error
+            nonce = stream_nonce(last)
         yield replace(part, nonce=nonce)
         offset += sealed_size(part.size)
 

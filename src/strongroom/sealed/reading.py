@@ -1,5 +1,9 @@
 """Reading an object: from stored bytes to authenticated plaintext, whole or in ranges. Knows nothing of keys'
 origin.
+
+Where nothing tells the nonce of a stream (that of an object which has no part table, or which MinIO left), the packages
+of a range could have changed places without a trace (see :mod:`strongroom.sealed.dare`). What is written here has a
+nonce that comes of the object key. Of other streams the last package is opened first, which proves the nonce.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from strongroom.sealed.dare import (
     package_range,
     sealed_size,
 )
-from strongroom.sealed.keys import ObjectKey, part_key
+from strongroom.sealed.keys import ObjectKey, only_nonce, part_key
 from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.spans import within
 from strongroom.store.base import Buffer, Reader
@@ -61,6 +65,14 @@ class Extent:
     def key(self) -> bytes:
         """The key of the stream. Derived when it is asked for: a range of an object needs those of few parts."""
         return part_key(self.object_key, self.number) if self.number else self.object_key
+
+    def in_place(self, nonce: bytes | None, end: int) -> bool:
+        """Whether packages that show this nonce, and hold the plaintext up to ``end``, can be nowhere but in their
+        places. The last one proves it by itself, and beside it there must be two, to change places.
+        """
+        if self.nonce is not None or self.size <= 2 * PAYLOAD or end > (self.size - 1) // PAYLOAD * PAYLOAD:
+            return True
+        return not self.number and nonce == only_nonce(self.object_key)
 
 
 def read_package(reader: Reader, object_key: ObjectKey, size: int, name: str) -> bytes | None:
@@ -168,7 +180,14 @@ class SealedBody:
         data = self._reader.cached(extent.offset + offset, stored)
         if data is None:
             return None
-        plaintext = self._guard(self._opener(extent, package).open_packages, data)
+        opener = self._opener(extent, package)
+        plaintext = self._guard(opener.open_packages, data)
+        if not extent.in_place(opener.nonce, first + size):
+            _, offset, stored = _last_package(extent)
+            last = self._reader.cached(extent.offset + offset, stored)
+            if last is None:
+                return None
+            self._prove(extent, opener.nonce, last)
         skip = first - package * PAYLOAD
         self._see_all(skip + length - len(plaintext))
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
@@ -186,6 +205,8 @@ class SealedBody:
             try:
                 while (unit := await stored.next()) is not None:
                     opened = self._guard(opener.open_packages, unit)
+                    if left == size:
+                        await self._see_in_place(extent, opener.nonce, first + size)
                     piece = memoryview(opened)[skip : skip + left]
                     skip = 0
                     left -= len(piece)
@@ -221,6 +242,8 @@ class SealedBody:
                     chunk = chunk[len(taken) :]
                     packages -= len(taken)
                     plaintext = self._guard(opener.open, taken)
+                    if plaintext and left == size:
+                        await self._see_in_place(extent, opener.nonce, first + size)
                     piece = memoryview(plaintext)[skip : skip + left]
                     skip = max(0, skip - len(plaintext))
                     left -= len(piece)
@@ -243,6 +266,24 @@ class SealedBody:
         if missing > 0:
             raise Damaged(f"{self._name!r} ends {missing} bytes early")
 
+    async def _see_in_place(self, extent: Extent, nonce: bytes | None, end: int) -> None:
+        """See that packages which show this nonce, and hold the plaintext up to ``end``, are in their places."""
+        if extent.in_place(nonce, end):
+            return
+        _, offset, stored = _last_package(extent)
+        read, at = self._reader.read, extent.offset + offset
+        if read is None:
+            chunks = [bytes(chunk) async for chunk in self._reader.stream(at, stored)]
+            self._prove(extent, nonce, b"".join(chunks))
+        else:
+            self._prove(extent, nonce, await asyncio.get_running_loop().run_in_executor(self._pool, read, at, stored))
+
+    def _prove(self, extent: Extent, nonce: bytes | None, last: Buffer) -> None:
+        """See that a stream has this nonce, by its last package."""
+        package, _, stored = _last_package(extent)
+        self._see_all(stored - len(last))
+        self._guard(Opener(extent.key, extent.size, package, nonce).open_packages, last)
+
     def _opener(self, extent: Extent, package: int) -> Opener:
         return Opener(extent.key, extent.size, package, extent.nonce)
 
@@ -254,6 +295,11 @@ class SealedBody:
 
     def _damaged(self, error: StreamInvalid) -> Damaged:
         return Damaged(f"{self._name!r}: {error}")
+
+
+def _last_package(extent: Extent) -> tuple[int, int, int]:
+    """The number of the last package of a stream, its offset there, and its bytes."""
+    return package_range(extent.size - 1, 1, extent.size)
 
 
 class _Stored:

@@ -16,14 +16,14 @@ from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.context import check_added, object_name
-from strongroom.sealed.dare import Sealer, new_nonce, sealed_size
+from strongroom.sealed.dare import Sealer, sealed_size
 from strongroom.sealed.defaults import Defaults
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
 from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFailed
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, protection_of
-from strongroom.sealed.keys import Kind, ObjectKey, record_key
+from strongroom.sealed.keys import Kind, ObjectKey, only_nonce, record_key
 from strongroom.sealed.legacy import AnyHeader, Inherited, LegacyHeader, headed, legacy_tags, with_nonces
 from strongroom.sealed.listed import Listed
 from strongroom.sealed.listing_keys import ListingKeys
@@ -231,7 +231,7 @@ class SealedStore:
         sealing = sealer = None
         if protection.kind is not Kind.PLAIN:
             sealing = await self.keyholder.new(bucket, key, protection)
-            sealer = Sealer(sealing[1], new_nonce())
+            sealer = Sealer(sealing[1], only_nonce(sealing[1]))
             size = None if size is None else sealed_size(size)
         opaque = self.opaque(protection.kind)
         listed = await self.listed(bucket, key, protection.kind)
@@ -311,7 +311,7 @@ class SealedStore:
         parts = list(await source.parts())
         if source.sealing is None or not isinstance(source.sealing[0], LegacyHeader):
             return parts
-        return [part async for part in with_nonces(source.reader, parts)]
+        return [part async for part in with_nonces(source.reader, source.sealing[1], parts)]
 
     async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
         """Remove an object; True if there was one. Raises as :meth:`condition` does, ConditionFailed."""
