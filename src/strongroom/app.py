@@ -115,17 +115,23 @@ def _place(settings: Settings, kms: KMS | None, *, looking: bool = False) -> _Pl
         shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age, sweeps=not looking)
         checked = CheckedKMS(kms, shared, leave=not looking) if kms is not None else None
         return _Place(shared, checked, defaults_seconds=_DEFAULTS_SECONDS)
-    backend = settings.backend
-    own = SigningCredential(settings.access_key, settings.secret_key)
-    endpoint = parse_endpoint(target.url, backend.style)
-    remote = S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    remote = remote_store(settings, target)
     store = LeftStore(remote)
     # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
-    encrypting = store if endpoint.secure or backend.sse else None
-    outer = Outer(store, encrypting, frozenset(kind for name in backend.sse for kind in _DOUBLE[name]))
+    sse = settings.backend.sse
+    encrypting = store if remote.client.endpoint.secure or sse else None
+    outer = Outer(store, encrypting, frozenset(kind for name in sse for kind in _DOUBLE[name]))
     if kms is None:
         return _Place(store, None, outer, relay=BackendRelay(remote.client))
     return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
+
+
+def remote_store(settings: Settings, target: RemoteS3) -> S3Store:
+    """A backend, as these settings say how to reach it; nothing is opened yet."""
+    backend = settings.backend
+    own = SigningCredential(settings.access_key, settings.secret_key)
+    endpoint = parse_endpoint(target.url, backend.style)
+    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
 
 
 def build_objects(settings: Settings, *, looking: bool) -> SealedStore:
