@@ -14,9 +14,10 @@ import pytest
 
 @dataclass
 class Command:
-    """``strongroom``, run with a home of its own and no settings but those that are given."""
+    """``strongroom``, run with a home of its own and no settings but those that are given; by ``before``, if any."""
 
     home: Path
+    before: list[str] = field(default_factory=list)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,7 @@ class Command:
         return process
 
     def _line(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "strongroom", *arguments]
+        return [*self.before, sys.executable, "-m", "strongroom", *arguments]
 
     def _environment(self, given: dict[str, str]) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "HOME": str(self.home), **given}

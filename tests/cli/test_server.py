@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from tests.cli.conftest import Command
@@ -93,6 +96,23 @@ def test_a_reload_while_it_starts_does_not_end_it(command: Command, banner: Bann
     assert comes(lambda: re.search(r"SigIgn:.*[13579bdf]\n", status.read_text()) is not None)
     process.send_signal(signal.SIGHUP)
     assert "Workers:" in banner(process, "Workers:")
+
+
+def test_the_first_process_of_a_container_can_be_ended_while_it_starts(command: Command, tmp_path: Path) -> None:
+    outer = [shutil.which("unshare") or "", "--pid", "--fork", "--kill-child"]
+    if not outer[0] or subprocess.run([*outer, "true"], capture_output=True).returncode:
+        pytest.skip("no process can be the first of its kind here")
+    command.before = outer
+    process = command.start(*DEV, str(tmp_path / "data"))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    assert comes(lambda: bool(children.read_text()))
+    first = children.read_text().strip()
+    status = Path(f"/proc/{first}/status")
+    assert comes(lambda: re.search(r"SigIgn:.*[13579bdf]\n", status.read_text()) is not None)
+    os.kill(int(first), signal.SIGTERM)
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert process.stdout is not None
+    assert process.stdout.read() == ""
 
 
 def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_path: Path) -> None:

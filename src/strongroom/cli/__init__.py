@@ -6,11 +6,16 @@ Each worker process imports the main module anew, so nothing is imported here be
 
 def main() -> int:
     """Run the command that this process was started with; the exit code."""
+    import os
     import signal
     import sys
 
     from strongroom.cli.streams import ready_streams
 
+    if os.getpid() == 1:
+        # The first process of a container gets no signal that it does not handle: one that is to end before it can do
+        # so in good order would run on until it is killed.
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     if sys.argv[1:2] in (["server"], ["gateway"]):
         # A reload that comes before all is loaded would end a server, and systemd takes that for an end as asked. What
         # it asks for is done by the start.
