@@ -152,3 +152,18 @@ def test_tags_of_plain_objects_and_of_those_with_clients_keys_are_told(plain_ser
     for key, encryption in (("plain", {}), ("c", SSE_C)):
         client.put_object(Bucket=plain_bucket, Key=key, Body=b"x", Tagging="classification=secret", **encryption)
         assert client.get_object_tagging(Bucket=plain_bucket, Key=key)["TagSet"] == TAGS
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("x-amz-server-side-encryption", "AES256"), ("content-length", "3"), ("set-cookie", "a=b")]
+)
+def test_a_header_that_a_record_of_a_plain_object_was_given_and_is_none_of_an_object_s_own_is_not_shown(
+    asked: Server, name: str, value: str
+) -> None:
+    client, here = asked.client(), {"Bucket": "bucket", "Key": "o"}
+    client.put_object(**here, Body=b"forged")
+    with closing(index(asked)) as connection, connection:
+        (record,) = connection.execute("SELECT record FROM objects").fetchone()
+        forged = encode_mapping({**decode_mapping(record), name: value.encode()})
+        connection.execute("UPDATE objects SET record = ?", (forged,))
+    assert error_of(client.get_object, **here) == DAMAGED

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from strongroom.header_names import LOWER_NAME
+from strongroom.header_names import CONTENT_HEADERS, LOWER_NAME, META
 from strongroom.legacy.errors import COPY_OVER_S3, LegacyDamaged, NotCovered
 
 MAX_DOCUMENT = 4 * 1024 * 1024
@@ -28,16 +28,6 @@ _VERSIONS = ("1.0.0", "1.0.1", "1.0.2")
 _INTERNAL = "x-minio-internal-"
 _SSE = _INTERNAL + "server-side-encryption-"
 _SEALED_KEYS = {SSE_S3: _SSE + "s3-sealed-key", SSE_C: _SSE + "sealed-key", SSE_KMS: _SSE + "kms-sealed-key"}
-_CONTENT_HEADERS = (
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-website-redirect-location",
-)
-_USER_METADATA = "x-amz-meta-"
 _DARE_1 = b"\x10"
 _IV, _MAX_KEY_ID = 32, 255
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -143,7 +133,7 @@ def _moment(text: str) -> int:
 def _headers(meta: Mapping[str, str]) -> dict[str, str]:
     kept = {}
     for name, value in meta.items():
-        if name.startswith(_USER_METADATA) or name in _CONTENT_HEADERS:
+        if name.startswith(META) or name in CONTENT_HEADERS:
             if not LOWER_NAME.fullmatch(name):
                 raise ValueError("not a header's name")
             if value:

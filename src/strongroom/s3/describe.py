@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from strongroom.dates import http_date
+from strongroom.header_names import CONTENT_HEADERS, META, REDIRECT
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
 from strongroom.s3.checksums import Algorithm
@@ -20,17 +21,6 @@ MAX_USER_METADATA = 2048
 """Bytes of the names and values of user metadata together (S3 User Guide, "Working with object metadata")."""
 MAX_CONTENT_HEADERS = 8192
 
-META = "x-amz-meta-"
-REDIRECT = "x-amz-website-redirect-location"
-CONTENT_HEADERS = (
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    REDIRECT,
-)
 _OVERRIDES = {
     "response-cache-control": "cache-control",
     "response-content-disposition": "content-disposition",

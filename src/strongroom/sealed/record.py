@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from strongroom.header_names import LOWER_NAME
+from strongroom.header_names import is_kept
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
 from strongroom.sealed.keys import RecordKey
@@ -75,9 +75,10 @@ def read_plain(record: Record) -> Metadata:
         for name, value in record.items()
         if not name.startswith(TAGS) and name not in (MULTIPART, FOREIGN)
     }
-    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one, and what
-    # no header can be would spoil a whole listing, or look like a fault of ours.
-    if ETAG not in flat or not all(name in _PLAIN or LOWER_NAME.fullmatch(name) for name in flat):
+    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one. What no
+    # header can be would spoil a whole listing, or look like a fault of ours; and a header that is none of an object's
+    # own would be shown all the same: one that says that it is encrypted, or another length.
+    if ETAG not in flat or not all(name in _PLAIN or is_kept(name) for name in flat):
         raise EnvelopeInvalid("the record is damaged")
     if _NO_TEXT.search("".join(flat.values())):
         raise EnvelopeInvalid("the record is damaged")

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from strongroom.header_names import META, REDIRECT
 from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
-from strongroom.s3.describe import META, REDIRECT, check_upload_headers, moment, quoted, stored_headers
+from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version

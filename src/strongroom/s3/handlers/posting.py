@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
+from strongroom.header_names import CONTENT_HEADERS, META
 from strongroom.s3.auth import Credentials
 from strongroom.s3.auth.post import SIGNING, FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
 from strongroom.s3.call import Answer
 from strongroom.s3.describe import (
-    CONTENT_HEADERS,
-    META,
     check_header,
     check_upload_headers,
     checksum_headers,
