@@ -206,6 +206,17 @@ def test_a_put_that_may_not_replace_an_object_under_another_key_is_refused(
     assert client.get_object(Bucket=raw_bucket, Key="there", **there)["Body"].read() == NEEDLE
 
 
+def test_a_large_put_that_may_not_replace_an_object_is_refused_by_a_backend_that_does_not_take_its_body(
+    versitygw: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    client = gateway(versitygw).client()
+    client.create_bucket(Bucket=raw_bucket)
+    put = {"Bucket": raw_bucket, "Key": "there", "Body": FIRST[: 5 * 1024**2], "IfNoneMatch": "*"}
+    client.put_object(**put)
+    for _ in range(10):
+        assert error_of(client.put_object, **put) == ("PreconditionFailed", 412)
+
+
 @pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}, SSE_C], ids=["none", "sse-s3", "sse-c"])
 def test_without_a_kms_encryption_headers_pass_through(
     minio_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]

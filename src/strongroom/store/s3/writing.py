@@ -34,6 +34,11 @@ BUFFER = 6 * 1024**2
 """Stored bytes that are held back: what is larger goes to the backend in parts of this size (S3 wants 5 MiB)."""
 
 
+_LOOK_FIRST = 64 * 1024
+"""Bytes of a conditional PUT above which one looks first whether something is there: versitygw refuses it before it has
+the body, and closes the connection, so that its answer is often lost."""
+
+
 class S3Writer:
     """The Writer of the protocol."""
 
@@ -99,6 +104,8 @@ async def put_object(
     when: Condition,
 ) -> str:
     """Put an object with its record, which is hidden only where it must be; the backend's ETag. Raises StoreError."""
+    if when.absent and len(body) > _LOOK_FIRST and await _is_there(client, bucket, hidden.key):
+        raise ConditionFailed(f"PUT {bucket}/{hidden.key}: an object is there")
     headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
     if headers is None:
         headers = pointing_headers(object_id, hidden.record)
