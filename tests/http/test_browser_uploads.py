@@ -173,6 +173,14 @@ def test_a_form_that_does_not_hold_to_its_policy_is_refused(
     assert keys(server, bucket) == []
 
 
+def test_each_of_several_content_types_must_begin_as_the_policy_says(server: Server, bucket: str) -> None:
+    conditions = [["starts-with", "$Content-Type", "image/"]]
+    for kept, content_type in ((True, "image/jpg, image/gif"), (False, "image/png,text/html"), (False, "image/png,")):
+        fields = signed(server, bucket, content_type, None, conditions) | {"Content-Type": content_type}
+        assert post(server, bucket, fields, b"x").code == ("" if kept else "AccessDenied")
+    assert keys(server, bucket) == ["image/jpg, image/gif"]
+
+
 def test_a_policy_that_has_expired_is_refused(server: Server, bucket: str) -> None:
     answer = post(server, bucket, signed(server, bucket, "o", ExpiresIn=-1), b"x")
     assert (answer.status, answer.code) == (403, "AccessDenied")

@@ -266,8 +266,7 @@ def _check_conditions(form: PostForm, bucket: str, conditions: list[Any], access
         name = str(name).removeprefix("$").lower()
         covered.add(name)
         found = values.get(name, "")
-        holds = found.startswith(str(value)) if operator == "starts-with" else found == str(value)
-        if not holds:
+        if not _holds(operator, name, found, str(value)):
             raise S3Error(
                 "AccessDenied",
                 f'Invalid according to Policy: Policy Condition failed: ["{operator}", "${name}", "{value}"]',
@@ -280,6 +279,14 @@ def _check_conditions(form: PostForm, bucket: str, conditions: list[Any], access
     if extra:
         raise S3Error("AccessDenied", f"Invalid according to Policy: Extra input fields: {extra[0]}")
     return PostIdentity(access_key, least, most)
+
+
+def _holds(operator: str, name: str, found: str, value: str) -> bool:
+    if operator != "starts-with":
+        return found == value
+    # A Content-Type with commas is a list, of which each must begin so: of several, browsers take the last.
+    listed = [item.strip() for item in found.split(",")] if name == "content-type" else [found]
+    return all(item.startswith(value) for item in listed)
 
 
 def _read_condition(condition: Any) -> tuple[str, Any, Any]:
