@@ -135,6 +135,22 @@ def test_a_file_of_another_length_is_detected(own_server: Server, how: str) -> N
     assert refused(own_server, "o") == (how != "extended")  # what lies behind the end is never looked at
 
 
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_what_is_no_file_in_the_place_of_one_is_neither_followed_nor_waited_for(
+    plain_server: Server, what: str
+) -> None:
+    body, client = os.urandom(5 * MIB), plain_server.client()
+    client.create_bucket(Bucket=f"a-{what}")
+    client.put_object(Bucket=f"a-{what}", Key="o", Body=body)
+    (blob,) = [blob for blob in blobs(plain_server) if blob.read_bytes() == body]
+    moved = blob.rename(plain_server.directory / what)
+    blob.symlink_to(moved) if what == "link" else os.mkfifo(blob)
+    try:
+        assert error_of(client.get_object, Bucket=f"a-{what}", Key="o") == ("InternalError", 500)
+    finally:
+        moved.rename(blob)
+
+
 @pytest.mark.parametrize("kept", [0, 20, 65_568])
 def test_bytes_in_the_index_that_were_cut_are_neither_read_nor_copied(own_server: Server, kept: int) -> None:
     client = own_server.client()

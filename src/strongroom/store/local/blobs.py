@@ -21,8 +21,10 @@ of all of them.)
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,12 +99,15 @@ class Extents(Sequence[Extent]):
 
 
 class OpenFile:
-    """A file that is closed when nobody refers to it any more, so never under a thread that still reads from it."""
+    """A file that is closed when nobody refers to it any more, so never under a thread that still reads from it.
+
+    What whoever alters the storage put in its place is not followed out of the directory, nor waited for.
+    """
 
     __slots__ = ("_descriptor",)
 
     def __init__(self, path: str, flags: int) -> None:
-        self._descriptor = os.open(path, flags | os.O_CLOEXEC, _FILE)
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, _FILE)
 
     def __del__(self) -> None:
         with suppress(AttributeError):  # it could not be opened
@@ -112,6 +117,11 @@ class OpenFile:
     def size(self) -> int:
         """Its bytes."""
         return os.fstat(self._descriptor).st_size
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a file, and no pipe, say."""
+        return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     def read(self, size: int, at: int) -> bytes:
         """Up to ``size`` bytes from ``at``."""
@@ -177,8 +187,16 @@ class Blobs:
         return f"{self._blobs}/{name[:2]}/{name}"
 
     def open(self, blob: bytes) -> OpenFile:
-        """Open a blob for reading. Raises FileNotFoundError."""
-        return OpenFile(self._path(blob), os.O_RDONLY)
+        """Open a blob for reading. Raises FileNotFoundError, Damaged."""
+        try:
+            opened = OpenFile(self._path(blob), os.O_RDONLY)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO):
+                raise
+        else:
+            if opened.is_regular:
+                return opened
+        raise Damaged(f"the blob {blob.hex()} is no file")
 
     def create(self) -> tuple[bytes, int]:
         """Begin a blob: its id, and a descriptor to write to. Raises StoreFull."""
