@@ -119,6 +119,21 @@ def test_they_are_adopted(gateway: Gateway, tmp_path: Path) -> None:
     assert below == sorted(entry.key for entry in left.manifest(NAME))
 
 
+def test_what_lies_below_an_object_stays_in_sight(gateway: Gateway) -> None:
+    """MinIO's gateway kept ``a`` below ``a/``; a MinIO of today lists nothing below an ``a`` of its own."""
+    key, below = "s3/size-1.bin", {"Bucket": BUCKET, "Key": "s3/size-1.bin/below"}
+    gateway.backend.client().put_object(**below, Body=b"below")
+    client = gateway.server.client()
+    assert error_of(client.put_object, Bucket=BUCKET, Key=key, Body=b"new") == ("XMinioObjectExistsAsDirectory", 409)
+    assert error_of(client.create_multipart_upload, Bucket=BUCKET, Key=key)[1] == 409
+    (failed,) = [row for row in adopt(gateway)["failed"] if row["key"] == key]
+    assert failed["reason"] == "it has objects below it, which the backend would not list any more"
+    listed = [row["Key"] for row in client.list_objects_v2(Bucket=BUCKET, Prefix=key)["Contents"]]
+    assert listed == [key, below["Key"]]
+    gateway.backend.client().delete_object(**below)
+    assert key not in [row["key"] for row in adopt(gateway)["failed"]]
+
+
 def adopt(gateway: Gateway, *arguments: str) -> Any:
     """Run ``strongroom adopt`` beside the gateway; its report."""
     return job(gateway.server, "adopt", *arguments)

@@ -253,6 +253,11 @@ class Store(Protocol):
         """Finish what was acknowledged and let go of everything."""
         ...
 
+    @property
+    def hides_below(self) -> bool:
+        """Whether listings pass over what lies below an object (``a/b`` where there is an ``a``)."""
+        return False
+
     # -- buckets ---------------------------------------------------------------------------------------------------
 
     async def create_bucket(self, name: str) -> Bucket:

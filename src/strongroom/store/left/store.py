@@ -30,9 +30,9 @@ from strongroom.store.base import (
     UploadPage,
     Writer,
 )
-from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject, StoreError
+from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject, ObjectIsFolder, StoreError
 from strongroom.store.left.listing import Merge, Wanted
-from strongroom.store.left.names import DATA, DOCUMENT, is_hidden, is_unfinished, left_object
+from strongroom.store.left.names import DATA, DOCUMENT, MARK, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
 from strongroom.store.recent import Recent, weight_of
 
@@ -223,8 +223,19 @@ class LeftStore(Store):
         return Condition(absent=True)
 
     async def _check(self, bucket: str, key: str) -> None:
-        if is_hidden(key) and not await self.is_clean(bucket):
+        """Raises NameRefused for what cannot be written in a bucket that is not clean.
+
+        MinIO's gateway kept ``a`` below ``a/``, beside ``a/b``. Before a MinIO, an object that lies at ``a`` hides all
+        below it, so what was left there would not be found any more, nor be adopted.
+        """
+        if await self.is_clean(bucket):
+            return
+        if is_hidden(key):
             raise NameRefused("names of this kind are those of MinIO's gateway in this bucket")
+        if self.inner.hides_below and not key.endswith("/"):
+            page = await self.inner.list(bucket, key + "/", "/", "", 2)
+            if page.objects or any(prefix != key + MARK for prefix in page.prefixes):
+                raise ObjectIsFolder(f"{key!r} has objects below it, which the backend would not list any more")
 
     # -- objects ---------------------------------------------------------------------------------------------------
 

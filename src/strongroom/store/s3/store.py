@@ -69,6 +69,11 @@ class S3Store(Store):
         """Close all connections."""
         await self.client.stop()
 
+    @property
+    def hides_below(self) -> bool:
+        """Whether the backend is MinIO, which lists nothing below an object."""
+        return self.client.software == "MinIO"
+
     # -- buckets ---------------------------------------------------------------------------------------------------
 
     async def create_bucket(self, name: str) -> Bucket:
