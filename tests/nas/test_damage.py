@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from strongroom.store.mapping import encode_mapping
+from strongroom.store.nas.layout import LayoutInvalid, Segment, decode_trailer, encode_trailer
 from tests.http.raw import error_of
 from tests.http.test_damage import refused
 from tests.server import NAS, Server
@@ -91,6 +92,13 @@ def test_parts_that_are_exchanged_are_detected(bucket: tuple[Server, Path]) -> N
     with pytest.raises(Exception, match=r"InvalidPart|damaged"):
         client.complete_multipart_upload(**part, MultipartUpload=parts)
     client.abort_multipart_upload(**part)
+
+
+def test_a_part_table_that_would_fill_the_memory_is_not_read() -> None:
+    usual, long = (encode_trailer(bytes(16), 0, [Segment(8, 100)], {}, bytes(size)) for size in (2 * MIB, 5 * MIB))
+    assert decode_trailer(usual, 108 + len(usual), 8).annex_length == 2 * MIB
+    with pytest.raises(LayoutInvalid):
+        decode_trailer(long, 108 + len(long), 8)
 
 
 def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, shared: Path) -> None:

@@ -30,6 +30,7 @@ _BESIDE = struct.Struct(">4sB16sQqQHI")
 _BESIDE_MARK = b"SRP1"
 _MAX_RECORD = 1024 * 1024
 _MAX_SEGMENTS = 10_000
+_MAX_ANNEX = 4 * 1024 * 1024  # a table of 10,000 parts has 1 MiB; it is read before anything tells who wrote it
 IDENTITY = 16
 
 
@@ -105,8 +106,8 @@ def trailer_length(tail: bytes) -> int:
     """
     if len(tail) != TAIL or tail[-len(MARK) :] != MARK:
         raise LayoutInvalid("the tail is missing: the file was cut, or not written to its end")
-    _, _, table, _, record, _, _ = _TAIL.unpack(tail)
-    if table % _SEGMENT.size or table > _MAX_SEGMENTS * _SEGMENT.size or record > _MAX_RECORD:
+    _, _, table, annex, record, _, _ = _TAIL.unpack(tail)
+    if table % _SEGMENT.size or table > _MAX_SEGMENTS * _SEGMENT.size or record > _MAX_RECORD or annex > _MAX_ANNEX:
         raise LayoutInvalid("the tail is damaged")
     length: int = table + record + TAIL
     return length
