@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,13 @@ from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
 from strongroom.store.errors import StoreError, Unavailable
 from strongroom.store.s3 import credentials as module
-from strongroom.store.s3.credentials import ChainedCredentials, FixedCredentials, find_credentials
+from strongroom.store.s3.credentials import ChainedCredentials, find_credentials
 from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.sts import Sts
 from tests.http.raw import error_of
 from tests.server import ACCESS_KEY, MASTER_KEY, SECRET_KEY, Server
+from tests.waiting import comes
 
 ROLE = "arn:aws:iam::1:role/storage"
 EARLY = 15 * 60  # seconds of life below which botocore thinks of new ones
@@ -83,8 +85,11 @@ def test_credentials_that_end_are_had_anew_while_requests_go_on() -> None:
     asyncio.run(script())
 
 
-def test_requests_go_on_while_credentials_last(caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_go_on_while_credentials_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def script() -> None:
+        monkeypatch.setattr(module, "_SHORT_PAUSE", 0.0)
         found = Found(left=3600)
         source = ChainedCredentials(found)
         await source.current()
@@ -152,8 +157,19 @@ def test_a_request_that_is_given_up_does_not_end_the_attempt_of_others() -> None
     asyncio.run(script())
 
 
-def test_what_does_not_answer_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Any] = [CredentialRetrievalError(provider="x", error_msg="y"), None, Found(left=3600)]
+@pytest.mark.parametrize(
+    "failure",
+    [
+        CredentialRetrievalError(provider="x", error_msg="y"),
+        KeyError("AccessKeyId"),
+        ValueError("no date"),
+        TypeError(),
+    ],
+)
+def test_what_does_not_answer_at_the_start_or_makes_no_sense_is_asked_again(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [failure, None, Found(left=3600)]
 
     def chain() -> Any:
         answer = answers.pop(0)
@@ -163,10 +179,99 @@ def test_what_does_not_answer_at_the_start_is_asked_again(monkeypatch: pytest.Mo
 
     async def script() -> None:
         monkeypatch.setattr(module, "_chain", chain)
+        monkeypatch.setattr(module, "_SHORT_PAUSE", 0.0)
         source = await find_credentials(SigningCredential("own", Secret("own")))
         with pytest.raises(Unavailable, match="there are none"):
             await source.current()
         assert (await source.current()).access_key == "key-1"
+
+    asyncio.run(script())
+
+
+def test_a_role_that_comes_after_the_start_takes_the_place_of_the_gateway_s_own_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script() -> None:
+        monkeypatch.setattr(module, "_chain", lambda: None)  # what asks the instance takes no answer for no role
+        source = await find_credentials(SigningCredential("own", Secret("own")))
+        assert (await source.current()).access_key == "own"
+        source.refused()
+        assert (await source.current()).access_key == "own", "there is still none"
+        monkeypatch.setattr(module, "_chain", lambda: Found(left=3600))
+        monkeypatch.setattr(source, "_next", 0.0)  # long ago
+        source.refused()
+        assert (await source.current()).access_key == "key-1"
+
+    asyncio.run(script())
+
+
+def test_who_hands_out_credentials_is_not_asked_at_each_request_while_there_are_none() -> None:
+    async def script() -> None:
+        found = Found(left=0)
+        found.fails = RuntimeError("not now")
+        source = ChainedCredentials(found)
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="not now"):
+                await source.current()
+        assert found.asked == 1
+
+    asyncio.run(script())
+
+
+def test_what_hangs_holds_up_requests_for_a_while_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = threading.Event()
+    monkeypatch.setattr(module, "_chain", end.wait)
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "_LOST", 0.5)
+
+    async def script() -> None:
+        source = await find_credentials(SigningCredential("own", Secret("own")))
+        with pytest.raises(Unavailable, match="no answer"):
+            await source.current()
+        await asyncio.sleep(0.5)
+        monkeypatch.setattr(module, "_chain", lambda: Found(left=3600))
+        monkeypatch.setattr(module, "_SHORT_PAUSE", 0.0)
+        monkeypatch.setattr(source, "_failure", ("", 0.0))
+        assert (await source.current()).access_key == "key-1", "the attempt that hangs was given up"
+
+    try:
+        asyncio.run(asyncio.wait_for(script(), 10))
+    finally:
+        end.set()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("key\n", "secret", None),
+        ("kéy", "secret", None),
+        ("key", "secret", "token\r\nx-a: b"),
+        ("key", None, None),
+        (5, "s", ""),
+    ],
+)
+def test_credentials_that_nothing_can_be_signed_with_are_had_anew(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script() -> None:
+        found = Found(left=3600)
+        unusable = SimpleNamespace(**dict(zip(("access_key", "secret_key", "token"), given, strict=True)))
+        monkeypatch.setattr(found, "get_frozen_credentials", lambda: unusable)
+        monkeypatch.setattr(module, "_chain", lambda: Found(left=3600))
+        monkeypatch.setattr(module, "_SHORT_PAUSE", 0.0)
+        source = ChainedCredentials(found)
+        with pytest.raises(Unavailable, match="the credentials for the backend cannot be had: the"):
+            await source.current()
+        assert (await source.current()).access_key == "key-1"
+
+    asyncio.run(script())
+
+
+def test_an_endless_error_is_not_logged_as_a_whole() -> None:
+    async def script() -> None:
+        found = Found(left=0)
+        found.fails = CredentialRetrievalError(provider="x", error_msg="<html>\n" * 100_000)
+        with pytest.raises(Unavailable) as caught:
+            await ChainedCredentials(found).current()
+        assert len(str(caught.value)) < 1000
 
     asyncio.run(script())
 
@@ -180,7 +285,12 @@ def test_wrong_settings_of_the_chain_are_an_error_and_no_chain_is_none(monkeypat
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    assert isinstance(asyncio.run(found()), FixedCredentials)
+
+    async def used() -> SigningCredential:
+        source = await find_credentials(SigningCredential("own", Secret("own")))
+        return await source.current()
+
+    assert asyncio.run(used()).access_key == "own"
     monkeypatch.setenv("AWS_PROFILE", "nosuch")
     with pytest.raises(StoreError, match="nosuch"):
         asyncio.run(found())
@@ -191,6 +301,7 @@ def test_wrong_settings_of_the_chain_are_an_error_and_no_chain_is_none(monkeypat
     [
         ({"AWS_PROFILE": "nosuch"}, "The config profile (nosuch) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "alone"}, "missing: AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "key\n", "AWS_SECRET_ACCESS_KEY": "secret"}, "the access key has characters"),
     ],
 )
 def test_wrong_settings_of_the_chain_stop_the_start(tmp_path: Path, settings: dict[str, str], said: str) -> None:
@@ -294,4 +405,5 @@ def test_a_role_s_credentials_are_had_anew(
 
     token.write_text("third-identity")
     sts.refuses = False
+    assert comes(lambda: error_of(client.get_object, Bucket=bucket_name, Key="key") == ("", 200))
     assert client.get_object(Bucket=bucket_name, Key="key")["Body"].read() == b"content"

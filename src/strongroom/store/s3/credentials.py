@@ -3,14 +3,18 @@ instance), else the gateway's own pair. Knows nothing of requests.
 
 Credentials that end are had anew in the background, long before they do. A request waits for new ones only where those
 at hand may have ended when it arrives, or were refused, and then all that wait share one attempt: where they come from
-may be slow.
+may be slow. It may also hang, be away when the gateway starts, and answer what makes no sense.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import Any, Protocol
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from strongroom.secret import Secret
 from strongroom.sigv4.sign import SigningCredential
@@ -20,6 +24,12 @@ _log = logging.getLogger("strongroom.backend")
 
 _LEFT = 60  # seconds of life that credentials need for a request: clocks differ, and a request may be repeated
 _PAUSE = 30.0  # seconds between two attempts while there are credentials that have not ended
+_SHORT_PAUSE = 1.0  # seconds between two attempts while there are none: whoever refuses is not asked at each request
+_PATIENCE = 30.0  # seconds that requests wait for an attempt
+_LOST = 300.0  # seconds after which an attempt is given up: its thread, and what it asks, may hang for ever
+_MAX_REASON = 300
+
+T = TypeVar("T")
 
 
 class CredentialSource(Protocol):
@@ -51,20 +61,23 @@ class FixedCredentials:
 class ChainedCredentials:
     """What botocore found. It asks where they came from, too, and that blocks: in a thread.
 
-    ``found`` is botocore's object; None where there are credentials to be had, but not yet.
+    ``found`` is botocore's object; None where there are credentials to be had, but not yet. ``own`` is what to use
+    as long as the chain finds none: that an instance has a role may be told some time after its start.
     """
 
-    def __init__(self, found: Any) -> None:
+    def __init__(self, found: Any, own: SigningCredential | None = None) -> None:
         self._found = found
-        self._credential: SigningCredential | None = None
+        self._own = self._credential = own
         self._attempt: asyncio.Task[SigningCredential] | None = None
-        self._next = 0.0  # when the next attempt in the background may begin, by the loop's clock
+        self._begun_at = 0.0  # when it began, by the loop's clock
+        self._next = 0.0  # when the next attempt in the background may begin
+        self._failure = "", 0.0  # why there are none, and until when nobody is asked anew
 
     async def current(self) -> SigningCredential:
         """The credentials. Raises Unavailable where they have ended and no others can be had."""
         held = self._credential
         if held is None or self._ends_in(_LEFT):
-            return await asyncio.shield(self._begun())
+            return await self._awaited()
         if self._ends_in(None) and asyncio.get_running_loop().time() >= self._next:
             self._begun()
         return held
@@ -79,51 +92,89 @@ class ChainedCredentials:
         needed = getattr(self._found, "refresh_needed", None)
         return bool(needed is not None and needed(refresh_in=seconds))
 
+    async def _awaited(self) -> SigningCredential:
+        """What the attempt comes to that is under way or due. Raises Unavailable, also where it takes too long."""
+        now = asyncio.get_running_loop().time()
+        failure, until = self._failure
+        if self._attempt is None and now < until:
+            raise Unavailable(failure)
+        attempt = self._begun()
+        try:
+            async with asyncio.timeout_at(self._begun_at + _PATIENCE):
+                return await asyncio.shield(attempt)
+        except TimeoutError:
+            raise _none(f"no answer within {_PATIENCE:.0f} s") from None
+        except Unavailable as error:
+            raise Unavailable(str(error)) from error  # one for each that waits
+
     def _begun(self) -> asyncio.Task[SigningCredential]:
         """The attempt that is under way; begun where none is."""
         if self._attempt is None:
+            self._begun_at = asyncio.get_running_loop().time()
             self._attempt = asyncio.create_task(self._fresh())
             self._attempt.add_done_callback(self._ended)
         return self._attempt
 
     def _ended(self, attempt: asyncio.Task[SigningCredential]) -> None:
         self._attempt = None
-        self._next = attempt.get_loop().time() + _PAUSE
+        now = attempt.get_loop().time()
+        self._next = now + _PAUSE
         if not attempt.cancelled() and (error := attempt.exception()) is not None:
+            self._failure = str(error), now + _SHORT_PAUSE
             _log.warning("no new credentials for the backend: %s", error)
 
     async def _fresh(self) -> SigningCredential:
         try:
-            if self._found is None:
-                self._found = await asyncio.to_thread(_chain)
-            if self._found is None:
-                raise LookupError("there are none any more")
-            frozen = await asyncio.to_thread(self._found.get_frozen_credentials)
+            async with asyncio.timeout(_LOST):
+                self._credential = await self._asked()
+        except TimeoutError:
+            self._found = None  # what hangs in it has its lock
+            raise _none(f"no answer within {_LOST:.0f} s") from None
+        except _Unusable as error:
+            self._found = None  # it would give the same again, for hours
+            raise _none(str(error)) from None
         except Exception as error:  # what a chain asks raises whatever it likes: BotoCoreError, OSError, RuntimeError
-            raise Unavailable(f"the credentials for the backend cannot be had: {error}") from error
-        token = Secret(frozen.token) if frozen.token else None
-        self._credential = SigningCredential(frozen.access_key, Secret(frozen.secret_key), token)
+            raise _none(_said(error)) from error
         return self._credential
+
+    async def _asked(self) -> SigningCredential:
+        if self._found is None:
+            self._found = await _in_thread(_chain)
+        if self._found is not None:
+            return await _in_thread(partial(_usable, self._found))
+        if self._own is None:
+            raise RuntimeError("there are none any more")
+        return self._own
 
 
 async def find_credentials(own: SigningCredential) -> CredentialSource:
-    """The credentials of botocore's chain, or ``own`` where it finds none.
+    """The credentials of botocore's chain, or ``own`` as long as it finds none.
 
-    Raises StoreError for settings of the chain that are wrong. Where what it asks does not answer, it is asked again
-    when they are needed.
+    Raises StoreError for settings of the chain that are wrong. Where what it asks does not answer, or makes no sense,
+    it is asked again when they are needed.
     """
     from botocore.exceptions import BotoCoreError, CredentialRetrievalError
 
+    reason = None
     try:
-        found = await asyncio.to_thread(_chain)
+        async with asyncio.timeout(_PATIENCE):
+            found = await _in_thread(_chain)
+        if found is not None and not hasattr(found, "refresh_needed"):
+            _usable(found)  # these stand in settings: nobody is asked for them
+    except TimeoutError:
+        reason = f"no answer within {_PATIENCE:.0f} s"
     except CredentialRetrievalError as error:
-        _log.warning("no credentials for the backend yet: %s", error)
+        reason = _said(error)
+    except (BotoCoreError, OSError, _Unusable) as error:
+        raise StoreError(f"the credentials for the backend: {_said(error)}") from error
+    except Exception as error:  # what a chain makes of an answer that it does not expect
+        reason = _said(error)
+    if reason is not None:
+        _log.warning("no credentials for the backend yet: %s", reason)
         return ChainedCredentials(None)
-    except (BotoCoreError, OSError) as error:
-        raise StoreError(f"the credentials for the backend: {error}") from error
     if found is None:
         _log.info("the backend is asked with the gateway's own credentials")
-        return FixedCredentials(own)
+        return ChainedCredentials(None, own)
     _log.info("the backend is asked with credentials of the AWS tools' chain", extra={"source": found.method})
     return ChainedCredentials(found)
 
@@ -134,3 +185,56 @@ def _chain() -> Any:
     # What it tells, this module says: in one line, and without a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     return Session().get_credentials()
+
+
+class _Unusable(Exception):
+    """Credentials that no request can be signed with."""
+
+
+def _usable(found: Any) -> SigningCredential:
+    """What botocore's object holds now. Raises _Unusable, and what the chain raises."""
+    frozen = found.get_frozen_credentials()
+    access_key, secret_key, token = frozen.access_key, frozen.secret_key, frozen.token or None
+    for name, value in (("access key", access_key), ("session token", token)):  # which go into headers
+        if value is not None and not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise _Unusable(f"the {name} has characters that it cannot have: a line break at its end, say")
+    if not access_key or not secret_key or not isinstance(secret_key, str):
+        raise _Unusable("there is no access key or no secret key in them")
+    return SigningCredential(access_key, Secret(secret_key), Secret(token) if token else None)
+
+
+def _none(reason: str) -> Unavailable:
+    return Unavailable(f"the credentials for the backend cannot be had: {reason}")
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, on one line: it may hold all that was answered."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    words = " ".join(str(error).split())[:_MAX_REASON]
+    if isinstance(error, BotoCoreError | ClientError | OSError | RuntimeError | _Unusable):
+        return words
+    return f"what was found or answered makes no sense ({type(error).__name__}: {words})"
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises, from a thread of its own: what hangs in it holds up no other work that threads
+    do, and not the end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(act: Callable[[], None]) -> None:
+        if not answer.done():
+            act()
+
+    def work() -> None:
+        try:
+            act = partial(answer.set_result, call())
+        except Exception as error:
+            act = partial(answer.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, act)
+
+    threading.Thread(target=work, name="credentials", daemon=True).start()
+    return await answer
