@@ -45,6 +45,7 @@ OBJECTS = {
     "empty": Put(b""),
     "small": Put(b"small" * 100, {"Metadata": {"of": "the client"}, "ContentType": "text/small"}),
     "tagged": Put(b"tagged", tags="colour=green&size=1"),
+    "a/folder/": Put(b"", {"Metadata": {"of": "the client"}}, "colour=red"),
     "large": Put(bytes(range(256)) * 8192, {"ChecksumAlgorithm": "SHA256"}),
     "of-a-client/with-tags": Put(b"the client's", SSE_C, "colour=blue"),
     "of-a-client/without": Put(b"the client's", SSE_C),

@@ -74,7 +74,7 @@ class Request:
         return completes or "x-amz-copy-source" in self.headers
 
     def __str__(self) -> str:
-        return f"{self.method} {f'{self.bucket}/{self.key}'.rstrip('/') or '/'}"
+        return f"{self.method} {f'{self.bucket}/{self.key}' if self.key else self.bucket or '/'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Copier:
         # Conditions are decided with the completion of an upload: few backends decide them with a copy.
         in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS
         try:
-            body = await _body_to_put(source, when)
+            body = await _body_to_put(source, hidden.key, when)
             if body is not None:
                 etag = await put_object(self._client, bucket, object_id, hidden, body, encryption.creating, when)
             else:
@@ -129,20 +129,22 @@ class Copier:
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
 
 
-async def _body_to_put(source: S3Reader, when: Condition) -> bytes | None:
+async def _body_to_put(source: S3Reader, key: str, when: Condition) -> bytes | None:
     """All bytes of a source that is put in one piece; None where the backend copies it.
 
     What is written under a condition needs another ETag than that of the condition, or whoever has read what was there
     before would take it for that. The ETag of small objects depends on whether they are put, or made of one part.
+    Names of folders are always put: MinIO and versitygw refuse uploads under them.
     """
     size = source.stored.size
     etag = etag_of(when.identity) if when.identity is not None else ""
+    is_folder = key.endswith("/") and when != ALWAYS
     if size == 0:
-        return None if etag == _md5(b"") else b""
-    if size > BUFFER or not etag.endswith("-1"):
+        return None if etag == _md5(b"") and not is_folder else b""
+    if size > BUFFER or not (is_folder or etag.endswith("-1")):
         return None
     body = b"".join([chunk async for chunk in source.stream(0, size)])
-    return body if f"{_md5(bytes.fromhex(_md5(body)))}-1" == etag else None
+    return body if is_folder or f"{_md5(bytes.fromhex(_md5(body)))}-1" == etag else None
 
 
 def _md5(data: bytes) -> str:
