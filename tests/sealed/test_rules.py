@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.kms.base import WrappedKey, context_bytes
+from strongroom.s3.request import HttpRequest
 from strongroom.sealed import metadata as metadata_codec
 from strongroom.sealed.context import check_added, context_text, kms_context, read_context
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
@@ -28,7 +29,10 @@ from strongroom.sealed.keys import (
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.policy import PLAIN, SSE_S3, Protection, decide
 from strongroom.sealed.record import header_of, open_record, plain_record, read_plain, sealed_record
+from strongroom.sealed.uploads import _Opened
 from strongroom.secret import Secret
+from strongroom.store.base import Upload
+from strongroom.store.s3.client import Request
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
 SSE_KMS = Protection(Kind.SSE_KMS, key_id="key", context='{"a":"b"}')
@@ -212,6 +216,9 @@ def test_a_sealed_record_that_lost_a_piece_is_never_a_plain_one() -> None:
 def test_secrets_do_not_show_themselves() -> None:
     secret = Secret("hunter2")
     assert "hunter2" not in repr(secret) + str(secret) + repr(Protection(Kind.SSE_C, secret))
+    assert repr(KEY) not in repr(_Opened(Upload("o", "id", 0, {}), header(), KEY, METADATA))
+    assert "hunter2" not in repr(HttpRequest("GET", "/", "a=hunter2", {"b": "hunter2"}, True, "", {"c": "hunter2"}))
+    assert "hunter2" not in repr(Request("PUT", headers={"a": "hunter2"}, body=b"hunter2"))
     with pytest.raises(TypeError):
         f"{secret}"
     assert secret == Secret(b"hunter2") and secret != Secret("other") and secret != "hunter2"

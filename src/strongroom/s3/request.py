@@ -26,11 +26,11 @@ class HttpRequest:
 
     method: str
     raw_path: str
-    raw_query: str
-    headers: dict[str, str]
+    raw_query: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
     secure: bool
     client: str
-    query: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def origin(self) -> str:

@@ -16,7 +16,7 @@ import hmac
 import os
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -88,7 +88,7 @@ class _Opened:
 
     upload: Upload
     header: Header | None
-    key: RecordKey | None
+    key: RecordKey | None = field(repr=False)
     metadata: Metadata
 
 

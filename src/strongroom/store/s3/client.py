@@ -63,8 +63,8 @@ class Request:
     bucket: str = ""
     key: str = ""
     query: Query = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Buffer | StreamedBody = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # clients' keys, passed on
+    body: Buffer | StreamedBody = field(default=b"", repr=False)
     again: bool = True
 
     @property
