@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +13,8 @@ import pytest
 from strongroom.config import LocalDirectory, from_process
 from strongroom.serving import supervisor
 from strongroom.serving.accept import AWAY, Load
-from strongroom.serving.supervisor import _Supervisor
-from strongroom.serving.worker import Task
+from strongroom.serving.supervisor import CannotStart, _Supervisor
+from strongroom.serving.worker import Shared, Task
 from tests.serving.tiny import make
 
 
@@ -42,6 +44,16 @@ def two(monkeypatch: pytest.MonkeyPatch) -> _Supervisor:
         made._workers.append(made._start(number))
         made._workers[number].ready = True
     return made
+
+
+def test_where_nothing_can_be_shared_the_start_stops_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(count: int) -> Shared:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Shared, "for_workers", refuse)
+    settings = from_process({}, LocalDirectory(Path("unused")), dev=True)
+    with pytest.raises(CannotStart, match=r"/dev/shm .*TMPDIR.*Read-only file system$"):
+        _Supervisor(Task(make, settings, None), [], 2)
 
 
 def test_a_worker_that_fails_to_come_back_again_and_again_is_tried_for_ever(two: _Supervisor) -> None:

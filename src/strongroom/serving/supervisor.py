@@ -111,7 +111,13 @@ class _Supervisor:
     def __init__(self, task: Task, sockets: list[socket.socket], count: int) -> None:
         self._task = task
         self._sockets = sockets
-        self._shared = Shared.for_workers(count)
+        try:
+            self._shared = Shared.for_workers(count)
+        except OSError as error:  # a file system that is read-only altogether, say
+            raise CannotStart(
+                "workers need a little memory that they share, as a file in /dev/shm or in the directory for temporary"
+                f" files (TMPDIR), and none can be made: {error.strerror}"
+            ) from None
         self._workers: list[_Worker] = []
         self._due: list[tuple[float, int]] = []  # when (monotonic) to start a replacement, and of which number
         self._crashes = 0
