@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
@@ -16,9 +17,12 @@ import pytest
 
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
+from strongroom.kms.vault_admin import Plan, VaultAdmin
 from strongroom.kms.vault_client import VaultAddress, VaultClient
 from strongroom.kms.vault_tls import BadTLSFile
+from strongroom.secret import Secret
 from tests.certificates import make_certificates
+from tests.cli.conftest import Command
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import OpenBao
 from tests.proxy import Proxy
@@ -32,10 +36,11 @@ SETTINGS: dict[str, str | None] = {
 
 
 class Liar:
-    """Answers the login as Vault does, and everything else with ``status`` and ``body``."""
+    """Answers the login as Vault does (or with ``login``), and everything else with ``status`` and ``body``."""
 
     def __init__(self) -> None:
         self.status, self.body = 200, b""
+        self.login: tuple[int, object] = 200, {"client_token": "t", "lease_duration": 300, "renewable": True}
         liar = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,15 +50,14 @@ class Liar:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 status, body = liar.status, liar.body
                 if self.path == "/v1/auth/approle/login":
-                    auth = {"client_token": "t", "lease_duration": 300, "renewable": True}
-                    status, body = 200, json.dumps({"auth": auth}).encode()
+                    status, body = liar.login[0], json.dumps({"auth": liar.login[1]}).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("location", "http://127.0.0.1:1/")
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST  # noqa: N815
+            do_GET = do_DELETE = do_LIST = do_POST  # noqa: N815
 
             def log_message(self, format: str, *arguments: object) -> None:
                 pass
@@ -90,6 +94,7 @@ def liar() -> Iterator[Liar]:
         (400, b'{"errors": ["something new"]}'),
         (400, b'{"data": {"batch_results": [{"error": "something new"}]}}'),
         (307, b""),
+        (412, b'{"errors": ["required index state not present"]}'),
         (429, b'{"errors": ["request path rate limited"]}'),
         (500, b'{"errors": ["internal error"]}'),
         (502, b"<html>bad gateway</html>"),
@@ -107,6 +112,77 @@ def test_an_answer_that_makes_no_sense_is_no_answer(liar: Liar, status: int, bod
                 await made(kms)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        (412, None),  # a standby that does not have the secret id yet
+        (200, None),
+        (200, {"client_token": "t", "lease_duration": 10**400, "renewable": True}),
+        (200, {"client_token": "t", "lease_duration": 1e400, "renewable": True}),
+        (200, {"client_token": "t\n", "lease_duration": 300, "renewable": True}),
+    ],
+)
+def test_a_login_that_gives_no_token_is_tried_again(liar: Liar, login: tuple[int, object]) -> None:
+    key = {"plaintext": base64.b64encode(bytes(32)).decode()}
+    liar.body = json.dumps({"data": {"batch_results": [key]}}).encode()
+
+    async def main() -> None:
+        right, liar.login = liar.login, login
+        async with opened(liar.settings) as kms:
+            with pytest.raises(KMSUnavailable, match="http://127"):
+                await unwrapped(kms, WRAPPED)
+            liar.login = right
+            assert await unwrapped(kms, WRAPPED) == bytes(32)
+
+    asyncio.run(main())
+
+
+STATE: dict[str, object] = {"type": "aes256-gcm96", "latest_version": 1, "min_decryption_version": 1}
+
+
+async def refused(liar: Liar, act: Callable[[VaultAdmin], Awaitable[object]]) -> KMSError:
+    """How a command of an administrator ends at this KMS."""
+    client = VaultClient(VaultAddress(str(liar.settings["MINIO_SSE_VAULT_ENDPOINT"])))
+    await client.start()
+    try:
+        with pytest.raises(KMSError) as caught:
+            await act(VaultAdmin(client, Secret("token")))
+    finally:
+        await client.stop()
+    return caught.value
+
+
+@pytest.mark.parametrize("data", [{}, {**STATE, "type": None}, {**STATE, "latest_version": "1"}])
+def test_an_administrator_is_told_no_state_of_a_key_that_the_kms_did_not_tell(
+    liar: Liar, data: dict[str, object]
+) -> None:
+    liar.body = json.dumps({"data": data}).encode()
+    for act in (lambda admin: admin.key("key"), lambda admin: admin.disable("key")):
+        assert "makes no sense" in str(asyncio.run(refused(liar, act)))
+
+
+def test_a_key_that_is_not_disabled_is_not_said_to_be(liar: Liar) -> None:
+    liar.body = json.dumps({"data": STATE}).encode()
+    assert "is not disabled" in str(asyncio.run(refused(liar, lambda admin: admin.disable("key"))))
+
+
+@pytest.mark.parametrize("secret_id", [None, "", "a\nMINIO_ROOT_USER=a"])
+def test_credentials_that_the_kms_did_not_give_are_no_settings(liar: Liar, secret_id: object) -> None:
+    there = {"transit/": {"type": "transit"}, "approle/": {"type": "approle"}, "token_policies": ["role"], **STATE}
+    given = {"policy": '"transit/decrypt/key"', "role_id": "role", "secret_id": secret_id}
+    liar.body = json.dumps({"data": {**there, **given}}).encode()
+    assert "makes no sense" in str(asyncio.run(refused(liar, lambda admin: admin.carry_out(Plan("key", "role")))))
+
+
+def test_what_a_kms_says_moves_no_cursor_of_a_terminal(liar: Liar, tmp_path: Path) -> None:
+    liar.status, liar.body = 403, b'{"errors": ["\\u001b[2J\\ud800"]}'
+    settings = {name: str(value) for name, value in liar.settings.items()}
+    for arguments in (["status"], ["key", "list"]):
+        done = Command(tmp_path).run("kms", *arguments, BAO_TOKEN="token", **settings)
+        assert done.returncode == 1 and "\\x1b[2J" in done.stdout + done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_kms_that_hangs_is_given_up_and_then_used_again(bao: OpenBao, key: str) -> None:

@@ -21,6 +21,7 @@ from strongroom.config import Administration, Setting, SettingError, administrat
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSError, KMSStatus
 from strongroom.kms.vault_admin import Plan, VaultAdmin
+from strongroom.report import shown
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
 
@@ -250,5 +251,5 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(work())
     except (SettingError, KMSError) as error:
-        print("strongroom: " + " ".join(str(error).split()), file=sys.stderr)
+        print("strongroom: " + shown(" ".join(str(error).split())), file=sys.stderr)
         raise typer.Exit(1 if isinstance(error, KMSError) else 2) from None

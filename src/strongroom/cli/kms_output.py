@@ -11,12 +11,14 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from strongroom.config import VaultPlace
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSStatus
 from strongroom.kms.vault_admin import KeyState, Plan, RoleCredentials, Step
+from strongroom.report import shown
 
 
 def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
@@ -32,7 +34,7 @@ def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
     _print(table)
     for status in found:
         if status.error:
-            print(f"{status.provider}, {status.key_id}: {status.error}")
+            print(shown(f"{status.provider}, {status.key_id}: {status.error}"))
 
 
 def keys(found: Sequence[KeyState], as_json: bool) -> None:
@@ -42,7 +44,8 @@ def keys(found: Sequence[KeyState], as_json: bool) -> None:
         return
     table = _table("Key", "Type", "Version", "Unwraps from version", "State")
     for key in found:
-        table.add_row(key.name, key.kind, str(key.latest), str(key.least), "disabled" if key.disabled else "enabled")
+        kind, state = escape(shown(key.kind)), "disabled" if key.disabled else "enabled"
+        table.add_row(key.name, kind, str(key.latest), str(key.least), state)
     _print(table)
 
 

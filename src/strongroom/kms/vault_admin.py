@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom.kms.base import KMSDenied, KMSError, NoSuchKey
-from strongroom.kms.transit_wire import is_key_name
+from strongroom.kms.transit_wire import is_key_name, nonsense
 from strongroom.secret import Secret
 
 if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
@@ -132,7 +132,7 @@ class VaultAdmin:
             await self._do("POST", f"auth/approle/role/{plan.role}", "make the role", settings)
         found = await self._do("GET", f"auth/approle/role/{plan.role}/role-id", "read the role's id")
         made = await self._do("POST", f"auth/approle/role/{plan.role}/secret-id", "make a secret id", {})
-        return steps, RoleCredentials(_secret(found, "role_id"), _secret(made, "secret_id"))
+        return steps, RoleCredentials(self._secret(found, "role_id"), self._secret(made, "secret_id"))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -150,14 +150,10 @@ class VaultAdmin:
         found = await self._get(f"transit/keys/{name}")
         if found is None:
             raise NoSuchKey(f"there is no transit key {name!r} at {self._client.address.url}")
-        data = found.data
-        return KeyState(
-            name,
-            _number(data.get("latest_version")),
-            _number(data.get("min_decryption_version")),
-            data.get("soft_deleted") is True,
-            str(data.get("type")),
-        )
+        kind, latest, least = map(found.data.get, ("type", "latest_version", "min_decryption_version"))
+        if not isinstance(kind, str) or not isinstance(latest, int) or not isinstance(least, int):
+            raise nonsense(self._client.address.url)  # "enabled" and "disabled" are not guessed
+        return KeyState(name, latest, least, found.data.get("soft_deleted") is True, kind)
 
     async def create(self, name: str) -> KeyState:
         """Make a key; one that is there stays as it is."""
@@ -200,7 +196,10 @@ class VaultAdmin:
             await self._least(name, latest)
         elif not state.disabled:
             self._checked(deleted, f"disable the key {name!r}")
-        return await self.key(name)
+        now = await self.key(name)
+        if not now.disabled and now.least <= state.latest:
+            raise AdminRefused(f"the key {name!r} is not disabled, whatever the KMS has answered: look at it there")
+        return now
 
     async def enable(self, name: str) -> KeyState:
         """Let a key be used again, in all its versions. Raises NoSuchKey."""
@@ -229,6 +228,12 @@ class VaultAdmin:
             return answer
         kind = KMSDenied if answer.status == 403 else AdminRefused
         raise kind(f"the KMS at {self._client.address.url} refuses to {what}: {answer.reason}")
+
+    def _secret(self, answer: Answer, name: str) -> Secret:
+        value = answer.data.get(name)
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise nonsense(self._client.address.url)
+        return Secret(value)
 
 
 def _check_name(name: str) -> None:
@@ -262,11 +267,3 @@ def _checked_role(name: str) -> str:
 
 def _grants(policy: str, key: str) -> bool:
     return f'"transit/decrypt/{key}"' in policy
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _secret(answer: Answer, name: str) -> Secret:
-    return Secret(str(answer.data.get(name, "")))

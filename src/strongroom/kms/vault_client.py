@@ -28,6 +28,7 @@ MAX_ANSWER = 4 * 1024**2
 _MAX_REASON = 300
 _CONNECT_SHARE = 0.5
 _CONNECTIONS = 32
+_NOT_NOW = (412, 429)  # a Vault at work, which has too much of it, or does not know yet what the active node does
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class VaultClient:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._unavailable(_said(error)) from None  # what is malformed stands in it, secrets and all
             else:
-                if answer.status == 429:  # a Vault at work, which has too much of it
+                if answer.status in _NOT_NOW:
                     raise self._unavailable(answer.reason)
                 return answer
         raise AssertionError("not reached")

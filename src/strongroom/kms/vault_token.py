@@ -28,6 +28,7 @@ _FORBIDDEN = 403
 _FIRST_REST = 5.0
 _LONGEST_REST = 300.0
 _FAREWELL = 2.0
+_LONGEST_LIFE = 10**10  # three centuries, what fits into a Vault's own durations
 
 _log = logging.getLogger("strongroom.kms")
 
@@ -234,7 +235,9 @@ class VaultSession:
 
 def _token_of(answer: Answer, former: _Token | None) -> _Token | None:
     value, life, renewable = (answer.auth.get(name) for name in ("client_token", "lease_duration", "renewable"))
-    if not isinstance(value, str) or not value or not value.isprintable() or not isinstance(life, int) or life < 0:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        return None
+    if not isinstance(life, int) or not 0 <= life <= _LONGEST_LIFE:
         return None
     now = asyncio.get_running_loop().time()
     first = former.first_life if former else float(life)
