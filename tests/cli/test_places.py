@@ -67,6 +67,15 @@ def test_a_directory_of_a_server_and_of_a_gateway_at_once_is_refused(stopped: Se
     assert "has '.strongroom', of a server, and '.strongroom.sys', of a gateway" in done.stderr
 
 
+def test_a_new_server_says_that_it_does_not_serve_what_lies_in_its_directory(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "bucket").mkdir(parents=True)
+    for told in (True, False):  # the second start finds its own
+        with Server(tmp_path / str(told), data=folder, workers=1) as server:
+            assert ("there are other files here, which are not served" in server.log) == told
+            assert server.client().list_buckets()["Buckets"] == []
+
+
 def test_a_gateway_does_not_take_the_directory_of_a_server(stopped: Server) -> None:
     done = run(stopped, *NAS)
     assert done.returncode == 2

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target
@@ -18,6 +19,11 @@ _PRIVATE = 0o077
 _ELSEWHERE = re.compile(r"(?:^|/)https?:/|\{\w+\.{3}\w+\}")  # a URL, whose slashes Path has made one; MinIO's ellipses
 _SHARED = "this is the folder of a gateway; it is served as that, each object a file of its own (docs/nas.md)"
 _LEFT = "MinIO left objects here; they are served where they lie, with new ones beside them (docs/migrate.md)"
+_OTHERS = (
+    f"there are other files here, which are not served: objects are kept in {INTERNAL!r}, beside them; a folder of"
+    " files is served by `strongroom gateway nas DIR` (docs/nas.md)"
+)
+_NO_OTHERS = {INTERNAL, "lost+found"}
 
 
 def absolute(argument: str, directory: str) -> Path:
@@ -49,7 +55,8 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     if not system.is_dir():
         if is_shared and isinstance(target, LocalDirectory):
             return SharedFolder(target.path, _PRIVATE), [_SHARED]
-        return target, []
+        new = isinstance(target, LocalDirectory) and not is_server
+        return target, [_OTHERS] if new and _has_others(target.path) else []
     try:
         with (system / FORMAT).open("rb") as file:
             check_format(file.read(MAX_FORMAT))
@@ -62,6 +69,13 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     if isinstance(target, LocalDirectory):
         return SharedFolder(target.path, _PRIVATE), [_LEFT]
     return target, [_LEFT]
+
+
+def _has_others(directory: Path) -> bool:
+    """Whether a directory that is to become a server's has something of others in it."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        return any(entry.name not in _NO_OTHERS for entry in entries)
+    return False  # it will be made, or what is wrong with it be told
 
 
 def _refuse_several(directory: Path) -> None:
