@@ -10,6 +10,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 
 _SECOND = 1_000_000_000
+_FIRST, _LAST = -11_644_473_600, 253_402_300_799  # the years 1601 to 9999
 
 
 def parse_http_date(text: str) -> datetime | None:
@@ -29,4 +30,11 @@ def http_date(nanoseconds: int) -> str:
 
 @lru_cache(4096)
 def _date(seconds: int) -> str:
-    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
+    return format_datetime(utc(seconds), usegmt=True)
+
+
+def utc(seconds: int) -> datetime:
+    """A time since the epoch. For one that is out of all bounds, as a file of others may have it, the nearest that can
+    be shown: else one such file would spoil the listing of all.
+    """
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from strongroom.store.mapping import encode_mapping
+from strongroom.dates import http_date
+from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.nas.layout import LayoutInvalid, Segment, decode_trailer, encode_trailer
 from tests.http.raw import error_of
 from tests.http.test_damage import refused
@@ -99,6 +100,19 @@ def test_a_part_table_that_would_fill_the_memory_is_not_read() -> None:
     assert decode_trailer(usual, 108 + len(usual), 8).annex_length == 2 * MIB
     with pytest.raises(LayoutInvalid):
         decode_trailer(long, 108 + len(long), 8)
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(300_000_000_000, 9999), (-100_000_000_000, 1601), (-5, 1969)])
+def test_a_time_out_of_all_bounds_spoils_no_listing(bucket: tuple[Server, Path], seconds: int, year: int) -> None:
+    assert http_date(seconds * 10**9).split()[3] == str(year)
+    server, client = bucket[0], bucket[0].client()
+    upload = client.create_multipart_upload(Bucket="bucket", Key="o")["UploadId"]
+    (document,) = server.directory.glob(f".strongroom.sys/uploads/bucket/{upload}/upload")
+    started = str(seconds * 10**9).encode()  # not all file systems keep such times of files
+    document.write_bytes(encode_mapping({**decode_mapping(document.read_bytes()), "started": started}))
+    uploads = client.list_multipart_uploads(Bucket="bucket")["Uploads"]
+    client.abort_multipart_upload(Bucket="bucket", Key="o", UploadId=upload)
+    assert [listed["UploadId"] for listed in uploads] == [upload]
 
 
 def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, shared: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
-from strongroom.dates import http_date
+from strongroom.dates import http_date, utc
 from strongroom.header_names import CONTENT_HEADERS, META, REDIRECT
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
@@ -61,7 +61,7 @@ def quoted(etag: str) -> str:
 def moment(nanoseconds: int) -> datetime:
     """A time as it stands in XML, to the millisecond."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000_000 * 1000)
+    return utc(seconds).replace(microsecond=rest // 1_000_000 * 1000)
 
 
 def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import repeat
 
+from strongroom.dates import utc
 from strongroom.s3.describe import quoted
 from strongroom.s3.naming import OWNER, encode_name
 from strongroom.s3.service_model import shape_of
@@ -105,4 +106,4 @@ def _moment(nanoseconds: int) -> str:
 @lru_cache(4096)
 def _second(seconds: int) -> str:
     """A time in XML, up to its milliseconds."""
-    return format_moment(datetime.fromtimestamp(seconds, UTC)).removesuffix("000Z")
+    return format_moment(utc(seconds)).removesuffix("000Z")
