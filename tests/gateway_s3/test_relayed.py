@@ -72,6 +72,30 @@ def test_a_form_that_asks_for_encryption_is_refused(passing: Server, bucket_name
     assert passing.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
 
 
+@pytest.mark.parametrize("size", [10, 7 * 1024**2])
+def test_what_a_form_says_of_an_object_is_passed_on(
+    minio: Backend, passing: Server, bucket_name: str, size: int
+) -> None:
+    fields = {
+        "Content-Type": "text/x-form",
+        "x-amz-meta-who": "me",
+        "success_action_status": "201",
+        "tagging": "<Tagging><TagSet><Tag><Key>a</Key><Value>b c</Value></Tag></TagSet></Tagging>",
+    }
+    conditions = [{name: value} for name, value in fields.items()]
+    answer = post(passing, bucket_name, signed(passing, bucket_name, "o", fields, conditions), b"x" * size)
+    assert answer.status == 201
+    name = {"Bucket": bucket_name, "Key": "o"}
+    for reader in (passing.client(), minio.client()):
+        got = reader.get_object(**name)
+        assert (got["ContentType"], got["Metadata"], got["Body"].read()) == ("text/x-form", {"who": "me"}, b"x" * size)
+        assert reader.get_object_tagging(**name)["TagSet"] == [{"Key": "a", "Value": "b c"}]
+        assert got["ETag"].encode() in answer.body.replace(b"&quot;", b'"')
+    passing.client().copy_object(Bucket=bucket_name, Key="copy", CopySource=f"{bucket_name}/o")
+    listed = minio.client().list_objects_v2(Bucket=bucket_name)["Contents"]
+    assert [item["Key"] for item in listed] == ["copy", "o"]
+
+
 def test_what_a_presigned_url_says_of_an_object_is_passed_on(minio: Backend, passing: Server, bucket_name: str) -> None:
     assert upload(passing, f"/{bucket_name}/o", {"x-amz-meta-who": "me"}).status == 200
     assert minio.client().head_object(Bucket=bucket_name, Key="o")["Metadata"] == {"who": "me"}

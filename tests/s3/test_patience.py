@@ -14,7 +14,7 @@ import pytest
 from strongroom.s3 import app as s3_app
 from strongroom.s3 import patience
 from strongroom.s3.app import S3App
-from strongroom.s3.call import Answer, Call, Headers
+from strongroom.s3.call import Answer, Call, Headers, Taking
 from strongroom.s3.errors import S3Error
 from strongroom.s3.model import Response
 from strongroom.s3.observing import Seen
@@ -52,6 +52,9 @@ class Relay:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return Answer(), self.outcome
+
+    def form(self, *arguments: Any) -> Taking:
+        raise AssertionError
 
 
 class Watching:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from urllib.parse import quote, unquote
 
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
+from strongroom.relay.form import FormWriter
 from strongroom.relay.headers import answered_headers, passed_headers, passed_query, without_hidden
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call
@@ -24,6 +27,7 @@ from strongroom.s3.patience import LONG, is_error
 from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
+from strongroom.sealed.pipeline import Hasher
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
@@ -63,6 +67,14 @@ class BackendRelay:
         except BaseException:
             download.close()
             raise
+
+    def form(
+        self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
+    ) -> FormWriter:
+        """Takes the file of a form."""
+        self._check_name(name[1])
+        self._check_metadata(headers)
+        return FormWriter(pool, self._client, name, headers, md5, hashers)
 
     async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
         headers = {**passed_headers(call.request.headers), **source}
@@ -127,13 +139,15 @@ class BackendRelay:
         """Raises NotImplemented for what reaches names that are not seen here, InvalidArgument for metadata that a
         gateway would take for its own.
         """
-        headers = call.request.headers
-        if UNPACK in headers:
-            raise S3Error("NotImplemented", "Archives are not unpacked here: what they hold may have a hidden name.")
-        if _RENAMED in headers:
+        if _RENAMED in call.request.headers:
             raise S3Error("NotImplemented", "Objects are not renamed here: the former name may be a hidden one.")
-        # MinIO takes metadata from the query, too.
-        if any(name.lower().startswith(OURS) for name in (*headers, *call.request.query)):
+        self._check_metadata((*call.request.headers, *call.request.query))  # MinIO takes them from the query, too
+
+    def _check_metadata(self, given: Iterable[str]) -> None:
+        found = {name.lower() for name in given}
+        if UNPACK in found:
+            raise S3Error("NotImplemented", "Archives are not unpacked here: what they hold may have a hidden name.")
+        if any(name.startswith(OURS) for name in found):
             raise S3Error("InvalidArgument", f"User metadata whose names begin with {OURS} are the gateway's own.")
 
     async def _source(self, call: Call) -> dict[str, str]:

@@ -72,7 +72,7 @@ class S3App:
 
     ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
     ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
-    ``relay``: where requests go that are not to be served here; browser uploads are served here all the same.
+    ``relay``: where requests go that are not to be served here; browser uploads are read here all the same.
     ``cross_origin`` knows which web pages may send requests: all, unless it is given. ``observer`` is told of each
     request. ``pages``: what is answered at paths that S3 does not have.
     """
@@ -103,7 +103,7 @@ class S3App:
         self._relay = relay
         self._cross_origin = cross_origin or CrossOrigin(objects, ("*",), of_buckets=relay is None, seconds=0)
         self._model = compile_model()
-        self._post = PostHandler(objects, credentials, region, encrypts=relay is None)
+        self._post = PostHandler(objects, credentials, region, relay)
         self._handlers = self._bind()
         self._large_documents = asyncio.Semaphore(2)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +12,10 @@ from strongroom.s3.encryption import Encrypted, EncryptionHeaders
 from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Buffer, HttpRequest
+from strongroom.sealed.objects import ObjectInfo
+from strongroom.sealed.pipeline import Hasher
+from strongroom.sealed.policy import Protection
+from strongroom.sealed.writing import Description
 
 Headers = list[tuple[str, str]]
 
@@ -66,4 +71,47 @@ class Relay(Protocol):
 
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the other S3 answers to a request that was authenticated. Raises S3Error."""
+        ...
+
+    def form(
+        self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
+    ) -> Taking:
+        """Takes the file of a form for an object of this bucket and key, which gets ``headers``; ``md5`` and
+        ``hashers`` as BodyPipeline has them. Raises S3Error.
+        """
+        ...
+
+
+class Taking(Protocol):
+    """Takes an object, as ObjectWriter does."""
+
+    @property
+    def protection(self) -> Protection:
+        """How the object is being encrypted."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes taken so far."""
+        ...
+
+    @property
+    def md5(self) -> bytes | None:
+        """Its MD5, after :meth:`finish`, where it was computed."""
+        ...
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next piece."""
+        ...
+
+    async def finish(self) -> None:
+        """No more comes."""
+        ...
+
+    async def commit(self, description: Description) -> ObjectInfo:
+        """Make the object visible."""
+        ...
+
+    async def abort(self) -> None:
+        """Forget what was written."""
         ...

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from strongroom.header_names import CONTENT_HEADERS, META
 from strongroom.s3.auth import Credentials
 from strongroom.s3.auth.post import SIGNING, FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
-from strongroom.s3.call import Answer
+from strongroom.s3.call import Answer, Relay, Taking
 from strongroom.s3.describe import (
     check_header,
     check_upload_headers,
@@ -28,20 +28,21 @@ from strongroom.s3.tags import format_tags
 from strongroom.s3.upload import Integrity
 from strongroom.s3.xml import DECLARATION, escape, read_document
 from strongroom.sealed.objects import ObjectInfo
+from strongroom.sealed.policy import Protection
 from strongroom.sealed.store import SealedStore
-from strongroom.sealed.writing import Description, ObjectWriter
+from strongroom.sealed.writing import Description
 
 _SIGNED = ("policy", *SIGNING)
 
 
 class PostHandler:
-    """Takes browser uploads. ``credentials`` and ``region`` are the server's; ``encrypts``: whether it is here that
-    objects are encrypted, and not where requests are relayed to.
+    """Takes browser uploads. ``credentials`` and ``region`` are the server's; ``relay``: where requests go that are not
+    to be served here.
     """
 
-    def __init__(self, objects: SealedStore, credentials: Credentials, region: str, encrypts: bool) -> None:
+    def __init__(self, objects: SealedStore, credentials: Credentials, region: str, relay: Relay | None = None) -> None:
         self._objects = objects
-        self._encrypts = encrypts
+        self._relay = relay
         self._credentials = credentials
         self._region = region
 
@@ -60,9 +61,12 @@ class PostHandler:
         check_upload_headers(headers)
         kept, tags, integrity = stored_headers(headers), _tags(form.fields.get("tagging", "")), Integrity(headers)
         asked = EncryptionHeaders(headers, secure).protection()
-        if asked is not None and not self._encrypts:
-            raise S3Error("NotImplemented", "Forms that ask for encryption are not relayed.")
-        writer = await self._objects.begin(bucket, key, asked, None, md5=integrity.wants_md5, hashers=integrity.hashers)
+        if self._relay is None:
+            writer: Taking = await self._objects.begin(
+                bucket, key, asked, None, md5=integrity.wants_md5, hashers=integrity.hashers
+            )
+        else:
+            writer = await self._relayed(self._relay, bucket, key, asked, kept, tags[0], integrity)
         try:
             await _take(decoder, body, first, writer, identity)
             integrity.check(writer.md5, {})
@@ -76,6 +80,23 @@ class PostHandler:
         answer.about = info
         return answer, response
 
+    async def _relayed(
+        self,
+        relay: Relay,
+        bucket: str,
+        key: str,
+        asked: Protection | None,
+        kept: Mapping[str, str],
+        tags: str,
+        integrity: Integrity,
+    ) -> Taking:
+        """What is kept of the object goes along with it, since whoever reads it asks the backend."""
+        if asked is not None:
+            raise S3Error("NotImplemented", "Forms that ask for encryption are not relayed.")
+        await self._objects.protection(bucket, None)
+        headers = {**kept, "x-amz-tagging": tags} if tags else kept
+        return relay.form(self._objects.pool, (bucket, key), headers, integrity.wants_md5, integrity.hashers)
+
 
 async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
     """Read the form up to its file; what has come of that."""
@@ -88,7 +109,7 @@ async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
 
 
 async def _take(
-    decoder: FormDecoder, body: BodyReceiver, pieces: list[bytes], writer: ObjectWriter, identity: PostIdentity
+    decoder: FormDecoder, body: BodyReceiver, pieces: list[bytes], writer: Taking, identity: PostIdentity
 ) -> None:
     limit = MAX_PUT if identity.max_length is None else min(MAX_PUT, identity.max_length)
     while True:
