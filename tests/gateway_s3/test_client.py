@@ -122,6 +122,25 @@ def test_the_region_of_a_bucket_is_learnt_once(fake: Fake, redirect: Reply) -> N
     assert fake.regions == ["us-east-1", "eu-central-1", "eu-central-1", "us-east-1", "eu-central-1"]
 
 
+@pytest.mark.parametrize(
+    ("why", "kind"),
+    [
+        ((403, {}, b"<Error><Code>InvalidAccessKeyId</Code></Error>"), Unavailable),
+        ((403, {}, b"<Error><Code>AccessDenied</Code></Error>"), Refused),
+        ((206, {}, b"content"), Refused),
+        ((403, {}, b""), Refused),
+    ],
+)
+def test_a_head_that_is_refused_is_asked_once_whether_it_is_this_server_that_is(
+    fake: Fake, why: Reply, kind: type[Exception]
+) -> None:
+    replies: Iterator[Reply] = iter([(403, {}, b""), why])
+    fake.reply = lambda region: next(replies)
+    with pytest.raises(kind):
+        fake.run(lambda client: client.send(Request("HEAD", "bucket", "key")))
+    assert len(fake.regions) == 2
+
+
 @pytest.mark.parametrize("region", [b"a&#13;&#10;b", "\u20ac".encode(), b"a/b", b"a" * 100])
 def test_a_region_that_is_none_is_not_kept(fake: Fake, region: bytes) -> None:
     """All later requests for the bucket would be signed for it."""

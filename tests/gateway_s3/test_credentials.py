@@ -336,7 +336,11 @@ def test_a_client_is_not_told_that_its_credentials_are_wrong_where_the_gateway_s
         for operation, arguments in (("put_object", {"Key": "key", "Body": b"content"}), ("list_objects_v2", {})):
             refused = error_of(getattr(server.client(), operation), Bucket=bucket_name, **arguments)
             assert refused == ("ServiceUnavailable", 503)
-        assert f"the backend refuses the credentials of this server: {code}" in server.log
+        # An answer to HEAD does not say why it refuses; a copy begins with one, too.
+        source = f"{bucket_name}/key"
+        assert error_of(server.client().head_object, Bucket=bucket_name, Key="key")[1] == 503
+        assert error_of(server.client().copy_object, Bucket=bucket_name, Key="key", CopySource=source)[1] == 503
+        assert f"HEAD {source}: the backend refuses the credentials of this server: {code}" in server.log
 
 
 # -- with a service account's role ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -307,6 +307,8 @@ class Client:
                 code = "NoSuchBucket"
             if request.method == "HEAD" and response.status in (301, 307, 400) and region:
                 code = "PermanentRedirect"
+            elif request.method == "HEAD" and response.status in (400, 403):
+                return document, (*await self._refused_itself(request, code), region)
             return document, (code, "", region)
         code, message, named = found
         if code == "TemporaryRedirect" and request.bucket:
@@ -314,6 +316,22 @@ class Client:
         elif code == "PermanentRedirect":
             self._hosts.pop(request.bucket, None)
         return document, (code, message, region or named)
+
+    async def _refused_itself(self, request: Request, code: str) -> tuple[str, str]:
+        """Code and message of a refusal of this server's own credentials, which an answer to HEAD cannot tell from one
+        of the object: a GET takes the same permission, and says why. ``code`` where it is something else.
+        """
+        asked = replace(request, method="GET", headers={**request.headers, "range": "bytes=0-0"})
+        try:
+            response = await self._once(asked, EMPTY_SHA256)
+            if response.status < 300:
+                response.close()
+                return code, ""
+            document = await self._whole(response, _MAX_ERROR, asked)
+        except (OSError, Unavailable):
+            return code, ""
+        found = xml.read_error(document) if document else None
+        return (found[0], found[1]) if found is not None and found[0] in CREDENTIALS_REFUSED else (code, "")
 
     async def _whole(self, response: Response, most: int, request: Request) -> bytes:
         try:
