@@ -252,6 +252,20 @@ def test_blobs_without_an_index_are_not_taken_for_a_new_place(tmp_path: Path) ->
     run(tmp_path, use)
 
 
+def test_what_others_put_among_the_markers_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    async def start() -> None:
+        store = LocalStore(tmp_path)
+        await store.start()
+        await store.stop()
+
+    asyncio.run(start())
+    session = tmp_path / ".strongroom" / "sessions" / "0123456789abcdef"
+    (session / ("ab" * 16)).mkdir(parents=True)
+    (session / ".nfs0001").touch()
+    asyncio.run(start())
+    assert (session / ".nfs0001").exists()
+
+
 def test_a_check_finds_blobs_that_are_missing_or_cut(tmp_path: Path) -> None:
     async def use(store: LocalStore) -> None:
         await put(store, "one", bytes(300_000))

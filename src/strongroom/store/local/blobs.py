@@ -24,6 +24,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import stat
 import struct
 from collections import deque
@@ -43,6 +44,7 @@ ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
 _SIZE = struct.Struct(f">{ID}xQ")
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+_MARKER = re.compile(rf"[0-9a-f]{{{2 * ID}}}")
 _FILE = 0o600
 _DIRECTORY = 0o700
 
@@ -272,11 +274,12 @@ class Blobs:
         lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            markers = list(session.iterdir())
+            markers = [marker for marker in session.iterdir() if _MARKER.fullmatch(marker.name)]
             discard([bytes.fromhex(marker.name) for marker in markers])
-            for marker in markers:
-                marker.unlink(missing_ok=True)
-            session.rmdir()
+            with suppress(OSError):  # what others put there stays, and keeps no server from starting
+                for marker in markers:
+                    marker.unlink(missing_ok=True)
+                session.rmdir()
         except BlockingIOError:
             pass  # its process lives
         finally:
