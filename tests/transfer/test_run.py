@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -64,3 +64,27 @@ def test_one_that_passes_over_what_was_copied_stops_too() -> None:
     copied: Any = Copied(stop)
     Export(copied, Place("http://here", "bucket"), copied, None, 1).run(report, stop, WATCHER)
     assert (report.finished, report.before) == (False, 1)
+
+
+class Removing:
+    """A source of two buckets, the first of which a client removes when its first page was listed."""
+
+    def buckets(self) -> list[str]:
+        return ["one", "two"]
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
+        yield Listed(bucket, "k", 1, "etag", NOW)
+        if bucket == "one":
+            raise S3Failed("there answers NoSuchBucket", "NoSuchBucket")
+
+    def has(self, listed: Listed) -> bool:
+        return True
+
+
+def test_a_bucket_that_a_client_removes_meanwhile_ends_nothing_unless_it_was_named() -> None:
+    report, source = Report("here", "there", NOW), cast(Any, Removing())
+    Export(source, Place("http://here"), source, None, 1).run(report, threading.Event(), WATCHER)
+    assert (report.finished, report.before) == (True, 2)
+    assert report.notes == ["one: the bucket was removed meanwhile"]
+    with pytest.raises(S3Failed):
+        Export(source, Place("http://here", "one"), source, None, 1).run(report, threading.Event(), WATCHER)

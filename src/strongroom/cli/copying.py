@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import sqlite3
 import threading
 from contextlib import closing
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
+from strongroom.cli.outcome import WRONG, fail, finish, stop_on_signals, stop_with
 from strongroom.cli.progress import TransferBar
 from strongroom.config import SettingError, insecure_sse_c_from_process, transfer_keys_from_process
 from strongroom.config.table import TRANSFER
@@ -82,15 +81,16 @@ def run_import(
     report = Report(str(place), str(aim), datetime.now(UTC), dry_run=dry_run)
     name = hashlib.sha256(f"{place}\n{aim}".encode()).hexdigest()[:16]
     path = state_file or Path.home() / ".strongroom" / "imports" / f"{name}.db"
-    stop = stop_on_signals()
+    stop = threading.Event()
+    stop_on_signals(stop.set)
     try:
         with State(path) as state, TransferBar(Console(stderr=True)) as bar:
             job = Import(source.client(threads), place, target.client(threads), aim, state, wishes, threads)
             job.run(report, stop, bar.watcher)
     except S3Failed as error:
-        raise stop_with(error, FAILED) from None
+        raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
-        raise stop_with(f"{path}: {error}", FAILED) from None
+        raise fail(report, as_json, f"{path}: {error}") from None
     return finish(report, as_json)
 
 
@@ -100,14 +100,15 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     place = source.place()
     refuse_in_the_clear(key, source)
     report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
-    stop = stop_on_signals()
+    stop = threading.Event()
+    stop_on_signals(stop.set)
     try:
         with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:
             Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
     except (S3Failed, FolderRefused) as error:
-        raise stop_with(error, FAILED) from None
+        raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
-        raise stop_with(f"{directory}: {error}", FAILED) from None
+        raise fail(report, as_json, f"{directory}: {error}") from None
     return finish(report, as_json)
 
 
@@ -125,11 +126,3 @@ def refuse_in_the_clear(key: Secret | None, *ends: End) -> None:
                 "the key of --sse-c-key-file would go over plain http; use https, or STRONGROOM_ALLOW_INSECURE_SSE_C=on"
             )
             raise stop_with(f"{end.role.upper()}: {why} where nobody can listen", WRONG)
-
-
-def stop_on_signals() -> threading.Event:
-    """An event that the signals which end a process set."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sqlite3
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -17,7 +16,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from strongroom.app import build_objects
 from strongroom.cli.layout import absolute, recognised
-from strongroom.cli.outcome import FAILED, WRONG, finish, stop_with
+from strongroom.cli.outcome import FAILED, WRONG, fail, finish, stop_on_signals, stop_with
 from strongroom.cli.server import check_backend, check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
@@ -72,10 +71,10 @@ def run_job(
     except NoSuchBucket as error:
         raise stop_with(f"there is no such bucket: {error}", FAILED) from None
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
-        raise stop_with(error, FAILED) from None
+        raise fail(report, as_json, error) from None
     except sqlite3.DatabaseError as error:
         damaged = StoreError(f"the index in {place!r} is damaged ({error}): restore the whole from a back-up")
-        raise stop_with(damaged, FAILED) from None
+        raise fail(report, as_json, damaged) from None
     return finish(report, as_json)
 
 
@@ -114,8 +113,7 @@ def is_url(place: str) -> bool:
 async def _run(objects: SealedStore, job: Job[R], report: R) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop_on_signals(lambda: loop.call_soon_threadsafe(stop.set))
     console = Console(stderr=True)
     columns = (TextColumn("{task.completed} objects"), TimeElapsedColumn())
     await objects.start()

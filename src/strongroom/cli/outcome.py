@@ -1,8 +1,13 @@
-"""How a job on many objects ends: exit codes, why it stopped, its report. Loads nothing that only some jobs need."""
+"""How a job on many objects ends: exit codes, signals, why it stopped, its report. Loads nothing that only some jobs
+need.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +19,8 @@ from strongroom.secret import Secret
 
 FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
 """Exit codes: a place that cannot be reached; a wrong argument; objects that failed; stopped by a signal."""
+
+_SHOW_CURSOR = b"\x1b[?25h\n"  # which a progress bar hides
 
 
 def finish(report: Report, as_json: bool) -> int:
@@ -30,6 +37,32 @@ def finish(report: Report, as_json: bool) -> int:
     if not report.finished:
         return STOPPED
     return INCOMPLETE if report.failed_count else 0
+
+
+def fail(report: Report, as_json: bool, reason: object) -> typer.Exit:
+    """Print what a job did before it failed, where it did anything, and why it failed; what to raise."""
+    if report.done or report.before or report.failed_count:
+        finish(report, as_json)
+    return stop_with(reason, FAILED)
+
+
+def stop_on_signals(stop: Callable[[], object]) -> None:
+    """Call ``stop`` at a signal that ends a process. A second one ends it at once: a large object that was begun may
+    take hours, and whatever was begun is whole or untouched, and gone on with.
+    """
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            if sys.stderr.isatty():
+                os.write(2, _SHOW_CURSOR)
+            os._exit(STOPPED)
+        asked = True
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
 
 
 def customer_key(path: Path | None) -> Secret | None:

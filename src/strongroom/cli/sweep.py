@@ -13,6 +13,7 @@ from strongroom.config import RemoteS3, from_process
 from strongroom.observe import logs
 from strongroom.report import shown
 from strongroom.serving.hardening import harden
+from strongroom.store.errors import NoSuchBucket
 
 if TYPE_CHECKING:
     from strongroom.store.s3 import S3Store
@@ -38,7 +39,12 @@ async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> None:
     await store.start()
     try:
         for bucket in buckets or [found.name for found in await store.buckets()]:
-            swept = await Sweep(store.client, bucket, dry=dry).run()
+            try:
+                swept = await Sweep(store.client, bucket, dry=dry).run()
+            except NoSuchBucket:
+                if buckets:
+                    raise
+                continue  # a client removed it meanwhile
             for kind, names in (("record", swept.records), ("upload", swept.uploads), ("PUT", swept.puts)):
                 for name in names:
                     console.print(shown(f"{bucket}: {kind} {name}"), markup=False)

@@ -15,7 +15,7 @@ from strongroom.secret import Secret
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.folder import Exported, Folder
 from strongroom.transfer.place import Place
-from strongroom.transfer.run import Watcher, run
+from strongroom.transfer.run import Watcher, listed_in, run
 from strongroom.transfer.s3 import S3, Listed, S3Failed
 
 
@@ -35,7 +35,7 @@ class Export:
 
         def todo() -> Iterator[Listed]:
             for bucket in buckets:
-                for listed in self.source.list(bucket, self.place.prefix):
+                for listed in listed_in(self.source, bucket, self.place.prefix, report, named=bool(self.place.bucket)):
                     if self.folder.has(listed):
                         report.before += 1
                         if stop.is_set():  # which whoever takes them does not see of those that are passed over

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from strongroom.report import Report
 from strongroom.transfer.copying import Copier, Wishes
 from strongroom.transfer.place import Place
-from strongroom.transfer.run import Watcher, run
+from strongroom.transfer.run import Watcher, listed_in, run
 from strongroom.transfer.s3 import S3, Listed
 from strongroom.transfer.state import State
 
@@ -40,9 +40,10 @@ class Import:
                 self.state.add(listed, copier.copy(listed, self._target_of(listed.bucket)))
 
         def todo() -> Iterator[Listed]:
+            named, prefix = bool(self.source_place.bucket), self.source_place.prefix
             for bucket in buckets:
                 empty = self._prepare(bucket, report)
-                for listed in self.source.list(bucket, self.source_place.prefix):
+                for listed in listed_in(self.source, bucket, prefix, report, named=named):
                     if not empty and self.state.has(listed):
                         report.before += 1
                         if stop.is_set():  # which whoever takes them does not see of those that are passed over

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from strongroom.report import Outage, Report
 from strongroom.transfer.copying import NotCopied, Stopped
-from strongroom.transfer.s3 import Listed
+from strongroom.transfer.s3 import S3, Listed, S3Failed
 
 _AHEAD = 4
 """How many objects a thread has waiting for it."""
@@ -22,6 +22,19 @@ class Watcher:
     found: Callable[[Listed], None]
     moved: Callable[[int], None]
     ended: Callable[[Listed], None]
+
+
+def listed_in(source: S3, bucket: str, prefix: str, report: Report, *, named: bool) -> Iterator[Listed]:
+    """The objects of a bucket. One that was not ``named`` may be removed meanwhile: the others are gone on with.
+
+    Raises S3Failed.
+    """
+    try:
+        yield from source.list(bucket, prefix)
+    except S3Failed as error:
+        if named or error.code != "NoSuchBucket":
+            raise
+        report.notes.append(f"{bucket}: the bucket was removed meanwhile")
 
 
 def run(
