@@ -254,12 +254,13 @@ def test_why_a_kms_does_not_answer_stands_in_the_error(liar: Liar) -> None:
 
 class Node:
     """A node of a KMS, which answers each request with ``answer`` (HTTP) and counts its ``connections``. The first
-    ``lost`` of them are closed when a request comes.
+    ``lost`` of them are closed when a request comes, and all behind an answer once it ``ends``.
     """
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
         self.connections = self.lost = 0
+        self.ends = False
         self._served: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
@@ -282,6 +283,8 @@ class Node:
             while await reader.readuntil(b"\r\n\r\n") and number > self.lost:
                 await asyncio.sleep(0.05)
                 writer.write(self.answer)
+                if self.ends:
+                    break
         writer.close()
 
 
@@ -327,6 +330,16 @@ def test_an_answer_that_is_no_http_is_not_repeated_in_the_error(head: bytes) -> 
     asyncio.run(main())
 
 
+def test_an_answer_that_breaks_off_is_said_to() -> None:
+    async def main() -> None:
+        async with Node(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}") as node:
+            node.ends = True
+            with pytest.raises(KMSUnavailable, match="its answer broke off"):
+                await node.client.call("GET", "x")
+
+    asyncio.run(main())
+
+
 # -- TLS -----------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +378,17 @@ def test_a_kms_that_is_not_trusted_gets_nothing(tls_bao: OpenBao, key: str, tmp_
         async with opened(tls_bao.role(key, key).settings(MINIO_SSE_VAULT_CAPATH=other)) as kms:
             with pytest.raises(KMSUnavailable, match="its certificate is not trusted"):
                 await made(kms)
+
+    asyncio.run(main())
+
+
+def test_a_kms_without_tls_at_an_address_with_it_is_said_to_be_so(liar: Liar) -> None:
+    async def main() -> None:
+        client = VaultClient(VaultAddress(str(liar.settings["MINIO_SSE_VAULT_ENDPOINT"]).replace("http:", "https:")))
+        await client.start()
+        with pytest.raises(KMSUnavailable, match=r"does not speak TLS as this server does .*WRONG_VERSION_NUMBER"):
+            await client.call("GET", "x")
+        await client.stop()
 
     asyncio.run(main())
 

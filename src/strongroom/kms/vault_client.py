@@ -233,6 +233,10 @@ class VaultClient:
 def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error})"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):  # its number is none of the system's
+        return f"it does not speak TLS as this server does ({error.os_error.strerror or error.os_error})"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "its answer broke off, or cannot be decoded"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno  # asyncio's own words name only the address, which the message has
         return os.strerror(number) if number and number > 0 else error.os_error.strerror or str(error.os_error)
