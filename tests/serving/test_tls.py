@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 import ssl
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,6 +151,25 @@ def test_a_new_certificate_with_a_key_of_another_kind_takes_the_place_of_the_old
     server.process.send_signal(signal.SIGHUP)
     assert comes(lambda: served_name(server) == "CN=second")
     assert server.end() == 0
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept connection", "last request"])
+def test_a_client_that_takes_its_response_slowly_gets_all_of_it(start: Start, tmp_path: Path, more: bytes) -> None:
+    write_pair(tmp_path / "certs")
+    server = start(f"--certs-dir={tmp_path / 'certs'}", "--idle-timeout=1")
+    size = 16 * 1024**2
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        plain.settimeout(20)
+        plain.connect(("127.0.0.1", server.port))
+        with trusting().wrap_socket(plain) as connection:
+            connection.sendall(b"GET /much HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n")
+            received = 0
+            while received < size:
+                piece = connection.recv(64 * 1024)
+                assert piece, f"cut off after {received} bytes"
+                received += len(piece)
+                time.sleep(0.005)
 
 
 def test_an_expired_certificate_is_served_with_a_warning(start: Start, tmp_path: Path, log: Callable[[], str]) -> None:

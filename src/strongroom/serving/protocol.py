@@ -124,7 +124,7 @@ class Protocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End; no timer outlives the connection."""
         self._server.connections.discard(self)
-        self._taking.stop()
+        self._taking.end()
         if self._watch is not None:
             self._watch.cancel()
         for exchange in (self._answering, *self._queue):
@@ -154,6 +154,7 @@ class Protocol(asyncio.BufferedProtocol):
         self.transport.close()
         if self in self._server.connections:
             self._taking.watch()
+            self._taking.part()
 
     def eof_received(self) -> bool:
         """The client sends no more. It may wait for its answers all the same; one that has gone fails them as they are

@@ -1,14 +1,25 @@
-"""Whether a client takes what is sent to it: one that takes nothing for a while is cut off."""
+"""Whether a client takes what is sent to it: one that takes nothing for a while is cut off.
+
+Below TLS, what uvloop's transport holds is not all that it was given: it says nothing of what the connection underneath
+holds, as much as it was given at once. So the kernel is asked how much has arrived, where it counts that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import socket
 import struct
 import termios
 
+GOODBYE = 2.0
+"""Seconds for which a client that has taken all may take to end its side, as TLS has it."""
+
 _COUNT = struct.Struct("i")
+_TCP_INFO = getattr(socket, "TCP_INFO", -1)  # of Linux
+_ARRIVED = struct.Struct("120xQ")
+"""Of struct tcp_info (linux/tcp.h): tcpi_bytes_acked."""
 
 
 class Taking:
@@ -19,12 +30,13 @@ class Taking:
         self._loop = loop
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
-        self._left = 0
+        self._farewell: asyncio.TimerHandle | None = None
+        self._left = self._arrived = 0
 
     def watch(self) -> None:
         """Begin, unless it has begun."""
         if self._timer is None:
-            self._left = self._not_taken()
+            self._left, self._arrived = self._not_taken(), self._has_arrived()
             self._timer = self._loop.call_later(self._seconds, self._look)
 
     def stop(self) -> None:
@@ -32,6 +44,24 @@ class Taking:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def part(self) -> None:
+        """The transport is to close: abort it where it is still there :data:`GOODBYE` after the client took all."""
+        if self._farewell is None:
+            self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, False)
+
+    def end(self) -> None:
+        """The connection is over."""
+        self.stop()
+        if self._farewell is not None:
+            self._farewell.cancel()
+
+    def _see_off(self, had_all: bool) -> None:
+        has_all = not self._not_taken()
+        if has_all and had_all:
+            self._transport.abort()
+            return
+        self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, has_all)
 
     def _not_taken(self) -> int:
         """Bytes that the client has not taken: those that the transport holds, and those that the kernel does, which
@@ -44,10 +74,18 @@ class Taking:
             held += kernel
         return held
 
+    def _has_arrived(self) -> int:
+        """Bytes that the client's side has acknowledged since the connection began; 0 where nobody counts them."""
+        connection = self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError, struct.error):
+            (arrived,) = _ARRIVED.unpack(connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ARRIVED.size))
+            return int(arrived)
+        return 0
+
     def _look(self) -> None:
-        left = self._not_taken()
-        if left >= self._left:
+        left, arrived = self._not_taken(), self._has_arrived()
+        if left >= self._left and arrived <= self._arrived:
             self._transport.abort()
             return
-        self._left = left
+        self._left, self._arrived = left, arrived
         self._timer = self._loop.call_later(self._seconds, self._look)

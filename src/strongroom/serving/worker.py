@@ -56,8 +56,10 @@ _TELL = 0.5
 _FOR_CONNECTIONS = 0.75
 """Of all descriptors; the others are the store's, however many connections strangers open."""
 
-_GOODBYE = 2.0
-"""Seconds for which a client may take to end its TLS session, when the server has."""
+_FOR_ALL = 24 * 3600.0
+"""Seconds after which uvloop cuts a TLS connection that the server closes, whatever the client has still to take. How
+long that may be, and how long the client's goodbye, is seen to by :mod:`strongroom.serving.taking`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,7 @@ class _Worker:
             connection,
             ssl=self._tls,
             ssl_handshake_timeout=timeout if self._tls else None,
-            # An idle client does not answer the end of its session, and must not hold up that of the server.
-            ssl_shutdown_timeout=_GOODBYE if self._tls else None,
+            ssl_shutdown_timeout=_FOR_ALL if self._tls else None,
         )
         if self._ends:  # it came too late to be told with the others
             protocol.shutdown()
