@@ -145,3 +145,24 @@ def test_a_damaged_record_of_a_plain_object_is_its_own_trouble(
     assert listed.keys() == {"o", "other"}
     with pytest.raises(ClientError, match="damaged"):
         client.get_object(Bucket=shared.name, Key="o")
+
+
+def test_what_a_later_release_wrote_is_refused_and_left_as_it_is(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="sealed", Body=b"x", ServerSideEncryption="AES256")
+    client.put_object(Bucket=shared.name, Key="plain", Body=b"x", Metadata={"who": "me"})
+    (shared / "sealed").write_bytes((shared / "sealed").read_bytes().replace(b"SRNAS1", b"SRNAS2"))
+    record = os.getxattr(shared / "plain", "user.strongroom.record")
+    later = record.replace(b"SRP1", b"SRP2")
+    os.setxattr(shared / "plain", "user.strongroom.record", later)
+    for key in ("sealed", "plain"):
+        assert error_of(client.get_object, Bucket=shared.name, Key=key) == ("InternalError", 500)
+        tagging = {"TagSet": [{"Key": "a", "Value": "b"}]}
+        assert error_of(client.put_object_tagging, Bucket=shared.name, Key=key, Tagging=tagging)[1] == 500
+    assert os.getxattr(shared / "plain", "user.strongroom.record") == later
+    assert "'sealed': it is not of a format that this release knows" in gateway.log.replace(f"{shared.name}/", "")
+    listed = [item["Key"] for item in client.list_objects_v2(Bucket=shared.name)["Contents"]]
+    assert listed == ["plain", "sealed"]
+    for key in listed:
+        client.put_object(Bucket=shared.name, Key=key, Body=b"anew")
+        assert client.get_object(Bucket=shared.name, Key=key)["Body"].read() == b"anew"

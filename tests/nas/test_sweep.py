@@ -188,6 +188,24 @@ def test_sidecars_of_files_that_others_removed_are_swept(tmp_path: Path, monkeyp
     asyncio.run(use())
 
 
+def test_sidecars_of_a_later_release_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strongroom.store.nas.sweep._SHARDS", 1)
+    shard = tmp_path / ".strongroom.sys" / "beside" / "00"
+
+    async def use() -> None:
+        store = started(tmp_path)
+        await store.start()
+        shard.mkdir()
+        for name, content in (("later", b"SRP2"), ("damaged", b"SRQ1")):
+            (shard / name).write_bytes(content)
+            age(shard / name)
+        store._sweep.run()
+        assert [file.name for file in shard.iterdir()] == ["later"]
+        await store.stop()
+
+    asyncio.run(use())
+
+
 def test_sidecars_of_files_in_a_closed_folder_do_not_hold_up_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 It lies in an extended attribute of the file; where the file system has none, or it is too long, in a sidecar in the
 reserved folder. Either way it says of which file it is: how many bytes it had and when they were last changed, and a
 sidecar also its name and inode. A file that is not as it says has been written or replaced by others: what was kept is
-void then, and never given out.
+void then, and never given out. What a later release kept, in a format that is not known here, raises LayoutUnknown.
 
 Methods block: they are for threads.
 """
@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from strongroom.store.base import Record
 from strongroom.store.nas.folder import FILE, Folder, sync
-from strongroom.store.nas.layout import Beside, LayoutInvalid, decode_beside, encode_beside
+from strongroom.store.nas.layout import Beside, LayoutInvalid, LayoutUnknown, decode_beside, encode_beside
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
 
@@ -83,6 +83,8 @@ class BesideStore:
         with os.fdopen(descriptor, "rb") as file:
             try:
                 return decode_beside(file.read(_MAX_SIDECAR))
+            except LayoutUnknown:
+                raise
             except LayoutInvalid:
                 return None
 
@@ -94,6 +96,8 @@ class BesideStore:
     def _attribute(self, descriptor: int) -> Beside | None:
         try:
             return decode_beside(os.getxattr(descriptor, ATTRIBUTE))
+        except LayoutUnknown:
+            raise
         except LayoutInvalid:
             return None
         except OSError as error:

@@ -20,9 +20,11 @@ from strongroom.store.nas.layout import (
     MARK,
     TAIL,
     LayoutInvalid,
+    LayoutUnknown,
     Segment,
     Trailer,
     decode_trailer,
+    is_marked,
     trailer_length,
 )
 from strongroom.store.nas.left import Left
@@ -86,6 +88,12 @@ class Finder:
 
     def describe(self, descriptor: int, place: Place, small: int = 0) -> Found:
         """What an open file holds. Raises NoSuchObject where it is no plain file, Damaged."""
+        try:
+            return self._describe(descriptor, place, small)
+        except LayoutUnknown as error:
+            raise Damaged(f"{place.name!r}: {error}") from error
+
+    def _describe(self, descriptor: int, place: Place, small: int) -> Found:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise NoSuchObject(place.name)
@@ -95,7 +103,7 @@ class Finder:
         whole = start if size <= small and len(start) == size else None
         document = None
         if beside is None:
-            if start.startswith(MARK):
+            if is_marked(start):
                 trailer = self._trailer(descriptor, size, place, whole)
                 stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
                 return Found(stored, trailer.segments, trailer=trailer, whole=whole)

@@ -10,6 +10,7 @@ has it byte by byte.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _TAIL = struct.Struct(">16sqIII20s8s")
 _SEGMENT = struct.Struct(">QQ")
 _BESIDE = struct.Struct(">4sB16sQqQHI")
 _BESIDE_MARK = b"SRP1"
+_OF_ANY_VERSION = re.compile(rb"\x89SRNAS[0-9A-Z]\n")
+_BESIDE_OF_ANY_VERSION = re.compile(rb"SRP[0-9A-Z]")
+UNKNOWN = "it is not of a format that this release knows"
 _MAX_RECORD = 1024 * 1024
 _MAX_SEGMENTS = 10_000
 _MAX_ANNEX = 4 * 1024 * 1024  # a table of 10,000 parts has 1 MiB; it is read before anything tells who wrote it
@@ -36,6 +40,10 @@ IDENTITY = 16
 
 class LayoutInvalid(Exception):
     """The bytes are not what was written."""
+
+
+class LayoutUnknown(LayoutInvalid):
+    """The bytes are those of another release, whose format this one does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,15 @@ class Beside:
     record: Record
     annex: bytes = b""
     elsewhere: bool = False
+
+
+def is_marked(start: bytes) -> bool:
+    """Whether a file that begins with ``start`` is that of an encrypted object. Raises LayoutUnknown."""
+    if start.startswith(MARK):
+        return True
+    if _OF_ANY_VERSION.match(start):
+        raise LayoutUnknown(UNKNOWN)
+    return False
 
 
 def decode_record(data: bytes) -> dict[str, bytes]:
@@ -143,7 +160,9 @@ def encode_beside(beside: Beside) -> bytes:
 
 
 def decode_beside(data: bytes) -> Beside:
-    """Read what :func:`encode_beside` gave. Raises LayoutInvalid."""
+    """Read what :func:`encode_beside` gave. Raises LayoutInvalid, LayoutUnknown."""
+    if data[: len(_BESIDE_MARK)] != _BESIDE_MARK and _BESIDE_OF_ANY_VERSION.match(data):
+        raise LayoutUnknown(UNKNOWN)
     if len(data) < _BESIDE.size:
         raise LayoutInvalid("it is cut")
     mark, elsewhere, identity, size, changed, inode, name_length, record_length = _BESIDE.unpack_from(data)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from strongroom.store.errors import StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.folder import Folder, names_in, open_below, remove_tree, status
+from strongroom.store.nas.layout import LayoutUnknown
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import place_of
 from strongroom.store.nas.uploads import Uploads
@@ -101,7 +102,10 @@ class Sweep:
             os.close(descriptor)
 
     def _is_void(self, name: str) -> bool:
-        beside = self._beside.read_sidecar(name)
+        try:
+            beside = self._beside.read_sidecar(name)
+        except LayoutUnknown:
+            return False  # a later release's
         if beside is None:
             return True
         bucket, _, key = beside.name.partition("/")
