@@ -178,6 +178,17 @@ def test_an_expired_certificate_is_served_with_a_warning(start: Start, tmp_path:
     assert "the certificate has expired" in log()
 
 
+def test_an_expired_certificate_that_takes_the_place_of_another_is_served_with_a_warning(
+    start: Start, tmp_path: Path, log: Callable[[], str]
+) -> None:
+    write_pair(tmp_path / "certs")
+    server = start(f"--certs-dir={tmp_path / 'certs'}")
+    write_pair(tmp_path / "certs", "late", days=-1)
+    server.process.send_signal(signal.SIGHUP)
+    assert comes(lambda: served_name(server) == "CN=late")
+    assert comes(lambda: "the certificate has expired" in log())
+
+
 def test_no_certificate_means_no_tls(tmp_path: Path) -> None:
     assert tls.find(tmp_path) is None
     assert tls.find(tmp_path / "absent") is None

@@ -50,12 +50,17 @@ def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
     """Serve until a signal ends it; the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
     harden()
     certificate = tls.find(settings.certs_dir, required=settings.certs_named)
-    if certificate and (end := certificate.expired(tls.now())):
-        _log.warning("the certificate has expired", extra={"file": certificate.certificate, "expired": end.isoformat()})
+    if certificate:
+        _warn_if_expired(certificate)
     sockets = listen(settings.address)
     places = [(str(name[0]), int(name[1])) for name in (opened.getsockname() for opened in sockets)]
     supervisor = _Supervisor(Task(factory, settings, certificate), sockets, settings.workers)
     return supervisor.run(lambda: announce(places, certificate is not None))
+
+
+def _warn_if_expired(certificate: tls.Certificate) -> None:
+    if end := certificate.expired(tls.now()):
+        _log.warning("the certificate has expired", extra={"file": certificate.certificate, "expired": end.isoformat()})
 
 
 class _Worker:
@@ -211,6 +216,7 @@ class _Supervisor:
         for worker in self._workers:
             worker.say(RELOAD)
         _log.info("SIGHUP: the certificate is read anew")
+        _warn_if_expired(self._task.certificate)
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)
