@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -204,3 +205,9 @@ def test_a_listing_that_is_cut_short_is_none_and_soon_found_to_be() -> None:
     for listing in (shown + hidden[:-1], b"<Contents>" * 1_000_000):
         with pytest.raises(Unavailable):
             without_hidden(listing)
+
+
+@pytest.mark.parametrize("path", ["/%6Dinio/admin/v3/info", "/minio%2Fadmin/v3/info", "/minio/kms/v1/status"])
+def test_the_administration_of_the_backend_is_not_reached(passing: Server, path: str) -> None:
+    answer = send(passing, "GET", path, signed_headers(passing, "GET", unquote(path)))
+    assert (answer.status, answer.headers["content-type"]) == (501, "application/xml")

@@ -38,6 +38,7 @@ _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
 _CHUNK = 256 * 1024
+_ADMINISTRATION = ("/minio/admin/", "/minio/kms/")
 _RENAMED = "x-amz-rename-source"
 _CUSTOMER = "x-amz-server-side-encryption-customer-"
 _SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
@@ -52,7 +53,7 @@ class BackendRelay:
 
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the backend answers."""
-        self._check_name(call.key)
+        self._check_name(call.bucket, call.key)
         self._check_headers(call)
         call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
         call.encryption.source_customer_key()
@@ -72,7 +73,7 @@ class BackendRelay:
         self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
     ) -> FormWriter:
         """Takes the file of a form."""
-        self._check_name(name[1])
+        self._check_name(*name)
         self._check_metadata(headers)
         return FormWriter(pool, self._client, name, headers, md5, hashers)
 
@@ -91,7 +92,7 @@ class BackendRelay:
             body, added = await whole_body(call, operation, MAX_DOCUMENT)
             headers.update(added)
             if operation == "DeleteObjects":
-                await asyncio.to_thread(self._check_deletion, body)
+                await asyncio.to_thread(self._check_deletion, call.bucket, body)
             return await self._client.open(request(body), raw=True)
         outgoing = Request(call.request.method, call.bucket, call.key, query, headers, streamed)
         sending = asyncio.create_task(self._client.open(outgoing, raw=True))
@@ -128,10 +129,14 @@ class BackendRelay:
         failed = operation in LONG and is_error(document)  # not all clients look for that behind a 200
         return Answer(), Response(500 if failed else response.status, response.headers, document)
 
-    def _check_name(self, key: str) -> None:
-        """Raises AccessDenied for a name that is hidden, XMinioInvalidObjectName for one that may be taken for it."""
+    def _check_name(self, bucket: str, key: str) -> None:
+        """Raises AccessDenied for a name that is hidden, XMinioInvalidObjectName for one that may be taken for it,
+        NotImplemented for one that a MinIO takes for its administration, which would obey the gateway's credentials.
+        """
         if names.is_hidden(key):
             raise S3Error("AccessDenied")
+        if f"/{bucket}/{key}".startswith(_ADMINISTRATION):  # however a client escaped it
+            raise S3Error("NotImplemented", "The administration of the backend is not reached from here.")
         if key and not (self._client.endpoint.exact or names.is_clean(key)):
             raise S3Error("XMinioInvalidObjectName")
 
@@ -162,7 +167,7 @@ class BackendRelay:
         if asked and not version:  # what else a backend finds there was not looked at here
             raise S3Error("InvalidArgument", ArgumentName="x-amz-copy-source", ArgumentValue=text[:256])
         bucket, key = copy_source(path)
-        self._check_name(key)
+        self._check_name(bucket, key)
         headers = {
             name.replace(_SOURCE_CUSTOMER, _CUSTOMER): value
             for name, value in call.request.headers.items()
@@ -194,11 +199,11 @@ class BackendRelay:
             raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
         return hidden is not None
 
-    def _check_deletion(self, document: bytes) -> None:
+    def _check_deletion(self, bucket: str, document: bytes) -> None:
         """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
         try:
             for key in xml.texts_of_all(document, "Key"):
-                self._check_name(key)
+                self._check_name(bucket, key)
         except xml.BadAnswer:
             raise S3Error("MalformedXML") from None
 
