@@ -47,7 +47,7 @@ def test_what_is_encrypted_and_what_is_not(serve: Serve, bucket: str, tmp_path: 
     server.client().put_object(Bucket=bucket, Key="newer", Body=b"new", ServerSideEncryption="AES256")
     report = audit(server, bucket)
     sealed = {
-        ("SSE-S3", ("my-minio-key",), True): 5,
+        ("SSE-S3", ("my-minio-key",), True): 6,
         ("SSE-S3", ("new-key",), True): 1,
         ("SSE-C", (), False): 1,
         ("SSE-C", ("my-minio-key",), False): 1,  # for its tags
@@ -81,7 +81,7 @@ def test_what_does_not_open_is_named(tmp_path: Path, bucket: str) -> None:
         fill(server.client(), bucket)
     with Server(tmp_path, NEW, workers=1) as server:
         report = audit(server, bucket)
-    assert len(report["failed"]) == 5 + 1
+    assert len(report["failed"]) == 6 + 1
     assert all("no master key 'my-minio-key'" in failed["reason"] for failed in report["failed"])
 
 
@@ -107,7 +107,7 @@ def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path
         with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
             (row,) = connection.execute("SELECT data, record FROM objects WHERE key = CAST('small' AS BLOB)").fetchall()
             stored = connection.execute("SELECT length(inline) FROM data WHERE id = ?", row[:1]).fetchone()[0]
-            connection.execute("UPDATE data SET inline = ? WHERE id = ?", (b"plain" * (stored // 5 + 1), row[0]))
+            connection.execute("UPDATE data SET inline = ? WHERE id = ?", (b"plain" * (stored // 6 + 1), row[0]))
             connection.execute("UPDATE data SET inline = substr(inline, 1, ?) WHERE id = ?", (stored, row[0]))
         assert audit(server, bucket)["failed"] == []  # the record says nothing of it
         (failed,) = audit(server, bucket, "--read")["failed"]
