@@ -17,7 +17,6 @@ from strongroom.maintenance.walk import (
     Tally,
     bucket_names,
     for_each,
-    note_closed,
     reason,
     settled,
     stored_objects,
@@ -52,8 +51,7 @@ class Adoption:
             await self._adopt(bucket, stored, tally)
             ended()
 
-        buckets = await bucket_names(self.objects, self.buckets)
-        await note_closed(self.objects, self.buckets, report)
+        buckets = await bucket_names(self.objects, self.buckets, report)
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(self._legacy(found), work, self.tasks, stop)
         if report.finished and not report.dry_run:

@@ -15,7 +15,6 @@ from strongroom.maintenance.walk import (
     Tally,
     bucket_names,
     for_each,
-    note_closed,
     open_uploads,
     settled,
     stored_objects,
@@ -113,8 +112,7 @@ class Audit:
             await self._examine(bucket, stored, report, tally)
             ended()
 
-        buckets = await bucket_names(self.objects, self.buckets)
-        await note_closed(self.objects, self.buckets, report)
+        buckets = await bucket_names(self.objects, self.buckets, report)
         await self._uploads(buckets, report, tally, stop)
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(found, work, self.tasks, stop)

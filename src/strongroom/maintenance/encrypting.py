@@ -16,7 +16,6 @@ from strongroom.maintenance.walk import (
     Tally,
     bucket_names,
     for_each,
-    note_closed,
     open_uploads,
     settled,
     stored_objects,
@@ -51,8 +50,7 @@ class Encryption:
             await self._encrypt(bucket, stored, tally, passed)
             ended()
 
-        buckets = await bucket_names(self.objects, self.buckets)
-        await note_closed(self.objects, self.buckets, report)
+        buckets = await bucket_names(self.objects, self.buckets, report)
         async for bucket, upload in open_uploads(self.objects, buckets, stop):
             if ENCRYPTED not in upload.record:
                 reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"

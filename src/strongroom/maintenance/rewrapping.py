@@ -15,7 +15,6 @@ from strongroom.maintenance.walk import (
     Tally,
     bucket_names,
     for_each,
-    note_closed,
     open_uploads,
     settled,
     stored_objects,
@@ -57,8 +56,7 @@ class Rewrapping:
             await self._rewrap(rewrapper, bucket, stored, tally)
             ended()
 
-        buckets = await bucket_names(self.objects, self.buckets)
-        await note_closed(self.objects, self.buckets, report)
+        buckets = await bucket_names(self.objects, self.buckets, report)
         await self._uploads(buckets, rewrapper, tally, stop)  # those that are opened from now on are under it
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)

@@ -53,10 +53,17 @@ def reason(bucket: str, key: str, error: Exception) -> str:
     return text
 
 
-async def bucket_names(objects: SealedStore, named: Sequence[str]) -> Sequence[str]:
-    """The buckets that were named, each once; all, where none was. Raises NoSuchBucket, StoreError."""
+async def bucket_names(objects: SealedStore, named: Sequence[str], report: Report) -> Sequence[str]:
+    """The buckets that were named, each once; all, where none was.
+
+    Folders of a shared folder that are closed to this process are noted as failed: what is in them is not seen. Raises
+    NoSuchBucket, StoreError.
+    """
     for bucket in named:
         await objects.bucket(bucket)
+    if isinstance(objects.store, NasStore):
+        for bucket, folder in await objects.store.closed_folders(named):
+            report.failed(bucket, folder, "this folder is closed to the user of the job; what lies in it was not seen")
     return list(dict.fromkeys(named)) or [bucket.name for bucket in await objects.buckets()]
 
 
@@ -77,13 +84,6 @@ async def stored_objects(
             for stored in page.objects:
                 yield bucket, stored
             after = page.next
-
-
-async def note_closed(objects: SealedStore, buckets: Sequence[str], report: Report) -> None:
-    """Note as failed the folders of a shared folder that are closed to this process: what is in them is not seen."""
-    if isinstance(objects.store, NasStore):
-        for bucket, folder in await objects.store.closed_folders(buckets):
-            report.failed(bucket, folder, "this folder is closed to the user of the job; what lies in it was not seen")
 
 
 async def open_uploads(
