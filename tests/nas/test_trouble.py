@@ -22,9 +22,10 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS
-from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull
-from strongroom.store.nas import NasStore
+from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull, Unavailable
+from strongroom.store.nas import NasStore, locks
 from strongroom.store.nas.drafts import Draft
+from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits
 from tests.http.raw import error_of
 from tests.mounts import remount_read_only, small_file_system
@@ -415,3 +416,30 @@ def test_a_quota_is_no_space(tmp_path: Path) -> None:
         await store.stop()
 
     asyncio.run(use())
+
+
+def test_a_gateway_that_stands_still_with_a_name_holds_up_no_others(tmp_path: Path) -> None:
+    still = Folder(tmp_path, 0o022)
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        still.open()
+        await store.create_bucket("bucket")
+        await put(store, "other", b"other")
+        with still.locked("bucket/held"):
+            writes = [asyncio.create_task(put(store, "held", b"new")) for _ in range(100)]
+            await asyncio.sleep(0)
+            assert await asyncio.wait_for(get(store, "other"), 30) == b"other"
+            ends = await asyncio.gather(*writes, return_exceptions=True)
+        assert {type(end) for end in ends} == {Unavailable}
+        await put(store, "held", b"now")
+        still.close()
+        await store.stop()
+
+    with (
+        mock.patch.object(locks, "_SHORT_WAIT", 0.2),
+        mock.patch.object(locks, "_NEXT_WAIT", 0.1),
+        mock.patch.object(locks, "_LONG_WAIT", 1.0),
+    ):
+        asyncio.run(use())

@@ -4,7 +4,8 @@ Others may mount the folder too, and any number of gateways may serve it. What i
 
 - ``names``: keys as paths, what is refused
 - ``layout``: the bytes of our files
-- ``folder``: the tree: walking it without ever being led out of it, making and removing folders, locks
+- ``folder``: the tree: walking it without ever being led out of it, making and removing folders
+- ``locks``: the locks of names
 - ``beside``: what belongs to a plain object, in extended attributes or sidecars
 - ``finding``: what a file holds
 - ``objects``: giving objects their names, changing and removing them

@@ -7,11 +7,8 @@ that somebody puts there meanwhile leads out. Methods block: they are for thread
 from __future__ import annotations
 
 import errno
-import fcntl
-import hashlib
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, unwritable
+from strongroom.store.nas.locks import Waiters, lock
 from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,7 +25,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_FLOCK = struct.Struct("@hhqqi4x")
 _LOCKS = "locks"
 _CLOCK = "clock"
 _AGAIN = 64
@@ -62,6 +59,7 @@ class Folder:
         self._folder_mode = 0o777 & ~mask
         self._root = self._reserved = -1
         self._areas: dict[str, int] = {}
+        self._waiters = Waiters()
 
     def open(self) -> None:
         """Open it, and make the reserved folder. Raises StoreError."""
@@ -227,10 +225,13 @@ class Folder:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of a name, against every thread, process and machine that uses the folder."""
+        """Hold the lock of a name, against every thread, process and machine that uses the folder.
+
+        Raises Unavailable where another holds it for long.
+        """
         descriptor = self._open_locks()
         try:
-            _lock(descriptor, name, wait=True)
+            self._waiters.wait(descriptor, name)
             yield
         finally:
             os.close(descriptor)  # which lets go of it, as the end of the process does
@@ -240,27 +241,12 @@ class Folder:
         """Hold the lock of a name if nobody else does; whether it is held."""
         descriptor = self._open_locks()
         try:
-            yield _lock(descriptor, name, wait=False)
+            yield lock(descriptor, name)
         finally:
             os.close(descriptor)
 
     def _open_locks(self) -> int:
         return os.open(_LOCKS, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._reserved)
-
-
-def _lock(descriptor: int, name: str, wait: bool) -> bool:
-    """Lock the byte of one file that a name's hash says: a lock of the open file, not of the process (fcntl(2),
-    "Open file description locks"), which NFS carries to the server as it does every byte-range lock.
-    """
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, wanted)
-    except OSError as error:
-        if not wait and error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
-    return True
 
 
 def open_below(above: int, part: bytes) -> int | None:
