@@ -23,11 +23,13 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Reader, Stored, Upload
-from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint
+from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint, writing
 from strongroom.store.s3 import pool as pools
 from strongroom.store.s3.connecting import Connector
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.uploads import OpenUpload, Uploads
+
+MIB = 1024**2
 
 
 class Backend:
@@ -62,7 +64,10 @@ class Backend:
             if path not in self._objects:
                 return self._framed(404, [], b"" if method == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>")
             kept, content = self._objects[path]
-            return self._framed(200, [*kept, _etag(content)], content, bodiless=method == "HEAD")
+            asked = next((h.partition("=")[2].split("-") for h in headers if h.startswith("range: ")), None)
+            piece = content[int(asked[0]) : int(asked[1]) + 1] if asked else content
+            status = 206 if asked else 200
+            return self._framed(status, [*kept, _etag(content)], piece, bodiless=method == "HEAD")
         return self._framed(200, [_etag(body)], b"")
 
     def _framed(self, status: int, headers: list[str], body: bytes, bodiless: bool = False) -> bytes:
@@ -138,9 +143,9 @@ def cost(
     return asyncio.run(run())
 
 
-async def put(store: SealedStore, key: str) -> None:
-    writer = await store.begin("bucket", key, None, 4096)
-    await writer.write(bytes(4096))
+async def put(store: SealedStore, key: str, size: int = 4096) -> None:
+    writer = await store.begin("bucket", key, None, size)
+    await writer.write(bytes(size))
     await writer.finish()
     await writer.commit(Description({"content-type": "text/plain"}))
 
@@ -205,6 +210,29 @@ def test_open_uploads_of_a_bucket_that_is_removed_are_aborted_side_by_side(
     monkeypatch.setattr(Uploads, "all", fifty)
     cost(counts, Backend(), lambda store: store.delete_bucket("bucket"), objects=0)
     assert most == 50
+
+
+@pytest.mark.parametrize("length", [2 * MIB, 3 * MIB], ids=["range", "whole"])
+def test_long_answers_that_wait_for_short_ones_leave_connections_for_them(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """For records that lie apart, and for last packages, where they have to prove a nonce."""
+    monkeypatch.setattr(pools, "CONNECTIONS", 4)
+    monkeypatch.setattr(writing, "inline_headers", lambda *_: None)
+    monkeypatch.setattr("strongroom.sealed.store.only_nonce", lambda _: new_nonce())
+
+    async def read(store: SealedStore) -> int:
+        source = await store.open("bucket", "large", whole=length == 3 * MIB)
+        received = sum([len(piece) async for piece in (await source.body()).stream(0, length)])
+        await source.close()
+        return received
+
+    async def twenty(store: SealedStore) -> None:
+        await put(store, "large", 3 * MIB)
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(*[read(store) for _ in range(20)]) == [length] * 20
+
+    cost(Counter(), Backend(), twenty, objects=0)
 
 
 def test_an_object_of_many_parts_is_asked_for_once() -> None:

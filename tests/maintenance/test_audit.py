@@ -107,7 +107,7 @@ def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path
         with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
             (row,) = connection.execute("SELECT data, record FROM objects WHERE key = CAST('small' AS BLOB)").fetchall()
             stored = connection.execute("SELECT length(inline) FROM data WHERE id = ?", row[:1]).fetchone()[0]
-            connection.execute("UPDATE data SET inline = ? WHERE id = ?", (b"plain" * (stored // 6 + 1), row[0]))
+            connection.execute("UPDATE data SET inline = ? WHERE id = ?", (b"plain" * (stored // 5 + 1), row[0]))
             connection.execute("UPDATE data SET inline = substr(inline, 1, ?) WHERE id = ?", (stored, row[0]))
         assert audit(server, bucket)["failed"] == []  # the record says nothing of it
         (failed,) = audit(server, bucket, "--read")["failed"]

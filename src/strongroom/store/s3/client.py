@@ -196,15 +196,18 @@ class Client:
         response, earlier = await self._send(request)
         return Answer(response.status, response.headers, await self._whole(response, MAX_ANSWER, request), earlier)
 
-    async def open(self, request: Request, *, raw: bool = False) -> Download:
-        """Send a request and leave the body of the answer to be read; it has to be closed.
+    async def open(self, request: Request, *, raw: bool = False, lasting: bool = True) -> Download:
+        """Send a request and leave the body of the answer to be read; it has to be closed. ``lasting``: whether other
+        requests may be sent before it was read to its end.
 
         Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
         """
-        response, _ = await self._send(request, raw)
+        response, _ = await self._send(request, raw, lasting)
         return Download(response, str(request))
 
-    async def _send(self, request: Request, raw: bool = False) -> tuple[Response, StoreError | None]:
+    async def _send(
+        self, request: Request, raw: bool = False, lasting: bool = False
+    ) -> tuple[Response, StoreError | None]:
         """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal.
 
         With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
@@ -217,7 +220,7 @@ class Client:
         while True:
             last = attempt >= _ATTEMPTS or not replayable
             try:
-                response = await self._once(request, digest)
+                response = await self._once(request, digest, lasting)
             except Unreachable as error:
                 if last:
                     raise Unavailable(f"{request}: the backend cannot be reached: {error}") from error
@@ -248,7 +251,7 @@ class Client:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
             attempt += 1
 
-    async def _once(self, request: Request, digest: str) -> Response:
+    async def _once(self, request: Request, digest: str, lasting: bool = False) -> Response:
         """One attempt; any answer. Raises OSError, TimeoutError."""
         region = self._regions.get(request.bucket, self.region)
         host, path = self.endpoint.address(region, request.bucket, request.key)
@@ -282,6 +285,7 @@ class Client:
             bodiless=request.method == "HEAD",
             again=request.again and not isinstance(body, StreamedBody),
             silence=self._long_timeout if request.takes_long else self._timeout,
+            lasting=lasting,
         )
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:

@@ -1,5 +1,8 @@
 """Connections to the backend's hosts: as many as requests need at a time, kept for those that follow.
 
+Whoever reads a long answer may have to ask for something else before it goes on (the record of the object, or where the
+bytes go). So long answers never take all connections: each would wait for another one to end, for ever.
+
 Knows hosts and connections, nothing of S3.
 """
 
@@ -16,7 +19,7 @@ from strongroom.store.s3.response import Response
 from strongroom.store.s3.wire import Outgoing
 
 CONNECTIONS = 512
-"""Connections that are open at most."""
+"""Connections that are open at most. Answers that last take three quarters of them at most."""
 
 IDLE_SECONDS = 15.0
 
@@ -34,8 +37,9 @@ class Pool:
     def __init__(self, tls: ssl.SSLContext | None, silence: float = inf) -> None:
         self._connector = Connector(tls)
         self._free = asyncio.Semaphore(CONNECTIONS)
+        self._free_for_lasting = asyncio.Semaphore(max(1, CONNECTIONS * 3 // 4))
         self._connecting = 0
-        self._busy: set[Connection] = set()
+        self._busy: dict[Connection, bool] = {}  # whether the answer lasts
         self._idle: dict[str, list[Connection]] = {}
         self._loop = asyncio.get_running_loop()
         self._look = min(LOOK, silence / 4)
@@ -43,20 +47,29 @@ class Pool:
         self._over: asyncio.Future[None] | None = None
 
     async def request(
-        self, host: str, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, again: bool, silence: float
+        self,
+        host: str,
+        head: bytes,
+        body: Buffer | Outgoing,
+        *,
+        bodiless: bool,
+        again: bool,
+        silence: float,
+        lasting: bool = False,
     ) -> Response:
         """Send a request to a host (``name``, ``name:port``); its answer, as :meth:`Connection.request` has it.
 
         ``again``: whether it may be sent once more, over a new connection, where the server had given up the one that
-        it was sent over. Raises Unreachable, Broken, TimeoutError.
+        it was sent over. ``lasting``: whether other requests may be sent before the answer is read to its end. Raises
+        Unreachable, Broken, TimeoutError.
         """
-        connection = await self._connection(host)
+        connection = await self._connection(host, lasting)
         try:
             return await connection.request(head, body, bodiless=bodiless, silence=silence)
         except Broken as error:
             if not error.stale or not again:
                 raise
-        connection = await self._connection(host, fresh=True)
+        connection = await self._connection(host, lasting, fresh=True)
         response = await connection.request(head, body, bodiless=bodiless, silence=silence)
         response.repeated = True
         return response
@@ -72,14 +85,14 @@ class Pool:
         self._end_if_over()
         await asyncio.wait((self._over,), timeout=_GOODBYE)
 
-    async def _connection(self, host: str, *, fresh: bool = False) -> Connection:
+    async def _connection(self, host: str, lasting: bool, *, fresh: bool = False) -> Connection:
         """A connection of one's own, the one that was used last where there is one (not for ``fresh``)."""
-        await self._free.acquire()
+        await self._take_place(lasting)
         kept = self._idle.get(host)
         while kept and not fresh:
             connection = kept.pop()
             if not connection.is_closing:
-                self._busy.add(connection)
+                self._busy[connection] = lasting
                 return connection
         self._connecting += 1
         try:
@@ -88,14 +101,30 @@ class Pool:
             if connection.is_lost:
                 raise Unreachable(f"{host}: it closed the connection at once")
         except BaseException:
-            self._free.release()
+            self._leave_place(lasting)
             raise
         finally:
             self._connecting -= 1
-        self._busy.add(connection)
+        self._busy[connection] = lasting
         if self._timer is None:
             self._timer = self._loop.call_later(self._look, self._look_after)
         return connection
+
+    async def _take_place(self, lasting: bool) -> None:
+        if not lasting:
+            await self._free.acquire()
+            return
+        await self._free_for_lasting.acquire()
+        try:
+            await self._free.acquire()
+        except BaseException:
+            self._free_for_lasting.release()
+            raise
+
+    def _leave_place(self, lasting: bool) -> None:
+        self._free.release()
+        if lasting:
+            self._free_for_lasting.release()
 
     async def _connect(self, host: str) -> Connection:
         return await self._connector.open(host, lambda: Connection(self._is_idle, self._is_lost, host))
@@ -103,14 +132,12 @@ class Pool:
     # -- what connections tell -----------------------------------------------------------------------------------------
 
     def _is_idle(self, connection: Connection) -> None:
-        self._busy.discard(connection)
         self._idle.setdefault(connection.host, []).append(connection)
-        self._free.release()
+        self._leave_place(self._busy.pop(connection))
 
     def _is_lost(self, connection: Connection) -> None:
         if connection in self._busy:
-            self._busy.discard(connection)
-            self._free.release()
+            self._leave_place(self._busy.pop(connection))
         elif connection in (kept := self._idle.get(connection.host, [])):
             kept.remove(connection)
         self._end_if_over()

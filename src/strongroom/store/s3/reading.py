@@ -98,7 +98,8 @@ class S3Reader:
         }
         name = f"{self.bucket}/{self._stored.key}"
         try:
-            answer = await self._client.open(Request("GET", self.bucket, self._stored.key, headers=headers))
+            request = Request("GET", self.bucket, self._stored.key, headers=headers)
+            answer = await self._client.open(request, lasting=end - start > CHUNK)
         except (ConditionFailed, NoSuchObject) as error:
             raise ObjectChanged(f"{name} was replaced while it was being read") from error
         except Refused as error:
