@@ -83,6 +83,43 @@ def test_a_role_is_granted_more_keys(command: Command, tls_bao: OpenBao, key: st
     assert command.run("kms", "key", "grant", more, "--role", "a/b", **place(tls_bao)).returncode == 1
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '# path "transit/decrypt/{key}" {{ capabilities = ["update"] }}',
+        'path "transit/decrypt/{key}" {{ capabilities = ["update"] }}',
+        'path "transit/decrypt/{key}" {{ capabilities = ["read"] }}\npath "transit/encrypt/{key}" {{}}',
+    ],
+)
+def test_a_policy_that_names_a_key_and_does_not_let_it_be_used_grants_nothing(
+    command: Command, tls_bao: OpenBao, key: str, written: str
+) -> None:
+    role = tls_bao.role(key, key, policy=written)
+    settings = {name: value for name, value in role.settings().items() if value is not None}
+    assert command.run("kms", "status", **settings).returncode == 1
+    setup = command.run("kms", "setup", "--sse-vault-key-name", key, "--role", key, **place(tls_bao))
+    assert setup.returncode == 1 and "does not grant the key" in setup.stderr
+    for _ in range(2):
+        as_json(command, "key", "grant", key, "--role", key, **place(tls_bao))
+    assert as_json(command, "status", **settings)[0]["ok"]
+    assert tls_bao.api("GET", f"sys/policies/acl/{key}")["data"]["policy"].count("no more") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ('{{"path": {{"transit/decrypt/other": {{"capabilities": ["update"]}}}}}}', "is JSON"),
+        ('path "transit/encrypt/{key}" {{ capabilities = ["deny"] }}', "denies the key"),
+    ],
+)
+def test_a_grant_that_would_not_be_heeded_is_refused(
+    command: Command, tls_bao: OpenBao, key: str, written: str, says: str
+) -> None:
+    tls_bao.role(key, key, policy=written)
+    done = command.run("kms", "key", "grant", key, "--role", key, **place(tls_bao))
+    assert done.returncode == 1 and says in done.stderr
+
+
 def test_what_cannot_be_used_is_not_taken_for_set_up(command: Command, tls_bao: OpenBao, key: str) -> None:
     environment, namespace = place(tls_bao), f"{key}-other"
     tls_bao.api("POST", f"transit/keys/{key}.rsa", {"type": "rsa-2048"})
@@ -140,6 +177,21 @@ def test_enabling_also_grants_versions_that_were_denied(command: Command, tls_ba
     as_json(command, "key", "rotate", key, **place(tls_bao))
     tls_bao.api("POST", f"transit/keys/{key}/config", {"min_decryption_version": 2})
     assert as_json(command, "key", "enable", key, **place(tls_bao))[0]["least"] == 1
+
+
+def test_enabling_a_key_that_has_lost_its_first_versions_grants_those_that_it_has(
+    command: Command, tls_bao: OpenBao, key: str
+) -> None:
+    as_json(command, "key", "create", key, **place(tls_bao))
+    for _ in range(2):
+        as_json(command, "key", "rotate", key, **place(tls_bao))
+    config = f"transit/keys/{key}/config"
+    tls_bao.api("POST", config, {"min_decryption_version": 2, "min_encryption_version": 2})
+    tls_bao.api("POST", f"transit/keys/{key}/trim", {"min_available_version": 2})
+    tls_bao.api("POST", config, {"min_decryption_version": 3, "min_encryption_version": 3})
+    as_json(command, "key", "disable", key, **place(tls_bao))
+    (enabled,) = as_json(command, "key", "enable", key, **place(tls_bao))
+    assert (enabled["disabled"], enabled["least"]) == (False, 2)
 
 
 def test_status_shows_every_provider_and_why_one_does_not_work(command: Command, tls_bao: OpenBao, key: str) -> None:

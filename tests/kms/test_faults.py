@@ -171,7 +171,8 @@ def test_a_key_that_is_not_disabled_is_not_said_to_be(liar: Liar) -> None:
 @pytest.mark.parametrize("secret_id", [None, "", "a\nMINIO_ROOT_USER=a"])
 def test_credentials_that_the_kms_did_not_give_are_no_settings(liar: Liar, secret_id: object) -> None:
     there = {"transit/": {"type": "transit"}, "approle/": {"type": "approle"}, "token_policies": ["role"], **STATE}
-    given = {"policy": '"transit/decrypt/key"', "role_id": "role", "secret_id": secret_id}
+    rules = [f'path "transit/{path}/key" {{ capabilities = ["update"] }}' for path in ("decrypt", "encrypt")]
+    given = {"policy": "\n".join(rules), "role_id": "role", "secret_id": secret_id}
     liar.body = json.dumps({"data": {**there, **given}}).encode()
     assert "makes no sense" in str(asyncio.run(refused(liar, lambda admin: admin.carry_out(Plan("key", "role")))))
 

@@ -5,6 +5,7 @@ Needs a token that may do it. Knows nothing of settings, or of how it is shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ path "transit/datakey/plaintext/{key}" {{ capabilities = ["read", "update"] }}
 path "transit/encrypt/{key}"           {{ capabilities = ["read", "update"] }}
 path "transit/decrypt/{key}"           {{ capabilities = ["read", "update"] }}
 """
+_PATHS = ("decrypt", "encrypt", "datakey/plaintext")
+# Comments of a policy, and the strings in which there are none.
+_COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|#[^\n]*|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_RULE = r'"transit/{path}/{key}"\s*[:=]?\s*\{{([^{{}}]*)'
 _NOT_THERE = (404, 405)
 # How the types of keys begin that bind a name to what they wrap.
 _WRAPS = ("aes128-gcm", "aes256-gcm", "chacha20", "xchacha20", "managed_key")
@@ -96,7 +101,7 @@ class VaultAdmin:
         if policy is not None and not _grants(str(policy.data.get("policy")), plan.key):
             # To write it anew would take from others what they have.
             raise AdminRefused(
-                f"there is a policy {plan.role!r} that says nothing of the key {plan.key!r}: add to it (strongroom kms"
+                f"there is a policy {plan.role!r} that does not grant the key {plan.key!r}: add to it (strongroom kms"
                 f" key grant {plan.key}), or choose another name with --role"
             )
         return [
@@ -172,6 +177,10 @@ class VaultAdmin:
             raise AdminRefused(f"there is no policy {role!r}: strongroom kms setup makes it")
         text = str(policy.data.get("policy"))
         if not _grants(text, name):
+            if text.lstrip().startswith("{"):  # what followed would be taken, and not be heeded
+                raise AdminRefused(f"the policy {role!r} is JSON: add the paths of the key {name!r} to it by hand")
+            if any('"deny"' in rule for path in _PATHS for rule in _rules(text, path, name)):
+                raise AdminRefused(f"the policy {role!r} denies the key {name!r}, whatever is added: edit it by hand")
             body = {"policy": f"{text.rstrip()}\n\n{_POLICY.format(key=name)}"}
             await self._do("POST", f"sys/policies/acl/{role}", f"write the policy {role!r}", body)
         return state
@@ -202,13 +211,20 @@ class VaultAdmin:
         return now
 
     async def enable(self, name: str) -> KeyState:
-        """Let a key be used again, in all its versions. Raises NoSuchKey."""
+        """Let a key be used again, in all versions that it has. Raises NoSuchKey."""
         state = await self.key(name)
         if state.disabled:
             await self._do("POST", f"transit/keys/{name}/soft-delete-restore", f"enable the key {name!r}", {})
-        if state.least > 1:
-            await self._least(name, 1)
+        first = await self._first_version(name) if state.least > 1 else 1
+        if state.least > first:
+            await self._least(name, first)
         return await self.key(name)
+
+    async def _first_version(self, name: str) -> int:
+        """The oldest version that a key still has: those before it may have been removed (``trim``)."""
+        found = await self._get(f"transit/keys/{name}")
+        first = found.data.get("min_available_version") if found else None
+        return max(first, 1) if isinstance(first, int) else 1
 
     async def _least(self, name: str, version: int) -> None:
         body = {"min_decryption_version": version}
@@ -266,4 +282,16 @@ def _checked_role(name: str) -> str:
 
 
 def _grants(policy: str, key: str) -> bool:
-    return f'"transit/decrypt/{key}"' in policy
+    """Whether a policy lets a server unwrap with a key, and wrap, in one of the two ways."""
+    unwraps, *wraps = (any(_permits(rule) for rule in _rules(policy, path, key)) for path in _PATHS)
+    return unwraps and any(wraps)
+
+
+def _rules(policy: str, path: str, key: str) -> list[str]:
+    """What a policy says of a path of a key, each time that it does, but for what is commented out."""
+    text = _COMMENT.sub(lambda found: found[1] or " ", policy)
+    return re.findall(_RULE.format(path=path, key=re.escape(key)), text)
+
+
+def _permits(rule: str) -> bool:
+    return '"update"' in rule and '"deny"' not in rule
