@@ -191,6 +191,22 @@ def test_a_page_without_metadata_asks_for_each_object_once_and_shares_connection
     assert seen["connections"] < 130
 
 
+class Keyed(Backend):
+    """Its objects are under clients' keys."""
+
+    def _answer(self, method: str, path: str, query: str, headers: list[str], body: bytes) -> bytes:
+        if method in ("GET", "HEAD") and path.startswith("/bucket/o"):
+            return self._framed(400, [], b"" if method == "HEAD" else b"<Error><Code>InvalidRequest</Code></Error>")
+        return super()._answer(method, path, query, headers, body)
+
+
+def test_a_page_of_objects_under_clients_keys_asks_for_each_once(
+    counts: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strongroom.store.s3.client._SURE", 60.0)  # the listing itself was answered just before
+    assert cost(counts, Keyed(), lambda store: page(store, 300), 300)["requests"] == 301
+
+
 def test_open_uploads_of_a_bucket_that_is_removed_are_aborted_side_by_side(
     counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +47,7 @@ _FIRST_PAUSE = 0.1
 _LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
 _LONGER = 10  # times as long, where that is less
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
+_SURE = 1.0  # seconds for which an answer tells that the backend takes this server's credentials
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what all later requests for a bucket are signed for, and may be sent to
 
@@ -177,6 +179,7 @@ class Client:
         self._regions: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
         self._credentials: CredentialSource = FixedCredentials(own)
+        self._taken_at = -inf  # when an answer told last that the backend takes them, by the loop's clock
 
     async def start(self) -> None:
         """Find credentials, open the pool of connections. Raises OSError, ssl.SSLError for a CA that is none."""
@@ -235,6 +238,7 @@ class Client:
                     earlier = Unavailable(f"{request}: the backend closed the connection")
                 if response.status < 300:
                     self.software = response.headers.get("server", "")
+                    self._taken_at = asyncio.get_running_loop().time()
                     return response, earlier
                 document, (code, message, region) = await self._refusal(response, request)
                 if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):
@@ -324,7 +328,11 @@ class Client:
     async def _refused_itself(self, request: Request, code: str) -> tuple[str, str]:
         """Code and message of a refusal of this server's own credentials, which an answer to HEAD cannot tell from one
         of the object: a GET takes the same permission, and says why. ``code`` where it is something else.
+
+        Not at each HEAD: a page of objects under clients' keys has a thousand that are refused.
         """
+        if asyncio.get_running_loop().time() - self._taken_at < _SURE:
+            return code, ""
         asked = replace(request, method="GET", headers={**request.headers, "range": "bytes=0-0"})
         try:
             response = await self._once(asked, EMPTY_SHA256)
@@ -335,7 +343,11 @@ class Client:
         except (OSError, Unavailable):
             return code, ""
         found = xml.read_error(document) if document else None
-        return (found[0], found[1]) if found is not None and found[0] in CREDENTIALS_REFUSED else (code, "")
+        if found is not None and found[0] in CREDENTIALS_REFUSED:
+            return found[0], found[1]
+        if found is not None:
+            self._taken_at = asyncio.get_running_loop().time()
+        return code, ""
 
     async def _whole(self, response: Response, most: int, request: Request) -> bytes:
         try:
