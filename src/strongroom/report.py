@@ -15,11 +15,16 @@ _IN_A_ROW = 20
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An object with which it failed."""
+    """An object with which it failed; a bucket as such, where ``key`` is ""; the whole place, where both are."""
 
     bucket: str
     key: str
     reason: str
+
+    @property
+    def name(self) -> str:
+        """What stands before the reason."""
+        return f"{self.bucket}/{self.key}: " if self.bucket else ""
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ class Report:
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")
         lines += self.told()
-        lines += [f"failed: {f.bucket}/{f.key}: {f.reason}" for f in self.failures]
+        lines += [f"failed: {f.name}{f.reason}" for f in self.failures]
         for reason, more in sorted(self.unnamed.items()):
             lines.append(f"failed: {more:,} more, which are not named here{reason and f': {reason}'}")
         lines += self.notes

@@ -5,6 +5,7 @@ not.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,15 +21,14 @@ from strongroom.maintenance.walk import (
     stored_objects,
 )
 from strongroom.report import NAMED, Report, counted
-from strongroom.sealed.auditing import Finding, examine
+from strongroom.sealed.auditing import Finding, examine, examine_upload
 from strongroom.sealed.errors import SealedError
 from strongroom.sealed.keys import KIND_NAMES, Kind
-from strongroom.sealed.record import header_of
 from strongroom.sealed.rewrapping import uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, Stored
-from strongroom.store.errors import NoSuchUpload, StoreError
+from strongroom.store.errors import NoSuchBucket, NoSuchUpload, StoreError
 
 _NAMED_PLAIN = NAMED // 2
 """Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""
@@ -113,9 +113,25 @@ class Audit:
             ended()
 
         buckets = await bucket_names(self.objects, self.buckets, report)
+        await self._checks(buckets, report, tally, stop)
         await self._uploads(buckets, report, tally, stop)
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(found, work, self.tasks, stop)
+
+    async def _checks(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
+        """A master key that opens a check value is needed as one that opens an object is."""
+        masters: Counter[MasterKey] = Counter()
+        for bucket in ("", *buckets):
+            if stop.is_set():
+                return
+            try:
+                if (master := await self.objects.examine_check(bucket)) is not None:
+                    masters[master] += 1
+            except NoSuchBucket:
+                continue
+            except (StoreError, KMSError, SealedError) as error:
+                tally.failed(bucket, "", error, "the check value, without which gateways write nothing here: ")
+        report.notes += [f"{count} check values: master key {master}" for master, count in sorted(masters.items())]
 
     async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         masters: dict[MasterKey, int] = {}
@@ -127,8 +143,8 @@ class Audit:
                     masters[master] = masters.get(master, 0) + 1
                 if ENCRYPTED not in upload.record:
                     report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
-                elif (header := header_of(upload.record)) is not None and header.kind is not Kind.SSE_C:
-                    await self.objects.uploads.get(bucket, upload.key, upload.upload_id)
+                else:
+                    await examine_upload(self.objects, bucket, upload)
             except (NoSuchUpload, *GONE):
                 continue  # it ended at this very moment
             except (StoreError, KMSError, SealedError) as error:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from strongroom.kms.master import MasterKey
+from strongroom.sealed.context import object_name
+from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import CustomerKeyNeeded
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.legacy import inherited
+from strongroom.sealed.record import header_of
 from strongroom.sealed.rewrapping import uses_of
 from strongroom.sealed.store import SealedStore
-from strongroom.sealed.tags import TAGS, TAGS_SSE
+from strongroom.sealed.tags import TAGS, TAGS_SSE, open_tags
 from strongroom.secret import Secret
-from strongroom.store.base import Reader
+from strongroom.store.base import Reader, Upload
+from strongroom.store.errors import Damaged
 
 
 class Finding(NamedTuple):
@@ -51,6 +55,22 @@ async def examine(objects: SealedStore, bucket: str, key: str, customer_key: Sec
         return _finding(bucket, source.reader, source.info.kind, opened=True)
     finally:
         await source.close()
+
+
+async def examine_upload(objects: SealedStore, bucket: str, upload: Upload) -> None:
+    """Open what of an open upload the KMS opens: its record, unless that takes a client's key, and its tags.
+
+    Raises NoSuchUpload, NoSuchBucket, Damaged, KMSError, SealedError.
+    """
+    try:
+        header = header_of(upload.record)
+        if header is None:
+            return
+        if header.kind is not Kind.SSE_C:
+            await objects.uploads.get(bucket, upload.key, upload.upload_id)
+        await open_tags(objects.keyholder, bucket, upload.key, header.kind, upload.record)
+    except EnvelopeInvalid as error:
+        raise Damaged(f"the upload of {object_name(bucket, upload.key)!r}: {error}") from error
 
 
 async def _unopened(objects: SealedStore, bucket: str, key: str) -> Finding:

@@ -101,6 +101,14 @@ async def verify_check(kms: KMS, place: str, document: bytes) -> None:
         )
 
 
+async def examined(kms: KMS, place: str, document: bytes | None) -> MasterKey | None:
+    """The master key that opens a check value, None where there is none. Raises as :func:`verify_check` does."""
+    if document is None:
+        return None
+    await verify_check(kms, place, document)
+    return master_of(_decode(document)[0])
+
+
 async def renewed(kms: KMS, place: str, document: bytes, active: MasterKey) -> bytes | None:
     """What is to be put in a check value's place: None for one under ``active``, the master key that wraps now.
 

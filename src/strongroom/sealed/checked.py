@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, renewed
+from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, examined, renewed
 
 _log = logging.getLogger("strongroom.kms")
 
@@ -66,6 +66,12 @@ class CheckedKMS:
     async def status(self) -> KMSStatus:
         """Whether it works."""
         return await self._kms.status()
+
+    async def examine(self) -> MasterKey | None:
+        """The master key that opens the check value, None where there is none. Raises KMSError, ForeignKMS,
+        CheckDamaged.
+        """
+        return await examined(self._kms, self._place.place, await self._place.read_check())
 
     async def renew(self, active: MasterKey) -> None:
         """Seal the check value anew, unless it is sealed under ``active`` already. Raises KMSError, ForeignKMS,

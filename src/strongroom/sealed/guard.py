@@ -12,7 +12,7 @@ import time
 
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
+from strongroom.sealed.check import CheckDamaged, ForeignKMS, examined, make_check, renewed, verify_check
 from strongroom.sealed.remembered import Lately
 from strongroom.store.base import BucketChecks
 
@@ -52,6 +52,13 @@ class WriteGuard:
     def forget(self, bucket: str) -> None:
         """Of a bucket that is removed, or made anew: its check value went with it."""
         self._admitted.forget(bucket)
+
+    async def examine(self, bucket: str) -> MasterKey | None:
+        """The master key that opens the check value of a bucket, None where there is none.
+
+        Raises as :meth:`admit` does.
+        """
+        return await examined(self._kms, _PLACE, await self._checks.read_check(bucket))
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
         """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.

@@ -154,6 +154,16 @@ class SealedStore:
                 with suppress(NoSuchBucket):
                     await self._guard.renew(bucket, active)
 
+    async def examine_check(self, bucket: str = "") -> MasterKey | None:
+        """The master key without which gateways do not write to a bucket, or to the whole place where none is named:
+        the one that opens its check value. None where there is none.
+
+        Raises KMSError, ForeignKMS, CheckDamaged, NoSuchBucket, StoreError.
+        """
+        if bucket:
+            return None if self._guard is None else await self._guard.examine(bucket)
+        return await self._kms.examine() if isinstance(self._kms, CheckedKMS) else None
+
     async def set_default_encryption(self, bucket: str, protection: Protection | None) -> None:
         """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""
         decide(protection, None, False, self.keyholder.has_kms)

@@ -1,0 +1,57 @@
+"""Whether a version of a key may be denied or removed: audit names all that needs it, beside objects, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends import served_by
+from tests.jobs import job
+from tests.openbao import OpenBao, Role
+from tests.server import NAS, SERVER, Server
+
+SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+
+
+@pytest.fixture
+def role(bao: OpenBao, key: str) -> Role:
+    return bao.role(key, key)
+
+
+@pytest.fixture(params=["server", "nas", "minio"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, role: Role) -> Iterator[Server]:
+    backend = request.getfixturevalue("minio") if request.param == "minio" else None
+    settings = role.settings(STRONGROOM_ALLOW_INSECURE_SSE_C="on")
+    command = NAS if request.param == "nas" else SERVER
+    with served_by(backend, tmp_path, settings, command=command) as running:
+        yield running
+
+
+def deny_first_version(bao: OpenBao, key: str) -> None:
+    bao.api("POST", f"transit/keys/{key}/config", {"min_decryption_version": 2})
+
+
+def test_audit_names_the_tags_of_an_open_upload_and_what_gateways_write_by(
+    bao: OpenBao, role: Role, server: Server, bucket_name: str
+) -> None:
+    client = server.client()
+    client.create_bucket(Bucket=bucket_name)
+    here = {"Bucket": bucket_name, "Key": "of-client"}
+    client.put_object(Bucket=bucket_name, Key="first", Body=b"", ServerSideEncryption="AES256")
+    client.delete_object(Bucket=bucket_name, Key="first")
+    client.create_multipart_upload(**here, Tagging="colour=green", **SSE_C)
+    bao.api("POST", f"transit/keys/{role.key}/rotate", {})
+    checks = 0 if server.command == SERVER and server.backend is None else 1
+    report = job(server, "audit", "--bucket", bucket_name)
+    first = f"master key '{role.key}' (transit, version 1)"
+    assert report["failed"] == []
+    assert report["notes"] == [f"{checks} check values: {first}"] * checks + [f"1 open uploads: {first}"]
+
+    deny_first_version(bao, role.key)
+    failed = job(server, "audit", "--bucket", bucket_name)["failed"]
+    said = [(failure["key"], failure["reason"].split(":")[0]) for failure in failed]
+    assert [key for key, _ in said] == [""] * checks + ["of-client"]
+    assert all("the check value" in reason for key, reason in said if not key)
