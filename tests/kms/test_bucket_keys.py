@@ -140,6 +140,26 @@ def test_what_is_denied_is_denied_when_the_time_is_over(
     assert client.get_object_tagging(**kept)["TagSet"] == [{"Key": "a", "Value": "b"}]
 
 
+def test_a_request_may_say_nothing_but_whether_it_wants_a_bucket_key(serve: Serve, bucket_name: str) -> None:
+    """Who wants none is not to be read for longer than the key is enabled."""
+    client = serve(60).client()
+    client.create_bucket(Bucket=bucket_name)
+    ask_for_bucket_keys(client, bucket_name)
+    here = {"Bucket": bucket_name, "Key": "o"}
+    put = client.put_object(**here, Body=b"", BucketKeyEnabled=False)
+    assert put["ServerSideEncryption"] == "aws:kms" and "BucketKeyEnabled" not in put
+    source = {"Bucket": bucket_name, "Key": "o"}
+    copy = client.copy_object(Bucket=bucket_name, Key="copy", CopySource=source, BucketKeyEnabled=False)
+    upload = client.create_multipart_upload(**here, BucketKeyEnabled=False)
+    assert "BucketKeyEnabled" not in copy and "BucketKeyEnabled" not in upload
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    client.put_bucket_encryption(Bucket=bucket_name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert client.put_object(**here, Body=b"", BucketKeyEnabled=True)["BucketKeyEnabled"] is True
+    client.delete_bucket_encryption(Bucket=bucket_name)
+    put = client.put_object(**here, Body=b"", BucketKeyEnabled=True)
+    assert put["ServerSideEncryption"] == "AES256" and "BucketKeyEnabled" not in put
+
+
 def test_without_a_lifetime_none_is_made_and_those_there_are_read(serve: Serve, bucket_name: str) -> None:
     client = serve(60).client()
     client.create_bucket(Bucket=bucket_name)

@@ -42,7 +42,9 @@ class EncryptionHeaders:
         self._secure = secure
 
     def protection(self) -> Protection | None:
-        """What the request asks for a new object; None where it does not say. Raises S3Error."""
+        """What the request asks for a new object; None where it does not say, and Kind.PLAIN where all it says is
+        whether the default is to have a key of the bucket. Raises S3Error.
+        """
         method = self._headers.get(SSE)
         key = self.customer_key()
         if method is not None and key is not None:
@@ -53,7 +55,8 @@ class EncryptionHeaders:
             return Protection(Kind.SSE_C, key)
         if method is None:
             self._refuse_kms_headers()
-            return None
+            bucket_key = self._wants_bucket_key()
+            return None if bucket_key is None else Protection(Kind.PLAIN, bucket_key=bucket_key)
         if method == "aws:kms":
             key_id = kms_key_id(self._headers.get(KMS_KEY, "").encode("latin-1", "replace"))
             return Protection(Kind.SSE_KMS, None, key_id, self._context(), self._wants_bucket_key())

@@ -190,9 +190,11 @@ class SealedStore:
         elif asked.context:
             check_added(bucket, asked.context)
         protection = decide(asked, default, self._auto_encrypt, self.keyholder.has_kms)
+        if asked is not None and asked.bucket_key is not None:
+            protection = protection._replace(bucket_key=asked.bucket_key)
         if protection.kind is Kind.SSE_KMS:
             protection = protection._replace(bucket_key=await self._bucket_key(bucket, protection))
-        elif protection.bucket_key:
+        elif protection.bucket_key is not None:
             protection = protection._replace(bucket_key=None)  # a bucket may have the setting; it is for SSE-KMS
         if self._guard is not None:
             await self._guard.admit(bucket)
