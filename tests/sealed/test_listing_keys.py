@@ -6,12 +6,12 @@ import asyncio
 import gc
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from strongroom.kms.base import KMS, KeyDisabled, KMSUnavailable
+from strongroom.kms.base import KMS, Context, KeyDisabled, KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.keyring import Keyring
 from strongroom.kms.master import MasterKey
 from strongroom.sealed import listing_keys
@@ -129,6 +129,27 @@ def test_one_that_could_not_be_had_is_not_asked_for_again_at_once(
         monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 11)
         await page(other)
         assert kms.unwrapped == [1, 3, 3, 1, 3]
+
+    run(tmp_path, work)
+
+
+def test_a_kms_that_takes_long_to_fail_is_not_asked_for_it_again_at_once_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(KMSElsewhere):
+        async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+            if len(keys) == 1:  # the listing key
+                monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 11)
+            return await super().unwrap(keys)
+
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await written(store)
+        hanging = Hanging()
+        hanging.refusal = KMSUnavailable("no answer within 10 s")
+        other = another(store, hanging)
+        for _ in range(2):
+            await page(other)
+        assert hanging.unwrapped == [1, 3, 3]
 
     run(tmp_path, work)
 

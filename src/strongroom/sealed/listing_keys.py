@@ -109,14 +109,13 @@ class ListingKeys:
 
     async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
         """What is found; None where it fails, and without another attempt for some seconds after that."""
-        now = time.monotonic()
-        if self._failed.holds(bucket, now):
+        if self._failed.holds(bucket, time.monotonic()):
             return None
         try:
             return await find()
         except (KMSError, NoKMS, StoreError, EnvelopeInvalid, OSError) as error:
             _log.info("the listing key of a bucket cannot be had", extra={"bucket": bucket, "reason": str(error)})
-            self._failed.keep(bucket, None, now)
+            self._failed.keep(bucket, None, time.monotonic())  # a KMS that hangs takes long to fail
             self._known.forget(bucket)
             return None
 
