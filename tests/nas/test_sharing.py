@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,10 +16,12 @@ from strongroom.kms.static import StaticKMS
 from strongroom.sealed.check import ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.secret import Secret
+from strongroom.store.errors import BucketExists
 from strongroom.store.nas import NasStore
 from tests.http.raw import error_of
 from tests.kms.elsewhere import KMSElsewhere
 from tests.server import MASTER_KEY, NAS, Server
+from tests.store.kinds import PLAIN
 
 CHECK = ".strongroom.sys/kms-check.json"
 OTHER_KEY = "their-key:" + "ab" * 32
@@ -171,3 +174,42 @@ def test_a_key_to_read_with_is_as_good_as_the_first_one(tmp_path: Path) -> None:
     settings: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": OTHER_KEY, "STRONGROOM_READ_KEYS": MASTER_KEY}
     with Server(tmp_path / "next", settings, command=NAS, data=data) as following:
         assert following.client().get_object(Bucket="bucket", Key="o")["Body"].read() == b"old"
+
+
+def test_making_a_bucket_that_another_machine_just_made_takes_nothing_from_it(tmp_path: Path) -> None:
+    real = os.open
+
+    def remembered(path: Any, *args: Any, **named: Any) -> int:
+        if path == "bucket":  # in the folder itself: NFS remembers for some seconds that there was none
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return real(path, *args, **named)
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        await store.set_bucket("bucket", "encryption", b"on")
+        upload = await store.create_upload("bucket", "o", PLAIN, os.urandom(16))
+        with mock.patch("os.open", remembered), pytest.raises(BucketExists):
+            await store.create_bucket("bucket")
+        assert (await store.bucket("bucket")).settings == {"encryption": b"on"}
+        assert await store.upload("bucket", "o", upload.upload_id) == upload
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_a_bucket_that_others_removed_leaves_the_next_one_nothing(tmp_path: Path) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        await store.set_bucket("bucket", "encryption", b"on")
+        await store.create_upload("bucket", "o", PLAIN, os.urandom(16))
+        (tmp_path / "bucket").rmdir()
+        await store.create_bucket("bucket")
+        assert (await store.bucket("bucket")).settings == {}
+        assert not (await store.uploads("bucket", "", "", ("", ""), 9)).uploads
+        await store.stop()
+
+    asyncio.run(use())

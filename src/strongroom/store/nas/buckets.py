@@ -15,9 +15,10 @@ from strongroom.store.base import Bucket
 from strongroom.store.errors import BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
-from strongroom.store.nas.folder import FILE, Folder, names_in, remove_empty, remove_moved, sync
+from strongroom.store.nas.folder import FILE, Folder, names_in, open_below, remove_empty, remove_moved, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
+from strongroom.store.nas.uploads import end
 from strongroom.store.nas.walk import closed_below
 
 _CREATED = "created"
@@ -78,17 +79,32 @@ class Buckets:
         if not is_bucket_name(name):
             raise NameRefused(f"{name!r} cannot be the name of a bucket here")
         with self._folder.locked(f"{name}/"):
-            with suppress(NoSuchBucket), self._folder.bucket(name):
-                raise BucketExists(name)
-            self._forget(name)  # of a bucket that others removed
+            left = self._uploads_of(name)
             created = time.time_ns()
-            # First: where there is no space for it, there shall be no bucket either.
-            self._keep(name, {_CREATED: str(created).encode()})
+            # Before all else: this asks the NAS. That there is no such folder, NFS may say from what it remembers.
             try:
                 self._folder.make_bucket(name)
             except FileExistsError:
                 raise BucketExists(name) from None
+            try:
+                self._keep(name, {_CREATED: str(created).encode()})  # in place of what a bucket had that others removed
+            except BaseException:
+                with suppress(OSError):
+                    os.rmdir(name, dir_fd=self._folder.root)  # no space for the one, so not the other either
+                raise
+            for upload in left:
+                end(self._folder, name, upload)
         return Bucket(name, created)
+
+    def _uploads_of(self, name: str) -> list[str]:
+        """The ids of the open uploads of a bucket, also of one that is gone."""
+        above = open_below(self._folder.area("uploads"), name.encode())
+        if above is None:
+            return []
+        try:
+            return names_in(above)
+        finally:
+            os.close(above)
 
     def set(self, name: str, setting: str, document: bytes | None) -> None:
         """Keep or remove a setting. Raises NoSuchBucket."""
