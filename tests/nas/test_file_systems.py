@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from strongroom.store.base import Condition
+from strongroom.store.base import Condition, Stored
 from strongroom.store.errors import ConditionFailed, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
+from strongroom.store.nas.beside import BesideStore
+from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits, _kind
 from tests.server import NAS, Server
 from tests.store.kinds import content_of, get, put
@@ -120,6 +123,34 @@ def test_sidecars_go_with_their_objects(tmp_path: Path) -> None:
         assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
         await store.delete("bucket", "a/o")
         assert [file for file in beside.rglob("*") if file.is_file()] == []
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_a_sidecar_is_removed_before_the_next_object_can_have_its_name(tmp_path: Path) -> None:
+    coarse = Traits(attributes=False, links=False, inodes=False, steady_times=False, fine_times=False)
+    real = BesideStore.forget
+
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=coarse)
+        await store.start()
+        await store.create_bucket("bucket")
+        loop = asyncio.get_running_loop()
+        later: list[Future[Stored]] = []
+
+        def late(self: BesideStore, *args: Any) -> None:
+            if not later:  # the object is gone: another comes, of its size and in the same second
+                later.append(asyncio.run_coroutine_threadsafe(put(store, "o", b"new", {":etag": b"new"}), loop))
+                wait(later, timeout=0.5)
+            real(self, *args)
+
+        with mock.patch.object(Folder, "now", return_value=2_000_000_000_000_000_000):
+            await put(store, "o", b"old")
+            with mock.patch.object(BesideStore, "forget", late):
+                await store.delete("bucket", "o")
+                await asyncio.wrap_future(later[0])
+        assert (await store.head("bucket", "o")).record == {":etag": b"new"}
         await store.stop()
 
     asyncio.run(use())

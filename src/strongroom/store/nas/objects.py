@@ -215,10 +215,10 @@ class Objects:
         """Remove an object; True if there was one. Raises NoSuchBucket, ConditionFailed."""
         with self._folder.locked(place.name):
             found = self._remove(place, when)
+            if found is not None and not self._traits.attributes:
+                self._beside.forget(place, found)  # which the next one of this name may get
         if found is None:
             return False
-        if not self._traits.attributes:
-            self._beside.forget(place, found)
         self._folder.prune(place)
         return True
 
