@@ -39,6 +39,23 @@ def test_folders_in_one_that_hands_its_group_down_do_so_too(gateway: Server, sha
         assert folder.stat().st_mode & stat.S_ISGID
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to any group")
+def test_objects_have_the_group_that_their_folder_hands_down_and_keep_another(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="before", Body=b"")
+    own, group, another = (shared / "before").stat().st_gid, 4711, 4712
+    os.chown(shared, -1, group)
+    shared.chmod(0o2775)
+    ways: dict[str, Any] = {"plain": {}, "sealed": SSE_S3, "a/new": {"IfNoneMatch": "*"}, "before": {}}
+    for key, way in ways.items():
+        client.put_object(Bucket=shared.name, Key=key, Body=b"x", **way)
+        assert (shared / key).stat().st_gid == group != own
+    os.chown(shared / "sealed", -1, another)
+    client.put_object_tagging(Bucket=shared.name, Key="sealed", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    assert (shared / "sealed").stat().st_gid == another
+    assert client.get_object(Bucket=shared.name, Key="sealed")["Body"].read() == b"x"
+
+
 def test_an_encrypted_object_is_one_file(gateway: Server, shared: Path) -> None:
     gateway.client().put_object(Bucket=shared.name, Key="o", Body=b"secret" * 99, **SSE_S3)
     (file,) = shared.iterdir()

@@ -124,12 +124,15 @@ class Objects:
                 past -= _COARSE_NS
             os.utime(draft.descriptor, ns=(past, past))
 
-    def _place(self, draft: Draft, place: Place, when: Condition) -> None:
-        """Give a finished draft its name. The lock of the name is held."""
+    def _place(self, draft: Draft, place: Place, when: Condition, group: int | None = None) -> None:
+        """Give a finished draft its name, and to ``group`` or to that of what is made there. The name's lock is held."""
         for _ in range(_AGAIN):
             try:
                 with self._folder.made(place) as above:
                     old = self._clear(above, place, when)
+                    folder = os.fstat(above)
+                    if group is not None or folder.st_mode & stat.S_ISGID:  # it was made in a folder of ours
+                        draft.hand_over(folder.st_gid if group is None else group)
                     if when.absent and self._traits.links:
                         draft.link(above, place.leaf)
                     else:
@@ -203,9 +206,10 @@ class Objects:
         draft = Draft(self._folder)
         try:
             segments = _clone(draft, descriptor, found, new.encrypted)
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o666 | 0o600  # whoever could read it still can
+            here = os.fstat(descriptor)
+            mode = stat.S_IMODE(here.st_mode) & 0o666 | 0o600  # whoever could read it still can
             stored = self._finish(draft, new, segments, old.modified, mode)
-            self._place(draft, new.place, Condition(identity=old.identity))
+            self._place(draft, new.place, Condition(identity=old.identity), here.st_gid)
             self._left.forget(new.place)
             return stored
         finally:
