@@ -1,4 +1,4 @@
-"""Whether a version of a key may be denied or removed: audit names all that needs it, beside objects, too."""
+"""Whether a key, or a version of it, may be denied or removed: jobs name what needs it beside objects, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.backends import served_by
 from tests.jobs import job
+from tests.kms.test_sse_kms import granting
 from tests.openbao import OpenBao, Role
 from tests.server import NAS, SERVER, Server
 
@@ -55,3 +56,20 @@ def test_audit_names_the_tags_of_an_open_upload_and_what_gateways_write_by(
     said = [(failure["key"], failure["reason"].split(":")[0]) for failure in failed]
     assert [key for key, _ in said] == [""] * checks + ["of-client"]
     assert all("the check value" in reason for key, reason in said if not key)
+
+
+def test_a_bucket_that_goes_on_using_a_key_is_named(bao: OpenBao, role: Role, server: Server, bucket_name: str) -> None:
+    old = f"{role.key}.old"
+    bao.api("POST", f"transit/keys/{old}", {})
+    bao.write_policy(role.name, role.key, granting(old))
+    client = server.client()
+    client.create_bucket(Bucket=bucket_name)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": f"alias/{old}"}}
+    client.put_bucket_encryption(Bucket=bucket_name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    move = ("rewrap", "--bucket", bucket_name, "--key", f"{old}={role.key}")
+    (failed,) = job(server, *move)["failed"]
+    assert (failed["bucket"], failed["key"]) == (bucket_name, "")
+    assert f"default encryption names the master key {old!r}" in failed["reason"]
+    assert f"1 default encryptions of buckets: {old!r}" in job(server, "audit", "--bucket", bucket_name)["notes"]
+    client.delete_bucket_encryption(Bucket=bucket_name)
+    assert job(server, *move)["failed"] == []

@@ -15,6 +15,7 @@ from strongroom.maintenance.walk import (
     GONE,
     Tally,
     bucket_names,
+    default_keys,
     for_each,
     open_uploads,
     settled,
@@ -114,6 +115,8 @@ class Audit:
 
         buckets = await bucket_names(self.objects, self.buckets, report)
         await self._checks(buckets, report, tally, stop)
+        names = Counter([name async for _, name in default_keys(self.objects, buckets, report, stop)])
+        report.notes += [f"{count} default encryptions of buckets: {name!r}" for name, count in sorted(names.items())]
         await self._uploads(buckets, report, tally, stop)
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(found, work, self.tasks, stop)

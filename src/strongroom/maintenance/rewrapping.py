@@ -14,6 +14,7 @@ from strongroom.maintenance.walk import (
     GONE,
     Tally,
     bucket_names,
+    default_keys,
     for_each,
     open_uploads,
     settled,
@@ -57,6 +58,7 @@ class Rewrapping:
             ended()
 
         buckets = await bucket_names(self.objects, self.buckets, report)
+        await self._defaults(buckets, report, stop)
         await self._uploads(buckets, rewrapper, tally, stop)  # those that are opened from now on are under it
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
@@ -73,6 +75,15 @@ class Rewrapping:
             except (StoreError, LegacyNotCovered, KMSError):
                 pass  # what is wrong with it is told by whoever tries
             yield bucket, stored
+
+    async def _defaults(self, buckets: Sequence[str], report: Report, stop: asyncio.Event) -> None:
+        """A bucket goes on putting objects under the key that it names: only its owner can say that it shall not."""
+        if not any(old != new for old, new in self.renamed.items()):
+            return
+        async for bucket, name in default_keys(self.objects, buckets, report, stop):
+            if self.renamed.get(name, name) != name:
+                reason = f"the bucket's default encryption names the master key {name!r}: to be changed"
+                report.failed(bucket, "", reason)
 
     async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally, stop: asyncio.Event) -> None:
         """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from strongroom.kms.base import KMSUnavailable
 from strongroom.report import Outage, Report
+from strongroom.sealed.policy import master_key_name
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored, Upload
 from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, ObjectChanged, StoreError
@@ -84,6 +85,24 @@ async def stored_objects(
             for stored in page.objects:
                 yield bucket, stored
             after = page.next
+
+
+async def default_keys(
+    objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, str]]:
+    """The buckets whose default encryption names a master key, and its name. What is damaged is noted as failed."""
+    for bucket in buckets:
+        if stop.is_set():
+            return
+        try:
+            default = await objects.default_encryption(bucket)
+        except NoSuchBucket:
+            continue  # removed meanwhile
+        except StoreError as error:
+            report.failed(bucket, "", str(error))
+            continue
+        if default is not None and default.key_id:
+            yield bucket, master_key_name(default.key_id)
 
 
 async def open_uploads(
