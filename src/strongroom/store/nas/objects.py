@@ -125,7 +125,7 @@ class Objects:
             os.utime(draft.descriptor, ns=(past, past))
 
     def _place(self, draft: Draft, place: Place, when: Condition, group: int | None = None) -> None:
-        """Give a finished draft its name, and to ``group`` or to that of what is made there. The name's lock is held."""
+        """Give a finished draft its name, and to ``group`` or to that of what is made there. The lock is held."""
         for _ in range(_AGAIN):
             try:
                 with self._folder.made(place) as above:
