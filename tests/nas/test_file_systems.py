@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +17,7 @@ from unittest import mock
 import pytest
 
 from strongroom.store.base import Condition, Stored
-from strongroom.store.errors import ConditionFailed, StoreError
+from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.folder import Folder
@@ -123,6 +125,39 @@ def test_sidecars_go_with_their_objects(tmp_path: Path) -> None:
         assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
         await store.delete("bucket", "a/o")
         assert [file for file in beside.rglob("*") if file.is_file()] == []
+        await store.stop()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.EINVAL])
+@pytest.mark.parametrize("key", ["a/" + "x" * 200, "x" * 200 + "/o"])
+def test_a_name_that_the_file_system_refuses_is_absent_and_cannot_be_written(
+    tmp_path: Path, key: str, number: int
+) -> None:
+    def short(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *args: Any, **named: Any) -> Any:
+            if isinstance(path, bytes) and len(path) > 143:  # as eCryptfs has it
+                raise OSError(number, os.strerror(number), path)
+            return real(path, *args, **named)
+
+        return call
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "a/o", b"")
+        with ExitStack() as patches:
+            for name in ("open", "stat", "mkdir", "rename"):
+                patches.enter_context(mock.patch.object(os, name, short(getattr(os, name))))
+            with pytest.raises(NameRefused):
+                await put(store, key, b"")
+            with pytest.raises(NameRefused):
+                await store.create_upload("bucket", key, {}, os.urandom(16))
+            with pytest.raises(NoSuchObject):
+                await store.head("bucket", key)
+            assert not await store.delete("bucket", key)
         await store.stop()
 
     asyncio.run(use())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from strongroom.store.base import FOUND, LEFT, Stored
 from strongroom.store.errors import Damaged, NameRefused, NoSuchObject, StoreError
 from strongroom.store.nas.beside import BesideStore
-from strongroom.store.nas.folder import FILE, Folder, retried
+from strongroom.store.nas.folder import FILE, NO_NAME, Folder, retried
 from strongroom.store.nas.layout import (
     IDENTITY,
     MARK,
@@ -33,7 +33,7 @@ from strongroom.store.nas.probe import Traits
 
 _END = 4096  # bytes that are read at the end of a file: mostly all of a record
 _AGAIN = 64
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENAMETOOLONG)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, *NO_NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 P = ParamSpec("P")
 T = TypeVar("T")
 
+NO_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+"""What a file system says of a name that it cannot hold: eCryptfs of one that is longer than 143 bytes, say."""
+
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _LOCKS = "locks"
 _CLOCK = "clock"
@@ -254,7 +257,7 @@ def open_below(above: int, part: bytes) -> int | None:
     try:
         return os.open(part, FOLDER, dir_fd=above)
     except OSError as error:
-        if error.errno in _NO_WAY or error.errno == errno.ENAMETOOLONG:
+        if error.errno in _NO_WAY or error.errno in NO_NAME:
             return None
         raise
 
@@ -280,7 +283,7 @@ def raise_for_taken(found: os.stat_result, place: Place) -> None:
 
 def refusal(error: OSError, key: str) -> StoreError | OSError:
     """What the refusal of the system comes to."""
-    if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG):
+    if error.errno in NO_NAME:
         return NameRefused(f"this file system cannot hold the name {key!r}")
     if error.errno == errno.EXDEV:
         return NameRefused(f"{key!r} lies on another file system than the shared folder")

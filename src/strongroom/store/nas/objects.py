@@ -16,7 +16,7 @@ from strongroom.store.errors import ConditionFailed, StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import Finder, Found, read_annex
-from strongroom.store.nas.folder import Folder, raise_for_taken, refusal, remove_empty, retried, status, sync
+from strongroom.store.nas.folder import NO_NAME, Folder, raise_for_taken, refusal, remove_empty, retried, status, sync
 from strongroom.store.nas.layout import IDENTITY, MARK, Segment, encode_trailer
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place
@@ -77,6 +77,12 @@ class Objects:
     @retried
     def check(self, place: Place, when: Condition) -> None:
         """See whether a condition holds now: :meth:`put` decides anew. Raises as it does."""
+        try:
+            self._check(place, when)
+        except OSError as error:
+            raise refusal(error, place.key) from error
+
+    def _check(self, place: Place, when: Condition) -> None:
         with self._folder.walked(place.bucket, place.folders) as above:
             if above is not None:
                 self._clear(above, place, when)
@@ -229,7 +235,7 @@ class Objects:
     @retried
     def _remove(self, place: Place, when: Condition) -> os.stat_result | None:
         with self._folder.walked(place.bucket, place.folders) as above:
-            found = status(above, place.leaf) if above is not None else None
+            found = _at(above, place) if above is not None else None
             if above is None or found is None or not stat.S_ISREG(found.st_mode):
                 if when.identity is not None:
                     raise ConditionFailed(place.name)
@@ -243,6 +249,16 @@ class Objects:
             sync(above)
         self._left.forget(place)
         return found
+
+
+def _at(above: int, place: Place) -> os.stat_result | None:
+    """The status of what has the name of a place; None also where the file system cannot hold it."""
+    try:
+        return status(above, place.leaf)
+    except OSError as error:
+        if error.errno in NO_NAME:
+            return None
+        raise
 
 
 def _fits(new: NewObject, source: Found) -> bool:
