@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.backends import served_by
 from tests.kms.load import Load
 from tests.kms.test_transit import (
     Switch,
@@ -24,7 +25,7 @@ from tests.kms.test_transit import (
 )
 from tests.openbao import OpenBao, Role
 from tests.proxy import Proxy
-from tests.server import MASTER_KEY, Server
+from tests.server import MASTER_KEY, NAS, SERVER, Server
 from tests.waiting import comes
 
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
@@ -287,6 +288,35 @@ def test_a_server_starts_without_its_kms_and_uses_it_when_it_comes(
             proxy.release()
             client.put_object(**sealed)
             assert client.get_object(Bucket=bucket_name, Key="sealed")["Body"].read() == BODY
+
+
+@pytest.mark.parametrize("backend", ["nas", "minio"])
+def test_a_gateway_whose_key_is_deleted_starts_and_serves_what_needs_none(
+    bao: OpenBao, request: pytest.FixtureRequest, tmp_path: Path, key: str, bucket_name: str, backend: str
+) -> None:
+    """Also each worker that takes the place of one that died: else the first would end the gateway."""
+    role = bao.role(key, key)
+    may = {"exportable": True, "allow_plaintext_backup": True, "deletion_allowed": True}
+    bao.api("POST", f"transit/keys/{role.key}/config", may)
+    sealed = {"Bucket": bucket_name, "Key": "sealed", "Body": BODY, "ServerSideEncryption": "AES256"}
+    behind = request.getfixturevalue(backend) if backend != "nas" else None
+    settings = role.settings(MINIO_SSE_AUTO_ENCRYPTION=None)
+    with served_by(behind, tmp_path, settings, command=NAS if behind is None else SERVER) as server:
+        client = server.client()
+        client.create_bucket(Bucket=bucket_name)
+        client.put_object(**sealed)
+        client.put_object(Bucket=bucket_name, Key="plain", Body=b"plain")
+        backup = bao.api("GET", f"transit/backup/{role.key}")["data"]["backup"]
+        bao.api("DELETE", f"transit/keys/{role.key}")
+        server.stop()
+        server.start()
+        client = server.client()
+        assert client.get_object(Bucket=bucket_name, Key="plain")["Body"].read() == b"plain"
+        assert refusal(client.put_object, **sealed) == (400, "KMS.NotFoundException")
+        assert refusal(client.get_object, Bucket=bucket_name, Key="sealed") == (400, "KMS.NotFoundException")
+        bao.restore(role.key, backup)
+        client.put_object(**sealed)
+        assert client.get_object(Bucket=bucket_name, Key="sealed")["Body"].read() == BODY
 
 
 def test_a_server_that_is_moved_from_a_static_key_reads_both_kinds(

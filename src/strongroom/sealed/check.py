@@ -14,7 +14,7 @@ import hmac
 import json
 from typing import Protocol
 
-from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, WrappedKey
+from strongroom.kms.base import KMS, Context, KeyDisabled, KMSDenied, KMSError, KMSUnavailable, NoSuchKey, WrappedKey
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.errors import SealedError
 from strongroom.store.base import MAX_CHECK
@@ -84,13 +84,15 @@ async def make_check(kms: KMS, place: str) -> bytes:
 
 
 async def verify_check(kms: KMS, place: str, document: bytes) -> None:
-    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied and KeyDisabled,
-    which say nothing of whose it is.
+    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied, KeyDisabled,
+    and NoSuchKey where the KMS does not even have the key that it wraps with: these say nothing of whose it is.
     """
     wrapped, expected = _decode(document)
     (opened,) = await kms.unwrap([(wrapped, _context(place))])
     if isinstance(opened, KMSUnavailable | KMSDenied | KeyDisabled):
         raise opened
+    if isinstance(opened, NoSuchKey):
+        await kms.generate([_context(place)])  # where its own key is gone, too, that says nothing of whose it is
     if isinstance(opened, KMSError) or not hmac.compare_digest(hmac.digest(opened, _TEXT, "sha256"), expected):
         has = f"(master key {kms.key_id!r}) does not have"
         if wrapped.key_id == kms.key_id:
