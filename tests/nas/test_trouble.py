@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -443,3 +444,30 @@ def test_a_gateway_that_stands_still_with_a_name_holds_up_no_others(tmp_path: Pa
         mock.patch.object(locks, "_LONG_WAIT", 1.0),
     ):
         asyncio.run(use())
+
+
+def test_those_who_wait_for_a_name_that_goes_from_one_to_the_next_have_it_as_they_came(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, 0o022)
+    folder.open()
+    had: list[int] = []
+
+    def have(number: int) -> None:
+        with folder.locked("name"):
+            had.append(number)
+            time.sleep(0.1)
+
+    def waiting() -> int:
+        line = folder._waiters._lines.get("name")
+        return len(line.waiting) if line else 0
+
+    threads = [threading.Thread(target=have, args=(number,)) for number in range(16)]
+    with mock.patch.object(locks, "_SHORT_WAIT", 1.0):  # the last waits for longer
+        with folder.locked("name"):
+            for number, thread in enumerate(threads, 1):
+                thread.start()
+                while waiting() < number:
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+    folder.close()
+    assert had == list(range(16))

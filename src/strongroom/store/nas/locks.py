@@ -1,7 +1,8 @@
 """The locks of names: bytes of one file, which hold against every thread, process and machine that locks them too.
 
 Whoever waits for one has a thread that all other names need as well, and who holds it may stand still for ever. So many
-wait for a short time, few for a long one, and nobody without end. Functions and methods block: they are for threads.
+wait for a short time, few for a long one, and nobody without end. Where it goes from one to the next, they have it as
+they came. Functions and methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import os
 import struct
 import threading
 import time
+from collections import deque
 
 from strongroom.store.errors import Unavailable
 
 _FLOCK = struct.Struct("@hhqqi4x")
-_SHORT_WAIT = 5.0  # seconds, of any number of threads
-_NEXT_WAIT = 1.0  # for a name that one has waited for as long as that
-_LONG_WAIT = 30.0  # of one thread for each name
+_SHORT_WAIT = 5.0  # seconds without anybody's turn, of any number of threads
+_NEXT_WAIT = 1.0  # where the first in the line has waited for as long as that
+_LONG_WAIT = 30.0  # in all, and of the first in the line also without anybody's turn
 _LONG_WAITERS = 16  # half of the threads
-_PAUSES = (0.001, 0.05)
+_PAUSE, _LONG_PAUSE = 0.005, 0.05  # between two looks; all who look do so as often, or some would never have their turn
 
 
 def lock(descriptor: int, name: str) -> bool:
@@ -41,33 +43,67 @@ def lock(descriptor: int, name: str) -> bool:
     return True
 
 
+class _Line:
+    """Those of this process who wait for a name, in order. ``moved``: when one of them had it last."""
+
+    def __init__(self, guard: threading.Lock) -> None:
+        self.waiting: deque[object] = deque()
+        self.moved = time.monotonic()
+        self.changed = threading.Condition(guard)
+
+
 class Waiters:
-    """Those who wait for locks."""
+    """Those who wait for locks. The first of each name looks whether it is free; the others wait for their turn."""
 
     def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
         self._long: set[str] = set()
         self._guard = threading.Lock()
 
     def wait(self, descriptor: int, name: str) -> None:
         """Lock a name as :func:`lock` does, once it is free. Raises Unavailable where another holds it for long."""
-        began, pause, long = time.monotonic(), _PAUSES[0], False
-        try:
-            while not lock(descriptor, name):
-                waited = time.monotonic() - began
-                if not long and waited > (_NEXT_WAIT if name in self._long else _SHORT_WAIT):
-                    long = self._may_wait_long(name)
-                    waited = waited if long else _LONG_WAIT
-                if waited >= _LONG_WAIT:
-                    raise Unavailable(f"another request, or another gateway, has been at {name!r} for long")
-                time.sleep(pause)
-                pause = min(2 * pause, _PAUSES[1])
-        finally:
-            if long:
-                self._long.discard(name)
-
-    def _may_wait_long(self, name: str) -> bool:
+        if name not in self._lines and lock(descriptor, name):
+            return
+        one = object()
         with self._guard:
-            if name in self._long or len(self._long) >= _LONG_WAITERS:
-                return False
-            self._long.add(name)
-            return True
+            line = self._lines.setdefault(name, _Line(self._guard))
+            line.waiting.append(one)
+        try:
+            self._wait_in(line, one, descriptor, name)
+        finally:
+            self._leave(line, one, name)
+
+    def _wait_in(self, line: _Line, one: object, descriptor: int, name: str) -> None:
+        began = time.monotonic()
+        while True:
+            is_first = line.waiting[0] is one
+            if is_first and lock(descriptor, name):
+                line.moved = time.monotonic()
+                return
+            now = time.monotonic()
+            still = now - max(began, line.moved)
+            if now - began > _LONG_WAIT or not self._may_wait(name, is_first, still):
+                raise Unavailable(f"another request, or another gateway, has been at {name!r} for long")
+            if is_first:
+                time.sleep(_LONG_PAUSE if name in self._long else _PAUSE)
+            else:
+                with line.changed:
+                    line.changed.wait(_LONG_PAUSE)
+
+    def _may_wait(self, name: str, is_first: bool, still: float) -> bool:
+        """Whether one may go on to wait who has seen nobody have a turn for so many seconds."""
+        if not is_first:
+            return still <= (_NEXT_WAIT if name in self._long else _SHORT_WAIT)
+        with self._guard:
+            if still > _SHORT_WAIT and len(self._long) < _LONG_WAITERS:
+                self._long.add(name)
+        return still <= _SHORT_WAIT or name in self._long
+
+    def _leave(self, line: _Line, one: object, name: str) -> None:
+        with self._guard:
+            if line.waiting[0] is one:
+                self._long.discard(name)
+            line.waiting.remove(one)
+            if not line.waiting:
+                del self._lines[name]
+            line.changed.notify_all()
