@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -9,11 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from strongroom.store.base import ALWAYS, FOUND
+from strongroom.store.errors import NoSuchObject, ObjectChanged
+from strongroom.store.nas import NasStore
+from strongroom.store.nas.beside import BesideStore
+from strongroom.store.nas.drafts import Draft
+from strongroom.store.nas.probe import Traits
 from tests.http.raw import error_of
 from tests.server import NAS, Server
+from tests.store.kinds import PLAIN, put
 
 KEY = bytes(range(32))
 SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
@@ -168,6 +177,42 @@ def test_tags_and_copies_of_a_file_of_others(gateway: Server, shared: Path) -> N
         assert (copied["Body"].read(), copied["ContentType"]) == (b"of others", "text/plain")
     assert (shared / "plain").read_bytes() == b"of others"
     assert b"of others" not in (shared / "sealed").read_bytes()
+
+
+@pytest.mark.parametrize("traits", [None, Traits(attributes=False)], ids=["attributes", "sidecars"])
+def test_what_others_write_into_a_file_meanwhile_gets_no_record_of_what_was_there(
+    tmp_path: Path, traits: Traits | None
+) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=traits)
+        await store.start()
+        await store.create_bucket("bucket")
+        await put(store, "o", b"mine" * 1000)
+        reader = await store.open("bucket", "o")
+        with _written_before(Draft, "clone", tmp_path / "bucket" / "o"), pytest.raises(ObjectChanged):
+            await store.copy(reader, "bucket", "copy", PLAIN, b"")
+        await reader.close()
+        with pytest.raises(NoSuchObject):
+            await store.head("bucket", "copy")
+        await put(store, "o", b"mine" * 1000)
+        with _written_before(BesideStore, "keep", tmp_path / "bucket" / "o"):
+            await store.rewrite("bucket", "o", {**PLAIN, ":tags": b"a=b"}, None, ALWAYS)
+        assert (await store.head("bucket", "o")).record == {FOUND: b""}
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def _written_before(step: type, name: str, file: Path) -> Any:
+    """Let another program write into a file just before a step."""
+    real = getattr(step, name)
+
+    def late(*args: Any) -> Any:
+        with file.open("r+b") as theirs:
+            theirs.write(b"theirs")
+        return real(*args)
+
+    return mock.patch.object(step, name, late)
 
 
 def test_what_goes_while_it_is_listed_is_passed_over(gateway: Server, shared: Path) -> None:

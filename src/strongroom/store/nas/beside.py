@@ -48,12 +48,13 @@ class BesideStore:
                 return None
         return beside if (beside.size, beside.changed) == (found.st_size, found.st_mtime_ns) else None
 
-    def keep(self, descriptor: int, place: Place, identity: bytes, record: Record, annex: bytes) -> None:
-        """Keep a record and an annex beside an open file, whose bytes are all written. Durable with the file's sync.
+    def keep(
+        self, descriptor: int, found: os.stat_result, place: Place, identity: bytes, record: Record, annex: bytes
+    ) -> None:
+        """Keep a record and an annex beside an open file as it was ``found``. Durable with the file's sync.
 
         On a file that has been placed already, the new replaces the old at once.
         """
-        found = os.fstat(descriptor)
         beside = Beside(place.name, found.st_size, found.st_mtime_ns, self._inode(found), identity, dict(record), annex)
         if not self._traits.attributes:
             self._write_sidecar(place, found, beside)

@@ -11,8 +11,8 @@ import stat
 import time
 from dataclasses import dataclass
 
-from strongroom.store.base import ENCRYPTED, LEFT, Condition, Record, Stored
-from strongroom.store.errors import ConditionFailed, StoreError
+from strongroom.store.base import ENCRYPTED, FOUND, LEFT, Condition, Record, Stored
+from strongroom.store.errors import ConditionFailed, ObjectChanged, StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import Finder, Found, read_annex
@@ -107,7 +107,8 @@ class Objects:
         else:
             self._settle(draft, new.place)
             try:
-                self._beside.keep(draft.descriptor, new.place, identity, new.record, new.annex)
+                found = os.fstat(draft.descriptor)
+                self._beside.keep(draft.descriptor, found, new.place, identity, new.record, new.annex)
             except OSError as error:
                 raise refusal(error, new.place.key) from error
             modified = os.fstat(draft.descriptor).st_mtime_ns
@@ -175,12 +176,16 @@ class Objects:
     # -- changing and removing -------------------------------------------------------------------------------------
 
     def copy(self, descriptor: int, source: Found, new: NewObject) -> Stored:
-        """Put the bytes of an open file under a name. Raises as :meth:`put`."""
+        """Put the bytes of an open file under a name. Raises as :meth:`put`; ObjectChanged where they are no more those
+        that their record tells of.
+        """
         if not _fits(new, source):
             raise StoreError(f"{new.place.name!r} cannot have the stored bytes of {source.stored.key!r}")
         draft = Draft(self._folder)
         try:
             segments = _clone(draft, descriptor, source, new.encrypted)
+            if not new.encrypted and FOUND not in source.stored.record and _is_written(os.fstat(descriptor), source):
+                raise ObjectChanged(f"others wrote into {source.stored.key!r} while it was copied")
         except BaseException:
             draft.drop()
             raise
@@ -203,8 +208,10 @@ class Objects:
         if not _fits(new, found):
             raise StoreError(f"{new.place.name!r} cannot have a record of the other kind")
         if not new.encrypted:
-            identity = os.urandom(IDENTITY)
-            self._beside.keep(descriptor, new.place, identity, new.record, new.annex)
+            identity, here = os.urandom(IDENTITY), os.fstat(descriptor)
+            if _is_written(here, found):
+                raise ConditionFailed(new.place.name)
+            self._beside.keep(descriptor, here, new.place, identity, new.record, new.annex)
             sync(descriptor)
             if LEFT not in new.record:
                 self._left.forget(new.place)
@@ -259,6 +266,11 @@ def _at(above: int, place: Place) -> os.stat_result | None:
         if error.errno in NO_NAME:
             return None
         raise
+
+
+def _is_written(here: os.stat_result, found: Found) -> bool:
+    """Whether others have written into an open file, that of a plain object, since it was found."""
+    return (here.st_size, here.st_mtime_ns) != (found.stored.size, found.stored.modified)
 
 
 def _fits(new: NewObject, source: Found) -> bool:
