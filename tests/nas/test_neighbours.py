@@ -215,6 +215,17 @@ def _written_before(step: type, name: str, file: Path) -> Any:
     return mock.patch.object(step, name, late)
 
 
+def test_a_refusal_leaves_the_empty_folders_of_others(gateway: Server, shared: Path) -> None:
+    client = gateway.client()
+    theirs = [shared / "a" / f"empty{number}" / "below" for number in range(9)]
+    for folder in theirs:
+        folder.mkdir(parents=True)
+    (shared / "a" / "file").write_bytes(b"")
+    assert error_of(client.put_object, Bucket=shared.name, Key="a") == ("XMinioObjectExistsAsDirectory", 409)
+    assert error_of(client.delete_bucket, Bucket=shared.name) == ("BucketNotEmpty", 409)
+    assert all(folder.is_dir() for folder in theirs)
+
+
 def test_what_goes_while_it_is_listed_is_passed_over(gateway: Server, shared: Path) -> None:
     for number in range(300):
         (shared / f"{number:03}").write_bytes(b"")

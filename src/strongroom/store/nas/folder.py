@@ -346,8 +346,12 @@ def remove_tree(above: int, name: str | bytes) -> None:
         os.rmdir(name, dir_fd=above)
 
 
-def remove_empty(above: int, name: bytes, depth: int = _MAX_DEPTH) -> bool:
-    """Remove a folder if there is nothing in it but empty folders; whether it is gone."""
+def remove_empty(above: int, name: bytes) -> bool:
+    """Remove a folder if there is nothing in it but empty folders; whether it is gone. If not, those stay."""
+    return _is_empty(above, name, remove=False) and _is_empty(above, name, remove=True)
+
+
+def _is_empty(above: int, name: bytes, remove: bool, depth: int = _MAX_DEPTH) -> bool:
     if not depth:
         return False  # deeper than any key, so it is not ours
     try:
@@ -357,14 +361,15 @@ def remove_empty(above: int, name: bytes, depth: int = _MAX_DEPTH) -> bool:
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                if not entry.is_dir(follow_symlinks=False) or not remove_empty(
-                    descriptor, os.fsencode(entry.name), depth - 1
+                if not entry.is_dir(follow_symlinks=False) or not _is_empty(
+                    descriptor, os.fsencode(entry.name), remove, depth - 1
                 ):
                     return False
     finally:
         os.close(descriptor)
     try:
-        os.rmdir(name, dir_fd=above)
+        if remove:
+            os.rmdir(name, dir_fd=above)
     except FileNotFoundError:
         return True
     except OSError:
