@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from strongroom.dates import parse_http_date
+from strongroom.header_names import META
 from strongroom.store.base import FOREIGN, Record, Stored
 from strongroom.store.errors import Damaged, MetadataRefused, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 
-META = "x-amz-meta-"
 OURS = META + "strongroom-"
 ID = OURS + "id"
 RECORD = OURS + "record"
