@@ -258,6 +258,26 @@ def test_an_upload_ends_though_a_part_still_comes_which_is_swept_then(tmp_path: 
     asyncio.run(use())
 
 
+def test_an_upload_of_a_bucket_that_is_deleted_meanwhile_is_one_of_no_bucket(tmp_path: Path) -> None:
+    real = os.mkdir
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+
+        def late(path: Any, *args: Any, **named: Any) -> None:
+            if str(path).startswith("bucket/"):
+                store._buckets.delete("bucket")
+            real(path, *args, **named)
+
+        with mock.patch("os.mkdir", late), pytest.raises(NoSuchBucket):
+            await store.create_upload("bucket", "o", PLAIN, os.urandom(16))
+        await store.stop()
+
+    asyncio.run(use())
+
+
 def test_a_commit_that_is_given_up_makes_the_object_whole_or_not_at_all(tmp_path: Path) -> None:
     content = os.urandom(500_000)
 

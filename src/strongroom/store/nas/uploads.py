@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from strongroom.store.base import ALWAYS, Part, PartPage, Record, Stored, Upload
-from strongroom.store.errors import Damaged, NoSuchUpload, PartChanged
+from strongroom.store.errors import Damaged, NoSuchBucket, NoSuchUpload, PartChanged
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
@@ -106,6 +106,8 @@ class Uploads:
                 os.mkdir(path, 0o700, dir_fd=area)
                 write_whole(self._folder, area, f"{path}/{UPLOAD}", encode_mapping(content))
                 bucket = os.open(place.bucket, FOLDER, dir_fd=area)
+            except FileNotFoundError:
+                raise NoSuchBucket(place.bucket) from None  # it was deleted meanwhile, with its uploads
             except OSError as error:
                 raise refusal(error, place.key) from error
             try:
