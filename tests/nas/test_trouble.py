@@ -491,3 +491,24 @@ def test_those_who_wait_for_a_name_that_goes_from_one_to_the_next_have_it_as_the
             thread.join()
     folder.close()
     assert had == list(range(16))
+
+
+def test_an_object_that_is_there_though_the_answer_was_lost_keeps_its_metadata(tmp_path: Path) -> None:
+    real = os.rename
+    long = {**PLAIN, "x-amz-meta-long": b"x" * 8000}  # in a sidecar
+
+    def lost(source: Any, target: Any, **named: Any) -> None:
+        real(source, target, **named)
+        if target == b"o":
+            raise OSError(5, "Input/output error")
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        with mock.patch("os.rename", lost), pytest.raises(OSError, match="Input"):
+            await put(store, "o", b"new", long)
+        assert (await store.head("bucket", "o")).record == long
+        await store.stop()
+
+    asyncio.run(use())

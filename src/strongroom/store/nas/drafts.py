@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from strongroom.store.base import Buffer
 from strongroom.store.errors import Damaged
-from strongroom.store.nas.folder import Folder, refusal, sync
+from strongroom.store.nas.folder import Folder, refusal, status, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned
 from strongroom.store.writeback import PIECE, Writeback
 
@@ -116,6 +116,14 @@ class Draft:
     def named(self) -> bool:
         """Whether it got a name."""
         return not self._name
+
+    @property
+    def waits(self) -> bool:
+        """Whether it surely has no name: a rename may be done by a NAS, and fail here since its answer was lost."""
+        try:
+            return not self.named and status(self._tmp, self._name.encode()) is not None
+        except OSError:
+            return False
 
     def rename(self, above: int, leaf: bytes | str) -> None:
         """Give it its name, in place of what has it now. Raises FileNotFoundError where the folder is gone."""

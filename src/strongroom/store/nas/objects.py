@@ -68,7 +68,7 @@ class Objects:
                 self._left.forget(new.place)
             return stored
         except BaseException:
-            if not new.encrypted and not draft.named:  # one that is seen, though not safe yet, keeps what belongs to it
+            if not new.encrypted and draft.waits:  # one that is seen, though not safe yet, keeps what belongs to it
                 self._beside.forget(new.place, os.fstat(draft.descriptor))
             raise
         finally:
