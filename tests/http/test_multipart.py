@@ -92,6 +92,23 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
     assert client.complete_multipart_upload(**complete)["ETag"] == first["ETag"]
 
 
+@pytest.mark.parametrize("encryption", ["AES256", "aws:kms"])
+def test_completion_with_other_parts_is_not_answered_as_the_one_that_succeeded(
+    server: Server, bucket: str, encryption: str
+) -> None:
+    client = server.client()
+    target = {"Bucket": bucket, "Key": "o"}
+    target["UploadId"] = client.create_multipart_upload(**target, ServerSideEncryption=encryption)["UploadId"]
+    parts: list[Any] = []
+    for number, body in enumerate((bytes(5 * 1024**2), b"x"), 1):
+        answer = client.upload_part(**target, PartNumber=number, Body=body)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]})
+    first = client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    other = error_of(client.complete_multipart_upload, **target, MultipartUpload={"Parts": parts[:1]})
+    assert other == ("NoSuchUpload", 404)
+    assert client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})["ETag"] == first["ETag"]
+
+
 def test_completion_says_where_the_object_is(plain_server: Server, plain_bucket: str) -> None:
     client = plain_server.client()
     hosts = {f"127.0.0.1:{plain_server.port}": f"/{plain_bucket}", f"{plain_bucket}.s3.test:{plain_server.port}": ""}

@@ -47,7 +47,7 @@ from strongroom.sealed.faults import (
     PartChanged,
 )
 from strongroom.sealed.metadata import ObjectChecksum
-from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.objects import ObjectInfo, Precondition, multipart_etag
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.uploads import PartInfo, UploadInfo
 from strongroom.sealed.writing import Description
@@ -127,7 +127,7 @@ class MultipartHandlers:
         except PartChanged:
             raise S3Error("InvalidPart") from None
         except NoSuchUpload:
-            info = await self._completed_before(call, request.upload_id)
+            info = await self._completed_before(call, request.upload_id, wanted)
         output = CompleteMultipartUploadOutput(
             location=f"{call.request.origin}{call.request.raw_path}",
             bucket=call.bucket,
@@ -232,17 +232,27 @@ class MultipartHandlers:
             there.update((part.entry.number, part) for part in parts)
         return upload, there
 
-    async def _completed_before(self, call: Call, upload_id: str) -> ObjectInfo:
+    async def _completed_before(self, call: Call, upload_id: str, wanted: Sequence[CompletedPart]) -> ObjectInfo:
         """The object that this very upload made: a client that lost the first answer asks again. Raises
-        NoSuchUpload.
+        NoSuchUpload, also where other parts were put together.
         """
         try:
             info = await self._objects.head(call.bucket, call.key, call.encryption.customer_key())
         except (NoSuchObject, CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong):
             raise NoSuchUpload from None
-        if info.upload != upload_id:
+        if info.upload != upload_id or not _made_of(info, wanted, opaque=self._objects.opaque(info.kind)):
             raise NoSuchUpload
         return info
+
+
+def _made_of(info: ObjectInfo, wanted: Sequence[CompletedPart], *, opaque: bool) -> bool:
+    """Whether an object is of the parts that a completion lists, by its ETag; an opaque one tells only how many."""
+    if opaque:
+        return info.etag.endswith(f"-{len(wanted)}")
+    try:
+        return info.etag == multipart_etag([bytes.fromhex((part.etag or "").strip('"')) for part in wanted])
+    except ValueError:  # no part has such an ETag
+        return False
 
 
 def _check_order(wanted: Sequence[CompletedPart]) -> None:
