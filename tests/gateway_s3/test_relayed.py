@@ -211,3 +211,18 @@ def test_a_listing_that_is_cut_short_is_none_and_soon_found_to_be() -> None:
 def test_the_administration_of_the_backend_is_not_reached(passing: Server, path: str) -> None:
     answer = send(passing, "GET", path, signed_headers(passing, "GET", unquote(path)))
     assert (answer.status, answer.headers["content-type"]) == (501, "application/xml")
+
+
+def test_attributes_of_ciphertext_are_not_those_of_an_object(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
+) -> None:
+    gateway(minio).client().put_object(Bucket=bucket_name, Key="encrypted", Body=b"x" * 100)
+    passing.client().put_object(Bucket=bucket_name, Key="plain", Body=b"x" * 100)
+    asked = {"Bucket": bucket_name, "ObjectAttributes": ["ObjectSize"]}
+    assert passing.client().get_object_attributes(**asked, Key="plain")["ObjectSize"] == 100
+    refused = ("NotImplemented", 501)
+    assert error_of(passing.client().get_object_attributes, **asked, Key="encrypted") == refused
+    of_rows = {"Expression": "select * from s3object", "ExpressionType": "SQL"}
+    as_rows: Any = {"InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}
+    select = {"Bucket": bucket_name, "Key": "encrypted", **of_rows, **as_rows}
+    assert error_of(passing.client().select_object_content, **select) == refused

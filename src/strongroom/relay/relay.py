@@ -37,6 +37,8 @@ from strongroom.store.s3.records import complete
 _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
+_UNSEEN = ("GetObjectAttributes", "SelectObjectContent")
+"""Operations on objects whose answers do not say what the object is."""
 _CHUNK = 256 * 1024
 _ADMINISTRATION = ("/minio/admin/", "/minio/kms/")
 _RENAMED = "x-amz-rename-source"
@@ -58,6 +60,8 @@ class BackendRelay:
         call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
         call.encryption.source_customer_key()
         source = await self._source(call)
+        if operation in _UNSEEN:
+            await self._look_at(call.bucket, call.key, call.request.query.get("versionId", ""), call.request.headers)
         try:
             download = await self._pass_on(call, operation, source)
         except Refusal as refusal:
@@ -174,19 +178,27 @@ class BackendRelay:
             if name.startswith(_SOURCE_CUSTOMER)
         }
         version_id = unquote(version[1]) if version else ""
-        query = [("versionId", version_id)] if version else []
-        with contextlib.suppress(Refusal):  # the copy itself will be refused
-            download = await self._client.open(Request("HEAD", bucket, key, query, headers), raw=True)
-            try:
-                if await self._check_plain(bucket, key, download):
-                    # The copy's metadata would name a record that is another's.
-                    raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
-            finally:
-                download.close()
+        if await self._look_at(bucket, key, version_id, headers):
+            # The copy's metadata would name a record that is another's.
+            raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
         return {
             "x-amz-copy-source": f"/{bucket}/{quote(key)}"
             + (f"?versionId={quote(version_id, safe='')}" if version else "")
         }
+
+    async def _look_at(self, bucket: str, key: str, version_id: str, headers: Mapping[str, str]) -> bool:
+        """What :meth:`_check_plain` says of an object; False where it cannot be had, and the request will be refused.
+        ``headers`` may hold the client's key for it.
+        """
+        query = [("versionId", version_id)] if version_id else []
+        sent = {name: value for name, value in headers.items() if name.startswith(_CUSTOMER)}
+        with contextlib.suppress(Refusal):
+            download = await self._client.open(Request("HEAD", bucket, key, query, sent), raw=True)
+            try:
+                return await self._check_plain(bucket, key, download)
+            finally:
+                download.close()
+        return False
 
     async def _check_plain(self, bucket: str, key: str, download: Download) -> bool:
         """Whether a gateway hid the record of a plain object. Raises NoKMS where an object was encrypted by a gateway,
