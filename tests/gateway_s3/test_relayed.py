@@ -213,6 +213,11 @@ def test_the_administration_of_the_backend_is_not_reached(passing: Server, path:
     assert (answer.status, answer.headers["content-type"]) == (501, "application/xml")
 
 
+def test_events_are_not_listened_to(passing: Server, bucket_name: str) -> None:
+    answer = request(passing, "GET", f"/{bucket_name}?events=s3%3AObjectCreated%3A%2A")
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+
+
 def test_attributes_of_ciphertext_are_not_those_of_an_object(
     minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
 ) -> None:

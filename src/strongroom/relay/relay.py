@@ -41,6 +41,8 @@ _UNSEEN = ("GetObjectAttributes", "SelectObjectContent")
 """Operations on objects whose answers do not say what the object is."""
 _CHUNK = 256 * 1024
 _ADMINISTRATION = ("/minio/admin/", "/minio/kms/")
+_LISTENED = "events"
+"""The parameter with which clients of MinIO ask to be told of events."""
 _RENAMED = "x-amz-rename-source"
 _CUSTOMER = "x-amz-server-side-encryption-customer-"
 _SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
@@ -148,6 +150,8 @@ class BackendRelay:
         """Raises NotImplemented for what reaches names that are not seen here, InvalidArgument for metadata that a
         gateway would take for its own.
         """
+        if call.request.method == "GET" and not call.key and _LISTENED in call.request.query:
+            raise S3Error("NotImplemented", "Events are not passed on: an answer without end, with hidden names in it.")
         if _RENAMED in call.request.headers:
             raise S3Error("NotImplemented", "Objects are not renamed here: the former name may be a hidden one.")
         self._check_metadata((*call.request.headers, *call.request.query))  # MinIO takes them from the query, too
