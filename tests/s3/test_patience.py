@@ -14,13 +14,14 @@ import pytest
 from strongroom.s3 import app as s3_app
 from strongroom.s3 import patience
 from strongroom.s3.app import S3App
-from strongroom.s3.call import Answer, Call, Headers, Taking
+from strongroom.s3.call import Answer, Call, Headers
 from strongroom.s3.errors import S3Error
 from strongroom.s3.model import Response
 from strongroom.s3.observing import Seen
 from strongroom.s3.patience import patiently
 from strongroom.s3.request import ClientGone
 from strongroom.sealed.faults import Unavailable
+from strongroom.sealed.writing import AnyObjectWriter
 from strongroom.serving.protocol import Protocol, Server
 from tests.waiting import until
 
@@ -53,7 +54,7 @@ class Relay:
             raise self.outcome
         return Answer(), self.outcome
 
-    def form(self, *arguments: Any) -> Taking:
+    def form(self, *arguments: Any) -> AnyObjectWriter:
         raise AssertionError
 
 

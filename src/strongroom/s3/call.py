@@ -12,10 +12,8 @@ from strongroom.s3.encryption import Encrypted, EncryptionHeaders
 from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Buffer, HttpRequest
-from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.pipeline import Hasher
-from strongroom.sealed.policy import Protection
-from strongroom.sealed.writing import Description
+from strongroom.sealed.writing import AnyObjectWriter
 
 Headers = list[tuple[str, str]]
 
@@ -75,43 +73,8 @@ class Relay(Protocol):
 
     def form(
         self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
-    ) -> Taking:
+    ) -> AnyObjectWriter:
         """Takes the file of a form for an object of this bucket and key, which gets ``headers``; ``md5`` and
         ``hashers`` as BodyPipeline has them. Raises S3Error.
         """
-        ...
-
-
-class Taking(Protocol):
-    """Takes an object, as ObjectWriter does."""
-
-    @property
-    def protection(self) -> Protection:
-        """How the object is being encrypted."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Bytes taken so far."""
-        ...
-
-    @property
-    def md5(self) -> bytes | None:
-        """Its MD5, after :meth:`finish`, where it was computed."""
-        ...
-
-    async def write(self, data: Buffer) -> None:
-        """Take the next piece."""
-        ...
-
-    async def finish(self) -> None:
-        """No more comes."""
-        ...
-
-    async def commit(self, description: Description) -> ObjectInfo:
-        """Make the object visible."""
-        ...
-
-    async def abort(self) -> None:
-        """Forget what was written."""
         ...

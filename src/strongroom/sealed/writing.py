@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
@@ -30,8 +32,55 @@ class Description:
     tags: Mapping[str, bytes] | None = None
 
 
-class ObjectWriter:
-    """Takes the body of one object; nothing is seen of it before :meth:`commit` returns."""
+class _Forgets(Protocol):
+    async def abort(self) -> None: ...
+
+
+class BodyWriter:
+    """Takes a body through a pipeline, to a writer that can forget it."""
+
+    _pipeline: BodyPipeline
+    _writer: _Forgets
+
+    @property
+    def size(self) -> int:
+        """Bytes of plaintext taken so far."""
+        return self._pipeline.size
+
+    @property
+    def md5(self) -> bytes | None:
+        """The MD5 of the plaintext, after :meth:`finish`, where it was computed."""
+        return self._pipeline.md5
+
+    async def write(self, data: Buffer) -> None:
+        """Take the next piece of the body. The caller must not change it afterwards. Raises StoreError."""
+        await self._pipeline.write(data)
+
+    async def finish(self) -> None:
+        """No more comes; all digests are known when this returns."""
+        await self._pipeline.finish()
+
+    async def abort(self) -> None:
+        """Forget what was written. Harmless after commit."""
+        await self._pipeline.abort()
+        await self._writer.abort()
+
+
+class AnyObjectWriter(BodyWriter, ABC):
+    """Takes the body of one object, whoever keeps it; nothing is seen of it before :meth:`commit` returns."""
+
+    protection: Protection
+    """How the object is being encrypted."""
+
+    @abstractmethod
+    async def commit(self, description: Description) -> ObjectInfo:
+        """Make the object whole and visible. Raises StoreError."""
+
+
+class ObjectWriter(AnyObjectWriter):
+    """Takes the body of one object for a store."""
+
+    _writer: Writer
 
     def __init__(
         self,
@@ -46,29 +95,10 @@ class ObjectWriter:
         self._pipeline = pipeline
         self._writer = writer
         self.protection = protection
-        """How the object is being encrypted."""
         self._sealing = sealing
         self._opaque = opaque
         self._listed = listed
         self._resolve = resolve
-
-    @property
-    def size(self) -> int:
-        """Bytes of plaintext taken so far."""
-        return self._pipeline.size
-
-    @property
-    def md5(self) -> bytes | None:
-        """The MD5 of the plaintext, after :meth:`finish`, where it was computed."""
-        return self._pipeline.md5
-
-    async def write(self, data: Buffer) -> None:
-        """Take the next piece of the body. The caller must not change it afterwards. Raises StoreFull."""
-        await self._pipeline.write(data)
-
-    async def finish(self) -> None:
-        """No more comes; all digests are known when this returns."""
-        await self._pipeline.finish()
 
     async def commit(self, description: Description, precondition: Precondition = NO_PRECONDITION) -> ObjectInfo:
         """Make the object whole, durable and visible.
@@ -89,14 +119,11 @@ class ObjectWriter:
         stored = await self._writer.commit(record, when=await self._resolve(precondition))
         return info_of(stored, self.size, metadata, header, multipart=False)
 
-    async def abort(self) -> None:
-        """Forget what was written. Harmless after commit."""
-        await self._pipeline.abort()
-        await self._writer.abort()
 
-
-class SealedPartWriter:
+class SealedPartWriter(BodyWriter):
     """Takes the body of one part of an upload."""
+
+    _writer: PartWriter
 
     def __init__(
         self,
@@ -117,27 +144,9 @@ class SealedPartWriter:
         self.kind = kind
         """How the upload is encrypted."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of plaintext taken so far."""
-        return self._pipeline.size
-
-    @property
-    def md5(self) -> bytes | None:
-        """As :attr:`ObjectWriter.md5`."""
-        return self._pipeline.md5
-
     def watch(self, md5: bool, hashers: Sequence[Hasher]) -> None:
         """As BodyPipeline has it."""
         self._pipeline.watch(md5, hashers)
-
-    async def write(self, data: Buffer) -> None:
-        """As :meth:`ObjectWriter.write`."""
-        await self._pipeline.write(data)
-
-    async def finish(self) -> None:
-        """As :meth:`ObjectWriter.finish`."""
-        await self._pipeline.finish()
 
     async def commit(self, checksum: bytes = b"") -> tuple[PartEntry, Part]:
         """Make the part durable, with its raw ``checksum``. Raises NoSuchUpload, StoreFull."""
@@ -145,11 +154,6 @@ class SealedPartWriter:
         assert digest is not None
         entry = PartEntry(self._number, self.size, self._nonce, digest, checksum)
         return entry, await self._writer.commit(self._encode(entry))
-
-    async def abort(self) -> None:
-        """As :meth:`ObjectWriter.abort`."""
-        await self._pipeline.abort()
-        await self._writer.abort()
 
 
 def info_of(

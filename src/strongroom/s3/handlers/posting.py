@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from strongroom.header_names import CONTENT_HEADERS, META
 from strongroom.s3.auth import Credentials
 from strongroom.s3.auth.post import SIGNING, FormDecoder, PostForm, PostIdentity, authenticate_form, missing_field
-from strongroom.s3.call import Answer, Relay, Taking
+from strongroom.s3.call import Answer, Relay
 from strongroom.s3.describe import (
     check_header,
     check_upload_headers,
@@ -30,7 +30,7 @@ from strongroom.s3.xml import DECLARATION, escape, read_document
 from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.store import SealedStore
-from strongroom.sealed.writing import Description
+from strongroom.sealed.writing import AnyObjectWriter, Description
 
 _SIGNED = ("policy", *SIGNING)
 
@@ -62,7 +62,7 @@ class PostHandler:
         kept, tags, integrity = stored_headers(headers), _tags(form.fields.get("tagging", "")), Integrity(headers)
         asked = EncryptionHeaders(headers, secure).protection()
         if self._relay is None:
-            writer: Taking = await self._objects.begin(
+            writer: AnyObjectWriter = await self._objects.begin(
                 bucket, key, asked, None, md5=integrity.wants_md5, hashers=integrity.hashers
             )
         else:
@@ -89,7 +89,7 @@ class PostHandler:
         kept: Mapping[str, str],
         tags: str,
         integrity: Integrity,
-    ) -> Taking:
+    ) -> AnyObjectWriter:
         """What is kept of the object goes along with it, since whoever reads it asks the backend."""
         if asked is not None:
             raise S3Error("NotImplemented", "Forms that ask for encryption are not relayed.")
@@ -109,7 +109,7 @@ async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
 
 
 async def _take(
-    decoder: FormDecoder, body: BodyReceiver, pieces: list[bytes], writer: Taking, identity: PostIdentity
+    decoder: FormDecoder, body: BodyReceiver, pieces: list[bytes], writer: AnyObjectWriter, identity: PostIdentity
 ) -> None:
     limit = MAX_PUT if identity.max_length is None else min(MAX_PUT, identity.max_length)
     while True:

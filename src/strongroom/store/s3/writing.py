@@ -39,24 +39,33 @@ _LOOK_FIRST = 64 * 1024
 the body, and closes the connection, so that its answer is often lost."""
 
 
-class S3Writer:
-    """The Writer of the protocol."""
+class Gathering:
+    """Bytes of an object for the backend: held back while they are few, sent in parts as they come where they are not.
+
+    ``headers`` are those of an upload in parts; by default they say that the object's record lies in its place.
+    """
 
     append = None
 
-    def __init__(self, client: Client, bucket: str, key: str, encryption: BackendEncryption) -> None:
+    def __init__(
+        self,
+        client: Client,
+        bucket: str,
+        key: str,
+        encryption: BackendEncryption,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._key = key
         self._encryption = encryption
+        self._headers = headers
         self._id = names.new_id()
         self._buffer = bytearray()
         self._large: LargePut | None = None
-        self._size = 0
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreError."""
-        self._size += len(data)
         view = memoryview(data)
         while len(self._buffer) + len(view) > BUFFER:
             room = BUFFER - len(self._buffer)
@@ -68,9 +77,33 @@ class S3Writer:
     async def _spill(self) -> None:
         if self._large is None:
             self._large = LargePut(self._client, self._bucket, self._key, self._id, self._encryption)
-            await self._large.begin()
+            await self._large.begin(self._headers)
         part, self._buffer = self._buffer, bytearray()
         await self._large.send(part)
+
+    async def _sent(self, large: LargePut) -> None:
+        """All parts are with the backend when this returns."""
+        if self._buffer:
+            await self._spill()
+        await large.finish()
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        if self._large is not None:
+            await self._large.abort()
+
+
+class S3Writer(Gathering):
+    """The Writer of the protocol."""
+
+    def __init__(self, client: Client, bucket: str, key: str, encryption: BackendEncryption) -> None:
+        super().__init__(client, bucket, key, encryption)
+        self._size = 0
+
+    async def write(self, data: Buffer) -> None:
+        """Append. Raises StoreError."""
+        self._size += len(data)
+        await super().write(data)
 
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object visible."""
@@ -81,17 +114,10 @@ class S3Writer:
                 self._client, self._bucket, self._id, hidden, self._buffer, self._encryption.creating, when
             )
         else:
-            if self._buffer:
-                await self._spill()
-            await self._large.finish()
+            await self._sent(self._large)
             await write_hidden(self._client, self._bucket, self._id, hidden)
             etag = await self._large.complete(when)
         return Stored(self._key, self._size, modified, record, f"{etag} {self._id}")
-
-    async def abort(self) -> None:
-        """Forget what was written."""
-        if self._large is not None:
-            await self._large.abort()
 
 
 async def put_object(
