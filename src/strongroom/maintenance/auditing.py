@@ -137,13 +137,12 @@ class Audit:
         report.notes += [f"{count} check values: master key {master}" for master, count in sorted(masters.items())]
 
     async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
-        masters: dict[MasterKey, int] = {}
+        masters: Counter[MasterKey] = Counter()
         async for bucket, upload in open_uploads(self.objects, buckets, stop):
             if stop.is_set():
                 return
             try:
-                for master in {use.master for use in uses_of_upload(bucket, upload)}:
-                    masters[master] = masters.get(master, 0) + 1
+                masters.update({use.master for use in uses_of_upload(bucket, upload)})
                 if ENCRYPTED not in upload.record:
                     report.failed(bucket, upload.key, f"the open upload {upload.upload_id} is not encrypted")
                 else:

@@ -83,9 +83,11 @@ async def make_check(kms: KMS, place: str) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-async def verify_check(kms: KMS, place: str, document: bytes) -> None:
-    """See that ``kms`` opens a check value. Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied, KeyDisabled,
-    and NoSuchKey where the KMS does not even have the key that it wraps with: these say nothing of whose it is.
+async def verify_check(kms: KMS, place: str, document: bytes) -> MasterKey:
+    """See that ``kms`` opens a check value; the master key that does.
+
+    Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied, KeyDisabled, and NoSuchKey where the KMS does not even
+    have the key that it wraps with: these say nothing of whose it is.
     """
     wrapped, expected = _decode(document)
     (opened,) = await kms.unwrap([(wrapped, _context(place))])
@@ -101,14 +103,7 @@ async def verify_check(kms: KMS, place: str, document: bytes) -> None:
             f"the objects here are sealed under the master key {wrapped.key_id!r} of the provider {wrapped.provider!r},"
             f" which the configured KMS {has}"
         )
-
-
-async def examined(kms: KMS, place: str, document: bytes | None) -> MasterKey | None:
-    """The master key that opens a check value, None where there is none. Raises as :func:`verify_check` does."""
-    if document is None:
-        return None
-    await verify_check(kms, place, document)
-    return master_of(_decode(document)[0])
+    return master_of(wrapped)
 
 
 async def renewed(kms: KMS, place: str, document: bytes, active: MasterKey) -> bytes | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, examined, renewed
+from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, renewed, verify_check
 
 _log = logging.getLogger("strongroom.kms")
 
@@ -71,7 +71,8 @@ class CheckedKMS:
         """The master key that opens the check value, None where there is none. Raises KMSError, ForeignKMS,
         CheckDamaged.
         """
-        return await examined(self._kms, self._place.place, await self._place.read_check())
+        document = await self._place.read_check()
+        return None if document is None else await verify_check(self._kms, self._place.place, document)
 
     async def renew(self, active: MasterKey) -> None:
         """Seal the check value anew, unless it is sealed under ``active`` already. Raises KMSError, ForeignKMS,

@@ -80,6 +80,11 @@ def package_range(start: int, length: int, size: int) -> tuple[int, int, int]:
     return first, begin, min(last * PACKAGE, sealed_size(size)) - begin
 
 
+def last_package(size: int) -> tuple[int, int, int]:
+    """As :func:`package_range`, of the last package of a stream that is not empty."""
+    return package_range(size - 1, 1, size)
+
+
 def new_nonce() -> bytes:
     """A nonce for a new stream: 12 random bytes, top bit 0."""
     nonce = os.urandom(NONCE)

@@ -12,7 +12,7 @@ import time
 
 from strongroom.kms.base import KMS, KMSError
 from strongroom.kms.master import MasterKey
-from strongroom.sealed.check import CheckDamaged, ForeignKMS, examined, make_check, renewed, verify_check
+from strongroom.sealed.check import CheckDamaged, ForeignKMS, make_check, renewed, verify_check
 from strongroom.sealed.remembered import Lately
 from strongroom.store.base import BucketChecks
 
@@ -58,7 +58,8 @@ class WriteGuard:
 
         Raises as :meth:`admit` does.
         """
-        return await examined(self._kms, _PLACE, await self._checks.read_check(bucket))
+        document = await self._checks.read_check(bucket)
+        return None if document is None else await verify_check(self._kms, _PLACE, document)
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
         """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.

@@ -23,7 +23,7 @@ from strongroom.sealed.dare import (
     NONCE,
     Opener,
     StreamInvalid,
-    package_range,
+    last_package,
     plaintext_size,
     sealed_size,
     stream_nonce,
@@ -168,7 +168,7 @@ async def with_nonces(reader: Reader, object_key: ObjectKey, parts: Sequence[Par
     for part in parts:
         nonce = bytes(NONCE)
         if part.size:
-            package, at, length = package_range(part.size - 1, 1, part.size)
+            package, at, length = last_package(part.size)
             last = b"".join([bytes(chunk) async for chunk in reader.stream(offset + at, length)])
             opener = Opener(part_key(object_key, part.number), part.size, package)
             try:

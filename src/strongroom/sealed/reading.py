@@ -22,6 +22,7 @@ from strongroom.sealed.dare import (
     TURN,
     Opener,
     StreamInvalid,
+    last_package,
     open_whole,
     package_range,
     sealed_size,
@@ -183,7 +184,7 @@ class SealedBody:
         opener = self._opener(extent, package)
         plaintext = self._guard(opener.open_packages, data)
         if not extent.in_place(opener.nonce, first + size):
-            _, offset, stored = _last_package(extent)
+            _, offset, stored = last_package(extent.size)
             last = self._reader.cached(extent.offset + offset, stored)
             if last is None:
                 return None
@@ -270,7 +271,7 @@ class SealedBody:
         """See that packages which show this nonce, and hold the plaintext up to ``end``, are in their places."""
         if extent.in_place(nonce, end):
             return
-        _, offset, stored = _last_package(extent)
+        _, offset, stored = last_package(extent.size)
         read, at = self._reader.read, extent.offset + offset
         if read is None:
             chunks = [bytes(chunk) async for chunk in self._reader.stream(at, stored)]
@@ -280,7 +281,7 @@ class SealedBody:
 
     def _prove(self, extent: Extent, nonce: bytes | None, last: Buffer) -> None:
         """See that a stream has this nonce, by its last package."""
-        package, _, stored = _last_package(extent)
+        package, _, stored = last_package(extent.size)
         self._see_all(stored - len(last))
         self._guard(Opener(extent.key, extent.size, package, nonce).open_packages, last)
 
@@ -295,11 +296,6 @@ class SealedBody:
 
     def _damaged(self, error: StreamInvalid) -> Damaged:
         return Damaged(f"{self._name!r}: {error}")
-
-
-def _last_package(extent: Extent) -> tuple[int, int, int]:
-    """The number of the last package of a stream, its offset there, and its bytes."""
-    return package_range(extent.size - 1, 1, extent.size)
 
 
 class _Stored:

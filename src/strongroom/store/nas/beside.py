@@ -82,12 +82,7 @@ class BesideStore:
         except FileNotFoundError:
             return None
         with os.fdopen(descriptor, "rb") as file:
-            try:
-                return decode_beside(file.read(_MAX_SIDECAR))
-            except LayoutUnknown:
-                raise
-            except LayoutInvalid:
-                return None
+            return _decoded(file.read(_MAX_SIDECAR))
 
     def is_void(self, beside: Beside, found: os.stat_result | None) -> bool:
         """Whether a sidecar belongs to nothing: ``found`` is the status of the file of its name."""
@@ -96,11 +91,7 @@ class BesideStore:
 
     def _attribute(self, descriptor: int) -> Beside | None:
         try:
-            return decode_beside(os.getxattr(descriptor, ATTRIBUTE))
-        except LayoutUnknown:
-            raise
-        except LayoutInvalid:
-            return None
+            return _decoded(os.getxattr(descriptor, ATTRIBUTE))
         except OSError as error:
             if error.errno in _NONE:
                 return None
@@ -123,6 +114,16 @@ class BesideStore:
 
     def _inode(self, found: os.stat_result) -> int:
         return found.st_ino if self._traits.inodes else 0
+
+
+def _decoded(data: bytes) -> Beside | None:
+    """What was kept, None where it is damaged. Raises LayoutUnknown."""
+    try:
+        return decode_beside(data)
+    except LayoutUnknown:
+        raise
+    except LayoutInvalid:
+        return None
 
 
 def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:

@@ -181,6 +181,11 @@ class Client:
         self._credentials: CredentialSource = FixedCredentials(own)
         self._taken_at = -inf  # when an answer told last that the backend takes them, by the loop's clock
 
+    @property
+    def is_minio(self) -> bool:
+        """Whether the backend is MinIO, as far as it was heard of."""
+        return self.software == "MinIO"
+
     async def start(self) -> None:
         """Find credentials, open the pool of connections. Raises OSError, ssl.SSLError for a CA that is none."""
         tls: ssl.SSLContext | None = None

@@ -190,7 +190,7 @@ async def list_names(
     client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None = None
 ) -> Names:
     """One page of the backend's listing, hidden names and all. Raises StoreError."""
-    if client.software != "MinIO":
+    if not client.is_minio:
         return await _list_names(client, bucket, prefix, delimiter, after, limit, token)
     try:
         return await _list_minio(client, bucket, prefix, delimiter, after, limit, token)
@@ -252,7 +252,7 @@ async def _list_names(
     elif after:
         query.append(("start-after", after))
     request = Request("GET", bucket, query=query)
-    if client.software == "MinIO":
+    if client.is_minio:
         answer = await client.send(Request("GET", bucket, query=[*query, ("metadata", "true")]))
         with suppress(xml.BadAnswer):  # it makes elements of names of metadata, also of those that none can have
             return _read(answer.body, token)

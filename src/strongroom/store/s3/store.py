@@ -72,7 +72,7 @@ class S3Store(Store):
     @property
     def hides_below(self) -> bool:
         """Whether the backend is MinIO, which lists nothing below an object."""
-        return self.client.software == "MinIO"
+        return self.client.is_minio
 
     # -- buckets ---------------------------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Uploads:
                 self._backend_parts(bucket, opened, after, count),
                 self._recorded_parts(bucket, upload_id, after, count),
             )
-            if after and after == start and not there and self._client.software == "MinIO":
+            if after and after == start and not there and self._client.is_minio:
                 after, count = 0, _PAGE  # it lists nothing behind a number that no part has
                 continue
             for number, etag, size in there:
