@@ -18,9 +18,9 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, Damaged, ObjectChanged, Refused, Unavailable
+from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
-from strongroom.store.s3.client import Request
+from strongroom.store.s3.client import Refusal, Request
 from strongroom.store.s3.listing import list_names
 from strongroom.store.s3.metadata import http_time
 from strongroom.store.s3.streaming import StreamedBody
@@ -244,6 +244,33 @@ def test_a_conditional_removal_that_was_done_is_not_told_to_have_failed(fake: Fa
     when = Condition(identity=f"e {http_time(date)}")
     with contextlib.nullcontext() if gone else pytest.raises(ConditionFailed):
         assert fake.run(lambda client: S3Store(client).delete("bucket", "o", when))
+
+
+@pytest.mark.parametrize(
+    ("method", "statuses", "ends"),
+    [
+        ("PUT", (502, 412), Unavailable),  # what the first one did, the second one may have been refused for
+        ("PUT", (412,), Refusal),
+        ("PUT", (502, 400), Refusal),
+        ("GET", (502, 404), Refusal),
+    ],
+)
+def test_a_write_that_is_passed_on_is_not_told_to_be_refused_where_it_may_have_been_done(
+    fake: Fake, method: str, statuses: tuple[int, ...], ends: type[Exception]
+) -> None:
+    replies = iter(statuses)
+    fake.reply = lambda region: (next(replies), {}, b"")
+    with pytest.raises(ends):
+        fake.run(lambda client: client.open(Request(method, "bucket", "o"), raw=True))
+    assert len(fake.regions) == len(statuses)
+
+
+@pytest.mark.parametrize("key", ["admin/v3/info", "kms/v1/status"])
+def test_what_a_minio_takes_for_its_administration_is_not_sent(fake: Fake, key: str) -> None:
+    for work in (Request("GET", "minio", key), Request("PUT", "minio", key, body=b"x")):
+        with pytest.raises(NameRefused):
+            fake.run(lambda client, work=work: client.send(work))
+    assert fake.regions == []
 
 
 def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -> None:

@@ -229,7 +229,7 @@ def test_what_a_client_put_under_a_key_by_its_name_goes_elsewhere_only_on_purpos
     report = rewrap(server, bucket)
     assert (report["done"], sorted(row["key"] for row in report["failed"])) == (1, ["named", "parts"])
     assert all("'my-minio-key'" in row["reason"] for row in report["failed"])
-    report = rewrap(server, bucket, "--key", "my-minio-key=new-key")
+    report = rewrap(server, bucket, "--key", "alias/my-minio-key=new-key")
     assert (report["done"], report["failed"]) == (2, [])
 
     client = serve(NEW).client()
@@ -239,7 +239,7 @@ def test_what_a_client_put_under_a_key_by_its_name_goes_elsewhere_only_on_purpos
     assert client.get_object(**parts)["Body"].read() == b"part"
 
 
-@pytest.mark.parametrize("key", ["old", "=new", "old="])
+@pytest.mark.parametrize("key", ["old", "=new", "old=", "alias/=new"])
 def test_a_key_is_renamed_from_something_to_something(tmp_path: Path, key: str) -> None:
     process = run_job(Server(tmp_path, OLD, directory=tmp_path), "rewrap", "--key", key)
     assert process.returncode == 2

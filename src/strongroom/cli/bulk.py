@@ -225,9 +225,12 @@ def encrypt(
 
 def _renamed(pairs: list[str]) -> dict[str, str]:
     """The names of master keys and what is to be in their place, from OLD=NEW. Raises typer.BadParameter."""
+    from strongroom.sealed.policy import master_key_name
+
     renamed: dict[str, str] = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
+        old, new = master_key_name(old), master_key_name(new)  # clients give it in several ways
         if not old or not equals or not new or renamed.setdefault(old, new) != new:
             raise typer.BadParameter(f"{pair!r} is not OLD=NEW, or OLD was given before", param_hint="--key")
     return renamed

@@ -40,7 +40,6 @@ _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the an
 _UNSEEN = ("GetObjectAttributes", "SelectObjectContent")
 """Operations on objects whose answers do not say what the object is."""
 _CHUNK = 256 * 1024
-_ADMINISTRATION = ("/minio/admin/", "/minio/kms/")
 _LISTENED = "events"
 """The parameter with which clients of MinIO ask to be told of events."""
 _RENAMED = "x-amz-rename-source"
@@ -141,7 +140,7 @@ class BackendRelay:
         """
         if names.is_hidden(key):
             raise S3Error("AccessDenied")
-        if f"/{bucket}/{key}".startswith(_ADMINISTRATION):  # however a client escaped it
+        if names.administers(bucket, key):
             raise S3Error("NotImplemented", "The administration of the backend is not reached from here.")
         if key and not (self._client.endpoint.exact or names.is_clean(key)):
             raise S3Error("XMinioInvalidObjectName")

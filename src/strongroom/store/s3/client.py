@@ -24,8 +24,8 @@ from urllib.parse import quote, urlsplit
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer
-from strongroom.store.errors import StoreError, Unavailable
-from strongroom.store.s3 import xml
+from strongroom.store.errors import NameRefused, StoreError, Unavailable
+from strongroom.store.s3 import names, xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
@@ -43,6 +43,9 @@ MAX_ANSWER = 16 * 1024**2
 
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
+_READS = ("GET", "HEAD")
+_BY_ITSELF = (404, 409, 412)
+"""How a write may be refused since an earlier attempt at it was done."""
 _FIRST_PAUSE = 0.1
 _LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
 _LONGER = 10  # times as long, where that is less
@@ -219,8 +222,11 @@ class Client:
         """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal.
 
         With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
-        done yet.
+        done yet. That itself is raised where a write in pass-through is refused as if it had been done: what became
+        of it is not known then.
         """
+        if names.administers(request.bucket, request.key):
+            raise NameRefused("a MinIO takes names of this kind for its administration")
         digest = await self._digest(request.body)
         replayable = not isinstance(request.body, StreamedBody)
         attempt, redirected = 1, False
@@ -253,6 +259,8 @@ class Client:
                 if response.status not in RETRIED_STATUSES or last or not request.again:
                     if code in CREDENTIALS_REFUSED:
                         self._credentials.refused()
+                    elif raw and earlier is not None and request.method not in _READS and response.status in _BY_ITSELF:
+                        raise earlier
                     elif raw:
                         raise Refusal(response.status, response.headers, document)
                     raise refused from earlier
