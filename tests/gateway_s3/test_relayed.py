@@ -213,6 +213,20 @@ def test_the_administration_of_the_backend_is_not_reached(passing: Server, path:
     assert (answer.status, answer.headers["content-type"]) == (501, "application/xml")
 
 
+def test_a_write_that_was_done_is_not_told_to_be_refused(minio: Backend, gateway: Gateway, bucket_name: str) -> None:
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, NO_KMS, proxy)
+        server.client().create_bucket(Bucket=bucket_name)
+        path, new = f"/{bucket_name}/o", {"If-None-Match": "*"}
+        proxy.fault = once(lambda line: line.startswith("PUT"), "lose")
+        answer = request(server, "PUT", path, new, b"x")
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable")
+        assert request(server, "PUT", path, new, b"y").status == 412
+        proxy.fault = once(lambda line: line.startswith("GET"), "lose")
+        assert request(server, "GET", f"{path}p").status == 404
+    assert minio.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
 def test_events_are_not_listened_to(passing: Server, bucket_name: str) -> None:
     answer = request(passing, "GET", f"/{bucket_name}?events=s3%3AObjectCreated%3A%2A")
     assert (answer.status, answer.code) == (501, "NotImplemented")

@@ -36,6 +36,8 @@ from strongroom.store.s3.records import complete
 
 _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
+_BY_ITSELF = (404, 409, 412)
+"""How the backend may refuse a write since it has done it, at an earlier attempt."""
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
 _UNSEEN = ("GetObjectAttributes", "SelectObjectContent")
 """Operations on objects whose answers do not say what the object is."""
@@ -66,6 +68,9 @@ class BackendRelay:
         try:
             download = await self._pass_on(call, operation, source)
         except Refusal as refusal:
+            earlier = refusal.__cause__
+            if earlier is not None and call.request.method not in _READS and refusal.status in _BY_ITSELF:
+                raise earlier from None  # a client that is told of a refusal takes nothing to be done
             headers = answered_headers(refusal.headers)
             return Answer(), Response(refusal.status, headers, refusal.document)
         try:

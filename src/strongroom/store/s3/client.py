@@ -43,9 +43,6 @@ MAX_ANSWER = 16 * 1024**2
 
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
-_READS = ("GET", "HEAD")
-_BY_ITSELF = (404, 409, 412)
-"""How a write may be refused since an earlier attempt at it was done."""
 _FIRST_PAUSE = 0.1
 _LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
 _LONGER = 10  # times as long, where that is less
@@ -222,8 +219,7 @@ class Client:
         """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal.
 
         With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
-        done yet. That itself is raised where a write in pass-through is refused as if it had been done: what became
-        of it is not known then.
+        done yet.
         """
         if names.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
@@ -259,10 +255,8 @@ class Client:
                 if response.status not in RETRIED_STATUSES or last or not request.again:
                     if code in CREDENTIALS_REFUSED:
                         self._credentials.refused()
-                    elif raw and earlier is not None and request.method not in _READS and response.status in _BY_ITSELF:
-                        raise earlier
                     elif raw:
-                        raise Refusal(response.status, response.headers, document)
+                        raise Refusal(response.status, response.headers, document) from earlier
                     raise refused from earlier
                 earlier = refused if undecided(refused) else earlier
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
