@@ -36,9 +36,10 @@ from strongroom.s3.handlers.multipart import MultipartHandlers
 from strongroom.s3.handlers.objects import ObjectHandlers
 from strongroom.s3.handlers.posting import PostHandler
 from strongroom.s3.handlers.tagging import TaggingHandlers
-from strongroom.s3.handlers.unset import unset_handlers
+from strongroom.s3.handlers.unset import unset_handler
 from strongroom.s3.model import Response, compile_model
 from strongroom.s3.observing import GONE, PAGE, PREFLIGHT, Observer, Seen, Unobserved
+from strongroom.s3.operations import UNSET
 from strongroom.s3.patience import ENDS_WITH_ERRORS, LONG, conclude, is_error, patiently
 from strongroom.s3.readiness import Readiness
 from strongroom.s3.receive import BodyReceiver
@@ -118,14 +119,13 @@ class S3App:
             TaggingHandlers(self._objects),
             AclHandlers(self._objects),
         )
-        unset = unset_handlers(self._objects)
         handlers: dict[str, Handler] = {}
         for operation in self._model.served:
             name = operation.attribute
-            found = [getattr(group, name) for group in groups if hasattr(group, name)] or [unset.get(name)]
-            if found[0] is None:
+            found = [getattr(group, name) for group in groups if hasattr(group, name)]
+            if not found and operation.name not in UNSET:
                 raise LookupError(f"no handler for {operation.name}")
-            handlers[operation.name] = found[0]
+            handlers[operation.name] = found[0] if found else unset_handler(self._objects, operation.name)
         return handlers
 
     async def __call__(self, exchange: Exchange) -> None:

@@ -42,7 +42,7 @@ SERVED: dict[str, str] = {
     "UploadPartCopy": "",
 }
 
-# operation: what it answers
+# operation: what it answers, the code of an error or what the setting is (strongroom.s3.handlers.unset has it)
 UNSET: dict[str, str] = {
     "GetBucketAccelerateConfiguration": "empty: not configured",
     "GetBucketAcl": "the owner has full control",

@@ -5,11 +5,13 @@ Clients ask for them in passing, and take an unexpected error for a broken serve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
+from strongroom.s3.operations import UNSET
 from strongroom.s3.shapes import (
     GetBucketAccelerateConfigurationOutput,
     GetBucketAclOutput,
@@ -24,65 +26,31 @@ from strongroom.s3.shapes import (
 )
 from strongroom.sealed.store import SealedStore
 
-# operation: the error that says it was never set
-_ERRORS = {
-    "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
-    "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
-    "get_bucket_policy": "NoSuchBucketPolicy",
-    "get_bucket_policy_status": "NoSuchBucketPolicy",
-    "get_bucket_replication": "ReplicationConfigurationNotFoundError",
-    "get_bucket_tagging": "NoSuchTagSet",
-    "get_bucket_website": "NoSuchWebsiteConfiguration",
-    "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
-    "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
-}
-
-# operation: the empty setting
+# operation: the setting as it is where it was never made; the others have none, and their error says so
 _OUTPUTS: dict[str, Callable[[], object]] = {
-    "get_bucket_accelerate_configuration": GetBucketAccelerateConfigurationOutput,
-    "get_bucket_logging": GetBucketLoggingOutput,
-    "get_bucket_notification_configuration": NotificationConfiguration,
-    "get_bucket_request_payment": lambda: GetBucketRequestPaymentOutput(payer="BucketOwner"),
-    "get_bucket_versioning": GetBucketVersioningOutput,
-    "get_bucket_acl": lambda: GetBucketAclOutput(owner=_owner(), grants=_full_control()),
+    "GetBucketAccelerateConfiguration": GetBucketAccelerateConfigurationOutput,
+    "GetBucketAcl": lambda: GetBucketAclOutput(owner=_owner(), grants=_full_control()),
+    "GetBucketLogging": GetBucketLoggingOutput,
+    "GetBucketNotificationConfiguration": NotificationConfiguration,
+    "GetBucketRequestPayment": lambda: GetBucketRequestPaymentOutput(payer="BucketOwner"),
+    "GetBucketVersioning": GetBucketVersioningOutput,
+    "GetObjectAcl": lambda: GetObjectAclOutput(owner=_owner(), grants=_full_control()),
 }
 
-# operation on an object: the error, or the setting
-_OBJECT_ERRORS = {
-    "get_object_retention": "NoSuchObjectLockConfiguration",
-    "get_object_legal_hold": "NoSuchObjectLockConfiguration",
-}
-_OBJECT_OUTPUTS: dict[str, Callable[[], object]] = {
-    "get_object_acl": lambda: GetObjectAclOutput(owner=_owner(), grants=_full_control()),
-}
-
-Handler = Callable[[Call, object], Awaitable[Answer]]
+Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
 
 
-def unset_handlers(objects: SealedStore) -> dict[str, Handler]:
-    """A handler for each such operation, by name."""
+def unset_handler(objects: SealedStore, operation: str) -> Handler:
+    """The handler of one of the operations in UNSET."""
+    output = _OUTPUTS.get(operation)
 
-    def answer(found: Callable[[Call], Awaitable[object]], error: str | None, output: Callable[[], object]) -> Handler:
-        async def handler(call: Call, request: object) -> Answer:
-            await found(call)
-            if error is not None:
-                raise S3Error(error, BucketName=call.bucket)
-            return Answer(output())
+    async def handler(call: Call, request: object) -> Answer:
+        await (objects.stored(call.bucket, call.key) if call.key else objects.bucket(call.bucket))
+        if output is None:
+            raise S3Error(UNSET[operation], BucketName=call.bucket)
+        return Answer(output())
 
-        return handler
-
-    async def bucket(call: Call) -> object:
-        return await objects.bucket(call.bucket)
-
-    async def thing(call: Call) -> object:
-        return await objects.stored(call.bucket, call.key)
-
-    return {
-        **{name: answer(bucket, error, Answer) for name, error in _ERRORS.items()},
-        **{name: answer(bucket, None, output) for name, output in _OUTPUTS.items()},
-        **{name: answer(thing, error, Answer) for name, error in _OBJECT_ERRORS.items()},
-        **{name: answer(thing, None, output) for name, output in _OBJECT_OUTPUTS.items()},
-    }
+    return handler
 
 
 def _owner() -> Owner:

@@ -28,10 +28,12 @@ NO_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 """What a file system says of a name that it cannot hold: eCryptfs of one that is longer than 143 bytes, say."""
 
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_LOCKS = "locks"
 _CLOCK = "clock"
 _AGAIN = 64
 _MAX_DEPTH = 600  # of folders: more than a key has room for
+
+LOCKS = "locks"
+"""The file in the reserved folder whose bytes are the locks of names."""
 
 AREAS = ("tmp", "uploads", "buckets", "beside")
 """The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
@@ -70,7 +72,7 @@ class Folder:
             self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._reserved = _made(self._root, RESERVED)
             self._areas = {name: _made(self._reserved, name) for name in AREAS}
-            os.close(os.open(_LOCKS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._reserved))
+            os.close(os.open(LOCKS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._reserved))
         except OSError as error:
             raise StoreError(f"{self.path} cannot be used: {error.strerror}") from error
 
@@ -232,24 +234,26 @@ class Folder:
 
         Raises Unavailable where another holds it for long.
         """
-        descriptor = self._open_locks()
-        try:
+        with self.opened_locks() as descriptor:
             self._waiters.wait(descriptor, name)
             yield
-        finally:
-            os.close(descriptor)  # which lets go of it, as the end of the process does
 
     @contextmanager
     def locked_if_free(self, name: str) -> Iterator[bool]:
         """Hold the lock of a name if nobody else does; whether it is held."""
-        descriptor = self._open_locks()
-        try:
+        with self.opened_locks() as descriptor:
             yield lock(descriptor, name)
+
+    @contextmanager
+    def opened_locks(self) -> Iterator[int]:
+        """A descriptor of the file of the locks. Closing it lets go of what was locked with it, as the end of the
+        process does.
+        """
+        descriptor = os.open(LOCKS, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._reserved)
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
-
-    def _open_locks(self) -> int:
-        return os.open(_LOCKS, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._reserved)
 
 
 def open_below(above: int, part: bytes) -> int | None:
@@ -348,10 +352,11 @@ def remove_tree(above: int, name: str | bytes) -> None:
 
 def remove_empty(above: int, name: bytes) -> bool:
     """Remove a folder if there is nothing in it but empty folders; whether it is gone. If not, those stay."""
-    return _is_empty(above, name, remove=False) and _is_empty(above, name, remove=True)
+    return _only_folders(above, name, remove=False) and _only_folders(above, name, remove=True)
 
 
-def _is_empty(above: int, name: bytes, remove: bool, depth: int = _MAX_DEPTH) -> bool:
+def _only_folders(above: int, name: bytes, remove: bool, depth: int = _MAX_DEPTH) -> bool:
+    """Whether there is nothing in a folder but empty folders; with ``remove`` whether all of them are gone now."""
     if not depth:
         return False  # deeper than any key, so it is not ours
     try:
@@ -361,7 +366,7 @@ def _is_empty(above: int, name: bytes, remove: bool, depth: int = _MAX_DEPTH) ->
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                if not entry.is_dir(follow_symlinks=False) or not _is_empty(
+                if not entry.is_dir(follow_symlinks=False) or not _only_folders(
                     descriptor, os.fsencode(entry.name), remove, depth - 1
                 ):
                     return False
