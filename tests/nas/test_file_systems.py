@@ -21,7 +21,7 @@ from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, 
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.folder import Folder
-from strongroom.store.nas.probe import Traits, _kind
+from strongroom.store.nas.probe import Traits, _kind, probe
 from tests.server import NAS, Server
 from tests.store.kinds import content_of, get, put
 
@@ -31,11 +31,25 @@ def test_an_ordinary_file_system_is_not_warned_of(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / ".strongroom.sys" / "tmp").iterdir()] == []
 
 
-def test_a_full_file_system_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_file_system_is_served_and_not_taken_for_a_poorer_one(tmp_path: Path, number: int) -> None:
+    real = os.open
+
+    def no_more(path: Any, flags: int, *args: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and os.fsdecode(path) not in ("locks", "clock"):
+            raise full  # as XFS, and any file system without inodes
+        return real(path, flags, *args, **named)
+
     file_system_warnings(tmp_path)
-    full = OSError(28, "No space left on device")  # empty files take none, on most
-    with mock.patch("os.mkdir", side_effect=full), mock.patch("os.pwrite", side_effect=full):
-        assert file_system_warnings(tmp_path) == []
+    full = OSError(number, os.strerror(number))
+    with mock.patch("os.open", no_more), ExitStack() as patches:
+        for name in ("mkdir", "pwrite", "link", "setxattr"):
+            patches.enter_context(mock.patch.object(os, name, side_effect=full))
+        folder = Folder(tmp_path, 0o077)
+        folder.open()
+        found = probe(folder)
+        folder.close()
+    assert (found.attributes, found.links, found.fine_times) == (True, True, True)
 
 
 def _folding(fold: Callable[[bytes], bytes]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ Knows nothing of objects. Methods block: they are for threads.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -15,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.store.errors import StoreError
-from strongroom.store.nas.folder import Folder
+from strongroom.store.nas.folder import LOCKS, Folder, status
 
 _ATTRIBUTE = "user.strongroom.probe"
-_WORD = "Probe"
 _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes blanks, tabs, ends of lines and backslashes
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
@@ -67,24 +68,27 @@ class Traits:
 def probe(folder: Folder) -> Traits:
     """What the file system of an open folder can do. Raises StoreError where it cannot lock.
 
-    It is tried with empty files, which mostly can be made where it is full, too: reading and removing goes on there.
+    It is tried with the file of the locks, which is there: where a file system is full, some (XFS, or any that has no
+    inode left) make no other, and reading and removing goes on there.
     """
     here, start, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
-    file, link, word, accented = (start + end for end in ("", "-link", _WORD, _ACCENTED))
+    link, accented = start, start + _ACCENTED
     try:
+        with folder.opened_locks() as descriptor:
+            attributes, fine_times = _has_attributes(descriptor), _has_fine_times(descriptor)
         try:
             traits = Traits(
-                attributes=_has_attributes(here, file),
-                links=_has_links(here, file, link),
+                attributes=attributes,
+                links=_has_links(folder, link),
                 inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
                 steady_times=kind in _LOCAL,
-                fine_times=_has_fine_times(here, file),
+                fine_times=fine_times,
                 stand_ins=next((system for system in ("nfs", "fuse") if kind.startswith(system)), ""),
-                case_insensitive=_are_one(here, word, word.swapcase()),
-                normalising=_are_one(here, accented, unicodedata.normalize("NFD", accented)),
+                case_insensitive=status(folder.reserved, LOCKS.swapcase().encode()) is not None,
+                normalising=_normalises(here, accented),
             )
         finally:
-            for name in (file, link, word, accented):
+            for name in (link, accented):
                 with suppress(FileNotFoundError):
                     os.unlink(name.encode(), dir_fd=here)
         _check_locks(folder)
@@ -103,47 +107,36 @@ def file_system_warnings(path: Path) -> Sequence[str]:
         folder.close()
 
 
-def _has_attributes(here: int, name: str) -> bool:
-    descriptor = _make(here, name)
+def _has_attributes(descriptor: int) -> bool:
     try:
         os.setxattr(descriptor, _ATTRIBUTE, b"x")
         return os.getxattr(descriptor, _ATTRIBUTE) == b"x"
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        return error.errno in _FULL
 
 
-def _has_fine_times(here: int, name: str) -> bool:
-    descriptor = _make(here, name)
+def _has_fine_times(descriptor: int) -> bool:
+    os.utime(descriptor, ns=(_TIME, _TIME))
+    return abs(os.fstat(descriptor).st_mtime_ns - _TIME) < 1_000_000
+
+
+def _has_links(folder: Folder, name: str) -> bool:
     try:
-        os.utime(descriptor, ns=(_TIME, _TIME))
-        return abs(os.fstat(descriptor).st_mtime_ns - _TIME) < 1_000_000
-    finally:
-        os.close(descriptor)
-
-
-def _has_links(here: int, name: str, other: str) -> bool:
-    os.close(_make(here, name))
-    try:
-        os.link(name, other, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
-    except OSError:
-        return False
+        os.link(LOCKS, name, src_dir_fd=folder.reserved, dst_dir_fd=folder.area("tmp"), follow_symlinks=False)
+    except OSError as error:
+        return error.errno in _FULL
     return True
 
 
-def _are_one(here: int, name: str, other: str) -> bool:
-    """Whether two names are those of one file."""
-    os.close(_make(here, name))
+def _normalises(here: int, name: str) -> bool:
+    """Whether another form of a name is that of the same file; False where there is no room to see."""
     try:
-        os.stat(other.encode(), dir_fd=here)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _make(here: int, name: str) -> int:
-    return os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=here)
+        os.close(os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=here))
+    except OSError as error:
+        if error.errno in _FULL:
+            return False
+        raise
+    return status(here, unicodedata.normalize("NFD", name).encode()) is not None
 
 
 def _check_locks(folder: Folder) -> None:
