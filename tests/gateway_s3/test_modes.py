@@ -15,6 +15,7 @@ from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of, send
 from tests.http.raw import request as signed_request
+from tests.jobs import job
 from tests.server import Server
 from tests.storage import files_with
 
@@ -157,6 +158,20 @@ def test_what_was_encrypted_in_one_mode_is_read_in_the_others(
         for item in servers[0].client().list_objects_v2(Bucket=f"{raw_bucket}-{number}")["Contents"]:
             servers[0].client().delete_object(Bucket=f"{raw_bucket}-{number}", Key=item["Key"])
         servers[0].client().delete_bucket(Bucket=f"{raw_bucket}-{number}")
+
+
+def test_what_is_encrypted_twice_under_a_name_that_ends_in_a_slash_is_as_any_other(
+    minio_tls: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    """MinIO has another error where such an object is asked for without its key."""
+    twice, once = (gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}) for mode in ("c", None))
+    folder = {"Bucket": raw_bucket, "Key": "folder/"}
+    twice.client().create_bucket(Bucket=raw_bucket)
+    twice.client().put_object(**folder, Body=NEEDLE, **SSE_C)
+    assert once.client().get_object(**folder, **SSE_C)["Body"].read() == NEEDLE
+    for server in (twice, once):
+        assert error_of(server.client().get_object, **folder) == ("InvalidRequest", 400)
+    assert job(twice, "audit", "--bucket", raw_bucket)["failed"] == []
 
 
 @pytest.mark.parametrize("after", [None, "s3;c"])

@@ -21,6 +21,8 @@ T = TypeVar("T")
 _NEEDS_KEY = ("InvalidRequest", "BadRequest")
 """How S3 answers where an object needs a key of the client's and none came, or has none and one came (a HEAD's answer
 says no more than its status, 400)."""
+_NEEDS_KEY_TOO = "InvalidArgument"
+"""How MinIO says it of an object whose name ends in a slash."""
 
 
 class Outer:
@@ -55,7 +57,11 @@ class Outer:
             try:
                 return await ask(store)
             except Refused as error:
-                if error.status != 400 or error.code not in _NEEDS_KEY:
+                if not _needs_key(key, error):
                     raise
                 refused = error
         raise CustomerKeyNeeded(f"the storage does not give out {bucket}/{key} without its key") from refused
+
+
+def _needs_key(key: str, error: Refused) -> bool:
+    return error.status == 400 and (error.code in _NEEDS_KEY or (error.code == _NEEDS_KEY_TOO and key.endswith("/")))
