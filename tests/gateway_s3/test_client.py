@@ -22,6 +22,7 @@ from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
 from strongroom.store.s3.client import Request
+from strongroom.store.s3.credentials import FixedCredentials
 from strongroom.store.s3.listing import list_names
 from strongroom.store.s3.metadata import http_time
 from strongroom.store.s3.streaming import StreamedBody
@@ -275,8 +276,19 @@ def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -
     assert fake.regions == ["us-east-1", "eu-west-1", "eu-west-1"]
 
 
-def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake: Fake) -> None:
-    fake.reply = lambda region: (503, {}, b"<Error><Code>SlowDown</Code></Error>")
+@pytest.mark.parametrize(
+    ("redirect", "said", "regions"),
+    [
+        ((503, {}, b"<Error><Code>SlowDown</Code></Error>"), "SlowDown", ["us-east-1"] * 4),
+        ((400, {}, MALFORMED), "AccessDenied", ["us-east-1", "eu-central-1"]),
+    ],
+)
+def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(
+    fake: Fake, redirect: Reply, said: str, regions: list[str]
+) -> None:
+    """So it can be asked again, and where the bucket lies."""
+    denied: Reply = (403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+    fake.reply = lambda region: redirect if region == "us-east-1" else denied
 
     async def use(client: Client) -> list[int]:
         body = StreamedBody(10_000_000)
@@ -289,13 +301,39 @@ def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(fake
                 sent += 100_000
 
         feeding = asyncio.create_task(feed())
-        with pytest.raises(Exception, match="SlowDown"):
+        with pytest.raises(Refused, match=said):
             await client.send(Request("PUT", "bucket", "o", body=body))
         feeding.cancel()
         return [sent]
 
     assert fake.run(use)[0] < 1_000_000
-    assert len(fake.regions) == 1
+    assert fake.regions == regions
+
+
+def test_one_signature_that_is_found_wrong_while_others_are_not_does_not_cost_the_credentials(fake: Fake) -> None:
+    asked: list[None] = []
+
+    class Source(FixedCredentials):
+        def refused(self) -> None:
+            asked.append(None)
+
+    async def use(client: Client) -> None:
+        client._credentials = Source(SigningCredential("access", Secret("secret")))
+        fake.reply = lambda region: (200, {}, b"")
+        await client.send(Request("GET", "bucket", "a"))
+        for code, times in (("SignatureDoesNotMatch", 0), ("ExpiredToken", 1)):
+            refusal = b"<Error><Code>%s</Code></Error>" % code.encode()
+            fake.reply = partial(lambda document, region: (403, {}, document), refusal)
+            with pytest.raises(Unavailable):
+                await client.send(Request("PUT", "bucket", "a", headers={"x-amz-meta-a": "\xc2\xa0"}))
+            assert len(asked) == times
+        await asyncio.sleep(1.1)
+        fake.reply = lambda region: (403, {}, b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+        with pytest.raises(Unavailable):
+            await client.send(Request("GET", "bucket", "a"))
+        assert len(asked) == 2
+
+    fake.run(use)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,19 @@ def test_a_copy_is_of_the_version_that_was_looked_at(
     assert request(passing, "PUT", f"/{bucket_name}/copy", source).status == 200
 
 
+def test_a_large_object_is_not_said_to_be_encoded_as_it_came(
+    versitygw: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    """versitygw keeps all codings that it is told of."""
+    client, body = gateway(versitygw, NO_KMS).client(), os.urandom(7 * 1024**2)
+    client.create_bucket(Bucket=bucket_name)
+    for key, encoding in (("plain", {}), ("packed", {"ContentEncoding": "gzip"})):
+        client.put_object(Bucket=bucket_name, Key=key, Body=body, **encoding)
+        got = versitygw.client().get_object(Bucket=bucket_name, Key=key)
+        assert got.get("ContentEncoding") == encoding.get("ContentEncoding")
+        assert got["Body"].read() == body
+
+
 def test_objects_are_not_renamed_from_what_is_hidden(passing: Server, bucket_name: str) -> None:
     source = {"x-amz-rename-source": f"/{bucket_name}/.strongroom.sys/check"}
     assert request(passing, "PUT", f"/{bucket_name}/o?renameObject", source).code == "NotImplemented"

@@ -224,22 +224,22 @@ class Client:
         if names.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
         digest = await self._digest(request.body)
-        replayable = not isinstance(request.body, StreamedBody)
+        may_be_done = not isinstance(request.body, StreamedBody)  # those go again as long as nothing of them was sent
         attempt, redirected = 1, False
         earlier: StoreError | None = None
         while True:
-            last = attempt >= _ATTEMPTS or not replayable
             try:
                 response = await self._once(request, digest, lasting)
             except Unreachable as error:
-                if last:
+                if attempt >= _ATTEMPTS:
                     raise Unavailable(f"{request}: the backend cannot be reached: {error}") from error
             except TimeoutError as error:
                 raise Unavailable(f"{request}: the backend has not answered in time") from error
             except OSError as error:
-                earlier = Unavailable(f"{request}: the connection to the backend failed: {error}")
-                if last or not request.again:
-                    raise earlier from error
+                failed = Unavailable(f"{request}: the connection to the backend failed: {error}")
+                if attempt >= _ATTEMPTS or not request.again or _begun(request.body):
+                    raise failed from error
+                earlier = failed if may_be_done else earlier
             else:
                 if response.repeated:
                     earlier = Unavailable(f"{request}: the backend closed the connection")
@@ -248,17 +248,18 @@ class Client:
                     self._taken_at = asyncio.get_running_loop().time()
                     return response, earlier
                 document, (code, message, region) = await self._refusal(response, request)
-                if code in REDIRECTS and not redirected and replayable and self._learn(request.bucket, region):
+                final = attempt >= _ATTEMPTS or _begun(request.body)
+                if code in REDIRECTS and not redirected and self._learn(request.bucket, region) and not final:
                     redirected = True
                     continue
                 refused = meaning(response.status, code, message, str(request))
-                if response.status not in RETRIED_STATUSES or last or not request.again:
+                if response.status not in RETRIED_STATUSES or final or not request.again:
                     if code in CREDENTIALS_REFUSED:
-                        self._credentials.refused()
+                        self._doubt(code)
                     elif raw:
                         raise Refusal(response.status, response.headers, document) from earlier
                     raise refused from earlier
-                earlier = refused if undecided(refused) else earlier
+                earlier = refused if may_be_done and undecided(refused) else earlier
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
             attempt += 1
 
@@ -272,8 +273,9 @@ class Client:
         headers = {"host": host, **request.headers}
         if isinstance(body, StreamedBody):
             headers.update(body.headers)
-            if encoding := request.headers.get("content-encoding"):
-                headers["content-encoding"] += f",{encoding}"
+            if self.endpoint.exact:  # AWS wants it; others go by the digest, and versitygw keeps it with the object
+                encoding = request.headers.get("content-encoding")
+                headers["content-encoding"] = f"aws-chunked,{encoding}" if encoding else "aws-chunked"
         signed = sign(
             _Head(request.method, path, query, headers),
             await self._credentials.current(),
@@ -367,6 +369,13 @@ class Client:
             raise Unavailable(f"{request}: the backend's answer is longer than {most} bytes")
         return document
 
+    def _doubt(self, code: str) -> None:
+        """Have the credentials looked for anew; not for one signature that is found wrong while others are not: some
+        backends sign other bytes than AWS (MinIO does for a no-break space in a header), and any client can send them.
+        """
+        if code != "SignatureDoesNotMatch" or asyncio.get_running_loop().time() - self._taken_at > _SURE:
+            self._credentials.refused()
+
     def _learn(self, bucket: str, region: str) -> bool:
         """Remember where a bucket is; whether that is news."""
         if not bucket:
@@ -382,6 +391,11 @@ class Client:
         host = urlsplit(location).netloc
         if not self.endpoint.host and host.endswith(AWS_SUFFIX):
             self._hosts[bucket] = host
+
+
+def _begun(body: Buffer | StreamedBody) -> bool:
+    """Whether some of a body was sent that cannot be sent again."""
+    return isinstance(body, StreamedBody) and body.begun
 
 
 def _outgoing(body: Buffer | StreamedBody, signed: Signed) -> Buffer | Outgoing:

@@ -29,12 +29,14 @@ class StreamedBody:
         self.length = length
         self.trailer = trailer
         self.trailing = ""
+        self.begun = False
+        """Whether some of it was taken to be sent: it cannot be had again."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell of such a body."""
-        headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(self.length)}
+        """The headers that tell of such a body, beside its coding."""
+        headers = {"x-amz-decoded-content-length": str(self.length)}
         return headers if self.trailer is None else {**headers, "x-amz-trailer": self.trailer[0]}
 
     @property
@@ -56,6 +58,7 @@ class StreamedBody:
     async def pieces(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces of CHUNK but for the last."""
         held = bytearray()
+        self.begun = True
         while (piece := await self._queue.get()) is not None:
             held += piece
             while len(held) >= CHUNK:
