@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -347,7 +348,19 @@ def test_one_signature_that_is_found_wrong_while_others_are_not_does_not_cost_th
     ],
 )
 def test_every_name_that_a_backend_could_read_in_a_document_is_seen(document: bytes) -> None:
-    assert "hidden" in xml.texts_of_all(document, "Key")
+    assert "hidden" in xml.texts_of_all(document, "Key", 100)
+
+
+def test_what_a_stranger_s_document_holds_beside_names_is_not_kept() -> None:
+    document = b"<Delete><Key>a</Key>%s</Delete>" % (b'<a b="" c="" d=""/>' * 50_000)
+    tracemalloc.start()
+    try:
+        assert xml.texts_of_all(document, "Key", 100_000) == ["a"]
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(xml.BadAnswer):
+        xml.texts_of_all(document, "Key", 40_000)
 
 
 @pytest.mark.usefixtures("python_3_13")
