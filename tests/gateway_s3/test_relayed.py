@@ -187,6 +187,18 @@ def test_a_copy_is_of_the_version_that_was_looked_at(
     assert request(passing, "PUT", f"/{bucket_name}/copy", source).status == 200
 
 
+def test_the_tags_of_what_was_encrypted_are_not_those_that_the_backend_has(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
+) -> None:
+    name, client = {"Bucket": bucket_name, "Key": "o"}, passing.client()
+    sealing = gateway(minio).client()
+    sealing.put_object(**name, Body=b"x", Tagging="a=b")
+    assert error_of(client.get_object_tagging, **name) == ("NotImplemented", 501)
+    assert error_of(client.put_object_tagging, **name, Tagging={"TagSet": []}) == ("NotImplemented", 501)
+    assert error_of(client.delete_object_tagging, **name) == ("NotImplemented", 501)
+    assert sealing.get_object_tagging(**name)["TagSet"] == [{"Key": "a", "Value": "b"}]
+
+
 def test_a_large_object_is_not_said_to_be_encoded_as_it_came(
     versitygw: Backend, gateway: Gateway, bucket_name: str
 ) -> None:
@@ -198,6 +210,21 @@ def test_a_large_object_is_not_said_to_be_encoded_as_it_came(
         got = versitygw.client().get_object(Bucket=bucket_name, Key=key)
         assert got.get("ContentEncoding") == encoding.get("ContentEncoding")
         assert got["Body"].read() == body
+
+
+def test_where_a_completed_object_is_does_not_name_the_backend(passing: Server, bucket_name: str) -> None:
+    client, target = passing.client(), {"Bucket": bucket_name, "Key": "a b&c"}
+    target["UploadId"] = client.create_multipart_upload(**target)["UploadId"]
+    etag = client.upload_part(**target, PartNumber=1, Body=b"x")["ETag"]
+    done = client.complete_multipart_upload(**target, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert done["Location"] == f"{passing.endpoint}/{bucket_name}/a%20b%26c"
+
+
+def test_of_a_parameter_that_comes_twice_the_first_goes_on(passing: Server, bucket_name: str) -> None:
+    for key in ("a", "b"):
+        passing.client().put_object(Bucket=bucket_name, Key=key, Body=b"x")
+    listed = request(passing, "GET", f"/{bucket_name}?prefix=b&prefix=a")
+    assert (listed.status, listed.find("Key")) == (200, "b")
 
 
 def test_objects_are_not_renamed_from_what_is_hidden(passing: Server, bucket_name: str) -> None:
@@ -216,6 +243,11 @@ def test_a_listing_that_is_cut_short_is_none_and_soon_found_to_be() -> None:
     hidden, shown = entry % b".strongroom.sys/check", entry % b"o"
     count = b"<KeyCount>%d</KeyCount>"
     assert without_hidden(hidden + shown + hidden + count % 3) == shown + count % 1
+    page = b"<IsTruncated>true</IsTruncated>"
+    marked = page + b"<NextMarker>.strongroom.sys/check</NextMarker>"
+    assert without_hidden(page + shown + hidden) == marked + shown  # AWS says so only where there is a delimiter
+    assert without_hidden(page + hidden + shown) == page + shown
+    assert without_hidden(marked + hidden) == marked
     for listing in (shown + hidden[:-1], b"<Contents>" * 1_000_000):
         with pytest.raises(Unavailable):
             without_hidden(listing)

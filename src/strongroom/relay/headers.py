@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.request import parse_query
+from strongroom.s3.xml import escape
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3.metadata import OURS
 from strongroom.store.s3.names import HIDDEN
@@ -52,6 +53,7 @@ _NOT_ANSWERED = frozenset(
 _SIGNATURE_PARAMETERS = frozenset(
     (
         "x-amz-algorithm",
+        "x-amz-content-sha256",
         "x-amz-credential",
         "x-amz-date",
         "x-amz-expires",
@@ -63,6 +65,9 @@ _SIGNATURE_PARAMETERS = frozenset(
 _ENTRY = re.compile(rb"<(Contents|CommonPrefixes|Version|DeleteMarker|Upload)>")
 _NAME = re.compile(rb"<(?:Key|Prefix)>([^<]*)</")
 _COUNT = re.compile(rb"<KeyCount>(\d+)</KeyCount>")
+_TRUNCATED = b"<IsTruncated>true</IsTruncated>"
+_NEXT = re.compile(rb"<Next\w+>[^<]")
+_LOCATION = re.compile(rb"<Location>[^<]*</Location>")
 _HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
 
 
@@ -74,13 +79,15 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def passed_query(raw: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The parameters of a request that go on: not those that stand for ``headers``. Raises InvalidURI."""
-    return [
-        (name, value)
-        for name, value in parse_query(raw)
-        if (lower := name.lower()) not in _SIGNATURE_PARAMETERS
-        and not (lower.startswith("x-amz-") and lower in headers)
-    ]
+    """The parameters of a request that go on: not those that stand for ``headers``, and of each name the first, which
+    is the one that was looked at here. Raises InvalidURI.
+    """
+    passed: dict[str, str] = {}
+    for name, value in parse_query(raw):
+        lower = name.lower()
+        if lower not in _SIGNATURE_PARAMETERS and not (lower.startswith("x-amz-") and lower in headers):
+            passed.setdefault(name, value)
+    return list(passed.items())
 
 
 def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -92,9 +99,14 @@ def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
+def located(completion: bytes, url: str) -> bytes:
+    """The backend's answer to the completion of an upload, with the object's URL here in the place of that there."""
+    return _LOCATION.sub(lambda found: f"<Location>{escape(url)}</Location>".encode(), completion, count=1)
+
+
 def without_hidden(listing: bytes) -> bytes:
     """A listing of the backend without the gateways' own names. Raises Unavailable for one that is cut short."""
-    shown, removed, at = [], 0, 0
+    shown, removed, at, last = [], 0, 0, None
     while entry := _ENTRY.search(listing, at):
         end = listing.find(b"</" + entry[1] + b">", entry.end())
         if end < 0:  # looked for once only: it may be all that a long document holds
@@ -102,8 +114,13 @@ def without_hidden(listing: bytes) -> bytes:
         end += len(entry[0]) + 1
         name = _NAME.search(listing, entry.end(), end)
         hidden = name is not None and name[1].startswith(_HIDDEN)
+        last = name[1] if name is not None and hidden else None
         shown.append(listing[at : entry.start() if hidden else end])
         removed += hidden
         at = end
     shown.append(listing[at:])
+    if last is not None and not _NEXT.search(listing):
+        # Clients go on behind the last name that they see, and end where they see none.
+        marker = b"%s<NextMarker>%s</NextMarker>" % (_TRUNCATED, last)
+        shown = [b"".join(shown).replace(b"<NextMarker></NextMarker>", b"").replace(_TRUNCATED, marker, 1)]
     return _COUNT.sub(lambda count: b"<KeyCount>%d</KeyCount>" % (int(count[1]) - removed), b"".join(shown))

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
 from strongroom.relay.form import FormWriter
-from strongroom.relay.headers import answered_headers, passed_headers, passed_query, without_hidden
+from strongroom.relay.headers import answered_headers, located, passed_headers, passed_query, without_hidden
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.errors import S3Error
@@ -39,8 +39,14 @@ _READS = ("GET", "HEAD")
 _BY_ITSELF = (404, 409, 412)
 """How the backend may refuse a write since it has done it, at an earlier attempt."""
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
-_UNSEEN = ("GetObjectAttributes", "SelectObjectContent")
-"""Operations on objects whose answers do not say what the object is."""
+_UNSEEN = (
+    "DeleteObjectTagging",
+    "GetObjectAttributes",
+    "GetObjectTagging",
+    "PutObjectTagging",
+    "SelectObjectContent",
+)
+"""Operations on objects whose answers do not say what the object is. Tags of what was encrypted are in its record."""
 _DELETION_TAGS = 20_000
 """Tags in a list of objects to delete: a thousand objects, each with all that S3 has for them, need 12,000."""
 _CHUNK = 256 * 1024
@@ -138,6 +144,8 @@ class BackendRelay:
             raise Unavailable("the backend's answer is too long")
         if call.request.method == "GET" and not call.key:
             document = without_hidden(document)
+        elif operation == "CompleteMultipartUpload":
+            document = located(document, f"{call.request.origin}{call.request.raw_path}")
         failed = operation in LONG and is_error(document)  # not all clients look for that behind a 200
         return Answer(), Response(500 if failed else response.status, response.headers, document)
 
