@@ -281,3 +281,49 @@ def test_an_upload_takes_the_place_of_an_object_that_the_backend_keeps_under_a_c
         etag = client.upload_part(**target, PartNumber=1, Body=b"new", **encryption)["ETag"]
         assert completed(client, target, {1: etag}, [1]).startswith('"')
         assert client.get_object(Bucket=bucket_name, Key="o", **encryption)["Body"].read() == b"new"
+
+
+@pytest.mark.parametrize("what", ["get_object", "delete_object_tagging", "list"])
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_an_object_whose_tags_are_set_again_and_again_while_it_is_looked_at_is_not_damaged(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, what: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as proxy:
+        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
+        first.create_bucket(Bucket=bucket_name)
+        target, etags = begun(first, bucket_name, "o")
+        etag = completed(first, target, etags, [1, 2])
+        name: dict[str, Any] = {"Bucket": bucket_name, "Key": "o"}
+        left = [3]
+
+        def set_tags(line: str) -> None:
+            if "/.strongroom.sys/records/" in line and line.startswith("GET") and left[0]:
+                left[0] -= 1
+                first.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "a", "Value": str(left[0])}]})
+
+        proxy.fault = set_tags
+        if what == "list":
+            (listed,) = second.list_objects_v2(Bucket=bucket_name)["Contents"]
+            assert (listed["Size"], listed["ETag"]) == (len(content([1, 2])), etag)
+        else:
+            assert error_of(getattr(second, what), **name) == ("", 200)
+        assert left == [0]
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_an_object_that_is_removed_while_it_is_listed_is_not_listed_as_another(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as proxy:
+        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
+        first.create_bucket(Bucket=bucket_name)
+        first.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
+
+        def remove(line: str) -> None:
+            if "/.strongroom.sys/records/" in line and line.startswith("GET"):
+                first.delete_object(Bucket=bucket_name, Key="o")
+
+        proxy.fault = remove
+        assert "Contents" not in second.list_objects_v2(Bucket=bucket_name)

@@ -23,7 +23,7 @@ from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client, LengthUnknown, Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
-from strongroom.store.s3.records import complete
+from strongroom.store.s3.records import Unrecorded, complete
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -167,11 +167,7 @@ class Listings:
         if known is not None:
             return known
         try:
-            described = listed.described()
-            if described is not None:
-                stored, _ = await complete(self._client, bucket, described)
-            else:
-                stored = await self._find(bucket, listed.key)
+            stored = await self._asked(bucket, listed)
         except NoSuchObject:
             return None
         except (Damaged, Refused, LengthUnknown):
@@ -180,6 +176,14 @@ class Listings:
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
             self._known.keep((bucket, replace(listed, metadata=None)), stored, weight_of(listed.key, stored.record))
         return stored
+
+    async def _asked(self, bucket: str, listed: Listed) -> Stored:
+        described = listed.described()
+        if described is not None:
+            with suppress(Unrecorded):  # perhaps it was replaced, or removed, since it was listed
+                stored, _ = await complete(self._client, bucket, described)
+                return stored
+        return await self._find(bucket, listed.key)
 
 
 def _name(entry: Listed | str) -> str:

@@ -11,6 +11,16 @@ from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
 
 
+class Unrecorded(Damaged):
+    """The record of the object of this ``identity`` is missing, damaged or another's. Or the object was replaced since it
+    was looked at, and its record removed.
+    """
+
+    def __init__(self, message: str, identity: str) -> None:
+        super().__init__(message)
+        self.identity = identity
+
+
 async def write_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> None:
     """Lay a record down under an id. Raises StoreError."""
     await client.send(_writing(bucket, object_id, hidden))
@@ -49,10 +59,13 @@ async def remove_hidden(client: Client, bucket: str, object_id: str) -> None:
 
 
 async def complete(client: Client, bucket: str, described: Described) -> tuple[Stored, HiddenRecord | None]:
-    """The object of the store protocol, with its hidden record where it has one. Raises Damaged."""
+    """The object of the store protocol, with its hidden record where it has one. Raises Unrecorded."""
     if described.record is not None:
         return described.stored(), None
-    if not names.is_id(described.object_id):
-        raise Damaged(f"the metadata of {bucket}/{described.key} name no record")
-    hidden = await read_hidden(client, bucket, described)
-    return described.stored(hidden), hidden
+    try:
+        if not names.is_id(described.object_id):
+            raise Damaged(f"the metadata of {bucket}/{described.key} name no record")
+        hidden = await read_hidden(client, bucket, described)
+        return described.stored(hidden), hidden
+    except Damaged as error:
+        raise Unrecorded(str(error), described.identity) from error

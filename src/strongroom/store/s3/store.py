@@ -35,9 +35,12 @@ from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
 from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
 from strongroom.store.s3.reading import INLINE, S3Reader
-from strongroom.store.s3.records import complete, remove_hidden
+from strongroom.store.s3.records import Unrecorded, complete, remove_hidden
 from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import S3PartWriter, S3Writer, condition_headers
+
+_LOOKS = 16
+"""Looks at an object that is another one each time."""
 
 
 class S3Store(Store):
@@ -128,14 +131,19 @@ class S3Store(Store):
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key: with the request for its bytes, where all of them are wanted."""
         names.check_readable(key, self.client.endpoint.exact)
-        for last in (False, True):
+        return await self._open(bucket, key, whole=whole)
+
+    async def _open(self, bucket: str, key: str, *, whole: bool) -> S3Reader:
+        looks, seen = 0, ""
+        while True:
             try:
                 return await (self._open_whole(bucket, key) if whole else self._open_pinned(bucket, key))
-            except Damaged:
-                # Perhaps it was replaced between the looks at the object and at its record.
-                if last:
+            except Unrecorded as error:
+                # Perhaps it was replaced between the looks at the object and at its record: then another is there now.
+                looks += 1
+                if error.identity == seen or looks == _LOOKS:
                     raise
-        raise AssertionError
+                seen = error.identity
 
     async def _open_pinned(self, bucket: str, key: str) -> S3Reader:
         request = Request("HEAD", bucket, key, headers=self._encryption.reading)
@@ -203,7 +211,7 @@ class S3Store(Store):
         Always under the condition that nobody has replaced the object meanwhile: the record is no other's.
         """
         names.check_writable(key, self.client.endpoint.exact)
-        source = await self._open_pinned(bucket, key)
+        source = await self._open(bucket, key, whole=False)
         if when.absent or when.identity not in (None, source.stored.identity):
             raise ConditionFailed(f"{bucket}/{key} was written meanwhile")
         if annex is None:
