@@ -13,10 +13,20 @@ from tests.waiting import comes
 
 
 @contextmanager
-def small_file_system(point: Path, mebibytes: int) -> Iterator[Path]:
-    """A file system in memory, mounted at ``point``; skips the test where nothing may be mounted."""
+def small_file_system(point: Path, mebibytes: int, inodes: int = 0) -> Iterator[Path]:
+    """A file system in memory, mounted at ``point``, with as many inodes as it likes or so many; skips the test where
+    nothing may be mounted.
+    """
     point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "none", str(point)]
+    command = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={mebibytes}m" + (f",nr_inodes={inodes}" if inodes else ""),
+        "none",
+        str(point),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")

@@ -61,3 +61,21 @@ def test_a_disk_full_of_large_objects(disk: Path, tmp_path: Path) -> None:
         # The file is removed after the answer.
         assert comes(lambda: error_of(client.put_object, Bucket="bucket", Key="0", Body=content) == ("", 200))
         assert client.get_object(Bucket="bucket", Key="0")["Body"].read() == content
+
+
+def test_a_disk_without_inodes_for_large_objects(tmp_path: Path) -> None:
+    with (
+        small_file_system(tmp_path / "disk", 400, inodes=200) as point,
+        Server(tmp_path / "home", data=point / "data", workers=1) as server,
+    ):
+        client, content = server.client(), bytes(200_000)
+        client.create_bucket(Bucket="bucket")
+        stored = 0
+        while error_of(client.put_object, Bucket="bucket", Key=f"{stored}", Body=content) == ("", 200):
+            stored += 1
+        assert 40 < stored < 150
+        client.put_object(Bucket="bucket", Key="small", Body=b"x")  # which is no file
+        server.kill()
+        server.start()
+        client.delete_object(Bucket="bucket", Key="0")
+        assert comes(lambda: error_of(client.put_object, Bucket="bucket", Key="0", Body=content) == ("", 200))

@@ -9,15 +9,16 @@ from unittest import mock
 import pytest
 
 from strongroom.store.errors import StoreFull
-from strongroom.store.local.room import KEPT, Room
+from strongroom.store.local.room import KEPT, KEPT_FILES, Room
 
 GIB = 1024**3
 BLOCK = 4096
 
 
-def file_system(free: int, size: int = 100 * GIB) -> SimpleNamespace:
-    """What statvfs(2) says of one."""
-    return SimpleNamespace(f_frsize=BLOCK, f_blocks=size // BLOCK, f_bavail=free // BLOCK)
+def file_system(free: int, size: int = 100 * GIB, free_files: int = 0, files: int = 0) -> SimpleNamespace:
+    """What statvfs(2) says of one; by default one that has no number of files, as btrfs."""
+    blocks = {"f_frsize": BLOCK, "f_blocks": size // BLOCK, "f_bavail": free // BLOCK}
+    return SimpleNamespace(**blocks, f_files=files, f_favail=free_files)
 
 
 def test_a_file_system_with_much_room_is_asked_seldom() -> None:
@@ -44,6 +45,17 @@ def test_some_room_is_kept(size: int, kept: int) -> None:
             room.take(BLOCK + 1)
         with pytest.raises(StoreFull):
             room.take_in_index(0)
+
+
+@pytest.mark.parametrize(("files", "kept"), [(1_000_000, KEPT_FILES), (400, 100)])
+def test_some_files_are_kept(files: int, kept: int) -> None:
+    room = Room(Path(), lambda: 0)
+    with mock.patch("os.statvfs", return_value=file_system(GIB, free_files=kept + 3, files=files)):
+        room.take(BLOCK)
+    with mock.patch("os.statvfs", return_value=file_system(GIB, free_files=kept + 2, files=files)):
+        with pytest.raises(StoreFull):
+            room.take(BLOCK)
+        room.take_in_index(BLOCK)  # which is no more than the one file
 
 
 def test_what_the_index_does_not_use_any_more_is_room_for_the_index_alone() -> None:
