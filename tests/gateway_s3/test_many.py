@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from strongroom.store.base import Condition
 from strongroom.store.errors import ObjectChanged
 from strongroom.store.s3 import Client, S3Store
+from strongroom.store.s3.metadata import HiddenRecord
 from strongroom.store.s3.sweep import Sweep, Swept
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
@@ -159,9 +160,11 @@ def test_the_sweep_finds_orphans_and_only_orphans(
     client.upload_part(Bucket=bucket_name, Key="dead", UploadId=dead, PartNumber=1, Body=b"part")
     for item in raw.list_multipart_uploads(Bucket=bucket_name, Prefix="dead").get("Uploads", []):
         raw.abort_multipart_upload(Bucket=bucket_name, Key="dead", UploadId=item["UploadId"])
+    undecided = HiddenRecord("dead", 0, {}).encode()  # of a completion that had no answer
+    raw.put_object(Bucket=bucket_name, Key=f".strongroom.sys/records/{dead}", Body=undecided)
     assert sweep(backend, bucket_name, age=3600).count == 0
     seen = sweep(backend, bucket_name, age=0, dry=True)
-    assert (len(seen.records), len(seen.uploads), len(seen.puts)) == (2, 1, 0)
+    assert (len(seen.records), len(seen.uploads), len(seen.puts)) == (3, 1, 0)
     assert sweep(backend, bucket_name, age=0) == seen
     assert sweep(backend, bucket_name, age=0).count == 0
     assert client.get_object(Bucket=bucket_name, Key="kept")["Body"].read() == PART * 2

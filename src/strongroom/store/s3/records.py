@@ -12,8 +12,8 @@ from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
 
 
 class Unrecorded(Damaged):
-    """The record of the object of this ``identity`` is missing, damaged or another's. Or the object was replaced since it
-    was looked at, and its record removed.
+    """The record of the object of this ``identity`` is missing, damaged or another's; or the object was replaced since
+    it was seen, and its record removed.
     """
 
     def __init__(self, message: str, identity: str) -> None:

@@ -58,6 +58,7 @@ class Sweep:
         for item in uploads.values():
             folders.setdefault(item.key.split("/")[2], []).append(item)
         await each([(upload, items) for upload, items in folders.items() if all(map(self._old, items))], self._upload)
+        open_ids -= {name.split("/")[2] for name in self._swept.uploads}
         candidates = [item for item in records.values() if self._old(item) and _id(item) not in open_ids]
         await each(candidates, self._record)
         for found in (self._swept.records, self._swept.uploads, self._swept.puts):
