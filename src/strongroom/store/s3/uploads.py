@@ -163,6 +163,8 @@ class Uploads:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size and number > start:
                     found.append(_part(name, _record_of(name)))
+            if any((number, etag) not in recorded for number, etag, _ in there):
+                await self._backend_parts(bucket, opened, 0, 1)  # perhaps the upload ended, and the names went with it
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
