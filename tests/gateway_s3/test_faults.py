@@ -24,6 +24,7 @@ from tests.http.raw import error_of
 from tests.server import Server
 from tests.store.kinds import SEALED, client_for, get
 from tests.uploads import upload_of_one_part
+from tests.waiting import comes
 
 LARGE = os.urandom(14_000_000)
 
@@ -256,6 +257,25 @@ def test_a_completion_whose_beginning_was_not_answered_does_not_hold_up_the_next
     proxy.fault = once(lambda line: line.startswith("PUT") and "completing" in line, "mute")
     assert error_of(client.complete_multipart_upload, **complete)[1] == 503
     client.complete_multipart_upload(**complete)
+    assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
+
+
+def test_a_completion_in_the_midst_of_which_the_backend_goes_away_does_not_hold_up_the_next(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    target, parts = upload_of_one_part(client, bucket_name, "parts")
+    complete = {**target, "MultipartUpload": parts}
+    gone = Event()
+
+    def go_away(line: str) -> str | None:
+        if re.search(COMPLETION, line):
+            gone.set()
+        return "reset" if gone.is_set() else None
+
+    proxy.fault = go_away
+    assert error_of(client.complete_multipart_upload, **complete)[1] == 503
+    proxy.fault = lambda line: None
+    assert comes(lambda: error_of(client.complete_multipart_upload, **complete) == ("", 200))
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
 
 

@@ -70,6 +70,7 @@ class S3Store(Store):
 
     async def stop(self) -> None:
         """Close all connections."""
+        self._uploads.stop()
         await self.client.stop()
 
     @property
