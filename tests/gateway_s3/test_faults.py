@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.error import HTTPError
@@ -433,3 +435,34 @@ def test_load_balancers_hear_soon_that_the_backend_hangs_and_ask_it_once(minio: 
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(status, range(16))) == {503}
         assert len(proxy.lines) == before + 1
+
+
+@pytest.mark.parametrize("large", [True, False], ids=["PUT", "upload"])
+def test_what_versitygw_was_putting_together_when_it_was_killed_is_not_acknowledged(
+    versitygw: Backend, gateway: Gateway, bucket_name: str, large: bool
+) -> None:
+    killed: list[Path] = []
+
+    def kill(line: str) -> str | None:
+        """Leave the parts as versitygw does then: claimed by the completion, for good."""
+        if killed or not re.search(COMPLETION, line):
+            return None
+        (upload,) = (versitygw.data / bucket_name / ".sgwtmp/multipart").glob("*/*")
+        killed.append(upload)
+        digests = [hashlib.md5((upload / str(number)).read_bytes()).digest() for number in range(1, 4 if large else 2)]
+        etag = f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
+        upload.rename(upload.with_name(f"{upload.name}.{etag}.inprogress"))
+        return "reset"
+
+    with Proxy(versitygw.endpoint) as proxy:
+        client = gateway(versitygw, proxy=proxy).client()
+        client.create_bucket(Bucket=bucket_name)
+        client.put_object(Bucket=bucket_name, Key="o", Body=b"former")
+        call, options = client.put_object, {"Bucket": bucket_name, "Key": "o", "Body": LARGE}
+        if not large:
+            target, parts = upload_of_one_part(client, bucket_name, "o")
+            call, options = client.complete_multipart_upload, {**target, "MultipartUpload": parts}
+        proxy.fault = kill
+        assert error_of(call, **options) == ("ServiceUnavailable", 503)
+        assert killed
+        assert client.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"former"

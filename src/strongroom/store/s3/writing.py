@@ -239,7 +239,10 @@ async def complete_backend_upload(
     """
     request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, xml.completion(parts))
     try:
-        return unquoted((await ask(client, request)).text("ETag"))
+        answer = await client.send(request)
+        told = unquoted(_document(answer, request).text("ETag"))
+        if answer.earlier is None:
+            return told
     except StoreError as error:
         # Whatever the last attempt was answered: the first may have made the object, and its answer have been lost.
         try:
@@ -258,13 +261,26 @@ async def complete_backend_upload(
         if "if-match" in headers:
             raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
         raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
+    # versitygw answers a repeated one so, too, where it was killed in the midst of the first, whose object never comes.
+    try:
+        etag = await made_by(client, bucket, key, object_id, headers)
+    except Unavailable as unseen:
+        if not _is_anothers(unseen, headers):
+            raise
+        return told  # it is not seen without the client's key
+    if etag is None or not _is_of(parts, etag):
+        raise Unavailable(f"{request}: the backend says that it was done, and the object is not there")
+    return etag
 
 
 async def ask(client: Client, request: Request) -> xml.Node:
     """The document that answers a request which may take long, with an ETag in it. It may be an error although the
     status is 200. Raises StoreError.
     """
-    answer = await client.send(request)
+    return _document(await client.send(request), request)
+
+
+def _document(answer: Answer, request: Request) -> xml.Node:
     try:
         root = xml.read(answer.body)
         if root.name == "Error":
