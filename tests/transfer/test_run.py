@@ -21,8 +21,13 @@ OBJECTS = [Listed("bucket", str(number), 1, "etag", NOW) for number in range(100
 WATCHER = Watcher(lambda _: None, lambda _: None, lambda _: None)
 
 
-@pytest.mark.parametrize(("code", "stops"), [("503", True), ("ServiceUnavailable", True), ("AccessDenied", False)])
-def test_an_s3_whose_kms_is_away_is_not_asked_for_one_object_after_another(code: str, stops: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "stops"),
+    [("503", True), ("ServiceUnavailable", True), ("XMinioStorageFull", True), ("AccessDenied", False)],
+)
+def test_an_s3_whose_kms_is_away_or_that_is_full_is_not_asked_for_one_object_after_another(
+    code: str, stops: bool
+) -> None:
     def work(listed: Listed) -> None:
         error = S3Failed("answers so", code)
         raise NotCopied(str(error), error.unavailable)

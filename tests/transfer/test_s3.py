@@ -39,11 +39,13 @@ def test_bytes_that_tls_does_not_open_fail_the_object_and_not_the_run(certificat
         thread.join()
 
 
-def test_an_error_of_a_head_request_is_told_in_the_words_of_its_header() -> None:
+@pytest.mark.parametrize("key", [Secret(bytes(32)), None])
+def test_an_error_of_a_head_request_is_told_in_the_words_of_its_header(key: Secret | None) -> None:
     class Refusing(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(400)
-            self.send_header("x-minio-error-desc", '"over TLS only"')
+            self.send_header("x-minio-error-code", "KMS.NotFoundException")
+            self.send_header("x-minio-error-desc", '"no such key"')
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -52,6 +54,6 @@ def test_an_error_of_a_head_request_is_told_in_the_words_of_its_header() -> None
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever).start()
         client = S3(f"http://127.0.0.1:{server.server_port}", Access("access", Secret(b"secret")), connections=1)
-        with pytest.raises(S3Failed, match="answers 400: over TLS only"):
-            client.etag("bucket", "key", Secret(bytes(32)))
+        with pytest.raises(S3Failed, match=r"answers KMS\.NotFoundException: no such key"):
+            client.etag("bucket", "key", key)  # and not: a key of the client's is needed
         server.shutdown()

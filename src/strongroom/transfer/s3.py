@@ -42,8 +42,8 @@ class S3Failed(Exception):
 
     @property
     def unavailable(self) -> bool:
-        """Whether it is not to be had at all now, or its KMS is not (HEAD gives no more than a status)."""
-        return self.code in (_UNREACHABLE, "503", "ServiceUnavailable")
+        """Whether it is full, or not to be had at all now, or its KMS is not (HEAD gives no more than a status)."""
+        return self.code in (_UNREACHABLE, "503", "ServiceUnavailable", "XMinioStorageFull")
 
 
 class Locked(S3Failed):
@@ -279,6 +279,9 @@ class S3:
             # An answer to HEAD has no document, so botocore knows its status only; MinIO and we say more in headers.
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             message = headers.get("x-minio-error-desc", "").strip('"') or message
+            named = headers.get("x-minio-error-code", "")
+            if named.startswith("KMS."):  # that a key is not there is 400 also, and no key of a client's opens that
+                code = named
             raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
         except (ConnectionError, HTTPClientError) as error:
             raise S3Failed(str(error), _UNREACHABLE) from error
