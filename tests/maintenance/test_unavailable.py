@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.jobs import job, run_job
+from tests.mounts import small_file_system
 from tests.openbao import OpenBao
-from tests.server import Server, free_port
+from tests.server import NAS, Server, free_port
 
 COUNT = 100
 ROW = 20 + 4
@@ -39,6 +42,28 @@ def test_it_stops_after_some_objects_in_a_row(unreachable: Server, name: str) ->
     assert ROW <= report["failed_count"] < ROW + 4
     (note,) = report["notes"]
     assert note.startswith(f"it failed with {ROW} objects in a row") and "is not available" in note
+
+
+def test_so_it_does_where_the_disk_is_full(tmp_path: Path) -> None:
+    settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
+    with (
+        small_file_system(tmp_path / "disk", 8) as point,
+        Server(tmp_path, settings, 1, command=NAS, data=point) as nas,
+    ):
+        client = nas.client()
+        client.create_bucket(Bucket="plain")
+        for number in range(COUNT):
+            client.put_object(Bucket="plain", Key=str(number), Body=bytes(5_000))
+        with suppress(OSError), (point / "full").open("wb", 0) as file:
+            while file.write(bytes(4096)):
+                pass
+        ended = run_job(nas, "encrypt", "--json", "--tasks", "4")
+        report = json.loads(ended.stdout)
+        assert (ended.returncode, report["finished"]) == (130, False)
+        assert ROW <= report["failed_count"] < ROW + 4 and "no space is left" in report["notes"][0]
+        (point / "full").unlink()
+        report = job(nas, "encrypt")
+        assert (report["finished"], report["done"]) == (True, COUNT)
 
 
 def test_objects_that_need_no_kms_count_as_a_success(unreachable: Server) -> None:

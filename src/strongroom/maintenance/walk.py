@@ -11,7 +11,15 @@ from strongroom.report import Outage, Report
 from strongroom.sealed.policy import master_key_name
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored, Upload
-from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, ObjectChanged, StoreError
+from strongroom.store.errors import (
+    ConditionFailed,
+    NoSuchBucket,
+    NoSuchObject,
+    ObjectChanged,
+    StoreError,
+    StoreFull,
+    Unavailable,
+)
 from strongroom.store.nas import NasStore
 
 T = TypeVar("T")
@@ -24,7 +32,9 @@ _ATTEMPTS = 8
 
 
 class Tally:
-    """What comes of the objects, into a report; sets ``stop`` when the KMS is not available for many in a row."""
+    """What comes of the objects, into a report; sets ``stop`` when the KMS or the storage is not available, or is full,
+    for many in a row.
+    """
 
     def __init__(self, report: Report, stop: asyncio.Event, tasks: int) -> None:
         self.report = report
@@ -40,7 +50,7 @@ class Tally:
     def failed(self, bucket: str, key: str, error: Exception, of: str = "") -> None:
         """It failed with an object, or with what ``of`` says of it."""
         self.report.failed(bucket, key, of + reason(bucket, key, error))
-        if isinstance(error, KMSUnavailable) and self._outage.failed(self.report, error):
+        if isinstance(error, (KMSUnavailable, Unavailable, StoreFull)) and self._outage.failed(self.report, error):
             self._stop.set()
 
 
