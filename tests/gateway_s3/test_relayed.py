@@ -291,3 +291,14 @@ def test_attributes_of_ciphertext_are_not_those_of_an_object(
     as_rows: Any = {"InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}
     select = {"Bucket": bucket_name, "Key": "encrypted", **of_rows, **as_rows}
     assert error_of(passing.client().select_object_content, **select) == refused
+
+
+def test_what_is_selected_from_an_object_comes_however_much_it_is(passing: Server, bucket_name: str) -> None:
+    rows = b"a,b\n" * 5_000_000
+    passing.client().put_object(Bucket=bucket_name, Key="o", Body=rows)
+    of_rows = {"Expression": "select * from s3object", "ExpressionType": "SQL"}
+    as_rows: Any = {"InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}
+    selected = passing.client().select_object_content(Bucket=bucket_name, Key="o", **of_rows, **as_rows)
+    events = list(selected["Payload"])
+    assert sum(len(event["Records"]["Payload"]) for event in events if "Records" in event) == len(rows)
+    assert "End" in events[-1]

@@ -137,7 +137,9 @@ class BackendRelay:
             download.close()
             return Answer(length=length), response
         if operation == "GetObject":
-            return Answer(body=_Streaming(download), length=download.length), response
+            return Answer(body=_Streaming(download, download.length), length=download.length), response
+        if operation == "SelectObjectContent":
+            return Answer(body=_Streaming(download, None), length=None), response
         document = await download.read(MAX_ANSWER + 1)
         download.close()
         if len(document) > MAX_ANSWER:
@@ -239,16 +241,21 @@ class BackendRelay:
 
 
 class _Streaming:
-    """The body of the backend's answer, for the client; it is closed even if nobody came to read it."""
+    """The body of the backend's answer, for the client; it is closed even if nobody came to read it.
 
-    def __init__(self, download: Download) -> None:
+    ``length``: its bytes; None where they are passed on as they come, until there are no more.
+    """
+
+    def __init__(self, download: Download, length: int | None) -> None:
         self._download = download
-        self._left = download.length
+        self._left = length
 
     def __aiter__(self) -> _Streaming:
         return self
 
     async def __anext__(self) -> Buffer:
+        if self._left is None and (piece := await self._download.read(_CHUNK, 1)):
+            return piece
         if not self._left:
             raise StopAsyncIteration
         chunk = await self._download.read(min(_CHUNK, self._left))

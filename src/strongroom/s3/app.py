@@ -274,7 +274,9 @@ async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Respon
     await exchange.respond(status, headers, None if status in (204, 304) else length, body)
 
 
-async def _stream(exchange: Exchange, seen: Seen, status: int, headers: Headers, length: int, body: Chunks) -> None:
+async def _stream(
+    exchange: Exchange, seen: Seen, status: int, headers: Headers, length: int | None, body: Chunks
+) -> None:
     async with aclosing(body):
         if exchange.request.method == "HEAD":
             await exchange.respond(status, headers, length, b"")

@@ -52,15 +52,15 @@ class Answer:
 
     ``output`` is the operation's output shape, None for an empty one; ``headers`` tell of an object (see
     :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes,
-    ``length`` of them; an iterator is closed when it was sent or when the client is gone. ``about`` is the object or
-    upload that the request was about, for the access log.
+    ``length`` of them (None where nobody knows yet); an iterator is closed when it was sent or when the client is gone.
+    ``about`` is the object or upload that the request was about, for the access log.
     """
 
     output: object | None = None
     headers: Headers = field(default_factory=list)
     status: int | None = None
     body: Buffer | Chunks = b""
-    length: int = 0
+    length: int | None = 0
     about: Encrypted | None = None
 
 

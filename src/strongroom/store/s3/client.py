@@ -117,10 +117,12 @@ class Download:
         """Bytes of the body. Raises LengthUnknown where the backend does not say."""
         return length_in(self.headers, self._what)
 
-    async def read(self, most: int) -> bytes:
-        """The next bytes: ``most`` of them, or all that are left. Raises Unavailable."""
+    async def read(self, most: int, least: int | None = None) -> bytes:
+        """The next bytes: ``most`` of them, or all that are left; with ``least``, what has come of them once there are
+        so many. Raises Unavailable.
+        """
         try:
-            return await self._response.read(most)
+            return await self._response.read(most, least)
         except OSError as error:
             raise Unavailable(f"{self._what}: the backend's answer broke off") from error
 

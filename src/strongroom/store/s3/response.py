@@ -62,15 +62,17 @@ class Response:
 
     # -- for whoever reads ---------------------------------------------------------------------------------------------
 
-    async def read(self, most: int) -> bytes:
-        """The next ``most`` bytes of the body, or all that are left.
+    async def read(self, most: int, least: int | None = None) -> bytes:
+        """The next ``most`` bytes of the body, or all that are left; with ``least``, what has come of them once there
+        are so many.
 
         Raises what the connection failed with: OSError, TimeoutError.
         """
-        while self._size < most and not self._whole:
+        least = most if least is None else least
+        while self._size < least and not self._whole:
             if self._error is not None:
                 raise self._error
-            self._wanted = most
+            self._wanted = least
             self._waiter = asyncio.get_running_loop().create_future()
             self._source.resume()
             try:
