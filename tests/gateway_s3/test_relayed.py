@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -271,6 +271,15 @@ def test_a_write_that_was_done_is_not_told_to_be_refused(minio: Backend, gateway
         proxy.fault = once(lambda line: line.startswith("GET"), "lose")
         assert request(server, "GET", f"{path}p").status == 404
     assert minio.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
+def test_a_url_that_lets_delete_one_object_does_not_let_delete_all_below_it(passing: Server, bucket_name: str) -> None:
+    client = passing.client(signature_version="s3v4")
+    client.put_object(Bucket=bucket_name, Key="a/b", Body=b"x")
+    url = urlsplit(client.generate_presigned_url("delete_object", {"Bucket": bucket_name, "Key": "a"}))
+    answer = send(passing, "DELETE", f"{url.path}?{url.query}", {"x-minio-force-delete": "true"})
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    assert client.head_object(Bucket=bucket_name, Key="a/b")["ContentLength"] == 1
 
 
 def test_events_are_not_listened_to(passing: Server, bucket_name: str) -> None:
