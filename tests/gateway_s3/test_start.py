@@ -111,3 +111,13 @@ def test_addresses_of_buckets() -> None:
     assert aws.address("cn-north-1", "bucket")[0] == "bucket.s3.cn-north-1.amazonaws.com.cn"
     assert other.address("us-east-1", "bucket", "a//../b") == ("backend.test:9000", "/bucket/a//../b")
     assert parse_endpoint("https://backend.test:443", "virtual").address("x", "bucket") == ("bucket.backend.test", "/")
+
+
+def test_what_a_minio_takes_for_its_administration_depends_on_where_buckets_are_named() -> None:
+    by_path, by_host = (parse_endpoint("http://backend.test:9000", style) for style in ("path", "virtual"))
+    for key in ("admin/v3/info", "kms/v1/status"):
+        assert by_path.administers("minio", key)
+        assert not by_path.administers("bucket", f"minio/{key}")
+        assert by_host.administers("bucket", f"minio/{key}")
+        assert not by_host.administers("minio", key)
+        assert not parse_endpoint(None).administers("bucket", f"minio/{key}")

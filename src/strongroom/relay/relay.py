@@ -157,7 +157,7 @@ class BackendRelay:
         """
         if names.is_hidden(key):
             raise S3Error("AccessDenied")
-        if names.administers(bucket, key):
+        if self._client.endpoint.administers(bucket, key):
             raise S3Error("NotImplemented", "The administration of the backend is not reached from here.")
         if key and not (self._client.endpoint.exact or names.is_clean(key)):
             raise S3Error("XMinioInvalidObjectName")

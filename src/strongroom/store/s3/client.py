@@ -25,7 +25,7 @@ from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer
 from strongroom.store.errors import NameRefused, StoreError, Unavailable
-from strongroom.store.s3 import names, xml
+from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
@@ -223,7 +223,7 @@ class Client:
         With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
         done yet.
         """
-        if names.administers(request.bucket, request.key):
+        if self.endpoint.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
         digest = await self._digest(request.body)
         may_be_done = not isinstance(request.body, StreamedBody)  # those go again as long as nothing of them was sent

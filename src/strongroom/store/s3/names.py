@@ -34,7 +34,6 @@ RECORDS = HIDDEN + "records/"
 UPLOADS = HIDDEN + "uploads/"
 PUTS = HIDDEN + "puts/"
 
-_ADMINISTERED = ("admin/", "kms/")
 _MILLISECOND = 1_000_000
 _PIECE = 168
 """Characters of a part's record without a slash: an S3 on a file system takes 255 bytes between two of them, and what
@@ -124,13 +123,6 @@ def taken_by_minio(prefix: str, after: str) -> tuple[str, str] | None:
 def _below(name: str) -> str:
     """A name before this one, with hardly any other between them."""
     return f"{name[:-1]}{chr(ord(name[-1]) - 1)}{TOP}"
-
-
-def administers(bucket: str, key: str) -> bool:
-    """Whether a MinIO takes a request for its administration, and not for an object: it would obey the credentials that
-    a gateway signs with. A MinIO has no bucket of this name.
-    """
-    return bucket == "minio" and key.startswith(_ADMINISTERED)
 
 
 def is_hidden(key: str) -> bool:
