@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import shutil
+import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
@@ -200,6 +202,32 @@ def test_a_sidecar_is_removed_before_the_next_object_can_have_its_name(tmp_path:
                 await store.delete("bucket", "o")
                 await asyncio.wrap_future(later[0])
         assert (await store.head("bucket", "o")).record == {":etag": b"new"}
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_a_network_file_system_that_remembers_a_file_that_is_gone_is_asked_until_it_forgets(tmp_path: Path) -> None:
+    real, until = os.fstat, 0.0
+
+    def stale(descriptor: int) -> os.stat_result:
+        found = real(descriptor)
+        if stat.S_ISREG(found.st_mode) and time.monotonic() < until:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return found
+
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        stored = await put(store, "o", b"x", {":etag": b"one"})
+        nonlocal until
+        until = time.monotonic() + 0.5
+        with mock.patch("os.fstat", stale):
+            assert await store.head("bucket", "o") == stored
+        until = time.monotonic() + 0.5
+        with mock.patch("os.fstat", stale):
+            await store.delete("bucket", "o", Condition(identity=stored.identity))
         await store.stop()
 
     asyncio.run(use())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -30,6 +31,8 @@ NO_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _CLOCK = "clock"
 _AGAIN = 64
+_AT_ONCE = 8
+_PAUSE = 0.05  # seconds: what NFS remembers of names it holds for right for three, if not told otherwise (acregmin)
 _MAX_DEPTH = 600  # of folders: more than a key has room for
 
 LOCKS = "locks"
@@ -39,12 +42,22 @@ AREAS = ("tmp", "uploads", "buckets", "beside")
 """The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
 
 
+def tries() -> Iterator[None]:
+    """Some times; after the first few, with a pause before each: a network file system answers at once, and always the
+    same, from what it remembers, until it asks its server again.
+    """
+    for number in range(_AGAIN):
+        if number >= _AT_ONCE:
+            time.sleep(_PAUSE)
+        yield
+
+
 def retried(step: Callable[P, T]) -> Callable[P, T]:
     """A step that is done anew where a network file system says that a folder on its way was replaced (ESTALE)."""
 
     @wraps(step)
     def tried(*args: P.args, **named: P.kwargs) -> T:
-        for _ in range(_AGAIN):
+        for _ in tries():
             try:
                 return step(*args, **named)
             except OSError as error:

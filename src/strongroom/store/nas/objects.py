@@ -16,13 +16,22 @@ from strongroom.store.errors import ConditionFailed, ObjectChanged, StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import Finder, Found, read_annex
-from strongroom.store.nas.folder import NO_NAME, Folder, raise_for_taken, refusal, remove_empty, retried, status, sync
+from strongroom.store.nas.folder import (
+    NO_NAME,
+    Folder,
+    raise_for_taken,
+    refusal,
+    remove_empty,
+    retried,
+    status,
+    sync,
+    tries,
+)
 from strongroom.store.nas.layout import IDENTITY, MARK, Segment, encode_trailer
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
 
-_AGAIN = 64
 _COARSE_NS = 2_000_000_000  # FAT keeps even seconds
 
 
@@ -133,7 +142,7 @@ class Objects:
 
     def _place(self, draft: Draft, place: Place, when: Condition, group: int | None = None) -> None:
         """Give a finished draft its name, and to ``group`` or to that of what is made there. The lock is held."""
-        for _ in range(_AGAIN):
+        for _ in tries():
             try:
                 with self._folder.made(place) as above:
                     old = self._clear(above, place, when)
