@@ -11,7 +11,7 @@ Style = Literal["auto", "path", "virtual"]
 
 AWS_SUFFIX = ".amazonaws.com"
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-_ADMINISTERED = ("/minio/admin/", "/minio/kms/")
+_ADMINISTERED = ("minio/admin/", "minio/kms/")
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -47,7 +47,8 @@ class Endpoint:
         """Whether a MinIO takes a request for its administration, and not for an object: it would obey the credentials
         that a gateway signs with. It goes by the path, also where the bucket is in the host's name.
         """
-        return not self.exact and self.address("", bucket, key)[1].startswith(_ADMINISTERED)
+        path = key if self._virtual(bucket) else f"{bucket}/{key}"
+        return path.startswith(_ADMINISTERED) and not self.exact
 
     def _virtual(self, bucket: str) -> bool:
         if self.style == "auto":
