@@ -16,6 +16,7 @@ from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of, send
 from tests.http.raw import request as signed_request
 from tests.jobs import job
+from tests.openbao import OpenBao
 from tests.server import Server
 from tests.storage import files_with
 
@@ -172,6 +173,23 @@ def test_what_is_encrypted_twice_under_a_name_that_ends_in_a_slash_is_as_any_oth
     for server in (twice, once):
         assert error_of(server.client().get_object, **folder) == ("InvalidRequest", 400)
     assert job(twice, "audit", "--bucket", raw_bucket)["failed"] == []
+
+
+def test_audit_names_the_key_of_the_tags_of_what_is_encrypted_twice_under_a_client_s_key(
+    bao: OpenBao, minio_tls: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    """Without the client's key as well: MinIO tells of it in the listing, and rewrap cannot do it."""
+    role = bao.role(raw_bucket, raw_bucket)
+    server = gateway(minio_tls, role.settings(MINIO_GATEWAY_SSE="c"), alone=True)
+    server.client().create_bucket(Bucket=raw_bucket)
+    server.client().put_object(Bucket=raw_bucket, Key="c", Body=NEEDLE, Tagging="colour=green", **SSE_C)
+    audit = ("audit", "--bucket", raw_bucket)
+    (found,) = job(server, *audit)["found"]
+    assert found["master_keys"] == [{"kind": "transit", "key_id": role.key, "version": 1}]
+    bao.api("POST", f"transit/keys/{role.key}/rotate", {})
+    assert [failure["key"] for failure in job(server, "rewrap", *audit[1:])["failed"]] == ["c"]
+    bao.api("POST", f"transit/keys/{role.key}/config", {"min_decryption_version": 2})
+    assert "c" in [failure["key"] for failure in job(server, *audit)["failed"]]
 
 
 @pytest.mark.parametrize("after", [None, "s3;c"])

@@ -155,9 +155,7 @@ class Audit:
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport, tally: Tally) -> None:
         try:
-            finding = await settled(
-                lambda: examine(self.objects, bucket, stored.key, self.customer_key, read=self.read)
-            )
+            finding = await settled(lambda: examine(self.objects, bucket, stored, self.customer_key, read=self.read))
         except GONE:
             return  # removed at this very moment
         except (StoreError, SealedError, KMSError, OSError) as error:

@@ -15,7 +15,7 @@ from strongroom.sealed.rewrapping import uses_of
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS, TAGS_SSE, open_tags
 from strongroom.secret import Secret
-from strongroom.store.base import Reader, Upload
+from strongroom.store.base import ENCRYPTED, Stored, Upload
 from strongroom.store.errors import Damaged
 
 
@@ -33,17 +33,20 @@ class Finding(NamedTuple):
     tags_clear: bool
 
 
-async def examine(objects: SealedStore, bucket: str, key: str, customer_key: Secret | None, *, read: bool) -> Finding:
+async def examine(
+    objects: SealedStore, bucket: str, listed: Stored, customer_key: Secret | None, *, read: bool
+) -> Finding:
     """Open an object: its key, its record, its part table, its tags; with ``read`` also every byte of it.
 
-    What is sealed is authenticated by that. ``customer_key`` is tried on SSE-C objects.
-    Raises NoSuchObject, Damaged, KMSError, SealedError (not CustomerKeyNeeded), ObjectChanged.
+    What is sealed is authenticated by that. ``listed`` is what a listing says of it; ``customer_key`` is tried on
+    SSE-C objects. Raises NoSuchObject, Damaged, KMSError, SealedError (not CustomerKeyNeeded), ObjectChanged.
     """
+    key = listed.key
     try:
         source = await objects.open(bucket, key, None, whole=read)
     except CustomerKeyNeeded:
         if customer_key is None:
-            return await _unopened(objects, bucket, key)
+            return await _unopened(objects, bucket, listed)
         source = await objects.open(bucket, key, customer_key, whole=read)
     try:
         await source.body()  # sees that the part table opens, and that it speaks of as many bytes as are recorded
@@ -52,7 +55,7 @@ async def examine(objects: SealedStore, bucket: str, key: str, customer_key: Sec
             async for _ in source.stream(0, source.info.size):
                 pass
         await objects.tags_of(bucket, source.reader.stored)
-        return _finding(bucket, source.reader, source.info.kind, opened=True)
+        return _finding(bucket, source.reader.stored, source.info.kind, opened=True)
     finally:
         await source.close()
 
@@ -73,22 +76,27 @@ async def examine_upload(objects: SealedStore, bucket: str, upload: Upload) -> N
         raise Damaged(f"the upload of {object_name(bucket, upload.key)!r}: {error}") from error
 
 
-async def _unopened(objects: SealedStore, bucket: str, key: str) -> Finding:
-    """An SSE-C object, as it says of itself. Where the storage gives nothing out without the key, no more than that."""
+async def _unopened(objects: SealedStore, bucket: str, listed: Stored) -> Finding:
+    """An SSE-C object, as it says of itself. Where the storage gives nothing out without the key, as the listing says,
+    which not every backend has tell of it.
+    """
+    key = listed.key
     try:
         reader = await objects.outer.read(bucket, key, None, lambda store: store.open(bucket, key, whole=False))
     except CustomerKeyNeeded:
-        return Finding(Kind.SSE_C, False, frozenset(), opened=False, tags_clear=False)
+        if not listed.record.get(ENCRYPTED):
+            return Finding(Kind.SSE_C, False, frozenset(), opened=False, tags_clear=False)
+        await objects.tags_of(bucket, listed)
+        return _finding(bucket, listed, Kind.SSE_C, opened=False)
     try:
         await reader.check()
         await objects.tags_of(bucket, reader.stored)
-        return _finding(bucket, reader, Kind.SSE_C, opened=False)
+        return _finding(bucket, reader.stored, Kind.SSE_C, opened=False)
     finally:
         await reader.close()
 
 
-def _finding(bucket: str, reader: Reader, kind: Kind, *, opened: bool) -> Finding:
-    stored = reader.stored
+def _finding(bucket: str, stored: Stored, kind: Kind, *, opened: bool) -> Finding:
     legacy = inherited(bucket, stored) is not None
     clear = kind is not Kind.PLAIN and bool(stored.record.get(TAGS)) and TAGS_SSE not in stored.record
     masters = frozenset(use.master for use in uses_of(bucket, stored))
