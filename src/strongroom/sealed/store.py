@@ -52,10 +52,13 @@ from strongroom.sealed.uploads import Uploads
 from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS, Bucket, Condition, Store, Stored
-from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket, ObjectChanged
 
 _CORS = "cors"
 """The name among a bucket's settings."""
+
+_TAGGED_AGAIN = 64
+"""Attempts to set tags: where a storage never finds its own condition met, a request would go on for ever."""
 
 
 class SealedStore:
@@ -413,11 +416,11 @@ class SealedStore:
 
     async def set_tags(self, bucket: str, key: str, tags: str, count: int) -> None:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError; ForeignKMS and CheckDamaged
-        as :meth:`protection`.
+        as :meth:`protection`; ObjectChanged where it is written over and over.
         """
         if self._guard is not None:
             await self._guard.admit(bucket)
-        while True:
+        for _ in range(_TAGGED_AGAIN):
             stored = await self.stored(bucket, key)
             legacy, header = _headed(bucket, stored)
             protection = protection_of(bucket, header)
@@ -429,6 +432,7 @@ class SealedStore:
             except ConditionFailed:
                 continue  # the object was written meanwhile: these tags are for what is there now
             return
+        raise ObjectChanged(f"{object_name(bucket, key)!r} was written each time that it was to get its tags")
 
 
 def _headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:

@@ -34,6 +34,7 @@ MAX_USER_METADATA = 2048
 _NATIVE = frozenset(
     ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 )
+_SEALED_ETAG = 96  # hexadecimal digits: an MD5 in one package of a DARE stream
 _DOCUMENT = b"SRH1"
 _KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
 BACKEND_ID = "@backend"
@@ -133,6 +134,13 @@ class Described:
 def etag_of(identity: str) -> str:
     """The backend's ETag in an identity."""
     return identity.partition(" ")[0]
+
+
+def sealed_by_minio(key: str, etag: str) -> bool:
+    """Whether this is what MinIO has for the ETag of an object that it encrypts and whose name ends in a slash. It
+    tells that to a HEAD and looks at it for conditions; what it tells of the same object to a GET is another.
+    """
+    return key.endswith("/") and len(etag) == _SEALED_ETAG
 
 
 def describe(key: str, size: int, headers: Mapping[str, str], modified: int | None = None) -> Described:

@@ -132,7 +132,8 @@ class S3Store(Store):
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key: with the request for its bytes, where all of them are wanted."""
         names.check_readable(key, self.client.endpoint.exact)
-        return await self._open(bucket, key, whole=whole)
+        # A HEAD tells the ETag that conditions need; before MinIO a GET may tell another (see sealed_by_minio).
+        return await self._open(bucket, key, whole=whole and not key.endswith("/"))
 
     async def _open(self, bucket: str, key: str, *, whole: bool) -> S3Reader:
         looks, seen = 0, ""
