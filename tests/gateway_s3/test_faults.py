@@ -201,6 +201,24 @@ def test_a_large_put_that_was_done_keeps_its_record_whatever_a_repeated_request_
     assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == LARGE
 
 
+def test_a_large_put_that_was_done_without_an_answer_and_replaced_since_is_not_refused(
+    client: Any, minio: Backend, proxy: Proxy, bucket_name: str
+) -> None:
+    completions = iter(["lose"])
+
+    def replace(line: str) -> str | None:
+        if not re.search(COMPLETION, line):
+            return None
+        first = next(completions, None)
+        if first is None:
+            minio.client().put_object(Bucket=bucket_name, Key="large", Body=b"of others")
+        return first
+
+    proxy.fault = replace
+    assert error_of(client.put_object, Bucket=bucket_name, Key="large", Body=LARGE) == ("ServiceUnavailable", 503)
+    assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == b"of others"
+
+
 @pytest.mark.parametrize("first", ["503", "reset"])
 def test_a_large_put_that_the_backend_may_still_be_at_work_on_keeps_its_record_though_a_repeated_request_is_refused(
     client: Any, minio: Backend, proxy: Proxy, bucket_name: str, first: str

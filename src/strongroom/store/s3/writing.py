@@ -365,6 +365,8 @@ class LargePut:
             )
         except StoreError as error:
             self._over = undecided(error)
+            if isinstance(error, NoSuchUpload):  # clients know of none; it was done, perhaps, and replaced since
+                raise Unavailable(f"{self._bucket}/{self._key}: the backend has its upload no more") from error
             raise
         with contextlib.suppress(StoreError):  # the sweep finds what stays behind
             await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))
