@@ -22,6 +22,7 @@ from strongroom.store.base import Condition, Stored
 from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, StoreError
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.beside import BesideStore
+from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits, _kind, probe
 from tests.server import NAS, Server
@@ -174,6 +175,32 @@ def test_a_name_that_the_file_system_refuses_is_absent_and_cannot_be_written(
             with pytest.raises(NoSuchObject):
                 await store.head("bucket", key)
             assert not await store.delete("bucket", key)
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_a_plain_object_keeps_its_metadata_where_the_server_sets_a_time_as_a_file_is_closed(tmp_path: Path) -> None:
+    set_by_us: set[int] = set()
+    real_utime, real_drop = os.utime, Draft.drop
+
+    def utime(descriptor: int, **named: Any) -> None:
+        set_by_us.add(os.fstat(descriptor).st_ino)
+        real_utime(descriptor, **named)
+
+    def drop(self: Draft) -> None:  # as SMB servers do
+        if self.descriptor >= 0 and os.fstat(self.descriptor).st_ino not in set_by_us:
+            later = os.fstat(self.descriptor).st_mtime_ns + 1_000_000_000
+            real_utime(self.descriptor, ns=(later, later))
+        real_drop(self)
+
+    async def use() -> None:
+        store = NasStore(tmp_path, traits=Traits(steady_times=False))
+        await store.start()
+        await store.create_bucket("bucket")
+        with mock.patch("os.utime", utime), mock.patch.object(Draft, "drop", drop):
+            stored = await put(store, "o", b"x", {":etag": b"one"})
+        assert await store.head("bucket", "o") == stored
         await store.stop()
 
     asyncio.run(use())

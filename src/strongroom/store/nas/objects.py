@@ -132,6 +132,9 @@ class Objects:
         """
         if not self._traits.steady_times:
             sync(draft.descriptor)
+            # An SMB server gives a file that was written another time when it is closed, unless somebody set one.
+            now = os.fstat(draft.descriptor).st_mtime_ns
+            os.utime(draft.descriptor, ns=(now, now))
         if not self._traits.fine_times:
             past = self._folder.now() // _COARSE_NS * _COARSE_NS - _COARSE_NS
             with self._folder.walked(place.bucket, place.folders) as above:
