@@ -122,7 +122,8 @@ def _place(settings: Settings, kms: KMS | None, *, looking: bool = False) -> _Pl
     encrypting = store if remote.client.endpoint.secure or sse else None
     outer = Outer(store, encrypting, frozenset(kind for name in sse for kind in _DOUBLE[name]))
     if kms is None:
-        return _Place(store, None, outer, relay=BackendRelay(remote.client))
+        relay = BackendRelay(remote.client, allow_insecure_sse_c=settings.allow_insecure_sse_c)
+        return _Place(store, None, outer, relay=relay)
     return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +13,7 @@ import pytest
 
 from strongroom.relay.headers import without_hidden
 from strongroom.store.errors import Unavailable
-from tests.backends import Backend
+from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
 from tests.http.raw import Answer, error_of, request, send, signed_headers
@@ -311,3 +312,17 @@ def test_what_is_selected_from_an_object_comes_however_much_it_is(passing: Serve
     events = list(selected["Payload"])
     assert sum(len(event["Records"]["Payload"]) for event in events if "Records" in event) == len(rows)
     assert "End" in events[-1]
+
+
+def test_a_client_s_key_is_not_passed_on_in_the_clear(versitygw: Backend, tmp_path: Path, certificates: Path) -> None:
+    server = served_by(versitygw, tmp_path / "gateway", NO_KMS, certificates)
+    server.backend = f"http://0.0.0.0:{versitygw.port}"  # no address of this machine only, as far as anybody can tell
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+    source = {f"CopySource{name}": value for name, value in key.items()}
+    target = {"Bucket": "a-bucket", "Key": "o"}
+    with server:
+        client = server.client()
+        assert error_of(client.put_object, **target, Body=b"x", **key) == ("InvalidRequest", 400)
+        assert error_of(client.get_object, **target, **key) == ("InvalidRequest", 400)
+        assert error_of(client.copy_object, **target, CopySource=target, **source) == ("InvalidRequest", 400)
+        assert error_of(client.get_object, **target) == ("NoSuchBucket", 404)

@@ -113,6 +113,23 @@ def test_addresses_of_buckets() -> None:
     assert parse_endpoint("https://backend.test:443", "virtual").address("x", "bucket") == ("bucket.backend.test", "/")
 
 
+@pytest.mark.parametrize(
+    ("url", "in_the_clear"),
+    [
+        ("https://backend.test", False),
+        ("http://backend.test:9000", True),
+        ("http://10.0.0.1", True),
+        ("http://127.0.0.1:9000", False),
+        ("http://[::1]:9000", False),
+        (None, False),
+    ],
+)
+def test_what_goes_to_another_machine_over_plain_http_can_be_read_on_the_way(
+    url: str | None, in_the_clear: bool
+) -> None:
+    assert parse_endpoint(url).in_the_clear == in_the_clear
+
+
 def test_what_a_minio_takes_for_its_administration_depends_on_where_buckets_are_named() -> None:
     by_path, by_host = (parse_endpoint("http://backend.test:9000", style) for style in ("path", "virtual"))
     for key in ("admin/v3/info", "kms/v1/status"):

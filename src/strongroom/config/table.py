@@ -230,7 +230,8 @@ ALLOW_INSECURE_SSE_C = Setting(
     "on|off",
     "off",
     "STRONGROOM_ALLOW_INSECURE_SSE_C=on",
-    "Take SSE-C keys over plain HTTP too: for a proxy in front that ends TLS. Import and export send them so, too.",
+    "Take SSE-C keys over plain HTTP too: for a proxy in front that ends TLS. Pass-through, import and export send them"
+    " so, too.",
     on_off=True,
 )
 COMPAT = Setting(

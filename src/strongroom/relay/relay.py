@@ -59,17 +59,21 @@ _VERSION = re.compile("versionId=([^&;#]+)")
 
 
 class BackendRelay:
-    """Passes requests on to one backend."""
+    """Passes requests on to one backend. ``allow_insecure_sse_c``: clients' keys, too, where they can be read on the
+    way.
+    """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, allow_insecure_sse_c: bool = False) -> None:
         self._client = client
+        self._takes_keys = allow_insecure_sse_c or not client.endpoint.in_the_clear
 
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
         """What the backend answers."""
         self._check_name(call.bucket, call.key)
         self._check_headers(call)
-        call.encryption.customer_key()  # keys of clients come over TLS only, and are sound
-        call.encryption.source_customer_key()
+        keys = call.encryption.customer_key(), call.encryption.source_customer_key()  # sound ones, that came over TLS
+        if any(keys) and not self._takes_keys:
+            raise S3Error("InvalidRequest", "Clients' keys are not passed on to a backend over plain HTTP.")
         source = await self._source(call)
         if operation in _UNSEEN:
             await self._look_at(call.bucket, call.key, call.request.query.get("versionId", ""), call.request.headers)

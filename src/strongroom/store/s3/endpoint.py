@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,17 @@ class Endpoint:
     def scheme(self) -> str:
         """``https`` or ``http``."""
         return "https" if self.secure else "http"
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether what goes there can be read on the way: plain HTTP, to another machine."""
+        name = urlsplit(f"//{self.host}").hostname or ""
+        if self.secure or name == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return True
 
     @property
     def exact(self) -> bool:
