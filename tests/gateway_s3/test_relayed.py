@@ -221,6 +221,16 @@ def test_where_a_completed_object_is_does_not_name_the_backend(passing: Server, 
     assert done["Location"] == f"{passing.endpoint}/{bucket_name}/a%20b%26c"
 
 
+def test_what_the_backend_says_of_its_own_host_is_not_said_of_the_gateway(
+    minio: Backend, passing: Server, bucket_name: str
+) -> None:
+    """A browser would ask for all of the gateway's domain over TLS, for a year."""
+    name = "strict-transport-security"
+    path = f"/{bucket_name}"
+    assert name in send(minio, "HEAD", path).headers
+    assert name not in request(passing, "HEAD", path).headers
+
+
 def test_of_a_parameter_that_comes_twice_the_first_goes_on(passing: Server, bucket_name: str) -> None:
     for key in ("a", "b"):
         passing.client().put_object(Bucket=bucket_name, Key=key, Body=b"x")

@@ -37,15 +37,19 @@ _NOT_PASSED = frozenset(
         "x-amz-trailer",
     )
 )
+# Of the connection to the backend, or of its host.
 _NOT_ANSWERED = frozenset(
     (
+        "alt-svc",
         "connection",
         "content-length",
         "date",
         "keep-alive",
         "server",
+        "strict-transport-security",
         "trailer",
         "transfer-encoding",
+        "upgrade",
         "x-amz-id-2",
         "x-amz-request-id",
     )
