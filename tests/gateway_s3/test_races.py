@@ -350,3 +350,24 @@ def test_a_completion_that_meets_the_end_of_another_one_of_the_same_parts_is_ans
         proxy.fault = complete_first
         assert completed(second, target, etags, [1, 2]) == early[0]
         assert early[0].startswith('"')
+
+
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_a_completion_of_what_is_aborted_at_the_same_time_is_not_acknowledged(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    with Proxy(backend.endpoint) as proxy:
+        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
+        first.create_bucket(Bucket=bucket_name)
+        first.put_object(Bucket=bucket_name, Key="o", Body=b"former")
+        target, etags = begun(first, bucket_name, "o")
+
+        def abort(line: str) -> None:
+            if line.startswith("POST") and "uploadId=" in line:
+                first.abort_multipart_upload(**target)
+
+        proxy.fault = abort
+        assert completed(second, target, etags, [1, 2]) in ("NoSuchUpload", "ServiceUnavailable")
+        assert completed(second, target, etags, [1, 2]) == "NoSuchUpload"
+        assert first.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"former"

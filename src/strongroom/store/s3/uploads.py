@@ -274,11 +274,11 @@ class Uploads:
         hidden: HiddenRecord,
     ) -> str:
         """Lay the record down, and have the backend complete; the ETag of the object that it made."""
-        upload_id = opened.upload.upload_id
+        upload_id, sure = opened.upload.upload_id, self._client.software != "VERSITYGW"  # it may be aborted meanwhile
         first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
         try:
             return await complete_backend_upload(
-                self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id
+                self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id, sure=sure
             )
         except StoreError as error:
             # Nobody removes it later: what may have been done, also by one before, may be done after an abort.

@@ -231,17 +231,19 @@ async def complete_backend_upload(
     parts: list[tuple[int, str]],
     headers: dict[str, str],
     object_id: str,
+    *,
+    sure: bool = True,
 ) -> str:
     """Complete a multipart upload of the backend; the object's ETag. Raises StoreError.
 
     An answer of 200 may hold an error, as S3 has it. Where the answer is an error, or was lost, whether the object came
-    to be is seen by its id.
+    to be is seen by its id. ``sure``: that the upload was there can be relied on.
     """
     request = Request("POST", bucket, key, [("uploadId", backend_id)], headers, xml.completion(parts))
     try:
         answer = await client.send(request)
         told = unquoted(_document(answer, request).text("ETag"))
-        if answer.earlier is None:
+        if answer.earlier is None and sure:
             return told
     except StoreError as error:
         # Whatever the last attempt was answered: the first may have made the object, and its answer have been lost.
@@ -261,7 +263,8 @@ async def complete_backend_upload(
         if "if-match" in headers:
             raise ConditionFailed(f"{bucket}/{key} is not there any more") from error
         raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
-    # versitygw answers a repeated one so, too, where it was killed in the midst of the first, whose object never comes.
+    # versitygw says so, too, of an upload that is gone, and to a repeated request where it was killed in the midst of
+    # the first one, whose object never comes.
     try:
         etag = await made_by(client, bucket, key, object_id, headers)
     except Unavailable as unseen:
