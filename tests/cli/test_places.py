@@ -120,6 +120,7 @@ def test_a_directory_that_has_lost_its_index_is_not_served_as_a_new_one(tmp_path
         server.client().put_object(Bucket="bucket", Key="o", Body=bytes(300_000))
     for file in (server.directory / ".strongroom").glob("index.db*"):
         file.unlink()
+    assert "index.db' is lost: restore the whole" in run(server, "audit").stderr
     done = run(server, "server", "--address", "127.0.0.1:0")
     assert done.returncode != 0
     assert "index.db is lost, and what lies beside it cannot be read without it" in done.stderr

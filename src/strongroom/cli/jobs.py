@@ -102,6 +102,8 @@ def served_place(place: str, mask: int) -> Target:
     if (path / RESERVED).exists() or (path / SYSTEM).exists():
         target, _ = recognised(SharedFolder(path, mask))
         return target
+    if (path / INTERNAL).is_dir():
+        raise SettingError("PLACE", f"{str(path / INTERNAL / 'index.db')!r} is lost: restore the whole from a back-up")
     raise SettingError("PLACE", f"nothing that Strongroom serves is in {place!r}")
 
 
