@@ -319,6 +319,18 @@ def test_a_body_that_was_asked_for_first_is_sent_when_the_backend_wants_it() -> 
     assert run(script, use)[0].connections == 1
 
 
+def test_a_body_is_sent_to_a_backend_that_never_says_that_it_wants_it() -> None:
+    async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.take(reader)
+        assert await reader.readexactly(3) == b"abc"
+        writer.write(OK)
+
+    async def use(asking: Asking) -> None:
+        assert await asking.whole("PUT", outgoing([b"abc"], asked=True)) == (200, b"ok")
+
+    run(script, use)
+
+
 NO = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 2\r\n\r\nno"
 
 

@@ -33,6 +33,9 @@ MAX_HEAD = 64 * 1024
 
 MAX_HEADERS = 256
 
+PATIENCE = 2.0
+"""Seconds to wait for the word that a body is wanted. Who says nothing may not know of it (RFC 9110, 10.1.1)."""
+
 _VERSIONS = ("1.1", "1.0")
 _STATUS_LINE = len("HTTP/1.1 100 \r\n\r\n")
 _INTERIM = range(100, 200)
@@ -129,7 +132,7 @@ class Connection(asyncio.Protocol):
 
     async def _pump(self, body: Outgoing, response: Response) -> None:
         if self._wanted is not None:
-            await self._wanted
+            await asyncio.wait((self._wanted,), timeout=PATIENCE)
         pieces = body.pieces()
         while self._response is response:
             self._deadline = inf  # what comes next is waited for elsewhere
