@@ -101,6 +101,16 @@ def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, fault:
         file_system_warnings(tmp_path)
 
 
+def test_a_file_system_that_removes_what_it_cannot_replace_is_refused(tmp_path: Path) -> None:
+    def rename(source: bytes, target: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        os.unlink(target, dir_fd=dst_dir_fd)  # as Linux does on SMB, where the file is open
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with mock.patch("os.rename", rename), pytest.raises(StoreError, match="replaced while somebody reads it"):
+        file_system_warnings(tmp_path)
+    assert list((tmp_path / ".strongroom.sys" / "tmp").iterdir()) == []
+
+
 def test_without_attributes_a_replaced_file_inherits_nothing(tmp_path: Path) -> None:
     async def use() -> None:
         store = NasStore(tmp_path, traits=Traits(attributes=False, links=False, steady_times=False))

@@ -66,7 +66,7 @@ class Traits:
 
 
 def probe(folder: Folder) -> Traits:
-    """What the file system of an open folder can do. Raises StoreError where it cannot lock.
+    """What the file system of an open folder can do. Raises StoreError where it cannot lock, or replace open files.
 
     It is tried with the file of the locks, which is there: where a file system is full, some (XFS, or any that has no
     inode left) make no other, and reading and removing goes on there.
@@ -92,6 +92,7 @@ def probe(folder: Folder) -> Traits:
                 with suppress(FileNotFoundError):
                     os.unlink(name.encode(), dir_fd=here)
         _check_locks(folder)
+        _check_replacing(folder)
     except OSError as error:
         raise StoreError(f"{folder.path} cannot be used: {error.strerror}") from error
     return traits
@@ -151,6 +152,32 @@ def _check_locks(folder: Folder) -> None:
         ) from error
     if not works:
         raise StoreError(f"{folder.path} cannot be used: the locks of its file system do not hold")
+
+
+def _check_replacing(folder: Folder) -> None:
+    """See that a file can be replaced while it is open. SMB refuses that, and Linux then removes what was to be replaced:
+    an object that is written while somebody reads it, or the gateway itself to give it other tags, would be lost.
+    Raises StoreError.
+    """
+    here, held = folder.area("tmp"), -1
+    old, new = (secrets.token_hex(16).encode() for _ in range(2))
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        held = os.open(old, flags, 0o600, dir_fd=here)
+        os.close(os.open(new, flags, 0o600, dir_fd=here))
+        os.rename(new, old, src_dir_fd=here, dst_dir_fd=here)
+    except OSError as error:
+        if error.errno not in _FULL:  # where it was seen before it was full
+            raise StoreError(
+                f"{folder.path} cannot be used: its file system does not let a file be replaced while somebody reads it"
+                f" ({error.strerror}), as SMB does not without its POSIX extensions; use NFS"
+            ) from error
+    finally:
+        if held >= 0:
+            os.close(held)
+        for name in (old, new):
+            with suppress(OSError):  # the sweep removes it
+                os.unlink(name, dir_fd=here)
 
 
 def _kind(path: Path) -> str:
