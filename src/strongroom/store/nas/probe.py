@@ -155,9 +155,9 @@ def _check_locks(folder: Folder) -> None:
 
 
 def _check_replacing(folder: Folder) -> None:
-    """See that a file can be replaced while it is open. SMB refuses that, and Linux then removes what was to be replaced:
-    an object that is written while somebody reads it, or the gateway itself to give it other tags, would be lost.
-    Raises StoreError.
+    """See that a file can be replaced while it is open. SMB refuses that, and Linux then removes what was to be
+    replaced: an object that is written while somebody reads it, or the gateway itself to give it other tags, would be
+    lost. Raises StoreError.
     """
     here, held = folder.area("tmp"), -1
     old, new = (secrets.token_hex(16).encode() for _ in range(2))
