@@ -101,6 +101,17 @@ def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, fault:
         file_system_warnings(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "lasts"), [("ext4", True), ("nfs4", True), ("fuse.sshfs", False), ("vfat", False), ("exfat", False)]
+)
+def test_inode_numbers_that_do_not_last_are_not_relied_upon(tmp_path: Path, kind: str, lasts: bool) -> None:
+    folder = Folder(tmp_path, 0o077)
+    folder.open()
+    with mock.patch("strongroom.store.nas.probe._kind", return_value=kind):
+        assert probe(folder).inodes == lasts
+    folder.close()
+
+
 def test_a_file_system_that_removes_what_it_cannot_replace_is_refused(tmp_path: Path) -> None:
     def rename(source: bytes, target: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         os.unlink(target, dir_fd=dst_dir_fd)  # as Linux does on SMB, where the file is open

@@ -21,6 +21,7 @@ from strongroom.store.nas.folder import LOCKS, Folder, status
 _ATTRIBUTE = "user.strongroom.probe"
 _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
+_NUMBERED_ANEW = ("fuse", "vfat", "msdos", "exfat")  # inode numbers are given as files come into memory
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes blanks, tabs, ends of lines and backslashes
 _ACCENTED = unicodedata.normalize("NFC", "é")
@@ -80,7 +81,7 @@ def probe(folder: Folder) -> Traits:
             traits = Traits(
                 attributes=attributes,
                 links=_has_links(folder, link),
-                inodes=not kind.startswith("fuse"),  # FUSE gives them as it goes
+                inodes=not kind.startswith(_NUMBERED_ANEW),
                 steady_times=kind in _LOCAL,
                 fine_times=fine_times,
                 stand_ins=next((system for system in ("nfs", "fuse") if kind.startswith(system)), ""),
