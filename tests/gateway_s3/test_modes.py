@@ -191,8 +191,14 @@ def test_a_part_of_what_is_encrypted_twice_under_a_name_that_ends_in_a_slash_is_
     assert (whole["ETag"], whole["Body"].read()) == (etag, NEEDLE)
     for name, other in (("read", {} if key else SSE_C), ("shared", encryption)):
         client.copy_object(Bucket=raw_bucket, Key=name, CopySource=folder, **source, **other)
-        copied = client.get_object(Bucket=raw_bucket, Key=name, **(SSE_C if "SSECustomerKey" in other else {}))
-        assert copied["Body"].read() == NEEDLE
+        opening = SSE_C if "SSECustomerKey" in other else {}
+        assert client.get_object(Bucket=raw_bucket, Key=name, **opening)["Body"].read() == NEEDLE
+    copy: Any = {"Bucket": raw_bucket, "Key": "new", "CopySource": folder, **source, **encryption}
+    copied = client.copy_object(**copy, IfNoneMatch="*")["CopyObjectResult"]
+    assert error_of(client.copy_object, **copy, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    if not key:
+        client.copy_object(**copy, IfMatch=copied["ETag"])
+    assert client.get_object(Bucket=raw_bucket, Key="new", **key)["Body"].read() == NEEDLE
     if not key:
         client.put_object_tagging(**folder, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
         assert client.get_object(**folder)["TagCount"] == 1

@@ -108,12 +108,12 @@ class Copier:
         put = LargePut(self._client, bucket, key, object_id, encryption)
         try:
             await put.begin(headers)
-            for start, end in _spans(source.stored.size):
-                span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
-                await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
-            if source.stored.size == 0:
-                await put.send(bytearray())
-                await put.finish()
+            if source.stored.size == 0 or source.stored.key.endswith("/"):  # MinIO makes no parts of the latter
+                await _send(source, put)
+            else:
+                for start, end in _spans(source.stored.size):
+                    span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
+                    await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
             return await put.complete(when)
         except BaseException:
             await put.abort()
@@ -127,6 +127,18 @@ class Copier:
             if isinstance(error, Refused) and not _is_out_of_range(error):
                 raise
             raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied") from error
+
+
+async def _send(source: S3Reader, put: LargePut) -> None:
+    part = bytearray()
+    async for chunk in source.stream(0, source.stored.size):
+        part += chunk
+        if len(part) >= BUFFER:
+            await put.send(part)
+            part = bytearray()
+    if part or source.stored.size == 0:
+        await put.send(part)
+    await put.finish()
 
 
 async def _body_to_put(source: S3Reader, key: str, when: Condition) -> bytes | None:
