@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from email.header import decode_header, make_header
 
 import pytest
 from botocore.auth import S3SigV4Auth
@@ -39,6 +40,17 @@ def test_objects_whose_metadata_are_in_utf_8_are_listed(
     assert put(minio, f"/{bucket_name}/o", "x-amz-meta-a", value) == 200
     client.put_object(Bucket=bucket_name, Key="other", Body=b"")
     assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket_name)["Contents"]] == ["o", "other"]
+
+
+@pytest.mark.parametrize("value", ["9.41\u202fAM", "a\u00a0\u00a0b\u2003"])
+def test_blanks_that_minio_and_its_clients_sign_as_blanks_are_kept(
+    minio: Backend, gateway: Gateway, bucket_name: str, value: str
+) -> None:
+    gate = gateway(minio, NO_KMS)
+    gate.client().create_bucket(Bucket=bucket_name)
+    assert put(gate, f"/{bucket_name}/o", "x-amz-meta-a", value) == 200
+    kept = minio.client().head_object(Bucket=bucket_name, Key="o")["Metadata"]["a"]
+    assert str(make_header(decode_header(kept))) == value  # MinIO tells it as RFC 2047 has it
 
 
 def test_a_name_of_metadata_that_is_none_in_xml_does_not_end_a_listing(

@@ -24,6 +24,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 # Only these: what str.split() takes for white space includes bytes that belong to UTF-8 sequences.
 _BLANKS = re.compile(r"[ \t]+")
+_ESCAPED = "surrogateescape"  # what is not UTF-8 stays what it is
 
 
 def canonical_path(raw_path: str) -> str:
@@ -56,6 +57,18 @@ def canonical_headers(headers: Mapping[str, str], names: Sequence[str]) -> str:
     if ": " in lines or " \n" in lines or "  " in lines or "\t" in lines:  # most requests have none of these
         return "".join([f"{name}:{_BLANKS.sub(' ', headers.get(name, '')).strip(' ')}\n" for name in names])
     return lines
+
+
+def as_minio(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers as MinIO and its clients sign them: for them the blanks of Unicode (a no-break space) are blanks, too."""
+    return {
+        name: value if value.isascii() else " ".join(_text(value).split()).encode("utf-8", _ESCAPED).decode("latin-1")
+        for name, value in headers.items()
+    }
+
+
+def _text(value: str) -> str:
+    return value.encode("latin-1").decode("utf-8", _ESCAPED)
 
 
 def request_digest(

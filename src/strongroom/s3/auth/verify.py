@@ -17,7 +17,7 @@ from strongroom.dates import parse_http_date
 from strongroom.s3.auth.payload import Payload, check_content_sha256, payload_of
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import HttpRequest
-from strongroom.sigv4.canonical import InvalidText, Pairs, canonical_pairs, request_digest
+from strongroom.sigv4.canonical import InvalidText, Pairs, as_minio, canonical_pairs, request_digest
 from strongroom.sigv4.chunks import UNSIGNED_PAYLOAD, ChunkSigning
 from strongroom.sigv4.keys import (
     ALGORITHM,
@@ -305,12 +305,16 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
     if _SESSION in request.headers or (pairs and any(name.lower() == _SESSION for name, _ in pairs)):
         raise S3Error("InvalidToken")  # there are no temporary credentials here
     key = signing_key(scope.access_key, secret, scope.day, scope.region)
-    digest = request_digest(
-        request.method, request.raw_path, pairs, request.headers, claim.signed, claim.content_sha256
-    )
     scope_text = str(scope)
-    string_to_sign = f"{ALGORITHM}\n{claim.timestamp}\n{scope_text}\n{digest}"
+
+    def to_sign(headers: Mapping[str, str]) -> str:
+        digest = request_digest(request.method, request.raw_path, pairs, headers, claim.signed, claim.content_sha256)
+        return f"{ALGORITHM}\n{claim.timestamp}\n{scope_text}\n{digest}"
+
+    string_to_sign = to_sign(request.headers)
     expected = signature(key, string_to_sign)
+    if not same_signature(expected, claim.signature) and (other := as_minio(request.headers)) != request.headers:
+        expected = signature(key, to_sign(other))
     if not same_signature(expected, claim.signature):
         # The canonical request stays out of the answer, unlike AWS's: it would repeat the keys of SSE-C.
         raise S3Error(

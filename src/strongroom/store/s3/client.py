@@ -21,6 +21,7 @@ from math import inf
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from strongroom.sigv4.canonical import as_minio
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
 from strongroom.store.base import Buffer
@@ -279,7 +280,7 @@ class Client:
                 encoding = request.headers.get("content-encoding")
                 headers["content-encoding"] = f"aws-chunked,{encoding}" if encoding else "aws-chunked"
         signed = sign(
-            _Head(request.method, path, query, headers),
+            _Head(request.method, path, query, as_minio(headers) if self.is_minio else headers),
             await self._credentials.current(),
             region,
             datetime.now(UTC),
@@ -373,7 +374,7 @@ class Client:
 
     def _doubt(self, code: str) -> None:
         """Have the credentials looked for anew; not for one signature that is found wrong while others are not: some
-        backends sign other bytes than AWS (MinIO does for a no-break space in a header), and any client can send them.
+        backends sign other bytes than AWS (versitygw does for a tab in a header), and any client can send them.
         """
         if code != "SignatureDoesNotMatch" or asyncio.get_running_loop().time() - self._taken_at > _SURE:
             self._credentials.refused()
