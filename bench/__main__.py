@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from bench.work import WORK, Work
 
 _HERE = Path(__file__).parent
 _FRESH = "fresh pages through the S3 gateway"
+_ROOM = 40 * 1024**3
+"""Bytes of data that all servers together have at the end of a whole run, with some to spare."""
 
 
 def main() -> int:
@@ -37,6 +40,11 @@ def main() -> int:
 
 
 def _measure(found: _Found, options: argparse.Namespace) -> None:
+    whole = not (options.only or options.peers or options.quick)
+    if whole and shutil.disk_usage(options.below).free < _ROOM:
+        sys.exit(
+            f"{options.below}: a whole run needs {_ROOM >> 30} GiB there; --below names another place for its data"
+        )
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.below) as temporary:
         data = Path(temporary)
         found.measure([work for work in WORK if not work.kept], data, data)
