@@ -1,9 +1,13 @@
-"""Which servers are trusted behind TLS, the same in every Python: those that a KMS or a backend may be."""
+"""Which servers are trusted behind TLS, the same in every Python: those that a KMS or a backend may be. And where there
+is no TLS.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def trusted(file: Path | None = None, pem: str | None = None) -> ssl.SSLContext:
@@ -18,3 +22,14 @@ def trusted(file: Path | None = None, pem: str | None = None) -> ssl.SSLContext:
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
+
+
+def in_the_clear(url: str) -> bool:
+    """Whether what is sent to an HTTP URL can be read on the way: no TLS, and another machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return True

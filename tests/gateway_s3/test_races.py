@@ -6,9 +6,9 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
@@ -47,6 +47,24 @@ class Between:
         return None
 
 
+class Pair(NamedTuple):
+    """Clients of two gateways before one backend, and the proxy between the second gateway and the backend."""
+
+    first: Any
+    second: Any
+    proxy: Proxy
+
+
+@pytest.fixture(params=["minio", "versitygw"])
+def pair(request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str) -> Iterator[Pair]:
+    """Such a pair, and a bucket."""
+    backend: Backend = request.getfixturevalue(request.param)
+    with Proxy(backend.endpoint) as proxy:
+        pair = Pair(gateway(backend).client(), gateway(backend, proxy=proxy).client(), proxy)
+        pair.first.create_bucket(Bucket=bucket_name)
+        yield pair
+
+
 def content(numbers: list[int]) -> bytes:
     return b"".join(BODIES[number] for number in numbers)
 
@@ -81,39 +99,35 @@ def check_acknowledged(outcomes: list[tuple[list[int], str]], etag: str, body: b
     [([1, 2], [1]), ([1, 2], [1, 3])],
     ids=["fewer", "others"],
 )
-@pytest.mark.parametrize("kind", ["minio", "versitygw"])
 def test_of_two_completions_with_other_parts_the_object_is_that_of_the_one_that_is_acknowledged(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, one: list[int], other: list[int]
+    pair: Pair, bucket_name: str, one: list[int], other: list[int]
 ) -> None:
-    backend: Backend = request.getfixturevalue(kind)
-    with Proxy(backend.endpoint) as proxy:
-        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
-        first.create_bucket(Bucket=bucket_name)
-        for number in range(MOST):
-            target, etags = begun(first, bucket_name, f"o{number}")
-            second.list_parts(**target)
+    first, second, proxy = pair
+    for number in range(MOST):
+        target, etags = begun(first, bucket_name, f"o{number}")
+        second.list_parts(**target)
 
-            early: list[str] = []
+        early: list[str] = []
 
-            def complete_first(target: Any = target, etags: Any = etags, early: list[str] = early) -> None:
-                early.append(completed(first, target, etags, one))
+        def complete_first(target: Any = target, etags: Any = etags, early: list[str] = early) -> None:
+            early.append(completed(first, target, etags, one))
 
-            between = Between(proxy, bucket_name, number, complete_first)
-            late = completed(second, target, etags, other)
-            proxy.fault = lambda line: None
-            if not between.done:
-                assert late.startswith('"')
-                assert number > 3
-                return
-            for client in (first, second):
-                got = client.get_object(Bucket=bucket_name, Key=target["Key"])
-                body = got["Body"].read()
-                check_acknowledged([(one, early[0]), (other, late)], got["ETag"], body)
-                assert client.head_object(Bucket=bucket_name, Key=target["Key"])["ETag"] == got["ETag"]
-            (listed,) = first.list_objects_v2(Bucket=bucket_name, Prefix=target["Key"])["Contents"]
-            assert (listed["Size"], listed["ETag"]) == (len(body), got["ETag"])
-            first.delete_object(Bucket=bucket_name, Key=target["Key"])
-        raise AssertionError("it never came to an end")
+        between = Between(proxy, bucket_name, number, complete_first)
+        late = completed(second, target, etags, other)
+        proxy.fault = lambda line: None
+        if not between.done:
+            assert late.startswith('"')
+            assert number > 3
+            return
+        for client in (first, second):
+            got = client.get_object(Bucket=bucket_name, Key=target["Key"])
+            body = got["Body"].read()
+            check_acknowledged([(one, early[0]), (other, late)], got["ETag"], body)
+            assert client.head_object(Bucket=bucket_name, Key=target["Key"])["ETag"] == got["ETag"]
+        (listed,) = first.list_objects_v2(Bucket=bucket_name, Prefix=target["Key"])["Contents"]
+        assert (listed["Size"], listed["ETag"]) == (len(body), got["ETag"])
+        first.delete_object(Bucket=bucket_name, Key=target["Key"])
+    raise AssertionError("it never came to an end")
 
 
 @pytest.mark.parametrize("kind", ["minio", "versitygw"])
@@ -285,89 +299,69 @@ def test_an_upload_takes_the_place_of_an_object_that_the_backend_keeps_under_a_c
 
 
 @pytest.mark.parametrize("what", ["get_object", "delete_object_tagging", "list"])
-@pytest.mark.parametrize("kind", ["minio", "versitygw"])
 def test_an_object_whose_tags_are_set_again_and_again_while_it_is_looked_at_is_not_damaged(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str, what: str
+    pair: Pair, bucket_name: str, what: str
 ) -> None:
-    backend: Backend = request.getfixturevalue(kind)
-    with Proxy(backend.endpoint) as proxy:
-        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
-        first.create_bucket(Bucket=bucket_name)
-        target, etags = begun(first, bucket_name, "o")
-        etag = completed(first, target, etags, [1, 2])
-        name: dict[str, Any] = {"Bucket": bucket_name, "Key": "o"}
-        left = [3]
+    first, second, proxy = pair
+    target, etags = begun(first, bucket_name, "o")
+    etag = completed(first, target, etags, [1, 2])
+    name: dict[str, Any] = {"Bucket": bucket_name, "Key": "o"}
+    left = [3]
 
-        def set_tags(line: str) -> None:
-            if "/.strongroom.sys/records/" in line and line.startswith("GET") and left[0]:
-                left[0] -= 1
-                first.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "a", "Value": str(left[0])}]})
+    def set_tags(line: str) -> None:
+        if "/.strongroom.sys/records/" in line and line.startswith("GET") and left[0]:
+            left[0] -= 1
+            first.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "a", "Value": str(left[0])}]})
 
-        proxy.fault = set_tags
-        if what == "list":
-            (listed,) = second.list_objects_v2(Bucket=bucket_name)["Contents"]
-            assert (listed["Size"], listed["ETag"]) == (len(content([1, 2])), etag)
-        else:
-            assert error_of(getattr(second, what), **name) == ("", 200)
-        assert left == [0]
+    proxy.fault = set_tags
+    if what == "list":
+        (listed,) = second.list_objects_v2(Bucket=bucket_name)["Contents"]
+        assert (listed["Size"], listed["ETag"]) == (len(content([1, 2])), etag)
+    else:
+        assert error_of(getattr(second, what), **name) == ("", 200)
+    assert left == [0]
 
 
-@pytest.mark.parametrize("kind", ["minio", "versitygw"])
-def test_an_object_that_is_removed_while_it_is_listed_is_not_listed_as_another(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
-) -> None:
-    backend: Backend = request.getfixturevalue(kind)
-    with Proxy(backend.endpoint) as proxy:
-        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
-        first.create_bucket(Bucket=bucket_name)
-        first.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
+def test_an_object_that_is_removed_while_it_is_listed_is_not_listed_as_another(pair: Pair, bucket_name: str) -> None:
+    first, second, proxy = pair
+    first.put_object(Bucket=bucket_name, Key="o", Body=LARGE)
 
-        def remove(line: str) -> None:
-            if "/.strongroom.sys/records/" in line and line.startswith("GET"):
-                first.delete_object(Bucket=bucket_name, Key="o")
+    def remove(line: str) -> None:
+        if "/.strongroom.sys/records/" in line and line.startswith("GET"):
+            first.delete_object(Bucket=bucket_name, Key="o")
 
-        proxy.fault = remove
-        assert "Contents" not in second.list_objects_v2(Bucket=bucket_name)
+    proxy.fault = remove
+    assert "Contents" not in second.list_objects_v2(Bucket=bucket_name)
 
 
-@pytest.mark.parametrize("kind", ["minio", "versitygw"])
 def test_a_completion_that_meets_the_end_of_another_one_of_the_same_parts_is_answered_as_that(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+    pair: Pair, bucket_name: str
 ) -> None:
-    backend: Backend = request.getfixturevalue(kind)
-    with Proxy(backend.endpoint) as proxy:
-        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
-        first.create_bucket(Bucket=bucket_name)
-        target, etags = begun(first, bucket_name, "o")
-        second.list_parts(**target)
-        early: list[str] = []
+    first, second, proxy = pair
+    target, etags = begun(first, bucket_name, "o")
+    second.list_parts(**target)
+    early: list[str] = []
 
-        def complete_first(line: str) -> None:
-            if "list-type=2" in line and "part" in line and not early:  # the backend's own list is asked for beside it
-                time.sleep(1)
-                early.append(completed(first, target, etags, [1, 2]))
+    def complete_first(line: str) -> None:
+        if "list-type=2" in line and "part" in line and not early:  # the backend's own list is asked for beside it
+            time.sleep(1)
+            early.append(completed(first, target, etags, [1, 2]))
 
-        proxy.fault = complete_first
-        assert completed(second, target, etags, [1, 2]) == early[0]
-        assert early[0].startswith('"')
+    proxy.fault = complete_first
+    assert completed(second, target, etags, [1, 2]) == early[0]
+    assert early[0].startswith('"')
 
 
-@pytest.mark.parametrize("kind", ["minio", "versitygw"])
-def test_a_completion_of_what_is_aborted_at_the_same_time_is_not_acknowledged(
-    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
-) -> None:
-    backend: Backend = request.getfixturevalue(kind)
-    with Proxy(backend.endpoint) as proxy:
-        first, second = gateway(backend).client(), gateway(backend, proxy=proxy).client()
-        first.create_bucket(Bucket=bucket_name)
-        first.put_object(Bucket=bucket_name, Key="o", Body=b"former")
-        target, etags = begun(first, bucket_name, "o")
+def test_a_completion_of_what_is_aborted_at_the_same_time_is_not_acknowledged(pair: Pair, bucket_name: str) -> None:
+    first, second, proxy = pair
+    first.put_object(Bucket=bucket_name, Key="o", Body=b"former")
+    target, etags = begun(first, bucket_name, "o")
 
-        def abort(line: str) -> None:
-            if line.startswith("POST") and "uploadId=" in line:
-                first.abort_multipart_upload(**target)
+    def abort(line: str) -> None:
+        if line.startswith("POST") and "uploadId=" in line:
+            first.abort_multipart_upload(**target)
 
-        proxy.fault = abort
-        assert completed(second, target, etags, [1, 2]) in ("NoSuchUpload", "ServiceUnavailable")
-        assert completed(second, target, etags, [1, 2]) == "NoSuchUpload"
-        assert first.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"former"
+    proxy.fault = abort
+    assert completed(second, target, etags, [1, 2]) in ("NoSuchUpload", "ServiceUnavailable")
+    assert completed(second, target, etags, [1, 2]) == "NoSuchUpload"
+    assert first.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"former"

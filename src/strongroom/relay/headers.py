@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from strongroom.s3.body import stored_content_encoding
-from strongroom.s3.request import parse_query
 from strongroom.s3.xml import escape
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3.metadata import OURS
@@ -82,16 +81,16 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {**passed, "content-encoding": encoding} if encoding else passed
 
 
-def passed_query(raw: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The parameters of a request that go on: not those that stand for ``headers``, and of each name the first, which
-    is the one that was looked at here. Raises InvalidURI.
+def passed_query(query: Mapping[str, str], headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The parameters of a request that go on: not those that stand for ``headers``. Of each name that is the first,
+    the one that was looked at here.
     """
-    passed: dict[str, str] = {}
-    for name, value in parse_query(raw):
-        lower = name.lower()
-        if lower not in _SIGNATURE_PARAMETERS and not (lower.startswith("x-amz-") and lower in headers):
-            passed.setdefault(name, value)
-    return list(passed.items())
+    return [
+        (name, value)
+        for name, value in query.items()
+        if (lower := name.lower()) not in _SIGNATURE_PARAMETERS
+        and not (lower.startswith("x-amz-") and lower in headers)
+    ]
 
 
 def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -101,7 +101,7 @@ class BackendRelay:
 
     async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
         headers = {**passed_headers(call.request.headers), **source}
-        query = passed_query(call.request.raw_query, headers)
+        query = passed_query(call.request.query, headers)
         again = operation not in _ONCE
 
         def request(body: bytes) -> Request:

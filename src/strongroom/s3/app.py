@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from strongroom.s3.auth import Credentials, Identity, authenticate
 from strongroom.s3.body import decoder_for
-from strongroom.s3.call import Answer, Call, Chunks, Headers, Relay
+from strongroom.s3.call import Answer, Call, Chunks, Handler, Headers, Relay
 from strongroom.s3.cors import CrossOrigin, answered, preflight
 from strongroom.s3.describe import moved_headers
 from strongroom.s3.encryption import EncryptionHeaders
@@ -51,7 +51,6 @@ from strongroom.sealed.store import SealedStore
 
 log = logging.getLogger("strongroom.s3")
 
-Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
 Page = Callable[[HttpRequest], Awaitable[Response]]
 
 _HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from strongroom.s3.auth import Payload
 from strongroom.s3.encryption import Encrypted, EncryptionHeaders
@@ -62,6 +62,10 @@ class Answer:
     body: Buffer | Chunks = b""
     length: int | None = 0
     about: Encrypted | None = None
+
+
+Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
+"""Of an operation: answers a call, given its input shape."""
 
 
 class Relay(Protocol):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from strongroom.secret import Secret
+from strongroom.trust import in_the_clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,7 @@ class Place:
     @property
     def in_the_clear(self) -> bool:
         """Whether what is sent there can be read on the way: plain HTTP, and to another machine."""
-        url = urlsplit(self.endpoint)
-        if url.scheme == "https" or url.hostname == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(url.hostname or "").is_loopback
-        except ValueError:
-            return True
+        return in_the_clear(self.endpoint)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.endpoint, self.bucket, self.prefix) if part)

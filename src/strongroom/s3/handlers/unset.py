@@ -5,10 +5,9 @@ Clients ask for them in passing, and take an unexpected error for a broken serve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
-from strongroom.s3.call import Answer, Call
+from strongroom.s3.call import Answer, Call, Handler
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER
 from strongroom.s3.operations import UNSET
@@ -36,8 +35,6 @@ _OUTPUTS: dict[str, Callable[[], object]] = {
     "GetBucketVersioning": GetBucketVersioningOutput,
     "GetObjectAcl": lambda: GetObjectAclOutput(owner=_owner(), grants=_full_control()),
 }
-
-Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
 
 
 def unset_handler(objects: SealedStore, operation: str) -> Handler:

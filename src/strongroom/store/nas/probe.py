@@ -133,12 +133,16 @@ def _has_links(folder: Folder, name: str) -> bool:
 def _normalises(here: int, name: str) -> bool:
     """Whether another form of a name is that of the same file; False where there is no room to see."""
     try:
-        os.close(os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=here))
+        os.close(_make(here, name.encode()))
     except OSError as error:
         if error.errno in _FULL:
             return False
         raise
     return status(here, unicodedata.normalize("NFD", name).encode()) is not None
+
+
+def _make(here: int, name: bytes) -> int:
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=here)
 
 
 def _check_locks(folder: Folder) -> None:
@@ -162,10 +166,9 @@ def _check_replacing(folder: Folder) -> None:
     """
     here, held = folder.area("tmp"), -1
     old, new = (secrets.token_hex(16).encode() for _ in range(2))
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        held = os.open(old, flags, 0o600, dir_fd=here)
-        os.close(os.open(new, flags, 0o600, dir_fd=here))
+        held = _make(here, old)
+        os.close(_make(here, new))
         os.rename(new, old, src_dir_fd=here, dst_dir_fd=here)
     except OSError as error:
         if error.errno not in _FULL:  # where it was seen before it was full

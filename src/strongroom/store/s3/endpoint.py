@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlsplit
+
+from strongroom.trust import in_the_clear
 
 Style = Literal["auto", "path", "virtual"]
 
@@ -34,13 +35,7 @@ class Endpoint:
     @property
     def in_the_clear(self) -> bool:
         """Whether what goes there can be read on the way: plain HTTP, to another machine."""
-        name = urlsplit(f"//{self.host}").hostname or ""
-        if self.secure or name == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return True
+        return in_the_clear(f"{self.scheme}://{self.host}")
 
     @property
     def exact(self) -> bool:
