@@ -394,6 +394,22 @@ def test_a_kms_without_tls_at_an_address_with_it_is_said_to_be_so(liar: Liar) ->
     asyncio.run(main())
 
 
+def test_a_proxy_that_has_no_node_behind_it_is_said_to_close_the_connection() -> None:
+    async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(turn_away, "127.0.0.1", 0) as proxy:
+            client = VaultClient(VaultAddress(f"https://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
+            await client.start()
+            with pytest.raises(KMSUnavailable, match="it closed the connection before TLS"):
+                await client.call("GET", "x")
+            await client.stop()
+
+    asyncio.run(main())
+
+
 def test_a_client_certificate_is_shown_where_it_is_asked_for_and_a_new_one_is_picked_up(tmp_path: Path) -> None:
     certs, other = make_certificates(tmp_path / "certs"), make_certificates(tmp_path / "other")
     names = {"public.crt": "client.crt", "private.key": "client.key"}

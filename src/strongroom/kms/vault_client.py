@@ -239,7 +239,8 @@ def _said(error: Exception) -> str:
         return "its answer broke off, or cannot be decoded"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno  # asyncio's own words name only the address, which the message has
-        return os.strerror(number) if number and number > 0 else error.os_error.strerror or str(error.os_error)
+        said = os.strerror(number) if number and number > 0 else error.os_error.strerror or str(error.os_error)
+        return said or "it closed the connection before TLS was agreed upon"  # for which asyncio has no words at all
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"what answers there does not speak HTTP ({type(error).__name__})"
