@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli.outcome import customer_key
+from strongroom.cli.outcome import WRONG, stop_with
+from strongroom.secret import Secret
 
 _EXIT_CODES = (
     "Exit codes: 0 all is done, 1 a place cannot be reached, 2 a wrong argument, 3 objects failed, 130 stopped before"
@@ -46,12 +47,15 @@ _CustomerKey = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    app.command("import", help=f"{inspect.getdoc(import_)}\n\n{_EXIT_CODES}")(import_)
-    app.command(help=f"{inspect.getdoc(adopt)}\n\n{_EXIT_CODES}")(adopt)
-    app.command(help=f"{inspect.getdoc(rewrap)}\n\n{_EXIT_CODES}")(rewrap)
-    app.command(help=f"{inspect.getdoc(encrypt)}\n\n{_EXIT_CODES}")(encrypt)
-    app.command(help=f"{inspect.getdoc(audit)}\n\n{_EXIT_CODES}")(audit)
-    app.command("export", help=f"{inspect.getdoc(export)}\n\n{_EXIT_CODES}")(export)
+    for name, function in (
+        ("import", import_),
+        ("adopt", adopt),
+        ("rewrap", rewrap),
+        ("encrypt", encrypt),
+        ("audit", audit),
+        ("export", export),
+    ):
+        app.command(name, help=f"{inspect.getdoc(function)}\n\n{_EXIT_CODES}")(function)
 
 
 def import_(
@@ -90,7 +94,7 @@ def import_(
     code = copying.run_import(
         copying.End("source", source, source_profile, source_region, source_ca),
         copying.End("target", target, target_profile, target_region, target_ca),
-        Wishes(customer_key(sse_c_key_file), encrypt, overwrite),
+        Wishes(_customer_key(sse_c_key_file), encrypt, overwrite),
         threads,
         state_file,
         dry_run,
@@ -120,7 +124,7 @@ def export(
     from strongroom.cli import copying
 
     end = copying.End("source", source, source_profile, source_region, source_ca)
-    raise typer.Exit(copying.run_export(end, directory, customer_key(sse_c_key_file), threads, json_))
+    raise typer.Exit(copying.run_export(end, directory, _customer_key(sse_c_key_file), threads, json_))
 
 
 def adopt(
@@ -150,7 +154,7 @@ def adopt(
     from strongroom.maintenance.adopting import Adoption
     from strongroom.report import Report
 
-    key = customer_key(sse_c_key_file)
+    key = _customer_key(sse_c_key_file)
     report = Report(place, "", datetime.now(UTC), dry_run=dry_run, verb="adopted")
     code = jobs.run_job(
         place, jobs.left_place, lambda objects: Adoption(objects, bucket or [], key, tasks), report, json_
@@ -223,19 +227,6 @@ def encrypt(
     raise typer.Exit(code)
 
 
-def _renamed(pairs: list[str]) -> dict[str, str]:
-    """The names of master keys and what is to be in their place, from OLD=NEW. Raises typer.BadParameter."""
-    from strongroom.sealed.policy import master_key_name
-
-    renamed: dict[str, str] = {}
-    for pair in pairs:
-        old, equals, new = pair.partition("=")
-        old, new = master_key_name(old), master_key_name(new)  # clients give it in several ways
-        if not old or not equals or not new or renamed.setdefault(old, new) != new:
-            raise typer.BadParameter(f"{pair!r} is not OLD=NEW, or OLD was given before", param_hint="--key")
-    return renamed
-
-
 def audit(
     place: _Served,
     bucket: _Buckets = None,
@@ -256,7 +247,7 @@ def audit(
     from strongroom.cli import jobs
     from strongroom.maintenance.auditing import Audit, AuditReport
 
-    key = customer_key(sse_c_key_file)
+    key = _customer_key(sse_c_key_file)
     report = AuditReport(place, "", datetime.now(UTC), verb="opened")
     code = jobs.run_job(
         place,
@@ -267,3 +258,29 @@ def audit(
         looking=True,
     )
     raise typer.Exit(code)
+
+
+def _customer_key(path: Path | None) -> Secret | None:
+    """The client's key for SSE-C objects, from a file of 32 bytes. Raises typer.Exit."""
+    if path is None:
+        return None
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
+    if len(key) != 32:
+        raise stop_with(f"--sse-c-key-file: {path} has {len(key)} bytes, and a key has 32", WRONG)
+    return Secret(key)
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    """The names of master keys and what is to be in their place, from OLD=NEW. Raises typer.BadParameter."""
+    from strongroom.sealed.policy import master_key_name
+
+    renamed: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        old, new = master_key_name(old), master_key_name(new)  # clients give it in several ways
+        if not old or not equals or not new or renamed.setdefault(old, new) != new:
+            raise typer.BadParameter(f"{pair!r} is not OLD=NEW, or OLD was given before", param_hint="--key")
+    return renamed

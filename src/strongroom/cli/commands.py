@@ -14,8 +14,7 @@ from strongroom import __version__
 from strongroom.cli import bulk
 from strongroom.cli.kms import add_kms_commands
 from strongroom.cli.layout import absolute
-from strongroom.cli.options import option as _option
-from strongroom.cli.options import parameter as _parameter
+from strongroom.cli.options import given_flags, parameter, with_flags
 from strongroom.cli.outcome import FAILED, WRONG, stop_with
 from strongroom.cli.server import serve_target
 from strongroom.cli.sweep import run_sweep
@@ -65,7 +64,7 @@ def _top(
 def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) -> None:
     """Run a command that serves; it ends with the command's exit code."""
     try:
-        code = serve_target(_given(flags), target, dev)
+        code = serve_target(given_flags(flags, TABLE), target, dev)
     except SettingError as error:
         raise stop_with(error, WRONG) from None
     except BadCertificate as error:
@@ -73,16 +72,6 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
     except (CannotListen, CannotStart) as error:
         raise stop_with(error, FAILED) from None
     raise typer.Exit(code)
-
-
-def _given(flags: Mapping[str, str | bool | None]) -> dict[str, str]:
-    """The flags of settings that were given, as text."""
-    given: dict[str, str] = {}
-    for setting in TABLE:
-        value = flags.get(_parameter(setting))
-        if value is not None:
-            given[setting.flag] = value if isinstance(value, str) else ("on" if value else "off")
-    return given
 
 
 _DEV = Annotated[
@@ -97,29 +86,16 @@ _DEV = Annotated[
 
 
 def _argument(name: str, kind: Any) -> inspect.Parameter:
+    """An argument of a command; None by default if its type allows that."""
     optional = type(None) in get_args(get_args(kind)[0])
-    default = None if optional else inspect.Parameter.empty
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
-
-def _command(
-    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], *own: inspect.Parameter
-) -> None:
-    """Make a command of a function, with parameters of its ``own`` and the flags of ``settings``.
-
-    typer reads a signature; the function gets the one that the table gives.
-    """
-    signature = inspect.Signature([*own, *map(_option, settings)])
-    function.__signature__ = signature  # type: ignore[attr-defined]
-    app.command()(function)
+    return parameter(name, kind, None if optional else inspect.Parameter.empty)
 
 
 def _serving(
-    app: typer.Typer, function: Callable[..., None], settings: Sequence[Setting[object]], **arguments: Any
+    app: typer.Typer, function: Callable[..., None], argument: inspect.Parameter, settings: Sequence[Setting[object]]
 ) -> None:
-    """The same of a function that serves: it takes ``arguments``, and ``--dev``."""
-    dev = inspect.Parameter("dev", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DEV)
-    _command(app, function, settings, *(_argument(name, kind) for name, kind in arguments.items()), dev)
+    """Add a command that serves: it takes its argument, ``--dev``, and the flags of ``settings``."""
+    app.command()(with_flags(function, [argument, parameter("dev", _DEV, False)], settings))
 
 
 def _place(directory: str) -> Path:
@@ -141,7 +117,7 @@ def server(directory: str, dev: bool, **flags: str | bool | None) -> None:
 _DIRECTORY = Annotated[
     str, typer.Argument(metavar="DIR", help="Where buckets and objects are kept.", show_default=False)
 ]
-_serving(_app, server, [setting for setting in TABLE if not setting.backend], directory=_DIRECTORY)
+_serving(_app, server, _argument("directory", _DIRECTORY), [setting for setting in TABLE if not setting.backend])
 
 _gateway = typer.Typer(help="Serve S3 from storage that others use too.", no_args_is_help=True, rich_markup_mode=None)
 _app.add_typer(_gateway, name="gateway")
@@ -158,7 +134,7 @@ def nas(folder: str, dev: bool, **flags: str | bool | None) -> None:
 
 
 _FOLDER = Annotated[str, typer.Argument(metavar="DIR", help="The shared folder; it must be there.", show_default=False)]
-_serving(_gateway, nas, [setting for setting in TABLE if not setting.backend], folder=_FOLDER)
+_serving(_gateway, nas, _argument("folder", _FOLDER), [setting for setting in TABLE if not setting.backend])
 
 
 def s3(url: str | None, dev: bool, **flags: str | bool | None) -> None:
@@ -174,7 +150,7 @@ _URL = Annotated[
     str | None,
     typer.Argument(metavar="URL", help="The backend, http[s]://HOST[:PORT]; without one, AWS.", show_default=False),
 ]
-_serving(_gateway, s3, TABLE, url=_URL)
+_serving(_gateway, s3, _argument("url", _URL), TABLE)
 
 
 def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str | bool | None) -> None:
@@ -183,7 +159,7 @@ def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str
     Nothing that is younger than a day is touched. It can run beside gateways, and be stopped at any time.
     """
     try:
-        run_sweep(_given(flags), url, bucket or [], dry_run)
+        run_sweep(given_flags(flags, TABLE), url, bucket or [], dry_run)
     except SettingError as error:
         raise stop_with(error, WRONG) from None
     except StoreError as error:
@@ -198,14 +174,8 @@ _DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what would b
 _sweep_settings = [
     setting for setting in TABLE if setting.backend or setting.flag in ("--root-user-file", "--root-password-file")
 ]
-_command(
-    _app,
-    sweep,
-    _sweep_settings,
-    _argument("url", _URL),
-    _argument("bucket", _BUCKET),
-    inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_DRY_RUN),
-)
+_sweep_parameters = [_argument("url", _URL), _argument("bucket", _BUCKET), parameter("dry_run", _DRY_RUN, False)]
+_app.command()(with_flags(sweep, _sweep_parameters, _sweep_settings))
 
 bulk.register(_app)
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from strongroom.app import build_objects
+from strongroom.cli.checks import check_backend, check_vault
 from strongroom.cli.layout import absolute, recognised
 from strongroom.cli.outcome import FAILED, WRONG, fail, finish, stop_on_signals, stop_with
-from strongroom.cli.server import check_backend, check_vault
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target, from_process
 from strongroom.kms.base import KMSError
 from strongroom.legacy.layout import SYSTEM

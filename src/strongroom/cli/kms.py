@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,13 +14,13 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from strongroom.cli import kms_output as show
-from strongroom.cli.options import option, parameter
-from strongroom.cli.server import check_trust
+from strongroom.cli.checks import check_vault_files
+from strongroom.cli.options import given_flags, parameter, with_flags
+from strongroom.cli.outcome import FAILED, WRONG, stop_with
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSError, KMSStatus
 from strongroom.kms.vault_admin import Plan, VaultAdmin
-from strongroom.report import shown
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
 
@@ -72,9 +71,9 @@ def status(as_json: bool, **flags: str | None) -> None:
     async def look() -> Sequence[KMSStatus]:
         from strongroom.app import build_kms
 
-        keys = keys_from_process(_given(flags, _ALL))
+        keys = keys_from_process(given_flags(flags, _ALL))
         if keys.vault is not None:
-            check_trust(keys.vault.place)
+            check_vault_files(keys.vault.place)
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
@@ -88,7 +87,7 @@ def status(as_json: bool, **flags: str | None) -> None:
     found = _run(look)
     show.statuses(found, as_json)
     if any(status.error for status in found):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def setup(
@@ -98,7 +97,7 @@ def setup(
     """Set up a Vault or OpenBao for Strongroom: transit, a key, AppRole, a policy and a role. Prints the settings."""
 
     async def work() -> None:
-        given = administration_from_process(_given(flags, (*_PLACE, settings.VAULT_KEY_NAME)), token_file)
+        given = administration_from_process(given_flags(flags, (*_PLACE, settings.VAULT_KEY_NAME)), token_file)
         if given.key_name is None:
             raise SettingError(settings.VAULT_KEY_NAME.variables[0], "it is not set", settings.VAULT_KEY_NAME.example)
         plan = Plan(given.key_name, role, period)
@@ -172,25 +171,18 @@ def _add(
     name: str,
     function: Callable[..., None],
     own: Sequence[tuple[str, Any, Any]],
-    flags: Sequence[Setting[object]],
+    settings: Sequence[Setting[object]],
 ) -> None:
-    """typer reads a signature: it gets one with the function's own parameters and the flags of the settings."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    mine = [inspect.Parameter(word, keyword, default=default, annotation=kind) for word, kind, default in own]
-    function.__signature__ = inspect.Signature([*mine, *map(option, flags)])  # type: ignore[attr-defined]
-    app.command(name)(function)
-
-
-def _given(flags: Mapping[str, str | None], declared: Sequence[Setting[object]]) -> dict[str, str]:
-    found = ((setting.flag, flags.get(parameter(setting))) for setting in declared)
-    return {flag: value for flag, value in found if value is not None}
+    """Add a command with parameters of its ``own`` (name, type, default) and the flags of ``settings``."""
+    parameters = [parameter(word, kind, default) for word, kind, default in own]
+    app.command(name)(with_flags(function, parameters, settings))
 
 
 def _administer(
     token_file: Path | None, flags: Mapping[str, str | None], act: Callable[[VaultAdmin], Awaitable[T]]
 ) -> T:
     async def work() -> T:
-        async with _admin(administration_from_process(_given(flags, _PLACE), token_file)) as admin:
+        async with _admin(administration_from_process(given_flags(flags, _PLACE), token_file)) as admin:
             return await act(admin)
 
     return _run(work)
@@ -201,7 +193,7 @@ async def _admin(given: Administration) -> AsyncIterator[VaultAdmin]:
     from strongroom.app import vault_address
     from strongroom.kms.vault_client import VaultClient
 
-    check_trust(given.place)
+    check_vault_files(given.place)
     client = VaultClient(vault_address(given.place))
     await client.start()
     try:
@@ -246,10 +238,9 @@ def _new_file(path: Path | None) -> Iterator[Callable[[Secret], Path | None]]:
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run it; what is wrong is one line on standard error."""
+    """Run ``work`` to its end; an error is printed as one line. Raises typer.Exit."""
     harden()  # there are secrets in this process
     try:
         return asyncio.run(work())
     except (SettingError, KMSError) as error:
-        print("strongroom: " + shown(" ".join(str(error).split())), file=sys.stderr)
-        raise typer.Exit(1 if isinstance(error, KMSError) else 2) from None
+        raise stop_with(error, FAILED if isinstance(error, KMSError) else WRONG) from None

@@ -1,5 +1,5 @@
-"""How a job on many objects ends: exit codes, signals, why it stopped, its report. Loads nothing that only some jobs
-need.
+"""How a command ends: its exit code and the line that says why it failed; for a job on many objects its report as well,
+and what signals do to it. Loads nothing that only some commands need.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 
 from strongroom.cli.streams import give_up_output
 from strongroom.report import Report, counted, shown
-from strongroom.secret import Secret
 
 FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
 """Exit codes: a place that cannot be reached; a wrong argument; objects that failed; stopped by a signal."""
@@ -63,19 +61,6 @@ def stop_on_signals(stop: Callable[[], object]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
-
-
-def customer_key(path: Path | None) -> Secret | None:
-    """The client's key for SSE-C objects, from a file. Raises typer.Exit."""
-    if path is None:
-        return None
-    try:
-        key = path.read_bytes()
-    except OSError as error:
-        raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
-    if len(key) != 32:
-        raise stop_with(f"--sse-c-key-file: {path} has {len(key)} bytes, and a key has 32", WRONG)
-    return Secret(key)
 
 
 def stop_with(reason: object, code: int) -> typer.Exit:

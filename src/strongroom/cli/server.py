@@ -8,36 +8,30 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from strongroom import __version__
+from strongroom.cli.checks import check_backend, check_vault
 from strongroom.cli.devkey import dev_master_key
 from strongroom.cli.layout import recognised
 from strongroom.cli.streams import give_up_output
 from strongroom.config import (
     DEV_CREDENTIAL,
-    Backend,
     LocalDirectory,
     RemoteS3,
     SettingError,
     Settings,
     SharedFolder,
     Target,
-    VaultPlace,
     from_process,
 )
-from strongroom.config.table import VAULT_CAPATH, VAULT_CLIENT_CERT
-from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import Application, serve
 from strongroom.serving.hardening import harden
-from strongroom.trust import trusted
 
 _log = logging.getLogger("strongroom")
-_kms_log = logging.getLogger("strongroom.kms")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
@@ -94,27 +88,6 @@ def _warnings(target: SharedFolder) -> Sequence[str]:
         raise SettingError("DIR", str(error)) from None
 
 
-def check_vault(place: VaultPlace) -> None:
-    """See that the files which say how to trust a Vault can be used, and warn of plain HTTP. Raises SettingError."""
-    check_trust(place)
-    local = urlsplit(place.endpoint).hostname in ("localhost", "127.0.0.1", "::1")
-    if not place.endpoint.startswith("https:") and not local:
-        _kms_log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
-
-
-def check_trust(place: VaultPlace) -> None:
-    """See that the files which say how to trust a Vault can be used. Raises SettingError."""
-    if place.endpoint.startswith("https:"):
-        for path, certificate, key, setting in (
-            (place.ca_path, None, None, VAULT_CAPATH),
-            (None, place.client_cert, place.client_key, VAULT_CLIENT_CERT),
-        ):
-            try:
-                trusting(path, certificate, key)
-            except BadTLSFile as error:
-                raise SettingError(setting.variables[0], str(error)) from None
-
-
 def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,21 +97,6 @@ def _make_directory(directory: Path) -> None:
         raise SettingError("DIR", f"cannot make {str(directory)!r}: {error.strerror}") from None
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise SettingError("DIR", f"{str(directory)!r} cannot be written to by this user")
-
-
-def check_backend(target: RemoteS3, backend: Backend) -> None:
-    """See that the backend's URL and certificates can be used. Raises SettingError."""
-    from strongroom.store.s3.endpoint import parse_endpoint  # not for servers that have no backend
-
-    try:
-        parse_endpoint(target.url)
-    except ValueError as error:
-        raise SettingError("URL", str(error), "https://s3.example.com:9000") from None
-    try:
-        trusted(backend.ca)
-    except OSError as error:
-        name = "STRONGROOM_BACKEND_CA (--backend-ca)"
-        raise SettingError(name, f"{str(backend.ca)!r} holds no certificates: {error.strerror}") from None
 
 
 def _announce(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from strongroom.cli.server import check_backend
+from strongroom.cli.checks import check_backend
 from strongroom.config import RemoteS3, from_process
 from strongroom.observe import logs
 from strongroom.report import shown
