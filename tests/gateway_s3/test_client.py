@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,12 +22,14 @@ from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
-from strongroom.store.s3 import Client, S3Store, parse_endpoint, xml
+from strongroom.store.s3 import Client, S3Store, listing, parse_endpoint, xml
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.credentials import FixedCredentials
 from strongroom.store.s3.listing import list_names
-from strongroom.store.s3.metadata import http_time
+from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, http_time
+from strongroom.store.s3.names import new_id
 from strongroom.store.s3.streaming import StreamedBody
+from strongroom.store.s3.sweep import Sweep
 from tests.certificates import make_certificates
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -38,6 +41,8 @@ class Fake:
     def __init__(self, certs: Path | None = None) -> None:
         self.ca = certs / "ca.crt" if certs else None
         self.reply: Callable[[str], Reply] = lambda region: (200, {}, b"")
+        self.reply_to: Callable[[str], Reply] | None = None
+        """What is answered to a path, where that matters."""
         self.regions: list[str] = []
         fake = self
 
@@ -49,7 +54,7 @@ class Fake:
                 assert scope
                 fake.regions.append(scope[1])
                 self.close_connection = True
-                status, headers, body = fake.reply(scope[1])
+                status, headers, body = fake.reply_to(self.path) if fake.reply_to else fake.reply(scope[1])
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     if value:
@@ -185,6 +190,99 @@ def test_a_listing_that_goes_on_where_it_began_ends(fake: Fake) -> None:
     fake.reply = lambda region: (200, {}, b"<ListBucketResult>" + document + b"</ListBucketResult>")
     with pytest.raises(Unavailable):
         fake.run(lambda client: S3Store(client).list("bucket", "", "", "", 10))
+
+
+def entry(key: str, etag: str = "e", further: str = "") -> str:
+    """An object in a listing."""
+    moment = "<LastModified>2026-01-01T00:00:00Z</LastModified>"
+    return f"<Contents><Key>{key}</Key><ETag>{etag}</ETag><Size>1</Size>{moment}{further}</Contents>"
+
+
+@pytest.mark.parametrize("entries", ["", entry("a"), entry(".strongroom.sys/uploads/x/part")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.list("bucket", "", "", "a", 10),
+        lambda store: store.list("bucket", "", "x", "a", 10),
+        lambda store: store.uploads("bucket", "", "", ("", ""), 10),
+        lambda store: Sweep(store.client, "bucket").run(),
+    ],
+)
+def test_a_listing_that_brings_nothing_new_on_ever_more_pages_ends(
+    fake: Fake, use: Callable[[S3Store], Awaitable[Any]], entries: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_IDLE_PAGES", 20)
+    tokens = count()
+
+    def more(region: str) -> Reply:
+        following = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{next(tokens)}</NextContinuationToken>"
+        return 200, {}, f"<ListBucketResult>{following}{entries}</ListBucketResult>".encode()
+
+    fake.reply = more
+    with pytest.raises(Unavailable, match="get on"):
+        fake.run(lambda client: use(S3Store(client)))
+
+
+UPLOAD = HiddenRecord("key", 0, {BACKEND_ID: b"id"})
+
+
+@pytest.mark.parametrize("number", [0, 1, 10_001])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.parts("bucket", "key", new_id(), 1, 10),
+        lambda store: Sweep(store.client, "bucket")._parts(UPLOAD),
+    ],
+)
+def test_a_list_of_parts_that_does_not_get_on_ends(
+    fake: Fake, use: Callable[[S3Store], Awaitable[Any]], number: int
+) -> None:
+    part = f"<Part><PartNumber>{number}</PartNumber><ETag>e</ETag><Size>1</Size>"
+    part += "<LastModified>2026-01-01T00:00:00Z</LastModified></Part>"
+    following = f"<IsTruncated>true</IsTruncated><NextPartNumberMarker>{number}</NextPartNumberMarker>"
+
+    def reply(path: str) -> Reply:
+        if path.endswith("/record"):
+            return 200, {}, UPLOAD.encode()
+        if "list-type" in path:
+            return 200, {}, b"<ListBucketResult/>"
+        return 200, {}, f"<ListPartsResult>{following}{part}</ListPartsResult>".encode()
+
+    fake.reply_to = reply
+    with pytest.raises(Unavailable, match="get on"):
+        fake.run(lambda client: use(S3Store(client)))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_backend_that_says_unasked_that_nothing_was_modified_gives_no_answer(fake: Fake, whole: bool) -> None:
+    fake.reply = lambda region: (304, {"ETag": '"e"', "Content-Length": ""}, b"")
+    with pytest.raises(Unavailable):
+        fake.run(lambda client: S3Store(client).open("bucket", "o", whole=whole))
+
+
+def test_what_is_remembered_of_objects_is_bounded_however_long_their_etags_are(fake: Fake) -> None:
+    numbers = count()
+    described = {"Server": "MinIO"}
+
+    def page(region: str) -> Reply:
+        found = [
+            entry(f"a{next(numbers)}", "e" * 40_000).replace("<Size>", "<UserMetadata/><Size>") for _ in range(200)
+        ]
+        return 200, described, f"<ListBucketResult>{''.join(found)}</ListBucketResult>".encode()
+
+    async def use(client: Client) -> int:
+        store = S3Store(client)
+        await client.send(Request("GET", "bucket"))  # which tells what the backend is
+        tracemalloc.start()
+        try:
+            for _ in range(14):
+                await store.list("bucket", "", "", "", 1000)
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    fake.reply = page
+    assert fake.run(use) < 90_000_000
 
 
 @pytest.mark.parametrize("document", [b"", b"[1]", b"null", b'{"a": 1}', b"[" * 100_000])

@@ -251,6 +251,18 @@ def test_a_backend_that_falls_silent_is_given_up(sent: bytes) -> None:
         run(script, lambda asking: asking.whole(), silence=0.2)
 
 
+def test_a_backend_that_brings_a_byte_now_and_then_is_given_up() -> None:
+    async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.take(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(TimeoutError):
+        run(script, lambda asking: asking.whole(), silence=0.2)
+
+
 def test_a_backend_that_takes_nothing_of_a_body_is_given_up() -> None:
     async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await over.wait()

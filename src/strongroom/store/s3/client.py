@@ -28,6 +28,7 @@ from strongroom.store.base import Buffer
 from strongroom.store.errors import NameRefused, StoreError, Unavailable
 from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
+from strongroom.store.s3.connection import LEAST
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
 from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning, undecided
@@ -47,6 +48,7 @@ _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
 _LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
 _LONGER = 10  # times as long, where that is less
+_LONGEST = 3600.0  # for the whole answer to what takes long, however many blanks come meanwhile
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _SURE = 1.0  # seconds for which an answer tells that the backend takes this server's credentials
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
@@ -301,6 +303,7 @@ class Client:
             bodiless=request.method == "HEAD",
             again=request.again and not isinstance(body, StreamedBody),
             silence=self._long_timeout if request.takes_long else self._timeout,
+            least=1 if request.takes_long else LEAST,
             lasting=lasting,
         )
 
@@ -363,7 +366,8 @@ class Client:
 
     async def _whole(self, response: Response, most: int, request: Request) -> bytes:
         try:
-            document = await response.read(most + 1)
+            async with asyncio.timeout(_LONGEST if request.takes_long else self._long_timeout):
+                document = await response.read(most + 1)
         except OSError as error:  # TimeoutError is one
             raise Unavailable(f"{request}: the backend's answer broke off") from error
         finally:

@@ -6,7 +6,8 @@ about where it ended, the connection is not used again.
 - The head of an answer, with the 1xx answers before it, has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS`
   headers, and must be whole in time, counted from the end of the request. So much else may come without getting
   anywhere: a chunk extension, a trailer. Trailers are dropped.
-- Bodies stop coming while nobody reads them (:mod:`~strongroom.store.s3.response`).
+- Bodies stop coming while nobody reads them (:mod:`~strongroom.store.s3.response`). While somebody does, at least
+  :data:`LEAST` bytes have to come in the time that the server may keep silent: a byte now and then is no answer.
 - An answer that comes before the request was sent in full ends the sending, and the connection with it. It can be a
   refusal only: nothing was done yet that could have succeeded.
 - Bytes that nobody asked for end the connection; so do the codings and upgrades that were never offered.
@@ -32,6 +33,9 @@ MAX_HEAD = 64 * 1024
 """Bytes of status line and headers together."""
 
 MAX_HEADERS = 256
+
+LEAST = 16 * 1024
+"""Bytes of a body that have to come in the time that the server may keep silent, unless it has come to its end."""
 
 PATIENCE = 2.0
 """Seconds to wait for the word that a body is wanted. Who says nothing may not know of it (RFC 9110, 10.1.1)."""
@@ -64,6 +68,7 @@ class Connection(asyncio.Protocol):
         self.host = host
         self.idle_since = 0.0
         self._silence = inf
+        self._least = LEAST
         self._on_idle = idle
         self._on_lost = lost
         self._loop = asyncio.get_running_loop()
@@ -82,17 +87,19 @@ class Connection(asyncio.Protocol):
         self._bodiless = False
         self._heard = self._progress = self._in_body = self._until_end = self._whole = self._excess = False
         self._http_11 = True
-        self._unsent = self._head_size = self._fruitless = 0
+        self._unsent = self._head_size = self._fruitless = self._brought = 0
         self._deadline = inf
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    async def request(self, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, silence: float) -> Response:
+    async def request(
+        self, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, silence: float, least: int = LEAST
+    ) -> Response:
         """Send a request, whose head is encoded already; its answer, once the head of that has come.
 
         ``bodiless``: the answer has no body whatever its head says, the request being a HEAD. ``silence``: seconds that
-        the server may keep silent, or take nothing of what is sent. Raises Broken, TimeoutError, and what ``pieces``
-        raises.
+        the server may keep silent, or take nothing of what is sent; ``least``: bytes of the body that it brings in that
+        time. Raises Broken, TimeoutError, and what ``pieces`` raises.
         """
         assert self._response is None and self._transport is not None
         self._response = response = Response(self)
@@ -100,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._answered = answered
         self._parser = httptools.HttpResponseParser(self)
         self._bodiless = bodiless
-        self._silence = silence
+        self._silence, self._least = silence, least
         self._await_server()
         try:
             if isinstance(body, Outgoing):
@@ -153,6 +160,7 @@ class Connection(asyncio.Protocol):
                 await self._writable
 
     def _await_server(self) -> None:
+        self._brought = 0
         self._deadline = self._loop.time() + self._silence
 
     def late(self, now: float) -> None:
@@ -207,7 +215,9 @@ class Connection(asyncio.Protocol):
         if self._fruitless > MAX_HEAD:
             self._fail(Broken("the answer is not sound: a line of it is endless"))
         elif self._in_body and not self._paused:
-            self._await_server()
+            self._brought += len(data)
+            if self._brought >= self._least:
+                self._await_server()
 
     def _set_free(self, clean: bool) -> None:
         """The answer is whole: the connection is idle, or ends where it cannot be relied on."""
@@ -331,6 +341,7 @@ class Connection(asyncio.Protocol):
         if not self._answered.done():
             self._answered.set_result(response)
         self._in_body = True
+        self._await_server()
         if self._bodiless:
             self._whole = True
         elif status not in (204, 304):

@@ -85,6 +85,8 @@ def meaning(status: int, code: str, message: str, what: str) -> StoreError:
     """The error of the store protocol for an answer of the backend to ``what`` ("PUT bucket/key")."""
     if code in CREDENTIALS_REFUSED:
         return Unavailable(f"{what}: the backend refuses the credentials of this server: {code}: {message}")
+    if status == 304:
+        return Unavailable(f"{what}: the backend says that nothing was modified, which it was not asked")
     kind = _MEANINGS.get(code)
     if kind is not None:
         return kind(f"{what}: the backend answered {code}")

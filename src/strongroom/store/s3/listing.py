@@ -32,6 +32,7 @@ _PAGE = 1000
 _AT_ONCE = 128
 _REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
 _BATCH_DELETE = 1000
+_IDLE_PAGES = 1000  # AWS passes over as many deleted versions before a name that is there
 _UNTOLD = "\ufffd"  # stands for what XML cannot hold, in names that are listed without an encoding
 
 Find = Callable[[str, str], Awaitable[Stored]]
@@ -64,6 +65,26 @@ class Names:
     next: str | None
 
 
+class _Onward:
+    """Sees to it that the pages of a listing get on, and to an end: a backend may list the same names again and again,
+    or none at all, and say each time that more follow.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._idle = 0
+
+    def check(self, page: Names, after: str) -> None:
+        """Look at a page that was asked for behind ``after``. Raises Unavailable where it is one too many."""
+        names_there: list[Listed | str] = [*page.objects[-1:], *page.prefixes[-1:]]
+        last = max(map(_name, names_there), default="")
+        known = max(self._last, after)
+        self._idle = 0 if last > known else self._idle + 1
+        self._last = max(last, known)
+        if self._idle >= _IDLE_PAGES and page.next is not None:
+            raise Unavailable(f"the backend's listing does not get on behind {self._last[:64]!r}")
+
+
 class Listings:
     """Lists buckets. ``find`` asks for one object."""
 
@@ -92,9 +113,11 @@ class Listings:
             return await self._rolled_up(bucket, Rolled(prefix, delimiter), after, limit)
         entries: list[Listed | str] = [*await self._begun(bucket, Rolled(prefix, delimiter), after)]
         token: str | None = None
+        onward = _Onward()
         while True:
             wanted = min(_PAGE, limit + 2 - len(entries))
             page = await list_names(self._client, bucket, prefix, delimiter, after, wanted, token)
+            onward.check(page, after)
             found: list[Listed | str] = [*page.objects, *page.prefixes]
             found.sort(key=_name)  # by code points, which is the order of the UTF-8 bytes
             hidden = any(names.is_hidden(_name(entry)) for entry in found)
@@ -117,8 +140,10 @@ class Listings:
         """
         entries: list[Listed | str] = []
         position, token = (after + names.TOP if rolled.roll(after) == after else after), None
+        onward = _Onward()
         while True:
             page = await list_names(self._client, bucket, rolled.prefix, "", position, min(_PAGE, limit + 2), token)
+            onward.check(page, position)
             for listed in page.objects:
                 if names.is_hidden(listed.key) or not rolled.behind(listed.key, after):
                     continue
@@ -174,7 +199,8 @@ class Listings:
             # The listing goes on. What is wrong with the object, whoever reads it is told.
             return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
-            self._known.keep((bucket, replace(listed, metadata=None)), stored, weight_of(listed.key, stored.record))
+            weight = weight_of(listed.key, stored.record) + len(listed.etag) + len(stored.identity)
+            self._known.keep((bucket, replace(listed, metadata=None)), stored, weight)
         return stored
 
     async def _asked(self, bucket: str, listed: Listed) -> Stored:
@@ -335,8 +361,10 @@ async def hidden_names(client: Client, bucket: str, folder: str, after: str = ""
 async def hidden_objects(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[Listed]:
     """The hidden objects below a folder, in order, behind the name ``after``."""
     token: str | None = None
+    onward = _Onward()
     while True:
         page = await list_names(client, bucket, folder, "", after, _PAGE, token)
+        onward.check(page, after)
         for listed in page.objects:
             yield listed
         if page.next is None:

@@ -14,7 +14,7 @@ from math import inf
 
 from strongroom.store.base import Buffer
 from strongroom.store.s3.connecting import Connector, Unreachable
-from strongroom.store.s3.connection import Broken, Connection
+from strongroom.store.s3.connection import LEAST, Broken, Connection
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.wire import Outgoing
 
@@ -55,6 +55,7 @@ class Pool:
         bodiless: bool,
         again: bool,
         silence: float,
+        least: int = LEAST,
         lasting: bool = False,
     ) -> Response:
         """Send a request to a host (``name``, ``name:port``); its answer, as :meth:`Connection.request` has it.
@@ -65,12 +66,12 @@ class Pool:
         """
         connection = await self._connection(host, lasting)
         try:
-            return await connection.request(head, body, bodiless=bodiless, silence=silence)
+            return await connection.request(head, body, bodiless=bodiless, silence=silence, least=least)
         except Broken as error:
             if not error.stale or not again:
                 raise
         connection = await self._connection(host, lasting, fresh=True)
-        response = await connection.request(head, body, bodiless=bodiless, silence=silence)
+        response = await connection.request(head, body, bodiless=bodiless, silence=silence, least=least)
         response.repeated = True
         return response
 

@@ -112,9 +112,9 @@ class Sweep:
 
     async def _parts(self, hidden: HiddenRecord) -> int | None:
         """When the newest part of a backend's upload came, 0 where none did; None where there is no such upload."""
-        newest, marker = 0, "0"
+        newest, marker = 0, 0
         while True:
-            query = [("uploadId", _backend_id(hidden)), ("part-number-marker", marker)]
+            query = [("uploadId", _backend_id(hidden)), ("part-number-marker", str(marker))]
             try:
                 answer = await self._client.send(Request("GET", self._bucket, hidden.key, query))
             except (NoSuchUpload, NoSuchObject):
@@ -124,7 +124,9 @@ class Sweep:
                 newest = max([newest, *(part.moment("LastModified") for part in root.all("Part"))])
                 if root.text("IsTruncated", "false") != "true":
                     return newest
-                marker = root.text("NextPartNumberMarker")
+                former, marker = marker, root.number("NextPartNumberMarker")
+                if marker <= former:
+                    raise xml.BadAnswer("it does not get on")
             except xml.BadAnswer as error:
                 raise Unavailable(f"the backend's list of parts: {error}") from error
 

@@ -65,6 +65,7 @@ before another one takes it for dead."""
 _AGAIN, _AGAIN_AT_MOST = 0.5, 8.0
 """Seconds until the end of a completion, which failed, is tried again: twice as many each time, so many at most."""
 _PAGE = 1000
+_LAST_PART = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class Uploads:
 
     def _remember(self, bucket: str, opened: OpenUpload) -> None:
         upload = opened.upload  # it never changes
-        self._known.keep((bucket, upload.upload_id), opened, weight_of(upload.key, upload.record))
+        weight = weight_of(upload.key, upload.record) + len(opened.backend_id)
+        self._known.keep((bucket, upload.upload_id), opened, weight)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -211,8 +213,10 @@ class Uploads:
                 (node.number("PartNumber"), unquoted(node.text("ETag")), node.number("Size"))
                 for node in root.all("Part")
             ]
-            more = root.text("IsTruncated", "false") == "true" and parts
-            return parts, parts[-1][0] if more else None
+            following = parts[-1][0] if parts and root.text("IsTruncated", "false") == "true" else None
+            if following is not None and not after < following <= _LAST_PART:
+                raise xml.BadAnswer("it does not get on")
+            return parts, following
         except xml.BadAnswer as error:
             raise Unavailable(f"{request}: the backend's list of parts: {error}") from error
 
