@@ -127,6 +127,21 @@ def test_a_version_that_is_not_there_is_no_reason_to_try_again(bao: OpenBao, key
     asyncio.run(main())
 
 
+def test_a_version_that_the_kms_does_not_heed_wraps_nothing(bao: OpenBao, key: str) -> None:
+    """Vault's ``datakey`` has not always known versions, and would wrap with one that is not the pinned one."""
+
+    async def main() -> None:
+        role = bao.role(key, key, policy=without("encrypt"))
+        with Proxy(bao.port, lambda data: data.replace(b'"key_version"', b'"unheard_of_"')) as proxy:
+            async with opened(role.settings(proxy.endpoint, MINIO_SSE_VAULT_KEY_VERSION="1")) as kms:
+                assert (await made(kms)).wrapped.ciphertext.startswith(b"vault:v1:")
+                bao.api("POST", f"transit/keys/{key}/rotate", {})
+                with pytest.raises(NoSuchKey, match=r"does not wrap with version 1 .* grant transit/encrypt"):
+                    await made(kms)
+
+    asyncio.run(main())
+
+
 def test_a_key_that_derives_works_too(bao: OpenBao, key: str) -> None:
     bao.api("POST", f"transit/keys/{key}", {"derived": True})
 

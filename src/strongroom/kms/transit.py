@@ -207,7 +207,15 @@ class TransitKMS:
         bound = await way.bound(key, self._try)
         items = [Item(key, context_bytes(context), bound) for context in contexts]
         provider = PROVIDER if bound else PROVIDER_UNBOUND
-        return [DataKey(plaintext, WrappedKey(provider, key, wrapped)) for plaintext, wrapped in await way.make(items)]
+        made = await way.make(items)
+        version = self._version_of(key)
+        if not all(wire.is_of_version(wrapped, version) for _, wrapped in made):
+            # Vault's datakey has not always known versions: it took the latest.
+            raise NoSuchKey(
+                f"the KMS at {self._url} does not wrap with version {version} of the master key {key!r}"
+                " (MINIO_SSE_VAULT_KEY_VERSION) where it makes data keys: grant transit/encrypt"
+            )
+        return [DataKey(plaintext, WrappedKey(provider, key, wrapped)) for plaintext, wrapped in made]
 
     async def _by_encrypt(self, items: Sequence[Item]) -> Sequence[tuple[bytes, bytes]]:
         secrets = [os.urandom(wire.DATA_KEY) for _ in items]

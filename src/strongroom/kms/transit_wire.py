@@ -76,6 +76,11 @@ def is_ciphertext(wrapped: bytes) -> bool:
     return len(wrapped) <= _MAX_CIPHERTEXT and _CIPHERTEXT.fullmatch(wrapped) is not None
 
 
+def is_of_version(wrapped: bytes, version: int) -> bool:
+    """Whether this version of a key gave a ciphertext; 0 stands for any."""
+    return not version or wrapped.startswith(b"vault:v%d:" % version)
+
+
 def batch(items: Sequence[Item], version: int = 0) -> Mapping[str, object]:
     """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` 0 for the key's latest."""
     return {"batch_input": [_input(item, version) for item in items]}
