@@ -172,6 +172,24 @@ def test_keys_are_made_listed_rotated_disabled_and_enabled(command: Command, tls
     assert not enabled["disabled"] and enabled["least"] == 1
 
 
+def test_a_key_that_the_token_may_not_read_hides_no_other(command: Command, tls_bao: OpenBao, key: str) -> None:
+    for name in (key, f"{key}-secret"):
+        tls_bao.api("POST", f"transit/keys/{name}", {})
+    policy = f"""path "transit/keys" {{ capabilities = ["list"] }}
+                 path "transit/keys/*" {{ capabilities = ["read"] }}
+                 path "transit/keys/{key}-secret" {{ capabilities = ["deny"] }}"""
+    tls_bao.api("POST", f"sys/policies/acl/{key}", {"policy": policy})
+    token = tls_bao.api("POST", "auth/token/create", {"policies": [key]})["auth"]["client_token"]
+    environment = place(tls_bao) | {"BAO_TOKEN": token}
+    done = command.run("kms", "key", "list", "--json", **environment)
+    listed = {row["name"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert not listed[key]["disabled"]
+    assert "permission denied" in listed[f"{key}-secret"]["error"]
+    shown = command.run("kms", "key", "list", **environment)
+    assert shown.returncode == 1 and f"{key}-secret: the KMS" in shown.stdout
+
+
 def test_enabling_also_grants_versions_that_were_denied(command: Command, tls_bao: OpenBao, key: str) -> None:
     as_json(command, "key", "create", key, **place(tls_bao))
     as_json(command, "key", "rotate", key, **place(tls_bao))

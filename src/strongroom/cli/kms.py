@@ -20,7 +20,7 @@ from strongroom.cli.outcome import FAILED, WRONG, stop_with
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSError, KMSStatus
-from strongroom.kms.vault_admin import Plan, VaultAdmin
+from strongroom.kms.vault_admin import Plan, Unread, VaultAdmin
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
 
@@ -119,8 +119,11 @@ def create(name: str, token_file: Path | None, as_json: bool, **flags: str | Non
 
 
 def list_keys(token_file: Path | None, as_json: bool, **flags: str | None) -> None:
-    """List the transit keys."""
-    show.keys(_administer(token_file, flags, lambda admin: admin.keys()), as_json)
+    """List the transit keys. Fails if one cannot be read, and lists the others."""
+    found = _administer(token_file, flags, lambda admin: admin.keys())
+    show.keys(found, as_json)
+    if any(isinstance(key, Unread) for key in found):
+        raise typer.Exit(1)
 
 
 def grant(name: str, role: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:

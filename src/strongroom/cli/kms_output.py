@@ -17,7 +17,7 @@ from rich.table import Table
 from strongroom.config import VaultPlace
 from strongroom.config import table as settings
 from strongroom.kms.base import KMSStatus
-from strongroom.kms.vault_admin import KeyState, Plan, RoleCredentials, Step
+from strongroom.kms.vault_admin import KeyState, Plan, RoleCredentials, Step, Unread
 from strongroom.report import shown
 
 
@@ -37,16 +37,22 @@ def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
             print(shown(f"{status.provider}, {status.key_id}: {status.error}"))
 
 
-def keys(found: Sequence[KeyState], as_json: bool) -> None:
-    """Print keys."""
+def keys(found: Sequence[KeyState | Unread], as_json: bool) -> None:
+    """Print keys; of those that could not be read, why."""
     if as_json:
         _json([asdict(key) for key in found])
         return
     table = _table("Key", "Type", "Version", "Unwraps from version", "State")
     for key in found:
-        kind, state = escape(shown(key.kind)), "disabled" if key.disabled else "enabled"
-        table.add_row(key.name, kind, str(key.latest), str(key.least), state)
+        if isinstance(key, Unread):
+            table.add_row(escape(shown(key.name)), "", "", "", "unknown")
+        else:
+            kind, state = escape(shown(key.kind)), "disabled" if key.disabled else "enabled"
+            table.add_row(key.name, kind, str(key.latest), str(key.least), state)
     _print(table)
+    for key in found:
+        if isinstance(key, Unread):
+            print(shown(f"{key.name}: {key.error}"))
 
 
 def steps(found: Sequence[Step], as_json: bool) -> None:

@@ -72,6 +72,14 @@ class KeyState:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A transit key that is listed and cannot be read: one that the token may not, say; ``error`` says why."""
+
+    name: str
+    error: str
+
+
 class VaultAdmin:
     """Changes one Vault, with a token. Methods raise AdminRefused, NoSuchKey and KMSUnavailable."""
 
@@ -141,20 +149,32 @@ class VaultAdmin:
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
-    async def keys(self) -> list[KeyState]:
-        """All transit keys."""
+    async def keys(self) -> list[KeyState | Unread]:
+        """All transit keys; those that cannot be read are among them."""
         listed = await self._client.call("LIST", "transit/keys", None, self._token)
         if listed.status == 404:
             return []
         names = self._checked(listed, "list the keys").data.get("keys")
-        return [await self.key(str(name)) for name in names] if isinstance(names, list) else []
+        return [await self._listed(str(name)) for name in names] if isinstance(names, list) else []
+
+    async def _listed(self, name: str) -> KeyState | Unread:
+        try:
+            return await self.key(name)
+        except (KMSDenied, AdminRefused, NoSuchKey) as error:
+            return Unread(name, str(error))
 
     async def key(self, name: str) -> KeyState:
         """One transit key. Raises NoSuchKey."""
+        return self._state(name, await self._read(name))
+
+    async def _read(self, name: str) -> Answer:
         _check_name(name)
         found = await self._get(f"transit/keys/{name}")
         if found is None:
             raise NoSuchKey(f"there is no transit key {name!r} at {self._client.address.url}")
+        return found
+
+    def _state(self, name: str, found: Answer) -> KeyState:
         kind, latest, least = map(found.data.get, ("type", "latest_version", "min_decryption_version"))
         if not isinstance(kind, str) or not isinstance(latest, int) or not isinstance(least, int):
             raise nonsense(self._client.address.url)  # "enabled" and "disabled" are not guessed
@@ -212,19 +232,13 @@ class VaultAdmin:
 
     async def enable(self, name: str) -> KeyState:
         """Let a key be used again, in all versions that it has. Raises NoSuchKey."""
-        state = await self.key(name)
+        found = await self._read(name)
+        state, first = self._state(name, found), _first_version(found)
         if state.disabled:
             await self._do("POST", f"transit/keys/{name}/soft-delete-restore", f"enable the key {name!r}", {})
-        first = await self._first_version(name) if state.least > 1 else 1
         if state.least > first:
             await self._least(name, first)
         return await self.key(name)
-
-    async def _first_version(self, name: str) -> int:
-        """The oldest version that a key still has: those before it may have been removed (``trim``)."""
-        found = await self._get(f"transit/keys/{name}")
-        first = found.data.get("min_available_version") if found else None
-        return max(first, 1) if isinstance(first, int) else 1
 
     async def _least(self, name: str, version: int) -> None:
         body = {"min_decryption_version": version}
@@ -250,6 +264,12 @@ class VaultAdmin:
         if not isinstance(value, str) or not value or not value.isprintable():
             raise nonsense(self._client.address.url)
         return Secret(value)
+
+
+def _first_version(found: Answer) -> int:
+    """The oldest version that a key still has: those before it may have been removed (``trim``)."""
+    first = found.data.get("min_available_version")
+    return max(first, 1) if isinstance(first, int) else 1
 
 
 def _check_name(name: str) -> None:
