@@ -6,10 +6,12 @@ import errno
 import hashlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
@@ -18,6 +20,7 @@ from strongroom.cli.copying import End, refuse_in_the_clear
 from strongroom.secret import Secret
 from strongroom.transfer.folder import Exported, Folder, FolderRefused
 from strongroom.transfer.place import parse_place
+from tests.mounts import small_file_system
 from tests.server import ACCESS_KEY, SECRET_KEY, Server, free_port
 from tests.transfer.conftest import Ended
 
@@ -245,3 +248,48 @@ def test_where_credentials_come_from_is_said_where_there_are_none(
     assert (ended.value.exit_code, said.count("\n")) == (2, 1)
     for name in (f"{role.upper()}: there are no credentials", *names, "AWS_ACCESS_KEY_ID", f"--{role}-profile"):
         assert name in said
+
+
+def test_a_folder_that_is_full_is_said_to_be_and_gone_on_with_when_there_is_room(
+    server: Server, bucket: str, tmp_path: Path, export: Run
+) -> None:
+    bodies = {f"{number:02}": os.urandom(200_000) for number in range(8)}
+    for key, body in bodies.items():
+        server.client().put_object(Bucket=bucket, Key=key, Body=body)
+    out = tmp_path / "out"
+    with small_file_system(out, 2):
+        (out / ".strongroom-export").mkdir()  # an export that was begun
+        filling = out / ".strongroom-export" / "filling"
+        filling.write_bytes(bytes(1_000_000))
+        ended = export("--json")
+        assert ended.code == 1
+        assert (
+            ended.err
+            == f"strongroom: {out}: there is no room left: make some, and the same command goes on from here\n"
+        )
+        assert not (out / ".strongroom-export" / "tmp").exists()
+        assert set(manifest(out)) <= set(bodies)
+        filling.unlink()
+        again = export("--json")
+        assert (again.code, again.report["done"] + again.report["done_before"]) == (0, 8)
+        assert {key: (out / bucket / key).read_bytes() for key in manifest(out)} == bodies
+
+
+def test_a_manifest_is_not_written_anew_of_lines_that_could_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path / "out")
+    for number in range(3):
+        if number == 2:
+            error = sqlite3.OperationalError("database or disk is full")
+            monkeypatch.setattr(folder, "_keep", mock.Mock(side_effect=error))
+        written = folder.temporary("bucket", str(number))
+        written.write_bytes(b"")
+        line = Exported("bucket", str(number), "", 0, "", "", "", "", {}, {}, "")
+        with pytest.raises(sqlite3.Error) if number == 2 else nullcontext():
+            folder.add(written, line)
+    assert folder._lines is not None
+    folder._lines.execute("DELETE FROM lines")  # as a database does that is full, and keeps no journal
+    folder.close()
+    assert set(manifest(tmp_path / "out")) == {"0", "1"}
+    assert not (tmp_path / "out" / ".strongroom-export" / "tmp").exists()

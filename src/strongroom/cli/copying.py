@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 import threading
@@ -26,6 +27,8 @@ from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.s3 import S3, NoKeys, S3Failed
 from strongroom.transfer.state import State
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,14 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     except (S3Failed, FolderRefused) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
-        raise fail(report, as_json, f"{directory}: {error}") from None
+        raise fail(report, as_json, f"{directory}: {_trouble(error)}") from None
     return finish(report, as_json)
+
+
+def _trouble(error: OSError | sqlite3.Error) -> str:
+    """What went wrong in a folder with exported objects, and what to do."""
+    full = error.errno in _FULL if isinstance(error, OSError) else error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return "there is no room left: make some, and the same command goes on from here" if full else str(error)
 
 
 def refuse_in_the_clear(key: Secret | None, *ends: End) -> None:

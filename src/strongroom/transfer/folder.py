@@ -81,6 +81,7 @@ class Folder:
         self._lines: sqlite3.Connection | None = None
         self._manifest: TextIO | None = None
         self._held: TextIO | None = None
+        self._whole = True  # whether the database has all lines
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fresh = not self._own.is_dir()
         self._check()
@@ -119,21 +120,30 @@ class Folder:
                 self._move(written, place, name)
             line = replace(line, file=str(place.relative_to(self.path)))
             text = json.dumps(asdict(line), ensure_ascii=True) + "\n"
-            self._keep(line, text)
             manifest = self._prepare()
-            manifest.write(text)
-            manifest.flush()
+            try:
+                self._keep(line, text)
+                manifest.write(text)
+                manifest.flush()
+            except (OSError, sqlite3.Error):
+                self._whole = False
+                raise
 
     def close(self) -> None:
-        """Write the manifest anew, in order, a line an object. Where nothing came, what was prepared is removed."""
+        """Write the manifest anew, in order, a line an object. Where nothing came, what was prepared is removed.
+
+        Where a line could not be kept, on a full disk say, the manifest stays as it was appended to. Raises OSError.
+        """
         if self._manifest is None or self._lines is None:
             return
-        self._manifest.close()
-        with closing(self._lines):
-            self._write_manifest(self._lines)
-        shutil.rmtree(self._own / "tmp", ignore_errors=True)
-        if self._held is not None:
-            self._held.close()
+        try:
+            with closing(self._lines), self._manifest:
+                if self._whole:
+                    self._write_manifest(self._lines)
+        finally:
+            shutil.rmtree(self._own / "tmp", ignore_errors=True)
+            if self._held is not None:
+                self._held.close()
 
     def _write_manifest(self, lines: sqlite3.Connection) -> None:
         if self._fresh and not self._ask("SELECT 1 FROM lines LIMIT 1"):
