@@ -170,6 +170,18 @@ def test_root_leaves_nothing_in_the_directory_of_another_user(stopped: Server, c
     assert sorted(internal.rglob("*")) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_root_does_not_make_a_server_s_directory_of_one_that_is_another_user_s(stopped: Server) -> None:
+    directory = stopped.directory / "new"
+    directory.mkdir()
+    os.chown(directory, 54_321, 54_321)
+    stopped.directory = directory
+    done = run(stopped, "server")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "belongs to the user with the id 54321" in done.stderr and "run this as that user" in done.stderr
+    assert list(directory.iterdir()) == []
+
+
 def is_of(monkeypatch: pytest.MonkeyPatch, internal: Path, owner: int) -> None:
     """Let a directory seem to belong to a user."""
     real = Path.stat

@@ -89,14 +89,21 @@ def _refuse_several(directory: Path) -> None:
         )
 
 
+def _owner(path: Path) -> int | None:
+    """Whose it is; None where it is not there. What cannot be read is told of where it is read."""
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
 def _refuse_root(directory: Path) -> None:
-    """Raises SettingError where root would leave files in a server's directory that the server's user cannot read."""
+    """Raises SettingError where root would leave files in a server's directory, or in one that is to become it, that
+    the server's user cannot read.
+    """
     if os.geteuid() != 0:
         return
-    try:
-        owner = (directory / INTERNAL).stat().st_uid
-    except OSError:
-        return  # it is not there, or what cannot be read is told of where it is read
+    owner = next((owner for path in (directory / INTERNAL, directory) if (owner := _owner(path)) is not None), 0)
     if owner == 0:
         return
     try:
