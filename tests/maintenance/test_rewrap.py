@@ -190,6 +190,21 @@ def test_whoever_could_read_a_file_of_a_shared_folder_still_can(tmp_path: Path, 
 
 
 @pytest.mark.every_backend
+def test_that_of_a_shared_folder_more_than_its_buckets_needs_the_old_key_is_said(tmp_path: Path, bucket: str) -> None:
+    def notes(server: Server, *arguments: str) -> bool:
+        report = job(server, "rewrap", *arguments)
+        assert report["failed"] == []
+        return any("the check value of the whole place is still under" in note for note in report["notes"])
+
+    with Server(tmp_path, OLD, command=NAS, workers=1) as server:
+        server.client().create_bucket(Bucket=bucket)
+        server.client().put_object(Bucket=bucket, Key="o", Body=b"o")
+        server.settings = {**server.settings, **BOTH}  # of the job
+        assert notes(server, "--bucket", bucket)
+        assert not notes(server)
+        assert not notes(server, "--bucket", bucket)
+
+
 def test_an_open_upload_is_told_of_and_can_be_completed(serve: Serve, bucket: str) -> None:
     client = serve(OLD).client()
     client.create_bucket(Bucket=bucket)

@@ -64,6 +64,11 @@ class Rewrapping:
         report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failed_count and not report.dry_run:
             await self.objects.renew(active, buckets, whole=not self.buckets)
+            if self.buckets and (master := await self.objects.examine_check()) not in (None, active):
+                report.notes.append(
+                    f"the check value of the whole place is still under {master}: run this without --bucket before that"
+                    " is taken away"
+                )
 
     async def _due(
         self, found: AsyncIterator[tuple[str, Stored]], rewrapper: Rewrapper
@@ -87,7 +92,7 @@ class Rewrapping:
 
     async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally, stop: asyncio.Event) -> None:
         """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
-        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+        async for bucket, upload in open_uploads(self.objects, buckets, tally.report, stop):
             try:
                 others = await rewrapper.outdated(uses_of_upload(bucket, upload))
             except (StoreError, KMSError) as error:
