@@ -100,6 +100,20 @@ def test_an_open_upload_under_a_key_that_is_not_there_any_more_is_named(serve: S
     assert "no master key 'my-minio-key'" in failed["reason"]
 
 
+def test_a_damaged_upload_of_a_shared_folder_is_named_and_ends_no_job(tmp_path: Path, bucket: str) -> None:
+    with Server(tmp_path, OLD, command=NAS, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket=bucket)
+        spoilt, other = (client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in ("a", "b"))
+        (server.directory / ".strongroom.sys" / "uploads" / bucket / spoilt / "upload").write_bytes(b"nothing")
+        listed = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
+        assert [upload["UploadId"] for upload in listed] == [other]
+        for name in ("audit", "rewrap", "encrypt"):
+            report = job(server, name)
+            assert report["finished"]
+            assert [f"the upload {spoilt} is damaged" in failed["reason"] for failed in report["failed"]] == [True]
+
+
 def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path, bucket: str) -> None:
     with Server(tmp_path, {**OLD, **TAKES_KEYS}, workers=1) as server:
         fill(server.client(), bucket)

@@ -138,7 +138,7 @@ class Audit:
 
     async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         masters: Counter[MasterKey] = Counter()
-        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+        async for bucket, upload in open_uploads(self.objects, buckets, report, stop):
             if stop.is_set():
                 return
             try:

@@ -51,7 +51,7 @@ class Encryption:
             ended()
 
         buckets = await bucket_names(self.objects, self.buckets, report)
-        async for bucket, upload in open_uploads(self.objects, buckets, stop):
+        async for bucket, upload in open_uploads(self.objects, buckets, report, stop):
             if ENCRYPTED not in upload.record:
                 reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
                 report.failed(bucket, upload.key, reason)

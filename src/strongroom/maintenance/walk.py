@@ -116,14 +116,19 @@ async def default_keys(
 
 
 async def open_uploads(
-    objects: SealedStore, buckets: Sequence[str], stop: asyncio.Event
+    objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Upload]]:
-    """All open multipart uploads of these buckets, likewise. Raises StoreError."""
+    """All open multipart uploads of these buckets, likewise. Those of a shared folder that are damaged are noted as
+    failed: no listing shows them. Raises StoreError.
+    """
     for bucket in buckets:
         after: tuple[str, str] | None = ("", "")
         while after is not None and not stop.is_set():
             try:
                 page = await objects.store.uploads(bucket, "", "", after, _PAGE)
+                if page.next is None and isinstance(objects.store, NasStore):
+                    for wrong in await objects.store.damaged_uploads(bucket):
+                        report.failed(bucket, "", f"{wrong}: nobody can complete it, and gateways sweep it when it is old")
             except NoSuchBucket:
                 break
             for upload in page.uploads:

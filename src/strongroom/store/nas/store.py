@@ -121,6 +121,10 @@ class NasStore(Store):
         """As :meth:`Buckets.closed` has it."""
         return await self._run(self._buckets.closed, buckets)
 
+    async def damaged_uploads(self, bucket: str) -> Sequence[str]:
+        """What is wrong with the open uploads that :meth:`uploads` leaves out. Raises NoSuchBucket."""
+        return await self._run(self._uploads.damaged, bucket)
+
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
         """Keep or remove a setting."""
         await self._run(self._buckets.set, name, setting, document)

@@ -19,7 +19,7 @@ from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import read_trailer
-from strongroom.store.nas.folder import FILE, FOLDER, Folder, open_below, refusal, remove_moved, sync
+from strongroom.store.nas.folder import FILE, FOLDER, Folder, names_in, open_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
     LayoutInvalid,
@@ -125,28 +125,36 @@ class Uploads:
         return upload
 
     def all(self, bucket: str) -> list[Upload]:
-        """All open uploads of a bucket, by key, time and id. Raises NoSuchBucket."""
-        found = []
+        """All open uploads of a bucket, by key, time and id, but for those that are damaged: nobody can tell their
+        keys. Raises NoSuchBucket.
+        """
+        return sorted((found for found in self._each(bucket) if isinstance(found, Upload)), key=order_of)
+
+    def damaged(self, bucket: str) -> list[str]:
+        """What is wrong with the open uploads of a bucket that are damaged. Raises NoSuchBucket."""
+        return sorted(str(found) for found in self._each(bucket) if isinstance(found, Damaged))
+
+    def _each(self, bucket: str) -> Iterator[Upload | Damaged]:
         with self._folder.bucket(bucket):
             above = open_below(self._folder.area("uploads"), bucket.encode())
         if above is None:
-            return []
+            return
         try:
-            with os.scandir(above) as entries:
-                names = [entry.name for entry in entries]
-            for name in names:
+            for name in names_in(above):
                 descriptor = open_below(above, os.fsencode(name))
                 if descriptor is None:
                     continue
                 try:
                     upload = _read(descriptor, name)
+                except Damaged as error:
+                    yield error
+                else:
+                    if upload is not None:
+                        yield upload
                 finally:
                     os.close(descriptor)
-                if upload is not None:
-                    found.append(upload)
         finally:
             os.close(above)
-        return sorted(found, key=order_of)
 
     def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts. Raises NoSuchBucket, NoSuchUpload."""
