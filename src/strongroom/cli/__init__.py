@@ -21,6 +21,8 @@ def main() -> int:
         # it asks for is done by the start.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ready_streams()
-    from strongroom.cli.commands import run
-
+    try:
+        from strongroom.cli.commands import run
+    except KeyboardInterrupt:  # Ctrl-C before all is loaded: nothing has begun
+        return 130
     return run()

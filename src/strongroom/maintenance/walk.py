@@ -128,7 +128,9 @@ async def open_uploads(
                 page = await objects.store.uploads(bucket, "", "", after, _PAGE)
                 if page.next is None and isinstance(objects.store, NasStore):
                     for wrong in await objects.store.damaged_uploads(bucket):
-                        report.failed(bucket, "", f"{wrong}: nobody can complete it, and gateways sweep it when it is old")
+                        report.failed(
+                            bucket, "", f"{wrong}: nobody can complete it, and gateways sweep it when it is old"
+                        )
             except NoSuchBucket:
                 break
             for upload in page.uploads:
