@@ -46,6 +46,8 @@ class Proxy:
         self.fault: Fault = lambda line: None
         self.lines: list[str] = []
         """The first line of each request that came."""
+        self.heads: list[str] = []
+        """The same with its headers, as far as they came at once."""
         self.answered = 0
         """Bytes that the backend sent, heads and all."""
 
@@ -85,6 +87,7 @@ class Proxy:
                 if data.startswith(_METHODS):
                     line = data.partition(b"\r\n")[0].decode()
                     self.lines.append(line)
+                    self.heads.append(data.partition(b"\r\n\r\n")[0].decode("latin-1").lower())
                     fault = self.fault(line)
                     if fault == "hang":
                         self._over.wait()

@@ -293,6 +293,26 @@ def test_a_url_that_lets_delete_one_object_does_not_let_delete_all_below_it(pass
     assert client.head_object(Bucket=bucket_name, Key="a/b")["ContentLength"] == 1
 
 
+def test_what_is_not_of_s3_reaches_the_backend_only_if_the_client_has_signed_it(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    added = {"x-http-method-override": "DELETE", "x_amz_copy_source": "a/b", "cookie": "a=b", "forwarded": "for=a"}
+    of_s3 = {"content-type": "text/plain", "cache-control": "no-store", "if-none-match": "*"}
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, NO_KMS, proxy)
+        client = server.client(signature_version="s3v4")
+        client.create_bucket(Bucket=bucket_name)
+        url = urlsplit(client.generate_presigned_url("put_object", {"Bucket": bucket_name, "Key": "o"}))
+        assert send(server, "PUT", f"{url.path}?{url.query}", {**added, **of_s3}, b"body").status == 200
+        sent = proxy.heads[-1]
+        assert not [name for name in added if f"\n{name}:" in sent]
+        assert [name for name in of_s3 if f"\n{name}: {of_s3[name]}" in sent] == list(of_s3)
+        path = f"/{bucket_name}/o"
+        signed_too = signed_headers(server, "GET", path, {"x-emc-namespace": "a"})
+        assert send(server, "GET", path, signed_too).status == 200
+        assert "\nx-emc-namespace: a" in proxy.heads[-1]
+
+
 def test_events_are_not_listened_to(passing: Server, bucket_name: str) -> None:
     answer = request(passing, "GET", f"/{bucket_name}?events=s3%3AObjectCreated%3A%2A")
     assert (answer.status, answer.code) == (501, "NotImplemented")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.xml import escape
@@ -36,6 +36,8 @@ _NOT_PASSED = frozenset(
         "x-amz-trailer",
     )
 )
+# How names of headers begin that S3 gives a meaning to. The last two have to be signed, or stand for what a URL says.
+_OF_S3 = ("cache-control", "content-", "expires", "if-", "range", "x-amz-", "x-minio-")
 # Of the connection to the backend, or of its host.
 _NOT_ANSWERED = frozenset(
     (
@@ -74,9 +76,16 @@ _LOCATION = re.compile(rb"<Location>[^<]*</Location>")
 _HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
 
 
-def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a request that go on."""
-    passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED}
+def passed_headers(headers: Mapping[str, str], signed: Collection[str]) -> dict[str, str]:
+    """The headers of a request that go on: those of S3, and others that the client has signed. Whoever has a presigned
+    URL may send any others with it, and they would go on as if the gateway meant them: a backend, or what stands before
+    it, may take another method or another source from them.
+    """
+    passed = {
+        name: value
+        for name, value in headers.items()
+        if name not in _NOT_PASSED and (name in signed or name.startswith(_OF_S3))
+    }
     encoding = stored_content_encoding(passed.pop("content-encoding", None))
     return {**passed, "content-encoding": encoding} if encoding else passed
 

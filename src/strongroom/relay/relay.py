@@ -100,7 +100,7 @@ class BackendRelay:
         return FormWriter(pool, self._client, name, headers, md5, hashers)
 
     async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
-        headers = {**passed_headers(call.request.headers), **source}
+        headers = {**passed_headers(call.request.headers, call.signed), **source}
         query = passed_query(call.request.query, headers)
         again = operation not in _ONCE
 

@@ -210,14 +210,14 @@ class S3App:
         seen.access_key = identity.access_key
         if request.query and "authorization" not in request.headers:  # a presigned URL
             request.headers.update(moved_headers(route.name, request.query, request.headers))
+        proven = identity.payload, identity.signed
+        call = Call(request, route.bucket, route.key, *proven, body, encryption, seen.request_id)
         if self._relay is not None:
-            call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
             return await self._patiently(exchange, seen, self._relay.relay(call, route.name))
         operation = route.operation
         handler = self._handlers.get(route.name)
         if operation is None or handler is None:
             raise S3Error("NotImplemented")
-        call = Call(request, route.bucket, route.key, identity.payload, body, encryption, seen.request_id)
         document = b""
         if request.method in _WITH_BODY and operation.name not in _STREAMED:
             document = await _document(call, operation.name)

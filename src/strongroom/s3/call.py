@@ -22,13 +22,15 @@ Headers = list[tuple[str, str]]
 class Call:
     """A request that was authenticated and routed. ``body`` is for the operations that stream it.
 
-    ``request_id`` is the one that the client is told, for log lines.
+    ``signed``: the names of the headers that the client signed. ``request_id`` is the one that the client is told, for
+    log lines.
     """
 
     request: HttpRequest
     bucket: str
     key: str
     payload: Payload
+    signed: frozenset[str]
     body: BodyReceiver
     encryption: EncryptionHeaders
     request_id: str

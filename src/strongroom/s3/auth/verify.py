@@ -61,10 +61,11 @@ _NO_V4A = "Signature Version 4A (ECDSA) is not implemented; use AWS4-HMAC-SHA256
 
 @dataclass(slots=True)
 class Identity:
-    """Who sent a request, and how its body has to be checked."""
+    """Who sent a request, how its body has to be checked, and the names of the headers that were signed."""
 
     access_key: str
     payload: Payload
+    signed: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -324,7 +325,7 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
                 SignatureProvided=claim.signature,
             )
     signing = ChunkSigning(expected, key, claim.timestamp, scope_text)
-    return Identity(scope.access_key, payload_of(claim.content_sha256, signing))
+    return Identity(scope.access_key, payload_of(claim.content_sha256, signing), frozenset(claim.signed.split(";")))
 
 
 def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
