@@ -150,6 +150,40 @@ def test_a_policy_that_says_no_brings_no_new_logins(bao: OpenBao, key: str) -> N
     asyncio.run(main())
 
 
+def test_a_policy_that_the_role_is_given_is_soon_had_and_no_token_is_left(bao: OpenBao, key: str) -> None:
+    """A token keeps the policies that its role had when it was given, however often it is renewed."""
+
+    async def main() -> None:
+        role = bao.role(key, key, period="2s", token_policies="default")
+        async with opened(role.settings()) as kms:
+            with pytest.raises(KMSDenied):
+                await made(kms)
+            bao.api("POST", f"auth/approle/role/{key}", {"token_policies": key})
+            await asyncio.sleep(3)
+            wrapped = await made(kms)
+            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+            assert bao.revoke_tokens() == 1, "the former was given back"
+
+    bao.revoke_tokens()
+    asyncio.run(main())
+
+
+def test_a_token_that_was_refused_once_is_kept_where_the_role_gives_no_other(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        role = bao.role(key, key, period="2s")
+        async with opened(role.settings()) as kms:
+            wrapped = await made(kms)
+            bao.api("DELETE", f"sys/policies/acl/{key}")
+            with pytest.raises(KMSDenied):
+                await made(kms)
+            bao.api("POST", f"auth/approle/role/{key}/secret-id/destroy", {"secret_id": role.secret_id})
+            await asyncio.sleep(4)
+            bao.write_policy(key, key)
+            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext, "it was renewed"
+
+    asyncio.run(main())
+
+
 def test_a_token_that_may_not_even_look_at_itself_works_and_is_replaced(bao: OpenBao, key: str) -> None:
     async def main() -> None:
         with Proxy(bao.port) as proxy:

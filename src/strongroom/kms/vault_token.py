@@ -3,9 +3,10 @@
 Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
 looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
 that is alive and refused is a policy that says no, and that is the answer. (Where it may not look at itself, so is
-one that was refused when it was new, for some seconds: else each refusal would leave a token in the Vault.) A secret
-id that is refused is not tried over and over: Vaults lock a role out after five failures, for a quarter of an hour.
-Another one is tried at once.
+one that was refused when it was new, for some seconds: else each refusal would leave a token in the Vault.) But a token
+keeps the policies that its role had when it was given: one that was refused is replaced and not renewed, within a
+minute, and so what the role has been granted meanwhile takes effect. A secret id that is refused is not tried over and
+over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _LONGEST_PAUSE = 15.0
 _FORBIDDEN = 403
 _FIRST_REST = 5.0
 _LONGEST_REST = 300.0
+_DOUBT = 60.0
 _FAREWELL = 2.0
 _LONGEST_LIFE = 10**10  # three centuries, what fits into a Vault's own durations
 
@@ -53,10 +55,10 @@ class _Token:
     first_life: float
     renewable: bool
 
-    @property
-    def half(self) -> float:
-        """When to renew it."""
-        return self.since + self.life / 2
+    def due(self, doubted: bool) -> float | None:
+        """When to renew it, or to replace it where it is ``doubted``; None for never."""
+        times = [self.since + self.life / 2] if self.life else []
+        return min([*times, self.since + _DOUBT] if doubted else times, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class VaultSession:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._failing = False
+        self._doubted = False  # whether the token was refused something since it was given
         self._refusal: _Refusal | None = None
         self._in_vain = float("-inf")  # when a new token changed nothing, and could not be looked at
 
@@ -95,13 +98,16 @@ class VaultSession:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._token is not None:
-            try:
-                async with asyncio.timeout(_FAREWELL):
-                    await self.client.call("POST", "auth/token/revoke-self", {}, self._token.value)
-            except (KMSError, TimeoutError):
-                _log.debug("the token was not given back; it ends by itself")
+            await self._give_back(self._token)
             self._token = None
         await self.client.stop()
+
+    async def _give_back(self, token: _Token) -> None:
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await self.client.call("POST", "auth/token/revoke-self", {}, token.value)
+        except (KMSError, TimeoutError):
+            _log.debug("a token was not given back; it ends by itself")
 
     @property
     def life_left(self) -> float | None:
@@ -118,7 +124,10 @@ class VaultSession:
         """
         token = self._token or await self._log_in(None)
         answer = await self.client.call("POST", path, body, token.value)
-        if answer.status != _FORBIDDEN or await self._alive(token):
+        if answer.status != _FORBIDDEN:
+            return answer
+        if await self._alive(token):
+            self._doubt(token)
             return answer
         if self._has(token) and asyncio.get_running_loop().time() < self._in_vain + _FIRST_REST:
             return answer
@@ -127,6 +136,11 @@ class VaultSession:
         if answer.status == _FORBIDDEN and not await self._looks_at_itself(fresh):
             self._in_vain = asyncio.get_running_loop().time()
         return answer
+
+    def _doubt(self, token: _Token) -> None:
+        if self._has(token) and not self._doubted:
+            self._doubted = True
+            self._changed.set()
 
     async def _alive(self, token: _Token) -> bool:
         return self._has(token) and await self._looks_at_itself(token)  # else it was replaced meanwhile
@@ -181,6 +195,7 @@ class VaultSession:
         if self._failing:
             _log.info("the KMS at %s has given a token", self.client.address.url)
         self._failing = False
+        self._doubted = self._doubted and self._has(token)
         self._token = token
         self._changed.set()
 
@@ -190,7 +205,7 @@ class VaultSession:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await self._until_half()
+                await self._until_due()
                 await self._renew()
             except KMSError as error:
                 if not self._failing:
@@ -201,11 +216,12 @@ class VaultSession:
                 continue
             pause = _FIRST_PAUSE
 
-    async def _until_half(self) -> None:
-        """Wait until the token, whichever it is by then, has lived half its life; not at all where there is none."""
+    async def _until_due(self) -> None:
+        """Wait until the token, whichever it is by then, is to be renewed or replaced; not at all without one."""
         while (token := self._token) is not None:
             self._changed.clear()
-            left = token.half - asyncio.get_running_loop().time() if token.life else None
+            due = token.due(self._doubted)
+            left = due - asyncio.get_running_loop().time() if due is not None else None
             if left is not None and left <= 0:
                 return
             try:
@@ -216,6 +232,8 @@ class VaultSession:
 
     async def _renew(self) -> None:
         token = self._token
+        if token is not None and self._doubted and await self._replaced(token):
+            return
         if token is not None and token.renewable:
             renewed = await self._renewed(token)
             # A life that has become short nears the longest that the token may have.
@@ -224,6 +242,15 @@ class VaultSession:
                     self._keep_token(renewed)
                 return
         await self._log_in(token)
+
+    async def _replaced(self, token: _Token) -> bool:
+        """Whether another has taken the place of this one, which is given back; else it is good for what it may do."""
+        try:
+            await self._log_in(token)
+        except KMSDenied:
+            return False
+        await self._give_back(token)
+        return True
 
     async def _renewed(self, token: _Token) -> _Token | None:
         try:
