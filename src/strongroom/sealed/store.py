@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from strongroom.kms.base import KMS
@@ -53,6 +52,7 @@ from strongroom.sealed.writing import Description, ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS, Bucket, Condition, Store, Stored
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket, ObjectChanged
+from strongroom.threads import Threads
 
 _CORS = "cors"
 """The name among a bucket's settings."""
@@ -86,7 +86,7 @@ class SealedStore:
     ) -> None:
         self.store = store
         self.keyholder = Keyholder(kms, bucket_key_seconds)
-        self.pool = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="sealed")
+        self.pool = Threads(2 * (os.cpu_count() or 1) + 2, "sealed")
         self.uploads = Uploads(self, upload_secret)
         self._kms = kms
         self._auto_encrypt = auto_encrypt

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from strongroom.report import Outage, Report
+from strongroom.threads import Threads
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.s3 import S3, Listed, S3Failed
 
@@ -56,7 +57,7 @@ def run(
         if _collect(pending, report, watcher, outage, until):
             stop.set()
 
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads, "transfer") as pool:
         pending: dict[Future[None], Listed] = {}
         try:
             for listed in objects:

@@ -20,7 +20,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from strongroom.store.errors import StoreError, StoreFull
 from strongroom.store.local.schema import connect, is_there_trash
+from strongroom.threads import Threads
 
 T = TypeVar("T")
 P = TypeVarTuple("P")
@@ -86,7 +86,7 @@ class Committer:
         self._waiting: deque[_Pending] = deque()
         self._working: asyncio.Task[None] | None = None
         self._last = 0  # how many writes the last transaction had
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commits")
+        self._thread = Threads(1, "commits")
 
     async def commit(self, write: Write[T], *, long: bool = False) -> T:
         """Do a write; it is durable when this returns. ``long``: it takes more than some statements.

@@ -9,7 +9,6 @@ import logging
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from strongroom.store.base import (
@@ -35,6 +34,7 @@ from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.room import Room
 from strongroom.store.local.scans import Scans
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter
+from strongroom.threads import Threads
 
 _log = logging.getLogger("strongroom.store.local")
 
@@ -57,7 +57,7 @@ class LocalStore(Store):
 
     async def start(self) -> None:
         """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
-        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="store")
+        self._pool = Threads(2 * (os.cpu_count() or 1) + 2, "store")
         try:
             make_directory(self._directory)
             # One worker after the other: SQLite does not wait its turn while a database is made or set to WAL.

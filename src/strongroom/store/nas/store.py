@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -40,6 +39,7 @@ from strongroom.store.nas.threads import in_thread
 from strongroom.store.nas.uploads import OpenUpload, Uploads
 from strongroom.store.nas.writing import SMALL, NasPartWriter, NasWriter
 from strongroom.store.paging import page_of_uploads
+from strongroom.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,8 +75,8 @@ class NasStore(Store):
 
     async def start(self) -> None:
         """Open it, and see what its file system can do. Raises StoreError."""
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="listing")
+        self._pool = Threads(_THREADS, "store")
+        self._readers = Threads(_READERS, "listing")
         await self._run(self._folder.open)
         given = self._traits
         traits = given if given is not None else await self._run(probe, self._folder)
