@@ -313,6 +313,18 @@ def test_what_is_not_of_s3_reaches_the_backend_only_if_the_client_has_signed_it(
         assert "\nx-emc-namespace: a" in proxy.heads[-1]
 
 
+def test_a_redirect_of_the_backend_does_not_lead_clients_past_the_gateway(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, NO_KMS, proxy)
+        server.client().create_bucket(Bucket=bucket_name)
+        proxy.fault = lambda line: "elsewhere"
+        answer = request(server, "GET", f"/{bucket_name}/o")
+    assert answer.status == 307
+    assert "location" not in answer.headers
+
+
 def test_events_are_not_listened_to(passing: Server, bucket_name: str) -> None:
     answer = request(passing, "GET", f"/{bucket_name}?events=s3%3AObjectCreated%3A%2A")
     assert (answer.status, answer.code) == (501, "NotImplemented")

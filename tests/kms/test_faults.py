@@ -122,6 +122,8 @@ def test_an_answer_that_makes_no_sense_is_no_answer(liar: Liar, status: int, bod
         (200, {"client_token": "t", "lease_duration": 10**400, "renewable": True}),
         (200, {"client_token": "t", "lease_duration": 1e400, "renewable": True}),
         (200, {"client_token": "t\n", "lease_duration": 300, "renewable": True}),
+        (200, {"client_token": "€", "lease_duration": 300, "renewable": True}),
+        (200, {"client_token": "t" * 100_000, "lease_duration": 300, "renewable": True}),
     ],
 )
 def test_a_login_that_gives_no_token_is_tried_again(liar: Liar, login: tuple[int, object]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ _FIRST_REST = 5.0
 _LONGEST_REST = 300.0
 _DOUBT = 60.0
 _FAREWELL = 2.0
+_TOKEN = re.compile("[!-~]{1,4096}")  # what a header can hold, and any server takes in one
 _LONGEST_LIFE = 10**10  # three centuries, what fits into a Vault's own durations
 
 _log = logging.getLogger("strongroom.kms")
@@ -262,7 +264,7 @@ class VaultSession:
 
 def _token_of(answer: Answer, former: _Token | None) -> _Token | None:
     value, life, renewable = (answer.auth.get(name) for name in ("client_token", "lease_duration", "renewable"))
-    if not isinstance(value, str) or not value or not value.isprintable():
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         return None
     if not isinstance(life, int) or not 0 <= life <= _LONGEST_LIFE:
         return None

@@ -38,6 +38,7 @@ _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
 _BY_ITSELF = (404, 409, 412)
 """How the backend may refuse a write since it has done it, at an earlier attempt."""
+_REDIRECTS = range(300, 400)
 _ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
 _UNSEEN = (
     "DeleteObjectTagging",
@@ -84,6 +85,8 @@ class BackendRelay:
             if earlier is not None and call.request.method not in _READS and refusal.status in _BY_ITSELF:
                 raise earlier from None  # a client that is told of a refusal takes nothing to be done
             headers = answered_headers(refusal.headers)
+            if refusal.status in _REDIRECTS:  # clients would follow it past the gateway, with their keys
+                headers = [(name, value) for name, value in headers if name != "location"]
             return Answer(), Response(refusal.status, headers, refusal.document)
         try:
             return await self._answer(call, operation, download)
