@@ -1,12 +1,13 @@
 """The token of an AppRole: logs in, renews at half its life, logs in again where the token is no more.
 
 Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
-looked at (is the token still alive?) and, if it is not, made once more with a new one; never a third time. A token
-that is alive and refused is a policy that says no, and that is the answer. (Where it may not look at itself, so is
-one that was refused when it was new, for some seconds: else each refusal would leave a token in the Vault.) But a token
-keeps the policies that its role had when it was given: one that was refused is replaced and not renewed, within a
-minute, and so what the role has been granted meanwhile takes effect. A secret id that is refused is not tried over and
-over: Vaults lock a role out after five failures, for a quarter of an hour. Another one is tried at once.
+looked at (is the token still alive?) and, if it is not, made once more with a new one; a third time only where that one
+has ended meanwhile, too. A token that is alive and refused is a policy that says no, and that is the answer. (Where it
+may not look at itself, so is one that was refused when it was new, for some seconds: else each refusal would leave a
+token in the Vault.) But a token keeps the policies that its role had when it was given: one that was refused is
+replaced and not renewed, within a minute, and so what the role has been granted meanwhile takes effect. A secret id
+that is refused is not tried over and over: Vaults lock a role out after five failures, for a quarter of an hour.
+Another one is tried at once.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class _Token:
     life: float
     """Seconds from ``since`` on; 0 for one that does not end."""
     since: float
+    """When it was asked for: the answer may have been long on its way."""
     first_life: float
     renewable: bool
 
@@ -125,19 +127,24 @@ class VaultSession:
         Raises KMSUnavailable; KMSDenied where the Vault refuses the AppRole.
         """
         token = self._token or await self._log_in(None)
-        answer = await self.client.call("POST", path, body, token.value)
-        if answer.status != _FORBIDDEN:
-            return answer
-        if await self._alive(token):
-            self._doubt(token)
-            return answer
-        if self._has(token) and asyncio.get_running_loop().time() < self._in_vain + _FIRST_REST:
-            return answer
-        fresh = await self._log_in(token)
-        answer = await self.client.call("POST", path, body, fresh.value)
-        if answer.status == _FORBIDDEN and not await self._looks_at_itself(fresh):
-            self._in_vain = asyncio.get_running_loop().time()
-        return answer
+        for new in (False, True, True):
+            answer = await self.client.call("POST", path, body, token.value)
+            if answer.status != _FORBIDDEN:
+                return answer
+            if await self._alive(token):
+                self._doubt(token)
+                return answer
+            if self._lasts(token):
+                now = asyncio.get_running_loop().time()
+                self._in_vain = now if new else self._in_vain
+                if now < self._in_vain + _FIRST_REST:
+                    return answer
+            token = await self._log_in(token)
+        raise self._unavailable("its tokens end before they are used")
+
+    def _lasts(self, token: _Token) -> bool:
+        """Whether this is the token that there is, and its life is not over by the clock."""
+        return self._has(token) and self.life_left != 0
 
     def _doubt(self, token: _Token) -> None:
         if self._has(token) and not self._doubted:
@@ -186,12 +193,14 @@ class VaultSession:
             self._refusal = _Refusal(secret_id, reason, now, rest)
             raise KMSDenied(reason)
         self._refusal = None
-        self._keep_token(_token_of(answer, None) or self._nonsense())
-        assert self._token is not None
-        return self._token
+        token = _token_of(answer, None, now)
+        if token is None:
+            raise self._unavailable("its login gives no token")
+        self._keep_token(token)
+        return token
 
-    def _nonsense(self) -> _Token:
-        raise KMSUnavailable(f"the KMS at {self.client.address.url} is not available: its login gives no token")
+    def _unavailable(self, reason: str) -> KMSUnavailable:
+        return KMSUnavailable(f"the KMS at {self.client.address.url} is not available: {reason}")
 
     def _keep_token(self, token: _Token) -> None:
         if self._failing:
@@ -255,22 +264,22 @@ class VaultSession:
         return True
 
     async def _renewed(self, token: _Token) -> _Token | None:
+        asked_at = asyncio.get_running_loop().time()
         try:
             answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
         except KMSUnavailable:
             return None  # also what OpenBao says of one that is past its longest life (500); a login tells which
-        return _token_of(answer, token) if answer.ok else None
+        return _token_of(answer, token, asked_at) if answer.ok else None
 
 
-def _token_of(answer: Answer, former: _Token | None) -> _Token | None:
+def _token_of(answer: Answer, former: _Token | None, asked_at: float) -> _Token | None:
     value, life, renewable = (answer.auth.get(name) for name in ("client_token", "lease_duration", "renewable"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         return None
     if not isinstance(life, int) or not 0 <= life <= _LONGEST_LIFE:
         return None
-    now = asyncio.get_running_loop().time()
     first = former.first_life if former else float(life)
-    return _Token(Secret(value), float(life), now, first, renewable is True)
+    return _Token(Secret(value), float(life), asked_at, first, renewable is True)
 
 
 def _seen(task: asyncio.Task[_Token]) -> None:
