@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ from strongroom.cli import sweep
 from strongroom.cli.outcome import FAILED, STOPPED, fail
 from strongroom.report import Report
 from strongroom.store.base import Bucket
-from strongroom.store.errors import NoSuchBucket
+from strongroom.store.errors import NoSuchBucket, Unavailable
 from strongroom.store.s3.sweep import Sweep, Swept
 
 
@@ -52,26 +54,65 @@ def test_a_second_signal_ends_what_goes_on_after_the_first(number: signal.Signal
         assert process.wait(30) == STOPPED
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Has the handlers of signals back at the end."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class TwoBuckets:
+    """A store to sweep."""
+
+    client = None
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def buckets(self) -> list[Bucket]:
+        return [Bucket("one", 0), Bucket("two", 0)]
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_bucket_that_a_client_removes_meanwhile_ends_no_sweep_unless_it_was_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Store:
-        client = None
-
-        async def start(self) -> None: ...
-
-        async def stop(self) -> None: ...
-
-        async def buckets(self) -> list[Bucket]:
-            return [Bucket("one", 0), Bucket("two", 0)]
-
     async def run(self: Sweep) -> Swept:
         if self._bucket == "one":
             raise NoSuchBucket("one")
-        return Swept(records=["an orphan"])
+        self.swept.records.append("an orphan")
+        return self.swept
 
     monkeypatch.setattr(Sweep, "run", run)
-    asyncio.run(sweep._sweep(cast(Any, Store()), [], dry=True))
+    asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), [], dry=True))
     assert capsys.readouterr().out == "two: record an orphan\n1 orphans found\n"
     with pytest.raises(NoSuchBucket):
-        asyncio.run(sweep._sweep(cast(Any, Store()), ["one"], dry=True))
+        asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), ["one"], dry=True))
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_sweep_that_is_stopped_or_fails_says_what_it_removed_until_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stopped(self: Sweep) -> Swept:
+        self.swept.records.append("an orphan")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await self._stop.wait()
+        return self.swept
+
+    monkeypatch.setattr(Sweep, "run", stopped)
+    assert asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), [], dry=False)) == STOPPED
+    removed, told = "one: record an orphan\n1 orphans removed\n", capsys.readouterr().out
+    assert told == f"{removed}stopped before the end; the same command goes on from here\n"
+
+    async def failing(self: Sweep) -> Swept:
+        self.swept.records.append("an orphan")
+        raise Unavailable("the backend does not answer")
+
+    monkeypatch.setattr(Sweep, "run", failing)
+    with pytest.raises(Unavailable):
+        asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), [], dry=False))
+    assert capsys.readouterr().out == removed

@@ -159,11 +159,12 @@ def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str
     Nothing that is younger than a day is touched. It can run beside gateways, and be stopped at any time.
     """
     try:
-        run_sweep(given_flags(flags, TABLE), url, bucket or [], dry_run)
+        code = run_sweep(given_flags(flags, TABLE), url, bucket or [], dry_run)
     except SettingError as error:
         raise stop_with(error, WRONG) from None
     except StoreError as error:
         raise stop_with(error, FAILED) from None
+    raise typer.Exit(code)
 
 
 _BUCKET = Annotated[

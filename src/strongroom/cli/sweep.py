@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from strongroom.cli.checks import check_backend
+from strongroom.cli.outcome import STOPPED, stop_on_signals
 from strongroom.config import RemoteS3, from_process
 from strongroom.observe import logs
 from strongroom.report import shown
@@ -17,10 +16,11 @@ from strongroom.store.errors import NoSuchBucket
 
 if TYPE_CHECKING:
     from strongroom.store.s3 import S3Store
+    from strongroom.store.s3.sweep import Swept
 
 
-def run_sweep(flags: Mapping[str, str], url: str | None, buckets: Sequence[str], dry: bool) -> None:
-    """Sweep, and print a line for each bucket and each orphan. Raises SettingError, StoreError."""
+def run_sweep(flags: Mapping[str, str], url: str | None, buckets: Sequence[str], dry: bool) -> int:
+    """Sweep, and print a line for each orphan; the exit code. Raises SettingError, StoreError."""
     harden()
     target = RemoteS3(url)
     settings = from_process(flags, target, dev=False)
@@ -28,27 +28,43 @@ def run_sweep(flags: Mapping[str, str], url: str | None, buckets: Sequence[str],
     logs.configure(settings.log_format)
     from strongroom.app import remote_store  # takes its time, and only this command needs it
 
-    asyncio.run(_sweep(remote_store(settings, target), buckets, dry))
+    return asyncio.run(_sweep(remote_store(settings, target), buckets, dry))
 
 
-async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> None:
+async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> int:
+    """Whatever ends it, what was removed until then is told."""
     from strongroom.store.s3.sweep import Sweep
 
-    console = Console(highlight=False, soft_wrap=True)
-    total = 0
+    stop, total, ended = asyncio.Event(), 0, False
+    loop = asyncio.get_running_loop()
+    stop_on_signals(lambda: loop.call_soon_threadsafe(stop.set))
     await store.start()
     try:
         for bucket in buckets or [found.name for found in await store.buckets()]:
+            sweep = Sweep(store.client, bucket, dry=dry, stop=stop)
             try:
-                swept = await Sweep(store.client, bucket, dry=dry).run()
+                await sweep.run()
             except NoSuchBucket:
                 if buckets:
                     raise
-                continue  # a client removed it meanwhile
-            for kind, names in (("record", swept.records), ("upload", swept.uploads), ("PUT", swept.puts)):
-                for name in names:
-                    console.print(shown(f"{bucket}: {kind} {name}"), markup=False)
-            total += swept.count
+                # a client removed it meanwhile
+            finally:
+                _tell(bucket, sweep.swept)
+                total += sweep.swept.count
+            if stop.is_set():
+                break
+        ended = True
     finally:
         await store.stop()
-    console.print(f"{total} orphans {'found' if dry else 'removed'}")
+        if total or ended:
+            print(f"{total} orphans {'found' if dry else 'removed'}", flush=True)
+    if stop.is_set():
+        print("stopped before the end; the same command goes on from here")
+        return STOPPED
+    return 0
+
+
+def _tell(bucket: str, swept: Swept) -> None:
+    for kind, names in (("record", swept.records), ("upload", swept.uploads), ("PUT", swept.puts)):
+        for name in names:
+            print(shown(f"{bucket}: {kind} {name}"))

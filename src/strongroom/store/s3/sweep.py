@@ -7,6 +7,7 @@ while the backend has it. What cannot be understood stays.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,19 +38,32 @@ class Swept:
 
 
 class Sweep:
-    """Sweeps one bucket. ``age``: seconds that something must be old; ``dry``: only look."""
+    """Sweeps one bucket. ``age``: seconds that something must be old; ``dry``: only look; ``stop``: when it is set,
+    what was begun is ended, and nothing more. ``swept`` is what was found until now.
+    """
 
-    def __init__(self, client: Client, bucket: str, *, age: float = DAY, dry: bool = False) -> None:
+    def __init__(
+        self, client: Client, bucket: str, *, age: float = DAY, dry: bool = False, stop: asyncio.Event | None = None
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._before = time.time_ns() - int(age * 1e9)
         self._dry = dry
-        self._swept = Swept()
+        self._stop = stop or asyncio.Event()
+        self.swept = Swept()
 
     async def run(self) -> Swept:
         """Sweep. Raises StoreError."""
+        try:
+            await self._run()
+        finally:
+            for found in (self.swept.records, self.swept.uploads, self.swept.puts):
+                found.sort()
+        return self.swept
+
+    async def _run(self) -> None:
         # In this order: an upload that is completed meanwhile has its record seen before its end.
-        records = await self._listed(names.RECORDS)
+        records = await self._old_records()
         uploads = await self._listed(names.UPLOADS)
         puts = await self._listed(names.PUTS)
         open_ids = {name.split("/")[2] for name in (*uploads, *puts)}
@@ -58,12 +72,14 @@ class Sweep:
         for item in uploads.values():
             folders.setdefault(item.key.split("/")[2], []).append(item)
         await each([(upload, items) for upload, items in folders.items() if all(map(self._old, items))], self._upload)
-        open_ids -= {name.split("/")[2] for name in self._swept.uploads}
-        candidates = [item for item in records.values() if self._old(item) and _id(item) not in open_ids]
-        await each(candidates, self._record)
-        for found in (self._swept.records, self._swept.uploads, self._swept.puts):
-            found.sort()
-        return self._swept
+        open_ids -= {name.split("/")[2] for name in self.swept.uploads}
+        await each([object_id for object_id in records if object_id not in open_ids], self._record)
+
+    async def _old_records(self) -> list[str]:
+        """The ids of the records that are old: each large object has one, so no more of them is kept in memory."""
+        return [
+            _id(item) async for item in hidden_objects(self._client, self._bucket, names.RECORDS) if self._old(item)
+        ]
 
     async def _listed(self, folder: str) -> Mapping[str, Listed]:
         return {item.key: item async for item in hidden_objects(self._client, self._bucket, folder)}
@@ -71,21 +87,26 @@ class Sweep:
     def _old(self, item: Listed) -> bool:
         return item.modified < self._before
 
-    async def _record(self, item: Listed) -> None:
-        hidden = await self._read(item.key)
-        if hidden is None or await self._points(hidden.key, _id(item)):
+    async def _record(self, object_id: str) -> None:
+        if self._stop.is_set():
             return
-        self._swept.records.append(item.key)
-        await self._remove([item.key])
+        name = names.record_name(object_id)
+        hidden = await self._read(name)
+        if hidden is None or await self._points(hidden.key, object_id):
+            return
+        self.swept.records.append(name)
+        await self._remove([name])
 
     async def _put(self, item: Listed) -> None:
         """A large PUT that never ended: its upload at the backend, its record, its marker."""
+        if self._stop.is_set():
+            return
         hidden = await self._read(item.key)
         if hidden is None:
             return
         if await self._busy(hidden):
             return
-        self._swept.puts.append(item.key)
+        self.swept.puts.append(item.key)
         if self._dry:
             return
         await abort_backend_upload(self._client, self._bucket, hidden.key, _backend_id(hidden))
@@ -96,13 +117,15 @@ class Sweep:
 
     async def _upload(self, folder: tuple[str, list[Listed]]) -> None:
         """An upload that the backend has no more, or whose own record is gone."""
+        if self._stop.is_set():
+            return
         upload, items = folder
         record = names.upload_name(upload)
         if any(item.key == record for item in items):
             hidden = await self._read(record)
             if hidden is None or await self._parts(hidden) is not None:
                 return
-        self._swept.uploads.append(names.upload_folder(upload))
+        self.swept.uploads.append(names.upload_folder(upload))
         await self._remove(sorted((item.key for item in items), reverse=True))
 
     async def _busy(self, hidden: HiddenRecord) -> bool:
