@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
-from tests.http.raw import error_of
+from tests.http.raw import error_of, send
 from tests.server import Server
 from tests.storage import blobs, index, spoil_file, spoil_row
 
@@ -258,3 +258,15 @@ def test_listings_and_deletes_still_work_beside_damage(own_server: Server) -> No
     client.delete_object(Bucket="bucket", Key="bad")
     put(own_server, "bad", b"new")
     assert client.get_object(Bucket="bucket", Key="bad")["Body"].read() == b"new"
+
+
+def test_damaged_settings_of_a_bucket_are_its_own_trouble(own_server: Server) -> None:
+    client = own_server.client()
+    client.create_bucket(Bucket="spoilt")
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    client.put_bucket_encryption(Bucket="spoilt", ServerSideEncryptionConfiguration={"Rules": [default]})
+    spoil_row(own_server, "buckets", "settings", "name = ?", ("spoilt",), 0)
+    assert {"bucket", "spoilt"} <= {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    assert send(own_server, "GET", "/minio/health/ready").status == 200
+    assert error_of(client.create_bucket, Bucket="another") == ("", 200)
+    assert error_of(client.put_object, Bucket="spoilt", Key="o", Body=b"x") == ("InternalError", 500)

@@ -93,9 +93,14 @@ def find_bucket(connection: Connection, name: str) -> tuple[int, Bucket]:
 
 
 def all_buckets(connection: Connection) -> list[Bucket]:
-    """The buckets, by name."""
-    rows = connection.execute("SELECT name, created, settings FROM buckets ORDER BY name")
-    return [Bucket(name, created, _settings(name, settings)) for name, created, settings in rows]
+    """The buckets, by name. Settings that cannot be read are passed over: :func:`find_bucket` says what is wrong."""
+    found = []
+    for name, created, settings in connection.execute("SELECT name, created, settings FROM buckets ORDER BY name"):
+        try:
+            found.append(Bucket(name, created, _settings(name, settings)))
+        except Damaged:
+            found.append(Bucket(name, created))
+    return found
 
 
 def _settings(name: str, data: bytes) -> Mapping[str, bytes]:
