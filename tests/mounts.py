@@ -1,7 +1,11 @@
-"""Small file systems of their own, for tests that fill them."""
+"""Small file systems of their own, for tests that fill or lose them, or see what others do."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import comes
+
+IMAGES = {
+    "ext4": (["mkfs.ext4", "-q"], 64),
+    "vfat": (["mkfs.vfat"], 64),
+    "xfs": (["mkfs.xfs", "-q"], 320),
+    "btrfs": (["mkfs.btrfs", "-q"], 128),
+}
+"""Kinds of file systems: the command that makes one, and how many MiB it needs."""
+
+_SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
+_NOT_FLUSHED = 2
 
 
 @contextmanager
@@ -40,3 +55,33 @@ def remount_read_only(point: Path) -> None:
     """Let nothing be written to a file system any more, as soon as no file is open for writing."""
     command = ["mount", "-o", "remount,ro", str(point)]
     assert comes(lambda: subprocess.run(command, capture_output=True).returncode == 0)
+
+
+@contextmanager
+def image_mounted(kind: str, directory: Path) -> Iterator[Path]:
+    """A file system of a kind on a loop device, mounted below a directory; skips the test where there can be none."""
+    command, size = IMAGES[kind]
+    if os.geteuid() != 0 or shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin") is None:
+        pytest.skip(f"{command[0]} needs to be installed, and run by root")
+    image, point = directory / "image", directory / "mounted"
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(size * 1024 * 1024)
+    environment = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+    subprocess.run([*command, str(image)], check=True, env=environment, capture_output=True)
+    done = subprocess.run(["mount", "-o", "loop", str(image), str(point)], env=environment, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"{kind} cannot be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", str(point)], check=True, env=environment)
+
+
+def lose(point: Path) -> None:
+    """Have an ext4 behave as one whose disk is gone."""
+    descriptor = os.open(point, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _SHUT_DOWN, struct.pack("I", _NOT_FLUSHED))
+    finally:
+        os.close(descriptor)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import stat
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -25,6 +23,7 @@ from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits, _kind, probe
+from tests.mounts import image_mounted
 from tests.server import NAS, Server
 from tests.store.kinds import content_of, get, put
 
@@ -309,33 +308,11 @@ def test_where_the_kernel_cannot_copy_bytes_are_read_and_written(tmp_path: Path,
         asyncio.run(use())
 
 
-IMAGES = {
-    "vfat": (["mkfs.vfat"], 64),
-    "xfs": (["mkfs.xfs", "-q"], 320),
-    "btrfs": (["mkfs.btrfs", "-q"], 128),
-}
-
-
-@pytest.fixture(params=IMAGES)
+@pytest.fixture(params=["vfat", "xfs", "btrfs"])
 def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A file system of another kind on a loop device, where this machine lets us have one."""
-    kind: str = request.param
-    command, size = IMAGES[kind]
-    if os.geteuid() != 0 or shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin") is None:
-        pytest.skip(f"{command[0]} needs to be installed, and run by root")
-    image, point = tmp_path / "image", tmp_path / "mounted"
-    point.mkdir()
-    with image.open("wb") as file:
-        file.truncate(size * 1024 * 1024)
-    environment = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
-    subprocess.run([*command, str(image)], check=True, env=environment, capture_output=True)
-    done = subprocess.run(["mount", "-o", "loop", str(image), str(point)], env=environment, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"{kind} cannot be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield kind, point
-    finally:
-        subprocess.run(["umount", str(point)], check=True, env=environment)
+    with image_mounted(request.param, tmp_path) as point:
+        yield request.param, point
 
 
 def test_objects_of_every_kind_on_other_file_systems(mounted: tuple[str, Path], tmp_path: Path) -> None:

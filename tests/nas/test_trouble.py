@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_made_ready_is_not_kept_open(tmp_path: Path, ste
             real(descriptor, *args)
 
         for turn in range(50):
-            with mock.patch(f"os.{step}", failing), pytest.raises(OSError, match="Input/output"):
+            with mock.patch(f"os.{step}", failing), pytest.raises(Unavailable, match="Input/output"):
                 await put(store, f"{turn}/o", b"x")
             if turn == 9:
                 before = opened()
@@ -393,7 +393,7 @@ def test_an_object_that_is_seen_but_not_safe_yet_keeps_its_metadata(tmp_path: Pa
         store = NasStore(tmp_path, traits=traits)
         await store.start()
         await store.create_bucket("bucket")
-        with mock.patch("os.fsync", failing), pytest.raises(OSError, match="Input/output"):
+        with mock.patch("os.fsync", failing), pytest.raises(Unavailable, match="Input/output"):
             await put(store, "o", b"x", record)
         assert (await store.head("bucket", "o")).record == record
         await store.stop()
@@ -506,7 +506,7 @@ def test_an_object_that_is_there_though_the_answer_was_lost_keeps_its_metadata(t
         store = NasStore(tmp_path)
         await store.start()
         await store.create_bucket("bucket")
-        with mock.patch("os.rename", lost), pytest.raises(OSError, match="Input"):
+        with mock.patch("os.rename", lost), pytest.raises(Unavailable, match="Input"):
             await put(store, "o", b"new", long)
         assert (await store.head("bucket", "o")).record == long
         await store.stop()

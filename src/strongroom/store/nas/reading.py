@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from typing import ParamSpec
 
 from strongroom.store.base import Stored
 from strongroom.store.errors import Damaged
 from strongroom.store.nas.finding import Found, read_annex
+from strongroom.store.nas.threads import understood
+
+P = ParamSpec("P")
 
 CHUNK = 1024 * 1024
 
@@ -50,7 +54,7 @@ class NasReader:
         """The annex of the object. Raises Damaged."""
         if self.found.trailer is None:
             return self.found.annex
-        annex = await self._in_thread_annex()
+        annex = await self._in_thread(read_annex, self.descriptor, self.found)
         if len(annex) != self.found.trailer.annex_length:
             raise self._shorter()
         return annex
@@ -66,7 +70,7 @@ class NasReader:
             first, last = max(start, position), min(end, position + segment.length)
             offset = segment.offset - position
             while first < last:
-                chunk = await self._read(min(CHUNK, last - first), offset + first)
+                chunk = await self._in_thread(os.pread, self.descriptor, min(CHUNK, last - first), offset + first)
                 if not chunk:
                     raise self._shorter()
                 first += len(chunk)
@@ -87,15 +91,10 @@ class NasReader:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    async def _read(self, length: int, offset: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        self._busy = loop.run_in_executor(self._pool, os.pread, self.descriptor, length, offset)
-        return await asyncio.shield(self._busy)
-
-    async def _in_thread_annex(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        self._busy = loop.run_in_executor(self._pool, read_annex, self.descriptor, self.found)
-        return await asyncio.shield(self._busy)
+    async def _in_thread(self, step: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
+        self._busy = asyncio.get_running_loop().run_in_executor(self._pool, lambda: step(*args, **named))
+        with understood():
+            return await asyncio.shield(self._busy)
 
     def _shorter(self) -> Damaged:
         return Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")

@@ -23,7 +23,7 @@ from strongroom.store.base import (
     Upload,
     UploadPage,
 )
-from strongroom.store.errors import Forbidden, NameRefused, NoSuchObject
+from strongroom.store.errors import NameRefused, NoSuchObject
 from strongroom.store.nas.beside import BesideStore, write_whole
 from strongroom.store.nas.buckets import Buckets
 from strongroom.store.nas.finding import Found
@@ -35,7 +35,7 @@ from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.probe import Traits, probe
 from strongroom.store.nas.reading import NasReader
 from strongroom.store.nas.sweep import Sweep
-from strongroom.store.nas.threads import in_thread
+from strongroom.store.nas.threads import in_thread, understood
 from strongroom.store.nas.uploads import OpenUpload, Uploads
 from strongroom.store.nas.writing import SMALL, NasPartWriter, NasWriter
 from strongroom.store.paging import page_of_uploads
@@ -161,12 +161,11 @@ class NasStore(Store):
         """Open the object under this key."""
         opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.finder.open, bucket, key, SMALL)
         try:
-            descriptor, found = await asyncio.shield(opening)
+            with understood():
+                descriptor, found = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
-        except PermissionError as error:
-            raise Forbidden(f"the system does not let us read {bucket}/{key}: {error.strerror}") from error
         return NasReader(self._pool, descriptor, found)
 
     async def copy(

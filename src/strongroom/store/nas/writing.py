@@ -15,7 +15,7 @@ from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.layout import IDENTITY, MARK, Segment
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.objects import NewObject, Objects
-from strongroom.store.nas.threads import in_thread
+from strongroom.store.nas.threads import in_thread, understood
 from strongroom.store.nas.uploads import OpenUpload
 
 SMALL = 128 * 1024
@@ -72,7 +72,8 @@ class Pending:
 
     async def _in_thread(self, step: Callable[[], None]) -> None:
         self._busy = asyncio.get_running_loop().run_in_executor(self._pool, step)
-        await asyncio.shield(self._busy)
+        with understood():
+            await asyncio.shield(self._busy)
 
 
 class NasWriter:
