@@ -18,6 +18,7 @@ from strongroom.secret import Secret
 from tests.kms.opened import made, opened, unwrapped
 from tests.openbao import OpenBao
 from tests.proxy import Proxy
+from tests.waiting import comes
 
 
 async def use(kms: Keyring, key: DataKey, seconds: float) -> int:
@@ -193,19 +194,25 @@ def test_a_policy_that_says_no_brings_no_new_logins(bao: OpenBao, key: str) -> N
     asyncio.run(main())
 
 
+async def asked(proxy: Proxy, path: str) -> None:
+    """Wait until a path was asked for."""
+    assert await asyncio.to_thread(comes, lambda: proxy.requests[path] > 0, 60)
+
+
 def test_a_policy_that_the_role_is_given_is_soon_had_and_no_token_is_left(bao: OpenBao, key: str) -> None:
     """A token keeps the policies that its role had when it was given, however often it is renewed."""
 
     async def main() -> None:
-        role = bao.role(key, key, period="2s", token_policies="default")
-        async with opened(role.settings()) as kms:
-            with pytest.raises(KMSDenied):
-                await made(kms)
-            bao.api("POST", f"auth/approle/role/{key}", {"token_policies": key})
-            await asyncio.sleep(3)
-            wrapped = await made(kms)
-            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
-            assert bao.revoke_tokens() == 1, "the former was given back"
+        with Proxy(bao.port) as proxy:
+            role = bao.role(key, key, period="6s", token_policies="default")
+            async with opened(role.settings(proxy.endpoint)) as kms:
+                with pytest.raises(KMSDenied):
+                    await made(kms)
+                bao.api("POST", f"auth/approle/role/{key}", {"token_policies": key})
+                await asked(proxy, "auth/token/revoke-self")
+                wrapped = await made(kms)
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+                assert bao.revoke_tokens() == 1, "the former was given back"
 
     bao.revoke_tokens()
     asyncio.run(main())
@@ -213,16 +220,18 @@ def test_a_policy_that_the_role_is_given_is_soon_had_and_no_token_is_left(bao: O
 
 def test_a_token_that_was_refused_once_is_kept_where_the_role_gives_no_other(bao: OpenBao, key: str) -> None:
     async def main() -> None:
-        role = bao.role(key, key, period="2s")
-        async with opened(role.settings()) as kms:
-            wrapped = await made(kms)
-            bao.api("DELETE", f"sys/policies/acl/{key}")
-            with pytest.raises(KMSDenied):
-                await made(kms)
-            bao.api("POST", f"auth/approle/role/{key}/secret-id/destroy", {"secret_id": role.secret_id})
-            await asyncio.sleep(4)
-            bao.write_policy(key, key)
-            assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext, "it was renewed"
+        with Proxy(bao.port) as proxy:
+            role = bao.role(key, key, period="6s")
+            async with opened(role.settings(proxy.endpoint)) as kms:
+                wrapped = await made(kms)
+                bao.api("DELETE", f"sys/policies/acl/{key}")
+                with pytest.raises(KMSDenied):
+                    await made(kms)
+                bao.api("POST", f"auth/approle/role/{key}/secret-id/destroy", {"secret_id": role.secret_id})
+                await asked(proxy, "auth/token/renew-self")
+                bao.write_policy(key, key)
+                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+                assert proxy.requests["auth/approle/login"] == 2
 
     asyncio.run(main())
 
