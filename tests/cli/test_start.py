@@ -151,3 +151,11 @@ def test_what_a_command_takes_is_named_alike_in_all_of_them() -> None:
     odd = [(name, p.name, p.metavar) for name, p in taken if not p.metavar or p.metavar.startswith(("<", "["))]
     assert odd == []
     assert [(name, p.name) for name, p in taken if p.param_type_name == "argument" and not p.metavar.isupper()] == []
+
+
+def test_too_few_open_files_are_one_line_that_says_what_to_raise(command: Command) -> None:
+    command.before = ["prlimit", "--nofile=32"]
+    done = command.run("server", str(command.home / "data"), **ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("strongroom: this process may have 32 files open, and 128 is the least: raise the")
+    assert done.stderr.count("\n") == 1

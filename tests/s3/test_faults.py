@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any, cast
 from unittest.mock import Mock
@@ -50,7 +52,14 @@ def answered(path: str, error: Exception) -> Asked:
     return asked
 
 
-@pytest.mark.parametrize(("error", "status"), [(Forbidden("read-only"), 403), (RuntimeError("boom"), 500)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Forbidden("read-only"), 403),
+        (RuntimeError("boom"), 500),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 503),
+    ],
+)
 def test_a_line_names_the_request_and_the_object(
     caplog: pytest.LogCaptureFixture, error: Exception, status: int
 ) -> None:

@@ -276,7 +276,7 @@ def test_the_path_reaches_the_application_as_it_came(start: Start) -> None:
 def test_connections_leave_descriptors_for_the_store_and_those_beyond_wait(
     start: Start, log: Callable[[], str]
 ) -> None:
-    server = start("--idle-timeout=30", open_files=200)
+    server = start("--idle-timeout=30", open_files=332)
     held = [server.connect() for _ in range(150)]
     for connection in (held[0], held[-1]):  # as many as there may be
         connection.sendall(b"GET /request HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -65,6 +65,34 @@ def test_a_worker_that_fails_to_come_back_again_and_again_is_tried_for_ever(two:
     assert two._crashes == 1100
 
 
+def test_a_worker_for_which_there_is_no_room_comes_later_and_the_others_serve_on(
+    two: _Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ended, with all that it was doing, where the system had no process left for a moment."""
+    made = Process.start
+    monkeypatch.setattr(Process, "start", refused)
+    two._bury(two._workers[1])
+    two._replace()
+    assert [worker.number for worker in two._workers] == [0]
+    monkeypatch.setattr(Process, "start", made)
+    two._due = [(0, number) for _, number in two._due]
+    two._replace()
+    assert [worker.number for worker in two._workers] == [0, 1]
+
+
+def test_where_no_worker_can_be_started_the_start_stops_with_a_line(
+    two: _Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "start", refused)
+    two._workers.clear()
+    with pytest.raises(CannotStart, match="a worker process cannot be started: Resource temporarily unavailable"):
+        two._bring_up(0)
+
+
+def refused(self: Process) -> None:
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
 def test_no_worker_leaves_connections_to_one_that_is_down_or_comes_up(two: _Supervisor) -> None:
     numbers = two._shared.load
     assert list(numbers) == [AWAY, AWAY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping
 
@@ -18,6 +19,9 @@ _STORED_WITH_SSE = (
 _WRONG_KEY = (  # which clients look for, to tell their users
     "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
 )
+
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
+"""No file or socket can be opened until others are closed: for clients that wait, and try again."""
 
 # The first class that fits: S3's code and message (None: S3's standard text), and whether an operator must know.
 _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
@@ -91,4 +95,7 @@ def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
             return S3Error(code, message)
     if isinstance(error, below.NameRefused):
         return S3Error("XMinioInvalidObjectName", str(error))
+    if isinstance(error, OSError) and error.errno in _TOO_MANY:
+        log.warning("SlowDown: %s", error.strerror, extra=fields)
+        return S3Error("SlowDown")
     return None

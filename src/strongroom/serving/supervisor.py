@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from strongroom.config import Settings, bare_environment
 from strongroom.serving import tls
 from strongroom.serving.accept import AWAY
+from strongroom.serving.descriptors import LEAST, raise_limit
 from strongroom.serving.hardening import harden
 from strongroom.serving.listen import listen
 from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Shared, Task, run
@@ -49,6 +50,11 @@ Announce = Callable[[Sequence[tuple[str, int]], bool], None]
 def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
     """Serve until a signal ends it; the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
     harden()
+    if (most := raise_limit()) < LEAST:
+        raise CannotStart(
+            f"this process may have {most} files open, and {LEAST} is the least: raise the limit (ulimit -n, systemd's"
+            " LimitNOFILE=, Docker's --ulimit nofile=)"
+        )
     certificate = tls.find(settings.certs_dir, required=settings.certs_named)
     if certificate:
         _warn_if_expired(certificate)
@@ -142,7 +148,7 @@ class _Supervisor:
                 signal.signal(handled, lambda *_: None)  # the number comes through the socket
             try:
                 for number in range(len(self._shared.load)):
-                    self._workers.append(self._start(number))
+                    self._bring_up(number)
                 self._watch(heard, announce)
             except BaseException:
                 # The process waits for its workers as it ends: they must end too, and a signal must still end it.
@@ -236,19 +242,37 @@ class _Supervisor:
             reason = worker.ended
         if time.monotonic() - worker.started > _LONG_ENOUGH:
             self._crashes = 0
-        pause = min(_LONGEST_PAUSE, 2.0 ** min(self._crashes - 1, _DOUBLINGS)) if self._crashes else 0.0
-        self._crashes += 1
-        self._due.append((time.monotonic() + pause, worker.number))
+        pause = self._again(worker.number)
         _log.error(
             "a worker ended and is replaced",
             extra={"worker": worker.process.pid, "reason": reason, "pause_seconds": pause},
         )
 
+    def _again(self, number: int) -> float:
+        """Have another worker of this number, after a pause that grows with each in a row; the pause, in seconds."""
+        pause = min(_LONGEST_PAUSE, 2.0 ** min(self._crashes - 1, _DOUBLINGS)) if self._crashes else 0.0
+        self._crashes += 1
+        self._due.append((time.monotonic() + pause, number))
+        return pause
+
     def _replace(self) -> None:
         now = time.monotonic()
         for due in [due for due in self._due if due[0] <= now]:
             self._due.remove(due)
-            self._workers.append(self._start(due[1]))
+            self._bring_up(due[1])
+
+    def _bring_up(self, number: int) -> None:
+        """Start a worker; where the system has no room for it while others serve, later. Raises CannotStart."""
+        try:
+            self._workers.append(self._start(number))
+        except OSError as error:
+            reason = f"{error.strerror} (a limit of processes, of memory or of open files)"
+            if not any(worker.ready for worker in self._workers):
+                raise CannotStart(f"a worker process cannot be started: {reason}") from None
+            _log.error(
+                "a worker cannot be started and is tried again",
+                extra={"reason": reason, "pause_seconds": self._again(number)},
+            )
 
     def _start(self, number: int) -> _Worker:
         return _Worker(self._task, self._sockets, self._shared, number)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import resource
 import signal
 import socket
 import sys
@@ -29,6 +28,7 @@ from strongroom.serving import tls
 from strongroom.serving.accept import Acceptor, Load
 from strongroom.serving.application import Application, CannotBegin
 from strongroom.serving.board import PLACE, Board
+from strongroom.serving.descriptors import for_connections, raise_limit
 from strongroom.serving.hardening import harden
 from strongroom.serving.memory import keep_memory, use_huge_pages
 from strongroom.serving.protocol import Protocol, Server
@@ -52,9 +52,6 @@ _TICK = 0.1
 
 _TELL = 0.5
 """Seconds between two words to the other workers on what this one counted."""
-
-_FOR_CONNECTIONS = 0.75
-"""Of all descriptors; the others are the store's, however many connections strangers open."""
 
 _FOR_ALL = 24 * 3600.0
 """Seconds after which uvloop cuts a TLS connection that the server closes, whatever the client has still to take. How
@@ -88,9 +85,7 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, shared: S
     """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin."""
     harden()
     keep_memory()
-    # The usual soft limit of 1,024 is there for programs that call select(2); connections and files need more.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    raise_limit()
     logs.configure(task.settings.log_format)
     # The supervisor hears the terminal's signals and passes SIGTERM on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,7 +132,7 @@ class _Worker:
         gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
         use_huge_pages()
         connections = self._server.connections
-        most = int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _FOR_CONNECTIONS)
+        most = for_connections(raise_limit())
         acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load, most) for listening in sockets]
         with contextlib.suppress(OSError):
             self._control.send_bytes(READY)
