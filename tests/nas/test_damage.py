@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,36 @@ def test_damaged_settings_of_a_bucket_are_its_own_trouble(gateway: Server, share
         assert error_of(client.create_bucket, Bucket=f"{shared.name}-{len(content)}") == ("", 200)
         assert error_of(client.get_bucket_location, Bucket=shared.name) == ("InternalError", 500)
     client.delete_bucket(Bucket=shared.name)
+
+
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")], ids=["FIFO", "folder", "link"]
+)
+def test_what_is_no_file_in_the_place_of_one_in_the_reserved_folder_is_damage(
+    gateway: Server, shared: Path, put: Callable[[Path], None]
+) -> None:
+    client, reserved = gateway.client(), gateway.directory / ".strongroom.sys"
+    upload = client.create_multipart_upload(Bucket=shared.name, Key="o")["UploadId"]
+    other = client.create_multipart_upload(Bucket=shared.name, Key="other")["UploadId"]
+    target: Any = {"Bucket": shared.name, "Key": "o", "UploadId": upload}
+    client.upload_part(**target, PartNumber=1, Body=b"x")
+    refused = ("InternalError", 500)
+    for name in ("00001", "upload"):
+        file = reserved / "uploads" / shared.name / upload / name
+        file.unlink()
+        put(file)
+        assert error_of(client.list_parts, **target) == refused
+    listed = client.list_multipart_uploads(Bucket=shared.name)["Uploads"]
+    assert [found["UploadId"] for found in listed] == [other]
+    settings = reserved / "buckets" / shared.name
+    kept = settings.read_bytes()
+    settings.unlink()
+    put(settings)
+    try:
+        assert error_of(client.put_object, Bucket=shared.name, Key="o", Body=b"x") == refused
+    finally:
+        settings.rmdir() if settings.is_dir() else settings.unlink()
+        settings.write_bytes(kept)
 
 
 @pytest.mark.parametrize(

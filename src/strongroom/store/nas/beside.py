@@ -14,10 +14,12 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from contextlib import suppress
 from dataclasses import replace
 
 from strongroom.store.base import Record
+from strongroom.store.errors import Damaged
 from strongroom.store.nas.folder import FILE, Folder, sync
 from strongroom.store.nas.layout import Beside, LayoutInvalid, LayoutUnknown, decode_beside, encode_beside
 from strongroom.store.nas.names import Place
@@ -78,8 +80,8 @@ class BesideStore:
     def read_sidecar(self, name: str) -> Beside | None:
         """A sidecar by its file's name, None where it is gone or damaged."""
         try:
-            descriptor = os.open(name, FILE, dir_fd=self._folder.area("beside"))
-        except FileNotFoundError:
+            descriptor = open_own(self._folder.area("beside"), name)
+        except (FileNotFoundError, Damaged):
             return None
         with os.fdopen(descriptor, "rb") as file:
             return _decoded(file.read(_MAX_SIDECAR))
@@ -124,6 +126,20 @@ def _decoded(data: bytes) -> Beside | None:
         raise
     except LayoutInvalid:
         return None
+
+
+def open_own(above: int, name: str) -> int:
+    """A descriptor of a file of ours. Raises FileNotFoundError, Damaged where a link or something else has its name."""
+    try:
+        descriptor = os.open(name, FILE, dir_fd=above)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Damaged(f"{name!r} is no file") from None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise Damaged(f"{name!r} is no file")
 
 
 def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:

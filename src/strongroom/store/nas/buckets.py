@@ -14,8 +14,8 @@ from contextlib import suppress
 from strongroom.store.base import Bucket
 from strongroom.store.errors import BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
 from strongroom.store.mapping import encode_mapping
-from strongroom.store.nas.beside import write_whole
-from strongroom.store.nas.folder import FILE, Folder, names_in, open_below, remove_empty, remove_moved, sync
+from strongroom.store.nas.beside import open_own, write_whole
+from strongroom.store.nas.folder import Folder, names_in, open_below, remove_empty, remove_moved, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.uploads import end
@@ -136,9 +136,11 @@ class Buckets:
 
     def _kept(self, name: str) -> Mapping[str, bytes]:
         try:
-            descriptor = os.open(name, FILE, dir_fd=self._folder.area("buckets"))
+            descriptor = open_own(self._folder.area("buckets"), name)
         except FileNotFoundError:
             return {}
+        except Damaged as error:
+            raise Damaged(f"the settings of the bucket are damaged: {error}") from None
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(_MAX)
         try:

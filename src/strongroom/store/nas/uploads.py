@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from strongroom.store.base import ALWAYS, Part, PartPage, Record, Stored, Upload
 from strongroom.store.errors import Damaged, NoSuchBucket, NoSuchUpload, PartChanged
 from strongroom.store.mapping import encode_mapping
-from strongroom.store.nas.beside import write_whole
+from strongroom.store.nas.beside import open_own, write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import read_trailer
-from strongroom.store.nas.folder import FILE, FOLDER, Folder, names_in, open_below, refusal, remove_moved, sync
+from strongroom.store.nas.folder import FOLDER, Folder, names_in, open_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
     LayoutInvalid,
@@ -253,9 +253,11 @@ def _open(folder: Folder, bucket: str, upload_id: str) -> int:
 def _read(descriptor: int, upload_id: str) -> Upload | None:
     """The upload of an open folder; None where it is being made or removed."""
     try:
-        opened = os.open(UPLOAD, FILE, dir_fd=descriptor)
+        opened = open_own(descriptor, UPLOAD)
     except FileNotFoundError:
         return None
+    except Damaged as error:
+        raise Damaged(f"the upload {upload_id} is damaged: {error}") from None
     with os.fdopen(opened, "rb") as file:
         content = file.read(_MAX)
     try:
@@ -273,7 +275,7 @@ def _part_name(number: int) -> str:
 def _part(above: int, number: int) -> Iterator[tuple[int, Trailer]]:
     """A part of an upload, opened: its descriptor and trailer. Raises PartChanged where it is not there, Damaged."""
     try:
-        descriptor = os.open(_part_name(number), FILE, dir_fd=above)
+        descriptor = open_own(above, _part_name(number))
     except FileNotFoundError:
         raise PartChanged(f"part {number}") from None
     try:
