@@ -16,14 +16,15 @@ from strongroom.kms.keyring import Keyring
 from strongroom.kms.master import MasterKey
 from strongroom.sealed import listing_keys
 from strongroom.sealed.encrypting import encrypt
-from strongroom.sealed.envelope import MAGIC, decode_header
-from strongroom.sealed.keys import Kind
-from strongroom.sealed.listed import LISTED, ListingKey
+from strongroom.sealed.envelope import MAGIC, Header, decode_header
+from strongroom.sealed.keys import Kind, new_object_key
+from strongroom.sealed.listed import LISTED, Listed, ListingKey
 from strongroom.sealed.objects import Summary
 from strongroom.sealed.policy import PLAIN, SSE_S3
 from strongroom.sealed.rewrapping import Rewrapper
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
+from strongroom.store.base import ENCRYPTED
 from strongroom.store.errors import NoSuchBucket
 from strongroom.store.local import LocalStore
 from strongroom.store.local.schema import decode_mapping, encode_mapping
@@ -321,3 +322,12 @@ def test_a_bucket_that_is_not_there_is_not_remembered_as_one_without(tmp_path: P
         assert await page(another(store, kms)) == objects
 
     run(tmp_path, work)
+
+
+def test_a_header_of_a_later_format_is_not_read_though_its_entry_opens() -> None:
+    header = Header(Kind.SSE_S3, 1234, bytes(32), bytes(64), None).encode()
+    key = ListingKey(new_object_key())
+    for opening, shown in ((MAGIC, ("etag", 1234)), (b"SRE2", None)):
+        other = opening + header[len(MAGIC) :]
+        record = {ENCRYPTED: other, LISTED: Listed(key, "bucket/key").entry(other, "etag")}
+        assert key.open("bucket/key", record) == shown

@@ -23,6 +23,7 @@ MAGIC = b"SRE1"
 _NONCE = 12
 _START = b"strongroom v1 "
 _FIXED = struct.Struct(f">4sBBQ{IV}s{SEALED_KEY}s")
+_SIZE = slice(6, 14)
 _PROVIDER = _FIXED.size  # where the length of the provider's name stands
 _MULTIPART, _BUCKET_KEY, _NAMED = 0x01, 0x02, 0x04
 _OF_SSE_KMS = _BUCKET_KEY | _NAMED
@@ -107,6 +108,15 @@ def decode_header(data: bytes) -> Header:
         return Header(kind, size, iv, sealed_key, wrapped, etag, multipart, context, of_bucket, named)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise EnvelopeInvalid("the record is damaged") from error
+
+
+def size_in(header: bytes) -> int:
+    """The plaintext's length in a header that is known to be genuine: no more is read of it. Raises EnvelopeInvalid for
+    a format that this release does not know.
+    """
+    if header[:4] != MAGIC:
+        raise EnvelopeInvalid("the record is not of a format that this release knows")
+    return int.from_bytes(header[_SIZE], "big")
 
 
 def seal_box(key: RecordKey, purpose: bytes, header: bytes, content: bytes) -> bytes:

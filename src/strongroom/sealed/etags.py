@@ -16,7 +16,7 @@ from strongroom.sealed.errors import LegacyNotCovered, NoKMS
 from strongroom.sealed.keyholder import Keyholder
 from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader, Inherited, headed
-from strongroom.sealed.listed import LISTED
+from strongroom.sealed.listed import LISTED, Shown
 from strongroom.sealed.listing_keys import Asker, ListingKeys
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import Summary, guessed, stand_in_etag
@@ -82,12 +82,29 @@ class ETags:
         return [summary or next(read) for summary in found]
 
     async def _read(self, bucket: str, objects: Sequence[Stored], listing_key: Asker | None = None) -> list[Summary]:
-        """What is shown of objects, with one call to the KMS for all whose ETags no listing key opens.
+        """What is shown of objects. Those that the listing key does not open take their own keys, and one call to the
+        KMS for all of them.
 
         An ETag that cannot be read is a stand-in. Without ``listing_key``, it raises.
         """
-        etags: list[str | None] = []
-        sizes: list[int] = []
+        shown: list[Shown | None] = [None] * len(objects)
+        if listing_key is not None and any(LISTED in stored.record for stored in objects):
+            key = await listing_key.ask()
+            if key is not None:
+                shown = [key.open(object_name(bucket, stored.key), stored.record) for stored in objects]
+        others = [stored for stored, found in zip(objects, shown, strict=True) if found is None]
+        read = iter(await self._read_each(bucket, others, strict=listing_key is None) if others else ())
+        return [
+            self._summary(bucket, stored, *(found or next(read))) for stored, found in zip(objects, shown, strict=True)
+        ]
+
+    async def _read_each(
+        self, bucket: str, objects: Sequence[Stored], strict: bool
+    ) -> Sequence[tuple[str | None, int]]:
+        """ETags, None for those that cannot be read, and sizes, each from the object's own record; raises if ``strict``
+        where it is the KMS that an ETag needs.
+        """
+        found: list[tuple[str | None, int]] = []
         sealed: list[_Sealed] = []
         for place, stored in enumerate(objects):
             etag, size = None, stored.size
@@ -101,19 +118,12 @@ class ETags:
                         sealed.append(_Sealed(place, stored, legacy, header))
             except (EnvelopeInvalid, Damaged, LegacyNotCovered):
                 pass  # whoever reads the object is told
-            etags.append(etag)
-            sizes.append(size)
-        listed = any(LISTED in one.stored.record for one in sealed)
-        key = await listing_key.ask() if listing_key is not None and listed else None
-        if key is not None:
-            for place, stored, *_ in sealed:
-                etags[place] = key.open(object_name(bucket, stored.key), stored.record)
-            sealed = [one for one in sealed if etags[one.place] is None]
+            found.append((etag, size))
         if sealed:
-            unsealed = await self._unseal(bucket, sealed, strict=listing_key is None)
-            for (place, *_), etag in zip(sealed, unsealed, strict=True):
-                etags[place] = etag
-        return [self._summary(bucket, *each) for each in zip(objects, etags, sizes, strict=True)]
+            unsealed = await self._unseal(bucket, sealed, strict)
+            for (place, _, _, header), etag in zip(sealed, unsealed, strict=True):
+                found[place] = etag, header.size
+        return found
 
     async def _unseal(self, bucket: str, sealed: Sequence[_Sealed], strict: bool) -> list[str | None]:
         """Sealed ETags, None for those that cannot be read; raises if ``strict``."""

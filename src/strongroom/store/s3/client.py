@@ -365,8 +365,9 @@ class Client:
         return code, ""
 
     async def _whole(self, response: Response, most: int, request: Request) -> bytes:
+        seconds = _LONGEST if request.takes_long else self._long_timeout
         try:
-            async with asyncio.timeout(_LONGEST if request.takes_long else self._long_timeout):
+            async with asyncio.timeout(None if response.whole else seconds):  # most are: no timer for them
                 document = await response.read(most + 1)
         except OSError as error:  # TimeoutError is one
             raise Unavailable(f"{request}: the backend's answer broke off") from error

@@ -62,6 +62,11 @@ class Response:
 
     # -- for whoever reads ---------------------------------------------------------------------------------------------
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the body has come."""
+        return self._whole
+
     async def read(self, most: int, least: int | None = None) -> bytes:
         """The next ``most`` bytes of the body, or all that are left; with ``least``, what has come of them once there
         are so many.
