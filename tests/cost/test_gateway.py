@@ -23,7 +23,7 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Reader, Stored, Upload
-from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint, writing
+from strongroom.store.s3 import Client, S3Store, buckets, parse_endpoint, putting
 from strongroom.store.s3 import pool as pools
 from strongroom.store.s3.connecting import Connector
 from strongroom.store.s3.pool import Pool
@@ -234,7 +234,7 @@ def test_long_answers_that_wait_for_short_ones_leave_connections_for_them(
 ) -> None:
     """For records that lie apart, and for last packages, where they have to prove a nonce."""
     monkeypatch.setattr(pools, "CONNECTIONS", 4)
-    monkeypatch.setattr(writing, "inline_headers", lambda *_: None)
+    monkeypatch.setattr(putting, "inline_headers", lambda *_: None)
     monkeypatch.setattr("strongroom.sealed.store.only_nonce", lambda _: new_nonce())
 
     async def read(store: SealedStore) -> int:

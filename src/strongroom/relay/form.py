@@ -16,7 +16,8 @@ from strongroom.sealed.writing import AnyObjectWriter, Description
 from strongroom.store.base import ALWAYS
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import NOT_ENCRYPTED
-from strongroom.store.s3.writing import Gathering, etag_in
+from strongroom.store.s3.putting import etag_in
+from strongroom.store.s3.writing import Gathering
 
 
 class FormWriter(AnyObjectWriter):

@@ -21,10 +21,11 @@ from strongroom.store.errors import (
     Unavailable,
 )
 from strongroom.store.s3 import names, xml
+from strongroom.store.s3.backend_uploads import abort_backend_upload
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.listing import each, hidden_names, list_names, remove_names
+from strongroom.store.s3.putting import condition_headers
 from strongroom.store.s3.uploads import Uploads
-from strongroom.store.s3.writing import abort_backend_upload, condition_headers
 
 _log = logging.getLogger("strongroom.store.s3")
 

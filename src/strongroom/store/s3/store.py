@@ -34,10 +34,11 @@ from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
 from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
+from strongroom.store.s3.putting import condition_headers
 from strongroom.store.s3.reading import INLINE, S3Reader
 from strongroom.store.s3.records import Unrecorded, complete, remove_hidden
 from strongroom.store.s3.uploads import Uploads
-from strongroom.store.s3.writing import S3PartWriter, S3Writer, condition_headers
+from strongroom.store.s3.writing import S3PartWriter, S3Writer
 
 _LOOKS = 16
 """Looks at an object that is another one each time."""

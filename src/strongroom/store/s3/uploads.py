@@ -29,6 +29,7 @@ from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names, xml
+from strongroom.store.s3.backend_uploads import Completion, abort_backend_upload, open_backend_upload
 from strongroom.store.s3.client import Client, Request
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
@@ -43,14 +44,9 @@ from strongroom.store.s3.metadata import (
     unquoted,
 )
 from strongroom.store.s3.names import PartName
+from strongroom.store.s3.putting import condition_headers
 from strongroom.store.s3.records import remove_hidden, write_or_replace_hidden
-from strongroom.store.s3.writing import (
-    S3PartWriter,
-    abort_backend_upload,
-    complete_backend_upload,
-    condition_headers,
-    open_backend_upload,
-)
+from strongroom.store.s3.writing import S3PartWriter
 
 _REMEMBERED = 16 * 1024**2  # bytes of memory: 10,000 uploads with short names and few headers
 _COMPLETION_WAIT = 3.0
@@ -281,9 +277,8 @@ class Uploads:
         upload_id, sure = opened.upload.upload_id, self._client.software != "VERSITYGW"  # it may be aborted meanwhile
         first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
         try:
-            return await complete_backend_upload(
-                self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id, sure=sure
-            )
+            completion = Completion(self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id)
+            return await completion.run(sure=sure)
         except StoreError as error:
             # Nobody removes it later: what may have been done, also by one before, may be done after an abort.
             if first and not undecided(error):

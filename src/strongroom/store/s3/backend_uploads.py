@@ -1,0 +1,237 @@
+"""Multipart uploads of the backend: opened, completed, dropped; and :class:`LargePut`, which makes one object by one.
+
+Knows nothing of the uploads that clients open (see :mod:`strongroom.store.s3.uploads`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from strongroom.store.base import Buffer, Condition
+from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.errors import meaning, status_behind, undecided
+from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
+from strongroom.store.s3.putting import condition_headers, etag_in, is_anothers, made_by
+from strongroom.store.s3.records import remove_hidden
+
+
+async def open_backend_upload(client: Client, bucket: str, key: str, headers: dict[str, str]) -> str:
+    """Open a multipart upload of the backend; its id. Raises StoreError."""
+    request = Request("POST", bucket, key, [("uploads", "")], headers, again=False)
+    answer = await client.send(request)
+    try:
+        upload_id = xml.read(answer.body).text("UploadId")
+    except xml.BadAnswer as error:
+        raise Unavailable(f"{request}: the backend's answer to CreateMultipartUpload: {error}") from error
+    if not upload_id:
+        raise Unavailable(f"{request}: the backend gives no upload id")
+    return upload_id
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The completion of a multipart upload of the backend.
+
+    ``parts``: the number and the ETag of each. ``headers`` carry the condition and the client's key. The object that is
+    made is recognised by its ``object_id``.
+    """
+
+    client: Client
+    bucket: str
+    key: str
+    backend_id: str
+    parts: Sequence[tuple[int, str]]
+    headers: Mapping[str, str]
+    object_id: str
+
+    async def run(self, *, sure: bool = True) -> str:
+        """Complete the upload; the object's ETag. ``sure``: that the upload was there can be relied on.
+
+        An answer of 200 may hold an error, as S3 has it. Where the answer is an error, or was lost, or comes to a
+        repeated request, the object itself is looked at. Raises StoreError.
+        """
+        query, body = [("uploadId", self.backend_id)], xml.completion(self.parts)
+        request = Request("POST", self.bucket, self.key, query, dict(self.headers), body)
+        try:
+            answer = await self.client.send(request)
+            told = unquoted(_document(answer, request).text("ETag"))
+        except StoreError as error:
+            return await self._made_despite(error, request)
+        if answer.earlier is None and sure:
+            return told
+        return await self._confirmed(told, request)
+
+    async def _made_despite(self, error: StoreError, request: Request) -> str:
+        """The ETag of the object if it was made in spite of an error. Raises StoreError.
+
+        The first attempt may have made it, and its answer been lost, whatever the last attempt was answered.
+        """
+        try:
+            etag = await self._found()
+        except Unavailable as unseen:
+            # An object under a client's key is not seen without it, at no later time either.
+            if undecided(error) or not is_anothers(unseen, self.headers):
+                raise
+            if "if-none-match" in self.headers:  # which backends themselves may answer so
+                raise ConditionFailed(f"{self.bucket}/{self.key} is there, under a client's key") from error
+            etag = None
+        if etag is not None:
+            return etag
+        if not isinstance(error, NoSuchObject):
+            raise error
+        if "if-match" in self.headers:
+            raise ConditionFailed(f"{self.bucket}/{self.key} is not there any more") from error
+        raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
+
+    async def _confirmed(self, told: str, request: Request) -> str:
+        """The ETag of an object that the backend says it made, once it is seen to be there. Raises Unavailable.
+
+        versitygw also says so of an upload that is gone, and to a repeated request where it was killed in the midst of
+        the first one, whose object never comes.
+        """
+        try:
+            etag = await self._found()
+        except Unavailable as unseen:
+            if not is_anothers(unseen, self.headers):
+                raise
+            return told  # it is not seen without the client's key
+        if etag is None:
+            raise Unavailable(f"{request}: the backend says that it was done, and the object is not there")
+        return etag
+
+    async def _found(self) -> str | None:
+        """The ETag of the object, None where it is not there, or not made of these parts. Raises Unavailable where that
+        cannot be seen.
+        """
+        etag = await made_by(self.client, self.bucket, self.key, self.object_id, self.headers)
+        return etag if etag is not None and _is_of(self.parts, etag) else None
+
+
+async def abort_backend_upload(client: Client, bucket: str, key: str, backend_id: str) -> None:
+    """Drop an upload of the backend; that it is gone already is no error. Raises StoreError."""
+    with contextlib.suppress(NoSuchUpload, NoSuchObject):
+        await client.send(Request("DELETE", bucket, key, [("uploadId", backend_id)]))
+
+
+async def ask(client: Client, request: Request) -> xml.Node:
+    """The document that answers a request which may take long, with an ETag in it. It may be an error although the
+    status is 200. Raises StoreError.
+    """
+    return _document(await client.send(request), request)
+
+
+def _document(answer: Answer, request: Request) -> xml.Node:
+    try:
+        root = xml.read(answer.body)
+        if root.name == "Error":
+            code = root.text("Code")
+            raise meaning(status_behind(code), code, root.text("Message", ""), str(request)) from answer.earlier
+        root.text("ETag")
+    except xml.BadAnswer as error:
+        raise Unavailable(f"{request}: the backend's answer: {error}") from error
+    return root
+
+
+def _is_of(parts: Sequence[tuple[int, str]], etag: str) -> bool:
+    """Whether an object with this ETag can be made of these parts: as many, and, where ETags are MD5s, the same."""
+    total, dash, count = etag.rpartition("-")
+    if not dash or not count.isdigit():
+        return True  # the backend has another kind of ETags
+    if int(count) != len(parts):
+        return False
+    try:
+        joined = b"".join(bytes.fromhex(part) for _, part in parts)
+    except ValueError:
+        return True
+    return len(joined) != 16 * len(parts) or hashlib.md5(joined, usedforsecurity=False).hexdigest() == total
+
+
+class LargePut:
+    """A PUT or a copy that is a multipart upload of the backend. While one part is sent, the next one is gathered."""
+
+    def __init__(self, client: Client, bucket: str, key: str, object_id: str, encryption: BackendEncryption) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._id = object_id
+        self._encryption = encryption
+        self._backend_id = ""
+        self._etags: list[str] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._over = False
+
+    async def begin(self, headers: Mapping[str, str] | None = None) -> None:
+        """Open the upload, and leave a marker for the sweep should this process end before it does.
+
+        ``headers`` say of the object what is recorded of it; by default that its record lies in its place.
+        """
+        described = {**(pointing_headers(self._id) if headers is None else headers), **self._encryption.creating}
+        self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, described)
+        marker = HiddenRecord(self._key, time.time_ns(), {BACKEND_ID: self._backend_id.encode()})
+        await self._client.send(Request("PUT", self._bucket, names.put_name(self._id), body=marker.encode()))
+
+    async def send(self, part: bytearray) -> None:
+        """Send the next part, behind the one that is under way. Raises what became of that."""
+        await self.finish()
+        self._sending = asyncio.create_task(self._send(part, len(self._etags) + 1))
+
+    async def _send(self, part: bytearray, number: int) -> None:
+        request = self._part(number, self._encryption.reading, part)
+        self._etags.append(etag_in(await self._client.send(request), str(request)))
+
+    async def copy(self, headers: Mapping[str, str], ask: Callable[[Request], Awaitable[xml.Node]]) -> None:
+        """Have the backend make the next part of bytes that it has; ``ask`` gives its answer. Raises StoreError."""
+        request = self._part(len(self._etags) + 1, {**headers, **self._encryption.reading})
+        self._etags.append(unquoted((await ask(request)).text("ETag")))
+
+    def _part(self, number: int, headers: Mapping[str, str], body: Buffer = b"") -> Request:
+        query = [("partNumber", str(number)), ("uploadId", self._backend_id)]
+        return Request("PUT", self._bucket, self._key, query, headers, body)
+
+    async def finish(self) -> None:
+        """Wait for the part that is under way. Raises StoreError."""
+        if self._sending is not None:
+            await self._sending
+            self._sending = None
+
+    async def complete(self, when: Condition) -> str:
+        """Make the object; its ETag. The record has to lie there already. Raises StoreError."""
+        parts = list(enumerate(self._etags, 1))
+        headers = {**condition_headers(when), **self._encryption.reading}
+        self._over = True  # until the backend says no: its object may come to be, and then needs its record
+        try:
+            etag = await Completion(
+                self._client, self._bucket, self._key, self._backend_id, parts, headers, self._id
+            ).run()
+        except StoreError as error:
+            self._over = undecided(error)
+            if isinstance(error, NoSuchUpload):  # clients know of none; it was done, perhaps, and replaced since
+                raise Unavailable(f"{self._bucket}/{self._key}: the backend has its upload no more") from error
+            raise
+        with contextlib.suppress(StoreError):  # the sweep finds what stays behind
+            await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))
+        return etag
+
+    async def abort(self) -> None:
+        """Drop the upload and its parts; what cannot be dropped now, the sweep finds."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+            if not self._sending.cancelled():
+                self._sending.exception()
+            self._sending = None
+        if self._over or not self._backend_id:
+            return
+        self._over = True
+        with contextlib.suppress(StoreError):
+            await abort_backend_upload(self._client, self._bucket, self._key, self._backend_id)
+            await remove_hidden(self._client, self._bucket, self._id)
+            await self._client.send(Request("DELETE", self._bucket, names.put_name(self._id)))

@@ -1,0 +1,106 @@
+"""One PUT of an object with its record, its condition decided by the backend; and what its answer says was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from strongroom.store.base import ALWAYS, Buffer, Condition
+from strongroom.store.errors import ConditionFailed, NoSuchObject, Refused, StoreError, Unavailable
+from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.errors import undecided
+from strongroom.store.s3.metadata import ID, HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
+from strongroom.store.s3.records import write_hidden
+
+_LOOK_FIRST = 64 * 1024
+"""Bytes of a conditional PUT above which one looks first whether something is there: versitygw refuses it before it has
+the body, and closes the connection, so that its answer is often lost."""
+
+
+async def put_object(
+    client: Client,
+    bucket: str,
+    object_id: str,
+    hidden: HiddenRecord,
+    body: Buffer,
+    encryption: dict[str, str],
+    when: Condition,
+) -> str:
+    """Put an object with its record, which is hidden only where it must be; the backend's ETag. Raises StoreError."""
+    if when.absent and len(body) > _LOOK_FIRST and await _is_there(client, bucket, hidden.key):
+        raise ConditionFailed(f"PUT {bucket}/{hidden.key}: an object is there")
+    headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
+    if headers is None:
+        headers = pointing_headers(object_id, hidden.record)
+        await write_hidden(client, bucket, object_id, hidden)
+    request = Request(
+        "PUT", bucket, hidden.key, headers={**headers, **encryption, **condition_headers(when)}, body=body
+    )
+    try:
+        return etag_in(await client.send(request), str(request))
+    except (ConditionFailed, NoSuchObject) as error:
+        etag = None
+        if when != ALWAYS:
+            # Perhaps the answer to the first attempt was lost, and the second met what it had made.
+            try:
+                etag = await made_by(client, bucket, hidden.key, object_id, encryption)
+            except Unavailable as unseen:
+                if undecided(error) or not is_anothers(unseen, encryption):
+                    raise
+        if etag is None:
+            raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
+        return etag
+    except Refused as error:
+        # MinIO says so of a key before it says that something is there.
+        if when.absent and error.status == 400 and await _is_there(client, bucket, hidden.key):
+            raise ConditionFailed(f"{request}: an object is there, under another key") from error
+        raise
+
+
+async def made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
+    """The ETag of the object of this name where it has this id, None where it has another or there is none; ``headers``
+    are those that it was written with. Raises Unavailable where that cannot be seen.
+    """
+    keys = {name: value for name, value in headers.items() if "-customer-" in name}
+    try:
+        answer = await client.send(Request("HEAD", bucket, key, headers=keys))
+    except NoSuchObject:
+        return None
+    except StoreError as error:
+        raise Unavailable(f"whether {bucket}/{key} was written cannot be seen: {error}") from error
+    return unquoted(answer.headers.get("etag", "")) if answer.headers.get(ID) == object_id else None
+
+
+def is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
+    """Whether an object could not be seen with ``headers`` since it is under another key, or under one at all."""
+    refused = unseen.__cause__
+    wrong = (400, 403) if any("-customer-" in name for name in headers) else (400,)
+    return isinstance(refused, Refused) and refused.status in wrong
+
+
+async def _is_there(client: Client, bucket: str, key: str) -> bool:
+    """Whether there is an object of this name, also one that is not shown without a client's key. Raises StoreError."""
+    try:
+        await client.send(Request("HEAD", bucket, key))
+    except NoSuchObject:
+        return False
+    except Refused as error:
+        if error.status != 400:
+            raise
+    return True
+
+
+def condition_headers(when: Condition) -> dict[str, str]:
+    """The headers that make the backend decide a condition."""
+    if when.absent:
+        return {"if-none-match": "*"}
+    if when.identity is not None:
+        return {"if-match": f'"{etag_of(when.identity)}"'}
+    return {}
+
+
+def etag_in(answer: Answer, what: str) -> str:
+    """The ETag in the headers of an answer. Raises Unavailable where there is none."""
+    etag = unquoted(answer.headers.get("etag", ""))
+    if not etag:
+        raise Unavailable(f"{what}: the backend's answer has no ETag")
+    return etag
