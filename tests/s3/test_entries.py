@@ -18,7 +18,6 @@ from strongroom.s3.shapes import (
     ListObjectVersionsOutput,
     Object,
     ObjectVersion,
-    Owner,
 )
 from strongroom.sealed.objects import Summary
 
@@ -39,10 +38,6 @@ pages = st.lists(st.builds(Summary, hostile, st.integers(0, 2**63), times, etags
 encodings = st.sampled_from([None, "url"])
 
 
-def owner() -> Owner:
-    return Owner(id=OWNER.id, display_name=OWNER.display_name)
-
-
 def objects(page: list[Summary], encoding: str | None, with_owner: bool) -> list[Object]:
     return [
         Object(
@@ -51,7 +46,7 @@ def objects(page: list[Summary], encoding: str | None, with_owner: bool) -> list
             etag=quoted(item.etag),
             size=item.size,
             storage_class="STANDARD",
-            owner=owner() if with_owner else None,
+            owner=OWNER if with_owner else None,
         )
         for item in page
     ]
@@ -67,7 +62,7 @@ def versions(page: list[Summary], encoding: str | None) -> list[ObjectVersion]:
             etag=quoted(item.etag),
             size=item.size,
             storage_class="STANDARD",
-            owner=owner(),
+            owner=OWNER,
         )
         for item in page
     ]

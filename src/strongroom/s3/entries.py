@@ -17,14 +17,13 @@ from strongroom.dates import utc
 from strongroom.s3.describe import quoted
 from strongroom.s3.naming import OWNER, encode_name
 from strongroom.s3.service_model import shape_of
-from strongroom.s3.shapes import CommonPrefix, Object, ObjectVersion, Owner
+from strongroom.s3.shapes import CommonPrefix, Object, ObjectVersion
 from strongroom.s3.xml import Written, compile_writer, escape_all, format_moment
 from strongroom.sealed.objects import Summary
 
 _KEY, _ETAG, _SIZE, _MODIFIED = "@key@", "@etag@", 2**63 - 1, datetime.max.replace(tzinfo=UTC)
 _MARKS = {_KEY: "key", format_moment(_MODIFIED): "modified", _ETAG: "etag", str(_SIZE): "size"}
 _MARK = re.compile(f"({'|'.join(map(re.escape, _MARKS))})")
-_OWNER = Owner(id=OWNER.id, display_name=OWNER.display_name)
 _MILLISECONDS = [f"{count:03}Z" for count in range(1000)]
 
 
@@ -34,7 +33,7 @@ class Entries:
     def __init__(self) -> None:
         key, modified, etag, size = _KEY, _MODIFIED, quoted(_ETAG), _SIZE
         plain = Object(key=key, last_modified=modified, etag=etag, size=size, storage_class="STANDARD")
-        owned = Object(key=key, last_modified=modified, etag=etag, size=size, storage_class="STANDARD", owner=_OWNER)
+        owned = Object(key=key, last_modified=modified, etag=etag, size=size, storage_class="STANDARD", owner=OWNER)
         version = ObjectVersion(
             key=key,
             version_id="null",
@@ -43,7 +42,7 @@ class Entries:
             etag=etag,
             size=size,
             storage_class="STANDARD",
-            owner=_OWNER,
+            owner=OWNER,
         )
         self._object = _template("ListObjectsV2Output", "contents", plain)
         self._owned = _template("ListObjectsV2Output", "contents", owned)

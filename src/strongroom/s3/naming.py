@@ -1,27 +1,53 @@
-"""Names, owners and pages, as all listings have them. Pure."""
+"""What requests and answers name: keys, versions, parts, the owner, the pages of listings. Pure."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from strongroom.s3.errors import S3Error
+from strongroom.s3.routing import MAX_KEY
+from strongroom.s3.shapes import Initiator, Owner
 
 MAX_PAGE = 1000
+MAX_PARTS = 10_000
+"""Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
 _ENCODED = re.compile(r"[^A-Za-z0-9/*\-._~]")
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who owns buckets and objects: there is one account, the operator's."""
+OWNER = Owner(id="5374726f6e67726f6f6d00000000000000000000000000000000000000000000", display_name="strongroom")
+"""Who owns all buckets and objects: there is one account, the operator's."""
 
-    id: str
-    display_name: str
+INITIATOR = Initiator(id=OWNER.id, display_name=OWNER.display_name)
+"""The same, as who opened an upload."""
 
 
-OWNER = Account("5374726f6e67726f6f6d00000000000000000000000000000000000000000000", "strongroom")
+def check_version(version_id: str | None) -> None:
+    """Objects have one version, "null". Raises NoSuchVersion for another."""
+    if version_id not in (None, "", "null"):
+        raise S3Error("NoSuchVersion", VersionId=version_id or "")
+
+
+def check_key(key: str) -> None:
+    """Raises KeyTooLongError, UserKeyMustBeSpecified for an empty key."""
+    if not key:
+        raise S3Error("UserKeyMustBeSpecified")
+    size = len(key.encode())
+    if size > MAX_KEY:
+        raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
+
+
+def check_part_number(number: int) -> int:
+    """A part number, 1 to 10,000. Raises InvalidArgument."""
+    if not 1 <= number <= MAX_PARTS:
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    return number
 
 
 def encode_name(name: str, encoding: str | None) -> str:

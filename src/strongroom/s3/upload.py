@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from strongroom.s3 import checksums
-from strongroom.s3.body import BodyDecoder
+from strongroom.s3.body import BodyDecoder, require_length
 from strongroom.s3.checksums import Algorithm, ChecksumType, Expected, Hasher
 from strongroom.s3.errors import S3Error
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Buffer
 from strongroom.sealed.metadata import ObjectChecksum
+
+MAX_PUT = 5 * 1024**3
+"""Bytes in one PUT, and in one copy (S3 User Guide, "Uploading objects")."""
 
 
 class UploadWriter(Protocol):
@@ -30,6 +33,14 @@ class UploadWriter(Protocol):
     async def finish(self) -> None:
         """No more comes."""
         ...
+
+
+def announced_size(decoder: BodyDecoder) -> int:
+    """The bytes of an object or a part that are to come. Raises MissingContentLength, EntityTooLarge."""
+    size = require_length(decoder)
+    if size > MAX_PUT:
+        raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
+    return size
 
 
 class Integrity:

@@ -7,8 +7,7 @@ from __future__ import annotations
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.describe import check_acl_headers
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.objects import check_version
-from strongroom.s3.naming import OWNER
+from strongroom.s3.naming import OWNER, check_version
 from strongroom.s3.shapes import (
     AccessControlPolicy,
     Grant,

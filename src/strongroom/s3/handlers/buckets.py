@@ -27,7 +27,6 @@ from strongroom.s3.shapes import (
     HeadBucketRequest,
     ListBucketsOutput,
     ListBucketsRequest,
-    Owner,
     PutBucketCorsRequest,
     PutBucketEncryptionRequest,
     ServerSideEncryptionByDefault,
@@ -73,7 +72,7 @@ class BucketHandlers:
         page = buckets[:limit]
         output = ListBucketsOutput(
             buckets=[Bucket(name=bucket.name, creation_date=moment(bucket.created)) for bucket in page],
-            owner=Owner(id=OWNER.id, display_name=OWNER.display_name),
+            owner=OWNER,
             prefix=request.prefix,
         )
         if len(buckets) > len(page):

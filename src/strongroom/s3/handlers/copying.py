@@ -14,7 +14,7 @@ from strongroom.s3.checksums import Algorithm
 from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.objects import MAX_PUT, check_key, check_part_number, check_version
+from strongroom.s3.naming import check_key, check_part_number, check_version
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_copy_range
 from strongroom.s3.routing import is_bucket_name
@@ -27,6 +27,7 @@ from strongroom.s3.shapes import (
     UploadPartCopyRequest,
 )
 from strongroom.s3.tags import MALFORMED_ESCAPE, format_tags, parse_tagging_header, parse_tags
+from strongroom.s3.upload import MAX_PUT
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from strongroom.s3 import checksums
-from strongroom.s3.body import decoder_for, require_length
+from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm, ChecksumType
 from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.objects import MAX_PARTS, MAX_PUT, check_part_number
-from strongroom.s3.naming import OWNER, encode_name, page_size, part_marker
+from strongroom.s3.naming import INITIATOR, MAX_PARTS, OWNER, check_part_number, encode_name, page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.shapes import (
     AbortMultipartUploadRequest,
@@ -26,18 +25,16 @@ from strongroom.s3.shapes import (
     CompleteMultipartUploadRequest,
     CreateMultipartUploadOutput,
     CreateMultipartUploadRequest,
-    Initiator,
     ListMultipartUploadsOutput,
     ListMultipartUploadsRequest,
     ListPartsOutput,
     ListPartsRequest,
     MultipartUpload,
-    Owner,
     Part,
     UploadPartRequest,
 )
 from strongroom.s3.tags import parse_tagging_header
-from strongroom.s3.upload import Integrity
+from strongroom.s3.upload import Integrity, announced_size
 from strongroom.sealed.faults import (
     CustomerKeyNeeded,
     CustomerKeyNotApplicable,
@@ -88,9 +85,7 @@ class MultipartHandlers:
         headers = call.request.headers
         number = check_part_number(request.part_number)
         decoder = decoder_for(call.payload, headers)
-        size = require_length(decoder)
-        if size > MAX_PUT:
-            raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
+        size = announced_size(decoder)
         integrity = Integrity(headers)
         customer_key = call.encryption.customer_key()
         with key_of_upload():
@@ -159,8 +154,8 @@ class MultipartHandlers:
             next_part_number_marker=parts[-1].entry.number if parts else after,
             max_parts=limit,
             is_truncated=following is not None and limit > 0,  # a page of none leads nowhere
-            initiator=Initiator(id=OWNER.id, display_name=OWNER.display_name),
-            owner=Owner(id=OWNER.id, display_name=OWNER.display_name),
+            initiator=INITIATOR,
+            owner=OWNER,
             storage_class="STANDARD",
         )
         if upload.checksum:
@@ -197,15 +192,14 @@ class MultipartHandlers:
         )
         if page.next is not None:
             output.next_key_marker, output.next_upload_id_marker = encode_name(page.next[0], encoding), page.next[1]
-        owner = {"id": OWNER.id, "display_name": OWNER.display_name}
         output.uploads = [
             MultipartUpload(
                 upload_id=upload.upload_id,
                 key=encode_name(upload.key, encoding),
                 initiated=moment(upload.started),
                 storage_class="STANDARD",
-                owner=Owner(**owner),
-                initiator=Initiator(**owner),
+                owner=OWNER,
+                initiator=INITIATOR,
             )
             for upload in page.uploads
         ]

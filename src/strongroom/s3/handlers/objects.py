@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from strongroom.dates import http_date
-from strongroom.s3.body import decoder_for, require_length
+from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Headers
 from strongroom.s3.checksums import Algorithm, format_value
 from strongroom.s3.describe import (
@@ -22,11 +22,10 @@ from strongroom.s3.describe import (
 from strongroom.s3.encryption import confirmed, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.faults import about, translate
-from strongroom.s3.naming import page_size, part_marker
+from strongroom.s3.naming import check_key, check_part_number, check_version, page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range, range_holds
 from strongroom.s3.request import Buffer
-from strongroom.s3.routing import MAX_KEY
 from strongroom.s3.shapes import (
     Checksum,
     DeletedObject,
@@ -44,7 +43,7 @@ from strongroom.s3.shapes import (
     PutObjectRequest,
 )
 from strongroom.s3.tags import parse_tagging_header
-from strongroom.s3.upload import Integrity
+from strongroom.s3.upload import Integrity, announced_size
 from strongroom.sealed.faults import NoSuchObject, ObjectChanged
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
@@ -53,12 +52,6 @@ from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-
-MAX_PUT = 5 * 1024**3
-"""Bytes in one PUT (S3 User Guide, "Uploading objects")."""
-
-MAX_PARTS = 10_000
-"""Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
 _READ_AGAIN = 4
 _DELETES_AT_ONCE = 32
@@ -82,9 +75,7 @@ class ObjectHandlers:
         precondition = write_precondition(request.if_match, request.if_none_match)
         integrity = Integrity(headers)
         decoder = decoder_for(call.payload, headers)
-        size = require_length(decoder)
-        if size > MAX_PUT:
-            raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
+        size = announced_size(decoder)
         asked = call.encryption.protection()
         await self._objects.condition(call.bucket, call.key, precondition)  # fail before the body, if it fails
         writer = await self._objects.begin(
@@ -230,33 +221,6 @@ class _Described(Answer):
     def __init__(self, headers: Headers, status: int | None, span: ByteRange) -> None:
         super().__init__(None, headers, status)
         self.span = span
-
-
-def check_version(version_id: str | None) -> None:
-    """Objects have one version, "null". Raises NoSuchVersion for another."""
-    if version_id not in (None, "", "null"):
-        raise S3Error("NoSuchVersion", VersionId=version_id or "")
-
-
-def check_key(key: str) -> None:
-    """Raises KeyTooLongError, UserKeyMustBeSpecified for an empty key."""
-    if not key:
-        raise S3Error("UserKeyMustBeSpecified")
-    size = len(key.encode())
-    if size > MAX_KEY:
-        raise S3Error("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY))
-
-
-def check_part_number(number: int) -> int:
-    """A part number, 1 to 10,000. Raises InvalidArgument."""
-    if not 1 <= number <= MAX_PARTS:
-        raise S3Error(
-            "InvalidArgument",
-            f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
-            ArgumentName="partNumber",
-            ArgumentValue=str(number),
-        )
-    return number
 
 
 def _read_checks(

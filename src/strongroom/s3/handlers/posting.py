@@ -19,13 +19,13 @@ from strongroom.s3.describe import (
 )
 from strongroom.s3.encryption import EncryptionHeaders, confirmed
 from strongroom.s3.errors import S3Error
-from strongroom.s3.handlers.objects import MAX_PUT, check_key
 from strongroom.s3.model import Response
+from strongroom.s3.naming import check_key
 from strongroom.s3.observing import Seen
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import HttpRequest
 from strongroom.s3.tags import format_tags
-from strongroom.s3.upload import Integrity
+from strongroom.s3.upload import MAX_PUT, Integrity
 from strongroom.s3.xml import DECLARATION, escape, read_document
 from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.policy import Protection

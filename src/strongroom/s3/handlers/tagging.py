@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strongroom.s3.call import Answer, Call
-from strongroom.s3.handlers.objects import check_version
+from strongroom.s3.naming import check_version
 from strongroom.s3.shapes import (
     DeleteObjectTaggingRequest,
     GetObjectTaggingOutput,

@@ -21,19 +21,18 @@ from strongroom.s3.shapes import (
     Grant,
     Grantee,
     NotificationConfiguration,
-    Owner,
 )
 from strongroom.sealed.store import SealedStore
 
 # operation: the setting as it is where it was never made; the others have none, and their error says so
 _OUTPUTS: dict[str, Callable[[], object]] = {
     "GetBucketAccelerateConfiguration": GetBucketAccelerateConfigurationOutput,
-    "GetBucketAcl": lambda: GetBucketAclOutput(owner=_owner(), grants=_full_control()),
+    "GetBucketAcl": lambda: GetBucketAclOutput(owner=OWNER, grants=_full_control()),
     "GetBucketLogging": GetBucketLoggingOutput,
     "GetBucketNotificationConfiguration": NotificationConfiguration,
     "GetBucketRequestPayment": lambda: GetBucketRequestPaymentOutput(payer="BucketOwner"),
     "GetBucketVersioning": GetBucketVersioningOutput,
-    "GetObjectAcl": lambda: GetObjectAclOutput(owner=_owner(), grants=_full_control()),
+    "GetObjectAcl": lambda: GetObjectAclOutput(owner=OWNER, grants=_full_control()),
 }
 
 
@@ -48,10 +47,6 @@ def unset_handler(objects: SealedStore, operation: str) -> Handler:
         return Answer(output())
 
     return handler
-
-
-def _owner() -> Owner:
-    return Owner(id=OWNER.id, display_name=OWNER.display_name)
 
 
 def _full_control() -> list[Grant]:
