@@ -1,4 +1,4 @@
-"""What S3's headers tell of an object, in both directions: said once for all operations. Pure."""
+"""What S3's headers and documents tell of an object: said once for all operations. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from strongroom.dates import http_date, utc
 from strongroom.header_names import CONTENT_HEADERS, META, REDIRECT
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.call import Headers
-from strongroom.s3.checksums import Algorithm
+from strongroom.s3.checksums import Algorithm, format_value
 from strongroom.s3.encryption import ASKING, SOURCE_SSE, SSE
 from strongroom.s3.errors import S3Error
 from strongroom.s3.routing import COPY_SOURCE
@@ -172,3 +172,15 @@ def checksum_headers(checksum: ObjectChecksum | None) -> Headers:
         (Algorithm(checksum.algorithm).header, checksum.value),
         ("x-amz-checksum-type", checksum.kind),
     ]
+
+
+def set_checksum(shape: object, checksum: ObjectChecksum | None) -> None:
+    """Show the checksum of an object, and its type, in a shape that has members for them; nothing for None."""
+    if checksum is not None:
+        setattr(shape, "checksum_type", checksum.kind)  # noqa: B010 - several shapes have it
+        setattr(shape, Algorithm(checksum.algorithm).member, checksum.value)
+
+
+def set_part_checksum(shape: object, algorithm: str, digest: bytes) -> None:
+    """Show the raw checksum of a part in a shape that has a member for it."""
+    setattr(shape, Algorithm(algorithm).member, format_value(digest))

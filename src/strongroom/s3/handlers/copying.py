@@ -11,7 +11,7 @@ from strongroom.header_names import META, REDIRECT
 from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
-from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
+from strongroom.s3.describe import check_upload_headers, moment, quoted, set_checksum, set_part_checksum, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import check_key, check_part_number, check_version
@@ -86,9 +86,7 @@ class CopyHandlers:
         finally:
             await source.close()
         result = CopyObjectResult(etag=quoted(info.etag), last_modified=moment(info.modified))
-        if info.checksum:
-            result.checksum_type = info.checksum.kind
-            setattr(result, Algorithm(info.checksum.algorithm).member, info.checksum.value)
+        set_checksum(result, info.checksum)
         return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
@@ -119,7 +117,7 @@ class CopyHandlers:
             await source.close()
         result = CopyPartResult(etag=quoted(entry.etag), last_modified=moment(part.modified))
         if algorithm:
-            setattr(result, algorithm.member, checksums.format_value(entry.checksum))
+            set_part_checksum(result, algorithm, entry.checksum)
         output = UploadPartCopyOutput(copy_part_result=result)
         return Answer(output, shown(upload, customer_key), about=upload)
 

@@ -12,7 +12,7 @@ from strongroom.s3 import checksums
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm, ChecksumType
-from strongroom.s3.describe import check_upload_headers, moment, quoted, stored_headers
+from strongroom.s3.describe import check_upload_headers, moment, quoted, set_checksum, set_part_checksum, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import INITIATOR, MAX_PARTS, OWNER, check_part_number, encode_name, page_size, part_marker
@@ -129,9 +129,7 @@ class MultipartHandlers:
             key=call.key,
             etag=quoted(info.etag),
         )
-        if info.checksum:
-            output.checksum_type = info.checksum.kind
-            setattr(output, Algorithm(info.checksum.algorithm).member, info.checksum.value)
+        set_checksum(output, info.checksum)
         return Answer(output, shown(info, None), about=info)
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
@@ -169,7 +167,7 @@ class MultipartHandlers:
                 size=entry.size,
             )
             if upload.checksum and entry.checksum:
-                setattr(shape, Algorithm(upload.checksum.algorithm).member, checksums.format_value(entry.checksum))
+                set_part_checksum(shape, upload.checksum.algorithm, entry.checksum)
             output.parts.append(shape)
         return Answer(output)
 

@@ -6,17 +6,20 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from strongroom.dates import http_date
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Headers
-from strongroom.s3.checksums import Algorithm, format_value
+from strongroom.s3.checksums import format_value
 from strongroom.s3.describe import (
     check_upload_headers,
     checksum_headers,
     object_headers,
     override_headers,
     quoted,
+    set_checksum,
+    set_part_checksum,
     stored_headers,
 )
 from strongroom.s3.encryption import confirmed, shown
@@ -322,8 +325,8 @@ def _unquoted(etag: str | None) -> str | None:
 
 def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
     """As GetObjectAttributes has it: without the number of parts, which HeadObject shows behind a composite one."""
-    shape = Checksum(checksum_type=checksum.kind)
-    setattr(shape, Algorithm(checksum.algorithm).member, checksum.value.partition("-")[0])
+    shape = Checksum()
+    set_checksum(shape, replace(checksum, value=checksum.value.partition("-")[0]))
     return shape
 
 
@@ -343,6 +346,6 @@ def _attributes_parts(
     if info.checksum:  # AWS lists the parts of an object only where they have checksums
         for number, part in page:
             shape = ObjectPart(part_number=number, size=part.size)
-            setattr(shape, Algorithm(info.checksum.algorithm).member, format_value(part.checksum))
+            set_part_checksum(shape, info.checksum.algorithm, part.checksum)
             output.parts.append(shape)
     return output
