@@ -57,7 +57,7 @@ class Application:
         self, objects: SealedStore, s3: S3App, key_setting: str, metrics: Metrics, access_log: AccessLog | None
     ) -> None:
         self._objects = objects
-        self._key_setting = key_setting  # that names the master key
+        self._key_setting = key_setting  # the variable that names the master key, for messages
         self._access_log = access_log
         self.answer = s3
         self.metrics = metrics
@@ -89,14 +89,19 @@ class Application:
 
 
 _DEFAULTS_SECONDS = 5.0
+"""How long gateways remember the default encryption and the CORS rules of a bucket, which others may change."""
+
 _DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where objects are kept: the store, the KMS as it is used there, what is encrypted once more behind it, who else
-    must not write there, what passes requests through where there is no KMS, and for how long what was found out of
-    buckets is remembered, where to look costs a request or a file.
+    """Where objects are kept, and what comes with it.
+
+    ``kms`` is the KMS as it is used there. ``outer`` has the backend encrypt objects once more. ``guard`` refuses
+    writes to buckets that belong to another KMS. ``relay`` takes the requests of a gateway without a KMS.
+    ``defaults_seconds``: how long the settings of a bucket are remembered, where a look at them costs a request or
+    a file.
     """
 
     store: Store
@@ -107,14 +112,22 @@ class _Place:
     defaults_seconds: float = 0.0
 
 
-def _place(settings: Settings, kms: KMS | None, *, looking: bool = False) -> _Place:
+def _place(settings: Settings, kms: KMS | None, *, read_only: bool = False) -> _Place:
     target = settings.target
     if isinstance(target, LocalDirectory):
         return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
-        shared = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age, sweeps=not looking)
-        checked = CheckedKMS(kms, shared, leave=not looking) if kms is not None else None
-        return _Place(shared, checked, defaults_seconds=_DEFAULTS_SECONDS)
+        return _shared_place(settings, target, kms, read_only)
+    return _remote_place(settings, target, kms)
+
+
+def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, read_only: bool) -> _Place:
+    store = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age, sweeps=not read_only)
+    checked = CheckedKMS(kms, store, leave=not read_only) if kms is not None else None
+    return _Place(store, checked, defaults_seconds=_DEFAULTS_SECONDS)
+
+
+def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Place:
     remote = remote_store(settings, target)
     store = LeftStore(remote)
     # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
@@ -135,11 +148,12 @@ def remote_store(settings: Settings, target: RemoteS3) -> S3Store:
     return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
 
 
-def build_objects(settings: Settings, *, looking: bool) -> SealedStore:
-    """The sealed store that these settings ask for; nothing is opened yet. For whoever is only ``looking``, nothing is
-    swept from a shared folder, and no check value left there.
+def build_objects(settings: Settings, *, read_only: bool) -> SealedStore:
+    """The sealed store that these settings ask for; nothing is opened yet.
+
+    ``read_only``, for jobs that change nothing: of a shared folder nothing is swept, and no check value is left there.
     """
-    return _objects(settings, _place(settings, build_kms(settings.keys), looking=looking))
+    return _objects(settings, _place(settings, build_kms(settings.keys), read_only=read_only))
 
 
 def _objects(settings: Settings, place: _Place) -> SealedStore:

@@ -255,7 +255,7 @@ def audit(
         lambda objects: Audit(objects, bucket or [], tasks, read, key),
         report,
         json_,
-        looking=True,
+        read_only=True,
     )
     raise typer.Exit(code)
 

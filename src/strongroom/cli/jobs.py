@@ -49,12 +49,12 @@ def run_job(
     report: R,
     as_json: bool,
     *,
-    looking: bool = False,
+    read_only: bool = False,
 ) -> int:
-    """Run the job that ``make`` makes for the place, which ``find`` finds, with the umask for objects; the exit code.
+    """Run a job in a place, and print its report; the exit code. Raises typer.Exit.
 
-    One that is only ``looking``, as a dry run is, changes nothing there.
-    Raises typer.Exit.
+    ``find`` makes a target of the place and of the umask for the files of objects, ``make`` makes the job.
+    ``read_only``: it changes nothing there, as a dry run does not.
     """
     mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
     harden()
@@ -64,7 +64,7 @@ def run_job(
             check_vault(settings.vault.place)
         if isinstance(settings.target, RemoteS3):
             check_backend(settings.target, settings.backend)
-        objects = build_objects(settings, looking=looking or report.dry_run)
+        objects = build_objects(settings, read_only=read_only or report.dry_run)
         asyncio.run(_run(objects, make(objects), report))
     except (SettingError, NoKMS) as error:
         raise stop_with(error, WRONG) from None
