@@ -25,6 +25,7 @@ from strongroom.sealed import dare
 from strongroom.sealed.keys import Kind, ObjectKey, part_key
 from strongroom.sealed.parts import PartTable
 from strongroom.sealed.policy import SSE_S3, Protection
+from strongroom.sealed.resealing import share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
@@ -343,7 +344,7 @@ def test_a_copy_moves_no_byte(counts: Counter[str], tmp_path: Path) -> None:
     async def copy(store: SealedStore) -> None:
         source = await store.open("bucket", "o")
         protection = await store.protection("bucket", None)
-        await store.share(source, "bucket", "copy", protection, Description({}))
+        await share(store, source, "bucket", "copy", protection, Description({}))
         await source.close()
 
     seen = cost(counts, tmp_path, copy, o=8 * MIB)

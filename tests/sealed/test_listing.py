@@ -16,12 +16,11 @@ from strongroom.sealed.keys import Kind
 from strongroom.sealed.listing_keys import ListingKeys
 from strongroom.sealed.objects import Summary, stand_in_etag
 from strongroom.sealed.policy import PLAIN, SSE_S3, Protection
-from strongroom.sealed.record import SSE
 from strongroom.sealed.remembered import Remembered
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.base import Stored
+from strongroom.store.base import ENCRYPTED, Stored
 from strongroom.store.local import LocalStore
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere
@@ -158,8 +157,8 @@ def test_one_that_names_no_data_key_has_a_stand_in_beside_others(earlier: None, 
         with sqlite3.connect(tmp_path / ".strongroom" / "index.db") as index:
             (record,) = index.execute("SELECT record FROM objects WHERE key = ?", (b"b",)).fetchone()
             entries = decode_mapping(record)
-            altered = decode_header(entries[SSE])._replace(kind=Kind.SSE_C, wrapped=None)
-            encoded = encode_mapping({**entries, SSE: altered.encode()})
+            altered = decode_header(entries[ENCRYPTED])._replace(kind=Kind.SSE_C, wrapped=None)
+            encoded = encode_mapping({**entries, ENCRYPTED: altered.encode()})
             index.execute("UPDATE objects SET record = ? WHERE key = ?", (encoded, b"b"))
         index.close()
         shown = await page(store)

@@ -20,11 +20,11 @@ from strongroom.sealed.errors import CustomerKeyNotApplicable
 from strongroom.sealed.keys import IV, SEALED_KEY, Kind, ObjectKey, RecordKey, new_object_key, record_key
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.opened import OpenedRecords, Sealing
-from strongroom.sealed.record import SEALED, SSE, Record, open_record, sealed_record
+from strongroom.sealed.record import SEALED, Record, open_record, sealed_record
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_COUNT, TAGS_SSE
 from strongroom.secret import Secret
-from strongroom.store.base import LEFT
+from strongroom.store.base import ENCRYPTED, LEFT
 from strongroom.store.errors import Damaged
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.kms.elsewhere import KMSElsewhere
@@ -217,7 +217,7 @@ def test_what_clients_make_long_counts() -> None:
             header = Header(Kind.SSE_KMS, 1, os.urandom(IV), bytes(SEALED_KEY), wrapped, context=context)
             record = sealed_record(header, record_key(object_key), Metadata({}, "e"))
             name = f"{number:03}{wide}"  # as each request makes them anew
-            records.metadata("b", name, record, (decode_header(record[SSE]), object_key), True)
+            records.metadata("b", name, record, (decode_header(record[ENCRYPTED]), object_key), True)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

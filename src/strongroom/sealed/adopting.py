@@ -8,12 +8,13 @@ authenticated, so that nothing is given our seal which does not bear MinIO's.
 from __future__ import annotations
 
 from strongroom.sealed.keyholder import protection_of
-from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.keys import Kind
 from strongroom.sealed.legacy import Inherited, LegacyHeader, inherited
 from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import Protection
-from strongroom.sealed.record import plain_record, seal_parts, sealed_record
+from strongroom.sealed.record import plain_record
+from strongroom.sealed.resealing import parts_with_nonces, seal_anew
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import tag_entries
 from strongroom.secret import Secret
@@ -72,12 +73,19 @@ async def _sealed_anew(
         return plain_record(metadata), b""
     old, object_key = source.sealing
     assert isinstance(old, LegacyHeader)
-    header = await objects.keyholder.seal(bucket, info.key, protection, object_key, info.size, old.multipart)
-    header = header.resized(info.size, old.etag if info.kind is Kind.SSE_C else "")  # others' may be MD5s: sealed
-    parts = await objects.parts_with_nonces(source)
-    annex = seal_parts(header, record_key(object_key), parts) if old.multipart else b""
-    listed = await objects.listed(bucket, info.key, header.kind)
-    return sealed_record(header, record_key(object_key), metadata, listed), annex
+    shown_etag = old.etag if info.kind is Kind.SSE_C else ""  # others' may be MD5s: sealed
+    _, record, annex = await seal_anew(
+        objects,
+        bucket,
+        info.key,
+        protection,
+        object_key,
+        info.size,
+        shown_etag,
+        metadata,
+        await parts_with_nonces(source),
+    )
+    return record, annex
 
 
 async def _tags(objects: SealedStore, bucket: str, source: OpenObject, protection: Protection) -> dict[str, bytes]:

@@ -10,10 +10,10 @@ from strongroom.sealed.envelope import EnvelopeInvalid
 from strongroom.sealed.errors import CustomerKeyNeeded
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.legacy import inherited
-from strongroom.sealed.record import header_of
+from strongroom.sealed.record import TAGS, header_of
 from strongroom.sealed.rewrapping import uses_of
 from strongroom.sealed.store import SealedStore
-from strongroom.sealed.tags import TAGS, TAGS_SSE, open_tags
+from strongroom.sealed.tags import TAGS_SSE, open_tags
 from strongroom.secret import Secret
 from strongroom.store.base import ENCRYPTED, Stored, Upload
 from strongroom.store.errors import Damaged

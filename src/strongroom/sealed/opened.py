@@ -18,9 +18,9 @@ from sys import getsizeof
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.metadata import Metadata
-from strongroom.sealed.record import SEALED, SSE, Record, open_record
+from strongroom.sealed.record import SEALED, Record, open_record
 from strongroom.sealed.remembered import Generations
-from strongroom.store.base import LEFT
+from strongroom.store.base import ENCRYPTED, LEFT
 
 MOST = 24 * 1024**2
 """Bytes of memory, about: 10,000 objects with few headers."""
@@ -59,7 +59,7 @@ class OpenedRecords(Generations[_Sealed, Opened]):
 
     def find(self, bucket: str, key: str, record: Record) -> tuple[Metadata, Sealing] | None:
         """What is remembered of the object of this name, where that is all there is to be known."""
-        header = record.get(SSE)
+        header = record.get(ENCRYPTED)
         if header is None or LEFT in record:
             return None
         found = self.get((header, record.get(SEALED, b"")))
@@ -75,7 +75,7 @@ class OpenedRecords(Generations[_Sealed, Opened]):
         header, object_key = sealing
         if header.kind is Kind.SSE_C:
             return open_record(record, record_key(object_key))
-        sealed = record[SSE], record.get(SEALED, b"")
+        sealed = record[ENCRYPTED], record.get(SEALED, b"")
         found = self.get(sealed)
         metadata = found.metadata if found else open_record(record, record_key(object_key))
         if key_may_be_kept:

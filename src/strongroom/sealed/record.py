@@ -21,7 +21,6 @@ from strongroom.store.base import ENCRYPTED, FOREIGN
 
 Record = Mapping[str, bytes]
 
-SSE = ENCRYPTED
 SEALED = ":sealed"
 TAGS = ":tags"
 MULTIPART = ":multipart"  # of a plain object: its annex holds a part table
@@ -34,7 +33,7 @@ _PARTS = b"parts"
 
 def header_of(record: Record) -> Header | None:
     """The header of an encrypted object's record, None for a plain one. Raises EnvelopeInvalid."""
-    encoded = record.get(SSE)
+    encoded = record.get(ENCRYPTED)
     if encoded is not None:
         return decode_header(encoded)
     if SEALED in record:
@@ -45,7 +44,7 @@ def header_of(record: Record) -> Header | None:
 def sealed_record(header: Header, key: RecordKey, metadata: Metadata, listed: Listed | None = None) -> dict[str, bytes]:
     """The record of an encrypted object; ``listed`` seals its ETag for listings."""
     encoded = header.encode()
-    record = {SSE: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
+    record = {ENCRYPTED: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
     if listed is not None:
         record[LISTED] = listed.entry(encoded, metadata.etag)
     return record
@@ -53,7 +52,7 @@ def sealed_record(header: Header, key: RecordKey, metadata: Metadata, listed: Li
 
 def open_record(record: Record, key: RecordKey) -> Metadata:
     """The metadata of an encrypted object. Raises EnvelopeInvalid."""
-    content = open_box(key, _METADATA, record[SSE], record.get(SEALED, b""))
+    content = open_box(key, _METADATA, record[ENCRYPTED], record.get(SEALED, b""))
     try:
         return metadata_codec.decode(content)
     except (ValueError, TypeError) as error:

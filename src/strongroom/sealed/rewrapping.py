@@ -21,7 +21,8 @@ from strongroom.sealed.keys import record_key
 from strongroom.sealed.legacy import AnyHeader, headed, inherited
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.policy import SSE_S3, Protection
-from strongroom.sealed.record import Record, header_of, open_parts, open_record, seal_parts, sealed_record
+from strongroom.sealed.record import Record, header_of, open_parts, open_record
+from strongroom.sealed.resealing import seal_anew
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_SSE, tag_count
 from strongroom.store.base import Condition, Reader, Stored, Upload
@@ -149,11 +150,16 @@ class Rewrapper:
         object_key = await keyholder.open(bucket, key, old, None)
         secret = record_key(object_key)
         metadata = open_record(reader.stored.record, secret)
-        protection = self._protection(bucket, old)
-        new = await keyholder.seal(bucket, key, protection, object_key, old.size, old.multipart)
-        new = new.resized(old.size, old.etag)
-        annex = None
-        if old.multipart:
-            annex = seal_parts(new, secret, list(open_parts(old, secret, await reader.annex())))
-        listed = None if new.etag else await self._objects.listed(bucket, key, new.kind)
-        return sealed_record(new, secret, metadata, listed), annex
+        parts = open_parts(old, secret, await reader.annex()) if old.multipart else None
+        _, record, annex = await seal_anew(
+            self._objects,
+            bucket,
+            key,
+            self._protection(bucket, old),
+            object_key,
+            old.size,
+            old.etag,
+            metadata,
+            parts,
+        )
+        return record, annex if old.multipart else None

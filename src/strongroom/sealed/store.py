@@ -22,33 +22,27 @@ from strongroom.sealed.errors import CustomerKeyNotApplicable, PreconditionFaile
 from strongroom.sealed.etags import ETags, plain_metadata
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, protection_of
-from strongroom.sealed.keys import Kind, ObjectKey, only_nonce, record_key
-from strongroom.sealed.legacy import AnyHeader, Inherited, LegacyHeader, headed, legacy_tags, with_nonces
+from strongroom.sealed.keys import Kind, ObjectKey, only_nonce
+from strongroom.sealed.legacy import AnyHeader, Inherited, headed, legacy_tags
 from strongroom.sealed.listed import Listed
 from strongroom.sealed.listing_keys import ListingKeys
-from strongroom.sealed.metadata import Metadata
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
     Listing,
     ObjectInfo,
     Precondition,
-    opaque_etag,
 )
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
-from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection, decide
 from strongroom.sealed.record import (
     MULTIPART,
-    plain_record,
-    seal_parts,
-    sealed_record,
 )
 from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, without_tags
 from strongroom.sealed.uploads import Uploads
-from strongroom.sealed.writing import Description, ObjectWriter, info_of
+from strongroom.sealed.writing import ObjectWriter, info_of
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS, Bucket, Condition, Store, Stored
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket, ObjectChanged
@@ -276,57 +270,6 @@ class SealedStore:
             if etag != precondition.if_match:
                 raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
         return Condition(identity=stored.identity)
-
-    def shareable(self, source: OpenObject, protection: Protection) -> bool:
-        """Whether a copy can have the stored bytes of its source, sealed for its own name, instead of bytes of its
-        own.
-        """
-        if (source.sealing is None) != (protection.kind is Kind.PLAIN):
-            return False
-        source_opaque = bool(source.sealing and source.sealing[0].etag)
-        return self.opaque(protection.kind) or not source_opaque
-
-    async def share(
-        self,
-        source: OpenObject,
-        bucket: str,
-        key: str,
-        protection: Protection,
-        description: Description,
-        precondition: Precondition = NO_PRECONDITION,
-    ) -> ObjectInfo:
-        """Put the bytes of a :meth:`shareable` source under a name, without moving them.
-
-        Raises as :meth:`begin` and ObjectWriter.commit do.
-        """
-        parts = await self.parts_with_nonces(source)
-        opaque = self.opaque(protection.kind)
-        etag = opaque_etag(protection.kind, len(parts)) if opaque else source.info.etag
-        metadata = Metadata(description.headers, etag, description.checksum)
-        header: Header | None = None
-        annex = b""
-        if source.sealing is None:
-            record = plain_record(metadata, multipart=bool(parts))
-            annex = await source.reader.annex()
-        else:
-            size, object_key = source.info.size, source.sealing[1]
-            header = await self.keyholder.seal(bucket, key, protection, object_key, size, source.info.multipart)
-            header = header.resized(size, etag if opaque else "")
-            listed = await self.listed(bucket, key, protection.kind)
-            record = sealed_record(header, record_key(object_key), metadata, listed)
-            annex = seal_parts(header, record_key(object_key), parts) if parts else b""
-        record.update(description.tags or {})
-        when = await self.condition(bucket, key, precondition)
-        store = self.outer.writing(bucket, key, protection)
-        stored = await store.copy(source.reader, bucket, key, record, annex, when)
-        return info_of(stored, source.info.size, metadata, header, bool(parts))
-
-    async def parts_with_nonces(self, source: OpenObject) -> list[PartEntry]:
-        """The part table of an object, to be sealed anew. That of a legacy object lacks the nonces of the streams."""
-        parts = list(await source.parts())
-        if source.sealing is None or not isinstance(source.sealing[0], LegacyHeader):
-            return parts
-        return [part async for part in with_nonces(source.reader, source.sealing[1], parts)]
 
     async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
         """Remove an object; True if there was one. Raises as :meth:`condition` does, ConditionFailed."""

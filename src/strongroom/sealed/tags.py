@@ -11,9 +11,8 @@ from strongroom.sealed.envelope import EnvelopeInvalid, decode_header, open_box,
 from strongroom.sealed.keyholder import Keyholder
 from strongroom.sealed.keys import Kind, record_key
 from strongroom.sealed.policy import SSE_S3, Protection
-from strongroom.sealed.record import Record
+from strongroom.sealed.record import TAGS, Record
 
-TAGS = ":tags"
 TAGS_SSE = ":tags-sse"
 TAGS_COUNT = ":tags-count"
 

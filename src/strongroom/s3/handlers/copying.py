@@ -33,6 +33,7 @@ from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import Protection
+from strongroom.sealed.resealing import is_shareable, share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 
@@ -135,10 +136,10 @@ class CopyHandlers:
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum
         same_checksum = plan.algorithm is None or (kept is not None and plan.algorithm == kept.algorithm)
-        if same_checksum and objects.shareable(source, plan.protection):
+        if same_checksum and is_shareable(objects, source, plan.protection):
             tags = await objects.seal_tags(call.bucket, call.key, plan.protection, *plan.tags)
             description = Description(plan.headers, kept, tags)
-            return await objects.share(source, call.bucket, call.key, plan.protection, description, plan.precondition)
+            return await share(objects, source, call.bucket, call.key, plan.protection, description, plan.precondition)
         algorithm = plan.algorithm or (Algorithm(kept.algorithm) if kept else None)
         hasher = checksums.hasher(algorithm) if algorithm else None
         size = source.info.size
