@@ -79,7 +79,9 @@ def _has_others(directory: Path) -> bool:
 
 
 def _refuse_several(directory: Path) -> None:
-    """Raises SettingError for what `minio server` takes in the place of a directory, which would be made here."""
+    """Refuse URLs and several drives, which `minio server` takes: here, a directory of that name would be made. Raises
+    SettingError.
+    """
     if _ELSEWHERE.search(str(directory)) and not directory.exists():
         raise SettingError(
             "DIR",

@@ -70,13 +70,13 @@ def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Setting
 
 
 def keys_from_process(flags: Mapping[str, str]) -> Keys:
-    """Only whose master keys there are, for commands that serve nothing. Raises SettingError."""
+    """Only the master keys, for commands that serve nothing. Raises SettingError."""
     with _environment() as environment:
         return load_keys(environment, flags, _read_file)
 
 
 def administration_from_process(flags: Mapping[str, str], token_file: Path | None) -> Administration:
-    """What a command needs that changes a Vault. Raises SettingError.
+    """What a command that changes a Vault needs. Raises SettingError.
 
     The token is read from a file or a variable, never from the command line, where everybody can see it.
     """
@@ -99,13 +99,14 @@ def administration_from_process(flags: Mapping[str, str], token_file: Path | Non
 
 
 def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> Keys:
-    """Whose master keys an environment and flags name. Raises SettingError."""
+    """The master keys that an environment and flags give. Raises SettingError."""
     _refuse_unserved(environment)
     return _keys(Given(environment, flags, read_file))
 
 
 @contextlib.contextmanager
 def _environment(unneeded: Sequence[str] = ()) -> Iterator[Mapping[str, str]]:
+    """This process's environment. At the end, secrets and what is ``unneeded`` are removed from it."""
     environment = dict(os.environ)
     environment.setdefault("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     try:

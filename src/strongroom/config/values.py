@@ -60,7 +60,9 @@ class Vault:
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """What a command needs that changes a Vault: where it is, a token that may, and the transit key that is named."""
+    """What a command that changes a Vault needs: where it is, a token that is allowed to, and the transit key that is
+    named.
+    """
 
     place: VaultPlace
     token: Secret
@@ -69,7 +71,7 @@ class Administration:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Whose master keys there are: at most one of ``master_key`` and ``vault`` wraps; ``read_keys`` only unwrap."""
+    """The master keys among the settings. At most one of ``master_key`` and ``vault`` wraps, ``read_keys`` unwrap."""
 
     master_key: MasterKey | None = None
     vault: Vault | None = None
@@ -168,5 +170,5 @@ class Settings:
 
     @property
     def keys(self) -> Keys:
-        """Whose master keys there are."""
+        """The master keys among these settings."""
         return Keys(self.master_key, self.vault, self.read_keys)

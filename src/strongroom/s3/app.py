@@ -239,7 +239,9 @@ class S3App:
             raise
 
     def _patiently(self, exchange: Exchange, seen: Seen, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        """The work; of the kind that may take long, the client is kept waiting meanwhile."""
+        """The work. Where it is of a kind that may take long, its answer is begun meanwhile, so that the client goes on
+        waiting.
+        """
         return patiently(exchange, partial(self._opening, seen), work) if seen.operation in LONG else work
 
     async def _opening(self, seen: Seen) -> Headers:
@@ -258,7 +260,7 @@ async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Respon
     status = seen.status = answer.status or response.status
     if exchange.open_ended:
         if status >= 300 and not (seen.operation in ENDS_WITH_ERRORS and is_error(response.body)):
-            raise S3Error("InternalError")  # what a backend refused, and no client would see that it did
+            raise S3Error("InternalError")  # a backend's refusal: clients would take it for success
         seen.sent = len(response.body)
         await conclude(exchange, response.body)
         return

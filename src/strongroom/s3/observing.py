@@ -21,11 +21,11 @@ GONE = "ClientGone"
 class Seen:
     """A request, and what became of it.
 
-    ``operation`` is S3's name of it, or "" where it was refused before that was known; ``access_key`` is set where the
-    signature was right; ``status`` is 0 where nothing was answered, and the error's where a response had begun before
-    it; ``error`` is S3's code, ``reason`` what the KMS says where it is that which refuses; ``received`` and
-    ``sent`` count bytes of bodies; ``about`` is the object or upload that it was about. ``begun``: by
-    time.perf_counter.
+    ``operation`` is S3's name of it, or "" where it was refused before that was known. ``access_key`` is set where the
+    signature was right. ``status`` is 0 where nothing was answered; where an error came after a response had begun, it
+    is that of the error. ``error`` is S3's code; ``reason`` is what the KMS says, where it is the KMS that refused.
+    ``received`` and ``sent`` count bytes of bodies. ``about`` is the object or upload that the request was about.
+    ``begun`` is a time of time.perf_counter.
     """
 
     __slots__ = (

@@ -38,9 +38,9 @@ T = TypeVar("T")
 
 
 async def patiently(exchange: Exchange, opening: Callable[[], Awaitable[Headers]], work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` gives, or raises. Where it takes long the answer is begun, with the headers that ``opening`` gives.
+    """What ``work`` gives, or raises. If it takes long, the answer is begun with the headers that ``opening`` gives.
 
-    ``work`` goes on where the client goes away. (While a request's body is still awaited, nothing is begun.)
+    ``work`` goes on if the client goes away. (While a request's body is still awaited, nothing is begun.)
     """
     task = asyncio.create_task(work)
     try:

@@ -49,7 +49,9 @@ class Exchange(Protocol):
 
     @property
     def heard(self) -> float:
-        """The event loop's time when some of a piece last came which :meth:`receive` cannot give yet; 0.0 if none."""
+        """When bytes last came of a piece that :meth:`receive` cannot give yet, by the event loop's clock; 0.0 if none
+        did.
+        """
         ...
 
     @property

@@ -53,10 +53,10 @@ class CheckPlace(Protocol):
 
 
 async def claim(kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:
-    """See that the objects at a place are sealed under keys of this KMS; whoever is first there makes it so, but for
-    one that is not to ``leave`` a check value.
+    """Check that the objects at a place are sealed under keys of this KMS. Where there is no check value yet, one is
+    left: the place belongs to the first KMS that comes. With ``leave`` False, nothing is left.
 
-    Raises ForeignKMS, CheckDamaged, KMSError (which says nothing of whose it is).
+    Raises ForeignKMS, CheckDamaged; KMSError where the KMS cannot be asked, which does not tell whose the place is.
     """
     document = await place.read_check()
     if document is None:
@@ -84,10 +84,10 @@ async def make_check(kms: KMS, place: str) -> bytes:
 
 
 async def verify_check(kms: KMS, place: str, document: bytes) -> MasterKey:
-    """See that ``kms`` opens a check value; the master key that does.
+    """Check that ``kms`` opens a check value; the master key that does.
 
-    Raises ForeignKMS, CheckDamaged; KMSUnavailable, KMSDenied, KeyDisabled, and NoSuchKey where the KMS does not even
-    have the key that it wraps with: these say nothing of whose it is.
+    Raises ForeignKMS, CheckDamaged. KMSUnavailable, KMSDenied and KeyDisabled do not tell whose the place is; nor does
+    NoSuchKey, raised where the KMS does not even have the key that it wraps with.
     """
     wrapped, expected = _decode(document)
     (opened,) = await kms.unwrap([(wrapped, _context(place))])

@@ -18,8 +18,10 @@ _log = logging.getLogger("strongroom.kms")
 
 
 class CheckedKMS:
-    """The KMS protocol, in front of another KMS, for a place that has a check value. ``leave`` one where there is none:
-    not so for whoever only looks, with a wrong key maybe.
+    """The KMS protocol, in front of another KMS, for a place that has a check value.
+
+    ``leave``: whether to leave one where there is none. Jobs that change nothing do not: their key may be the wrong
+    one.
     """
 
     def __init__(self, kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:

@@ -13,8 +13,8 @@ from strongroom.store.errors import StoreError
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"
 _KINDS = {kind.name: kind for kind in (Kind.SSE_S3, Kind.SSE_KMS)}
-"""Those that a bucket can have: a default that says "not encrypted", of whoever altered the storage, would go before
-auto-encryption.
+"""Those that a bucket can have. "Not encrypted" is none of them: written by somebody who altered the storage, it would
+overrule auto-encryption.
 """
 
 
@@ -52,7 +52,7 @@ class Defaults:
         self.forget(bucket)
 
     def forget(self, bucket: str) -> None:
-        """Of a bucket that is removed: one of the same name may follow."""
+        """Forget a bucket that was removed: one of the same name may follow."""
         self._known.forget(bucket)
 
 

@@ -50,7 +50,7 @@ class WriteGuard:
         self._admitted.keep(bucket, digest, now)
 
     def forget(self, bucket: str) -> None:
-        """Of a bucket that is removed, or made anew: its check value went with it."""
+        """Forget a bucket that was removed, or made anew: its check value went with it."""
         self._admitted.forget(bucket)
 
     async def examine(self, bucket: str) -> MasterKey | None:

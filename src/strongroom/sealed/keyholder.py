@@ -33,7 +33,7 @@ from strongroom.sealed.legacy import AnyHeader, LegacyHeader
 from strongroom.sealed.policy import PLAIN, Protection, master_key_name
 from strongroom.secret import Secret
 
-_PROBE = {"strongroom": "probe"}  # of no object: its name would follow that of the bucket
+_PROBE = {"strongroom": "probe"}  # no object has this context: that of one in a bucket has "BUCKET/KEY" as its value
 
 
 def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | None = None) -> Protection:
@@ -71,12 +71,15 @@ class Keyholder:
         return self._kms is not None
 
     def may_be_kept(self, header: AnyHeader) -> bool:
-        """Whether the object key behind a header may outlive the request that asked for it: its master key does."""
+        """Whether the object key behind a header may outlive the request that asked for it: only where its master key
+        lies in the memory of this process, too.
+        """
         wrapped = header.wrapped
         return self._kms is not None and wrapped is not None and self._kms.in_memory(wrapped)
 
     async def active(self, key_id: str = "") -> MasterKey:
-        """The master key that wraps now what asks for this one ("" for the default one), found by having it wrap.
+        """The master key that wraps new data keys for whoever asks for this name ("" for the default one). It is found
+        by having it wrap something.
 
         Raises KMSError, NoKMS.
         """
@@ -148,7 +151,9 @@ class Keyholder:
         return _open(ExternalKey(data_key), header, bucket, key)
 
     async def open_by_kms(self, bucket: str, key: str, header: Header) -> ObjectKey:
-        """As :meth:`open`, of what no client's key ever seals. Raises KMSError, NoKMS, EnvelopeInvalid."""
+        """As :meth:`open`, for what is always sealed under the KMS, and never under a client's key. Raises KMSError,
+        NoKMS, EnvelopeInvalid.
+        """
         if header.kind is Kind.SSE_C:  # nobody can bring that key: to ask for it would be no answer
             raise EnvelopeInvalid(f"what is kept of {object_name(bucket, key)!r} under the KMS names a client's key")
         return await self.open(bucket, key, header, None)

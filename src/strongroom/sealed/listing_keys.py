@@ -85,7 +85,7 @@ class ListingKeys:
         return await self._or_none(bucket, lambda: self._opened(bucket, found.header))
 
     def forget(self, bucket: str) -> None:
-        """Of a bucket that is removed."""
+        """Forget the key of a bucket that was removed."""
         self._known.forget(bucket)
 
     async def renew(self, bucket: str, active: MasterKey) -> None:

@@ -1,7 +1,8 @@
 """The outer encryption: objects that are encrypted here can be encrypted once more by the storage behind the store.
 
-For an SSE-C object the storage gets a key that is derived from the client's, and never that itself. Which objects were
-encrypted so is not recorded: an object that the storage does not give out without a key was, and is asked for with it.
+For an SSE-C object the storage gets a key that is derived from the client's, and never the client's own. It is not
+recorded which objects were encrypted in this way: where the storage does not give out an object without a key, it is
+asked again with the key.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _NEEDS_KEY_TOO = "InvalidArgument"
 
 
 class Outer:
-    """Chooses the store for an object. ``kinds`` are encrypted by ``encrypting`` on top; without one, nothing is."""
+    """Chooses the store for an object. Objects of these ``kinds`` are encrypted once more by ``encrypting``, if there
+    is one.
+    """
 
     def __init__(
         self, store: Store, encrypting: EncryptingStore | None = None, kinds: frozenset[Kind] = frozenset()
@@ -46,7 +49,9 @@ class Outer:
         return self._encrypting.encrypted(customer_key=backend_key(protection.customer_key, bucket, key))
 
     async def read(self, bucket: str, key: str, customer_key: Secret | None, ask: Callable[[Store], Awaitable[T]]) -> T:
-        """What ``ask`` gets from the store that gives out the object. Raises CustomerKeyNeeded, and what it raises."""
+        """What ``ask`` gets from the store that gives out the object. Raises CustomerKeyNeeded, and what ``ask``
+        raises.
+        """
         if self._encrypting is None:
             return await ask(self._store)
         stores = [self._store]

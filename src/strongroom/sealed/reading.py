@@ -68,8 +68,11 @@ class Extent:
         return part_key(self.object_key, self.number) if self.number else self.object_key
 
     def in_place(self, nonce: bytes | None, end: int) -> bool:
-        """Whether packages that show this nonce, and hold the plaintext up to ``end``, can be nowhere but in their
-        places. The last one proves it by itself, and beside it there must be two, to change places.
+        """Whether packages that show this nonce, and hold the plaintext up to ``end``, are certain to be in their
+        places.
+
+        The last package proves the nonce by itself; and where there is only one beside it, none can have changed
+        places.
         """
         if self.nonce is not None or self.size <= 2 * PAYLOAD or end > (self.size - 1) // PAYLOAD * PAYLOAD:
             return True

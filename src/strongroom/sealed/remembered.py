@@ -58,8 +58,8 @@ class Generations(Generic[K, V]):
 
 
 class Lately(Generic[K, V]):
-    """What was found out lately of up to ``MOST_THINGS`` things, and holds for ``seconds``. What does not hold any more
-    is still known, until there is no room for it.
+    """What was found out about up to ``MOST_THINGS`` things. It holds for ``seconds``; after that it is still known,
+    until its room is needed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -80,18 +80,18 @@ class Lately(Generic[K, V]):
         return self._found[key][1]
 
     def keep(self, key: K, value: V, now: float) -> None:
-        """Know what was asked for at this time."""
+        """Remember what was found out at this time, by time.monotonic."""
         self._found[key] = now + self._seconds, value
         self._found.move_to_end(key)
         if len(self._found) > MOST_THINGS:
             self._found.popitem(last=False)
 
     def forget(self, key: K) -> None:
-        """Know nothing."""
+        """Forget what is known of it."""
         self._found.pop(key, None)
 
     def forget_old(self, now: float) -> bool:
-        """Know nothing of what does not hold any more; whether anything is left."""
+        """Forget what does not hold any more; whether anything is left."""
         while self._found and next(iter(self._found.values()))[0] <= now:
             self._found.popitem(last=False)
         return bool(self._found)

@@ -76,10 +76,7 @@ class Rewrapper:
         self._active: dict[str, MasterKey | KMSError] = {}
 
     async def active(self, key_id: str = "") -> MasterKey:
-        """The master key that wraps now what asks for this one ("" for the default one). The KMS is asked once.
-
-        Raises KMSError, NoKMS.
-        """
+        """As :meth:`Keyholder.active`; the KMS is asked once for each name. Raises KMSError, NoKMS."""
         found = self._active.get(key_id)
         if found is None:
             try:

@@ -152,8 +152,8 @@ class SealedStore:
                     await self._guard.renew(bucket, active)
 
     async def examine_check(self, bucket: str = "") -> MasterKey | None:
-        """The master key without which gateways do not write to a bucket, or to the whole place where none is named:
-        the one that opens its check value. None where there is none.
+        """The master key that opens the check value of a bucket, or of the whole place where no bucket is named; None
+        where there is no check value. Gateways that cannot use this key do not write there.
 
         Raises KMSError, ForeignKMS, CheckDamaged, NoSuchBucket, StoreError.
         """
@@ -167,11 +167,13 @@ class SealedStore:
         await self._defaults.set(bucket, protection)
 
     async def cors(self, bucket: str) -> bytes | None:
-        """The document of the bucket's rules for web pages, None where it has none. Raises NoSuchBucket."""
+        """The bucket's CORS rules (which web pages it lets in), as a document; None where it has none. Raises
+        NoSuchBucket.
+        """
         return (await self.store.bucket(bucket)).settings.get(_CORS)
 
     async def set_cors(self, bucket: str, document: bytes | None) -> None:
-        """Keep or remove (None) that document, which is as opaque here as in the store. Raises NoSuchBucket."""
+        """Set or remove (None) the bucket's CORS rules; the document is opaque here. Raises NoSuchBucket."""
         await self.store.set_bucket(bucket, _CORS, document)
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -216,7 +218,9 @@ class SealedStore:
         return kind in (Kind.SSE_C, Kind.SSE_KMS) or not self._compat
 
     async def listed(self, bucket: str, key: str, kind: Kind) -> Listed | None:
-        """What the ETag of a new object is to be sealed with for listings, where it does not stand in the header."""
+        """What seals the ETag of a new object for listings. None where the ETag stands in the header, or no listing key
+        is to be had.
+        """
         if kind is not Kind.SSE_S3 or self.opaque(kind):
             return None
         listing_key = await self._listing_keys.writing(bucket)
@@ -379,6 +383,7 @@ class SealedStore:
 
 
 def _headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:
+    """As :func:`~strongroom.sealed.legacy.headed`, of a record that is seen to be sound. Raises Damaged."""
     try:
         found = headed(bucket, stored)
         if found == (None, None):

@@ -62,7 +62,7 @@ _NONCE = 12
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """An open upload. ``checksum`` says which one was announced, with an empty value; None for none."""
+    """An open upload. ``checksum`` says which kind of checksum was announced, and has no value; None where none was."""
 
     key: str
     upload_id: str
@@ -93,7 +93,7 @@ class _Opened:
 
 
 def _token_of(upload_id: str) -> bytes:
-    """The bytes of an id, as stores write them; none for what no store wrote."""
+    """The bytes of an upload's id, as stores write them; b"" for an id that no store wrote."""
     try:
         token = bytes.fromhex(upload_id) if len(upload_id) == 2 * _TOKEN else urlsafe_b64decode(upload_id + "==")
     except ValueError:
@@ -255,8 +255,8 @@ class Uploads:
         return PartInfo(entry, part.modified, part)
 
     def _token(self, name: str, start: bytes = b"") -> bytes:
-        """An id that says that its upload is not encrypted, which nobody can have an encrypted one say: whoever alters
-        the storage would else have the parts that are still to come stored in plaintext.
+        """An id that proves that its upload was opened without encryption. Whoever alters the storage cannot make one
+        for an encrypted upload, and so cannot have its next parts stored in plaintext.
         """
         start = start or os.urandom(_TOKEN // 2)
         proof = hmac.digest(self._state_key, _PLAIN_PURPOSE + start + name.encode(), "sha256")

@@ -67,7 +67,9 @@ class BodyWriter:
 
 
 class AnyObjectWriter(BodyWriter, ABC):
-    """Takes the body of one object, whoever keeps it; nothing is seen of it before :meth:`commit` returns."""
+    """Takes the body of one object, for a store of ours or for the backend; readers see nothing of it before
+    :meth:`commit` returns.
+    """
 
     protection: Protection
     """How the object is being encrypted."""

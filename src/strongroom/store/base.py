@@ -32,22 +32,22 @@ Record = Mapping[str, bytes]
 
 
 ENCRYPTED = ":sse"
-"""The entry that the record of every encrypted object has: all that a store may know of what its bytes mean. A store
-that keeps objects as files which others read keeps those without it as they are."""
-
-FOUND = ":found"
-"""The entry that the record of an object has which was put into the store by others, so that nothing is recorded of it.
+"""An entry that the records of encrypted objects have, and no others. It is all that a store may know of what its bytes
+mean: one that keeps objects as files for others to read leaves the bytes of those without it as they are.
 """
 
+FOUND = ":found"
+"""An entry in the record of an object that others put into the store: nothing was recorded of it."""
+
 FOREIGN = ":foreign"
-"""The entry, empty, of the record of a plain object whose ETag is not ours: another S3 gave it, by its own rules."""
+"""An entry, empty, in the record of a plain object whose ETag is not ours: another S3 gave it, by its own rules."""
 
 MAX_CHECK = 128 * 1024
 """Bytes of the longest check value that is read (see :mod:`strongroom.sealed.check`)."""
 
 LEFT = ":minio"
-"""The entry that the record of an object has which MinIO left: the document beside it (``fs.json``, ``dare.meta``), as
-it is. A record with it, given to the store, keeps what MinIO left; one without it ends it.
+"""An entry in the record of an object that MinIO left: the document beside it (``fs.json``, ``dare.meta``), as it is.
+To write a record with this entry keeps what MinIO left; to write one without it removes that.
 """
 
 DAMAGED_RECORD: Record = {":damaged": b""}
@@ -155,10 +155,11 @@ class Writer(Protocol):
 
     @property
     def append(self) -> Callable[[Buffer, bool], None] | None:
-        """Does what :meth:`write` does and blocks meanwhile: for a thread that has worked on the bytes before.
+        """A function that does what :meth:`write` does, but blocks: for a thread that has already worked on the bytes.
+        None where the bytes do not go into a file.
 
-        The flag says that nothing follows, so that the bytes can be made durable right away. Raises StoreFull. None
-        where bytes go elsewhere than into a file. ``abort`` must not be called while it is at work.
+        Its second argument says that nothing follows, so that the bytes can be made durable right away. Raises
+        StoreFull. ``abort`` must not be called while it is at work.
         """
         ...
 
@@ -206,16 +207,17 @@ class Reader(Protocol):
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits.
 
-        ``room`` has at least so many bytes, and may be used for what is given: spares memory that has to be cleared.
+        The result may lie in ``room``, which has at least so many bytes: this spares new memory, which has to be
+        cleared.
         """
         ...
 
     @property
     def read(self) -> Callable[[int, int], bytes] | None:
-        """Gives ``length`` stored bytes from ``start`` and blocks meanwhile: for a thread that goes on to work on them.
+        """A function that gives ``length`` stored bytes from ``start``, and blocks: for a thread that goes on to work
+        on them. None where the bytes do not come from a file: use :meth:`stream`.
 
-        Raises Damaged. None where the bytes come by other ways than from a file: use :meth:`stream`. May be called, and
-        may still be at work, when the object is closed.
+        It raises Damaged. It may be called, and may still be at work, when the object is closed.
         """
         ...
 

@@ -46,7 +46,7 @@ class Recent(Generic[K, V]):
             self.forget(next(iter(self._kept)))
 
     def forget(self, key: K) -> None:
-        """Keep nothing under a key."""
+        """Drop what is kept under a key."""
         _, weight = self._kept.pop(key, (None, 0))
         self._weight -= weight
 

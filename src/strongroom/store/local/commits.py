@@ -63,11 +63,11 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def write(database: Path, lock: Path, write: Write[None]) -> None:
+def write(database: Path, lock: Path, step: Write[None]) -> None:
     """Do a write on a connection of its own; blocks, and it is durable when this returns."""
     with locked(lock), closing(connect(database)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        write(connection)
+        step(connection)
         connection.execute("COMMIT")
 
 

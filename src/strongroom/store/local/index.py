@@ -405,5 +405,5 @@ def trash(connection: Connection, after: bytes, limit: int) -> tuple[dict[int, l
 
 
 def empty_trash(connection: Connection, blobs: Iterable[bytes]) -> None:
-    """These blobs are gone."""
+    """Take blobs whose files were removed out of the trash."""
     connection.executemany("DELETE FROM trash WHERE id = ?", [(blob,) for blob in blobs])

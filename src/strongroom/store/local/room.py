@@ -20,7 +20,7 @@ system, a quarter of it.
 KEPT_FILES = 256
 """Files (inodes) that they leave free, likewise: a process cannot start without some. Of a small number, a quarter."""
 
-_FILES = 3  # that the bytes of an object take: a blob, its marker, and the directory that it may be the first in
+_FILES = 3  # files that one object may take: a blob, its marker, and the directory that it may be the first in
 _ENTRY = 16 * 1024  # bytes that are reckoned for what the index is to hold of an object beside its content
 _SHARE = 16  # other processes write, too: the part of what is free that is used before looking again
 _SECONDS = 1.0

@@ -68,10 +68,10 @@ class BlobWriter:
         return Extent(self._blob, self.size)
 
     async def known_by(self, commit: Coroutine[Any, Any, T]) -> T:
-        """What a commit comes to, by which the index knows the blob.
+        """Wait for a commit that makes the blob known to the index; its result.
 
-        Where nobody can say whether it does (see blobs.py), the blob is left to the sweep; where it does not, to
-        :meth:`abort`.
+        If it fails, the blob is left to :meth:`abort`; if nobody can say whether it failed (see blobs.py), to the
+        sweep.
         """
         try:
             done = await commit
