@@ -1,9 +1,12 @@
-"""Memory for bytes that are about to come."""
+"""Bytes in memory: the type of what functions take, and memory for bytes that are about to come."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes, wherever they lie."""
 
 _make: Callable[[None, int], bytearray] = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _make.restype = ctypes.py_object  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from strongroom.buffers import Buffer
 from strongroom.kms.static import StaticKMS
 from strongroom.s3.handlers import objects
 from strongroom.sealed import dare
@@ -29,7 +30,6 @@ from strongroom.sealed.resealing import share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.base import Buffer
 from strongroom.store.local import LocalStore, index, listing, scans, schema
 from strongroom.store.local import store as local
 from strongroom.store.local.blobs import OpenFile

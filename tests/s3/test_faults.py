@@ -12,9 +12,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from strongroom.buffers import Buffer
 from strongroom.s3.app import S3App
 from strongroom.s3.cors import CrossOrigin
-from strongroom.s3.request import Buffer, Exchange, HttpRequest
+from strongroom.s3.request import Exchange, HttpRequest
 from strongroom.sealed.faults import Forbidden
 from strongroom.sealed.store import SealedStore
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strongroom.buffers import Buffer
 from strongroom.sealed.dare import PAYLOAD, Opener, Sealer, new_nonce
-from strongroom.sealed.pipeline import BLOCK, BodyPipeline, Buffer
+from strongroom.sealed.pipeline import BLOCK, BodyPipeline
 
 KEY = bytes(range(32))
 WHOLE = os.urandom(2 * BLOCK + 3 * PAYLOAD)

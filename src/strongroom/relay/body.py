@@ -6,10 +6,10 @@ import asyncio
 import base64
 import hashlib
 
+from strongroom.buffers import Buffer
 from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Call
 from strongroom.s3.checksums import Algorithm
-from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.store.s3.client import Download
 from strongroom.store.s3.streaming import StreamedBody

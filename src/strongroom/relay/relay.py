@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from urllib.parse import quote, unquote
 
+from strongroom.buffers import Buffer
 from strongroom.relay.body import MAX_DOCUMENT, Feeder, streamed_body, whole_body
 from strongroom.relay.form import FormWriter
 from strongroom.relay.headers import answered_headers, located, passed_headers, passed_query, without_hidden
@@ -24,7 +25,6 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers.copying import copy_source
 from strongroom.s3.model import Response
 from strongroom.s3.patience import LONG, is_error
-from strongroom.s3.request import Buffer
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.pipeline import Hasher

@@ -20,8 +20,8 @@ from enum import Enum, auto
 from hashlib import sha256
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.s3.auth.payload import ChunkedPayload, HashedPayload, Payload
-from strongroom.s3.checksums import Buffer
 from strongroom.s3.errors import S3Error
 from strongroom.s3.request import Piece
 from strongroom.sigv4.chunks import ChunkSigner

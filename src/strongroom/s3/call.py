@@ -7,11 +7,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.s3.auth import Payload
 from strongroom.s3.encryption import Encrypted, EncryptionHeaders
 from strongroom.s3.model import Response
 from strongroom.s3.receive import BodyReceiver
-from strongroom.s3.request import Buffer, HttpRequest
+from strongroom.s3.request import HttpRequest
 from strongroom.sealed.pipeline import Hasher
 from strongroom.sealed.writing import AnyObjectWriter
 

@@ -18,9 +18,8 @@ from typing import Protocol
 import xxhash
 from awscrt import checksums as crt
 
+from strongroom.buffers import Buffer
 from strongroom.s3.errors import S3Error
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Algorithm(StrEnum):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.s3.body import BodyDecoder
 from strongroom.s3.errors import S3Error
-from strongroom.s3.request import Buffer, Exchange, Piece
+from strongroom.s3.request import Exchange, Piece
 
 _AT_ONCE = 64 * 1024
 """Bytes that are hashed before others have their turn."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
+from strongroom.buffers import Buffer
 from strongroom.s3.errors import S3Error
-
-Buffer = bytes | bytearray | memoryview
 
 Piece = bytes | bytearray
 """Some of a request's body as it came."""

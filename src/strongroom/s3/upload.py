@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.s3 import checksums
 from strongroom.s3.body import BodyDecoder, require_length
 from strongroom.s3.checksums import Algorithm, ChecksumType, Expected, Hasher
 from strongroom.s3.errors import S3Error
 from strongroom.s3.receive import BodyReceiver
-from strongroom.s3.request import Buffer
 from strongroom.sealed.metadata import ObjectChecksum
 
 MAX_PUT = 5 * 1024**3

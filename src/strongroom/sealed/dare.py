@@ -27,7 +27,7 @@ import struct
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from strongroom.buffers import unfilled
+from strongroom.buffers import Buffer, unfilled
 
 VERSION = 0x20
 AES_256_GCM = 0
@@ -48,8 +48,6 @@ _ASSOCIATED = struct.Struct("<BBH")
 _COUNTER = struct.Struct("<I")
 
 _CIPHERS: dict[int, type[AESGCM | ChaCha20Poly1305]] = {AES_256_GCM: AESGCM, CHACHA20_POLY1305: ChaCha20Poly1305}
-
-Buffer = bytes | bytearray | memoryview
 
 
 class StreamInvalid(Exception):

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import PAYLOAD
 from strongroom.sealed.envelope import EnvelopeInvalid, Header
@@ -16,7 +17,6 @@ from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader, LegacyHeader
 from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.parts import PartEntry
-from strongroom.sealed.pipeline import Buffer
 from strongroom.sealed.reading import Layout, PlainBody, SealedBody, read_package
 from strongroom.sealed.record import open_parts, read_parts
 from strongroom.store.base import Reader

@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from strongroom.buffers import unfilled
+from strongroom.buffers import Buffer, unfilled
 from strongroom.sealed.dare import PAYLOAD, TURN, Sealer, sealed_size
 
 BLOCK = 16 * PAYLOAD
 
 _MANY = 16
 """Pieces of a block that are hashed and written one by one; more of them are joined."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Hasher(Protocol):

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from strongroom.buffers import unfilled
+from strongroom.buffers import Buffer, unfilled
 from strongroom.sealed.dare import (
     PACKAGE,
     PAYLOAD,
@@ -30,7 +30,7 @@ from strongroom.sealed.dare import (
 from strongroom.sealed.keys import ObjectKey, only_nonce, part_key
 from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.spans import within
-from strongroom.store.base import Buffer, Reader
+from strongroom.store.base import Reader
 from strongroom.store.errors import Damaged
 
 Read = Callable[[int, int], Buffer]

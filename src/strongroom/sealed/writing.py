@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader
@@ -14,7 +15,7 @@ from strongroom.sealed.listed import Listed
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
 from strongroom.sealed.objects import NO_PRECONDITION, ObjectInfo, Precondition, opaque_etag
 from strongroom.sealed.parts import PartEntry
-from strongroom.sealed.pipeline import BodyPipeline, Buffer, Hasher
+from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, sealed_record
 from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer

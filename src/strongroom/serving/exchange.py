@@ -19,8 +19,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.header_names import LOWER_NAME
-from strongroom.s3.request import Buffer, ClientGone, HttpRequest, Piece
+from strongroom.s3.request import ClientGone, HttpRequest, Piece
 
 MAX_WAITING = 512 * 1024
 """Bytes of a request's body that may wait for the application."""

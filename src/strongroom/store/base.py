@@ -23,9 +23,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from strongroom.buffers import Buffer
 from strongroom.secret import Secret
-
-Buffer = bytes | bytearray | memoryview
 
 Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from strongroom.buffers import Buffer
 from strongroom.dates import http_date
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Headers
@@ -28,7 +29,6 @@ from strongroom.s3.faults import about, translate
 from strongroom.s3.naming import check_key, check_part_number, check_version, page_size, part_marker
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.ranges import ByteRange, check_read, parse_range, range_holds
-from strongroom.s3.request import Buffer
 from strongroom.s3.shapes import (
     Checksum,
     DeletedObject,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from strongroom.store.base import Buffer, Reader, Stored
+from strongroom.buffers import Buffer
+from strongroom.store.base import Reader, Stored
 
 
 class LeftReader:

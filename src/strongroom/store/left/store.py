@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
+from strongroom.buffers import Buffer
 from strongroom.legacy.document import MAX_DOCUMENT, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import looks_sealed
@@ -15,7 +16,6 @@ from strongroom.store.base import (
     ALWAYS,
     LEFT,
     Bucket,
-    Buffer,
     Condition,
     EncryptingStore,
     Page,

@@ -35,9 +35,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
-from strongroom.buffers import unfilled
+from strongroom.buffers import Buffer, unfilled
 from strongroom.spans import within
-from strongroom.store.base import Buffer
 from strongroom.store.errors import Damaged, StoreFull, unwritable
 
 ID = 16

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 
-from strongroom.store.base import Buffer, Stored
+from strongroom.buffers import Buffer
+from strongroom.store.base import Stored
 from strongroom.store.errors import Damaged, ObjectChanged
 from strongroom.store.local.blobs import Blobs, OpenFile
 from strongroom.store.local.index import Row

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, TypeVar
 
-from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.buffers import Buffer
+from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
 from strongroom.store.errors import StoreError, unwritable
 from strongroom.store.local import index
 from strongroom.store.local.blobs import Blobs, Extent

@@ -10,7 +10,7 @@ import os
 import secrets
 from contextlib import suppress
 
-from strongroom.store.base import Buffer
+from strongroom.buffers import Buffer
 from strongroom.store.errors import Damaged
 from strongroom.store.nas.folder import Folder, refusal, status, sync
 from strongroom.store.nas.layout import ALIGNMENT, aligned

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.buffers import Buffer
+from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
 from strongroom.store.errors import StoreError
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder

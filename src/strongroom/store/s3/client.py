@@ -21,10 +21,10 @@ from math import inf
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from strongroom.buffers import Buffer
 from strongroom.sigv4.canonical import as_minio
 from strongroom.sigv4.keys import EMPTY_SHA256
 from strongroom.sigv4.sign import Signed, SigningCredential, sign
-from strongroom.store.base import Buffer
 from strongroom.store.errors import NameRefused, StoreError, Unavailable
 from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable

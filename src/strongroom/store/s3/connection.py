@@ -25,7 +25,7 @@ from typing import cast
 
 import httptools
 
-from strongroom.store.base import Buffer
+from strongroom.buffers import Buffer
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.wire import Outgoing
 

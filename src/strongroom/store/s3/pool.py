@@ -12,7 +12,7 @@ import asyncio
 import ssl
 from math import inf
 
-from strongroom.store.base import Buffer
+from strongroom.buffers import Buffer
 from strongroom.store.s3.connecting import Connector, Unreachable
 from strongroom.store.s3.connection import LEAST, Broken, Connection
 from strongroom.store.s3.response import Response

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from strongroom.store.base import ALWAYS, Buffer, Condition
+from strongroom.buffers import Buffer
+from strongroom.store.base import ALWAYS, Condition
 from strongroom.store.errors import ConditionFailed, NoSuchObject, Refused, StoreError, Unavailable
 from strongroom.store.s3.client import Answer, Client, Request
 from strongroom.store.s3.errors import undecided

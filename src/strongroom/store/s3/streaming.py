@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
+from strongroom.buffers import Buffer
 from strongroom.sigv4.chunks import STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, ChunkSigner, ChunkSigning
-from strongroom.store.base import Buffer
 
 CHUNK = 256 * 1024
 _IN_THREAD = 64 * 1024

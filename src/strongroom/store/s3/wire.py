@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
-from strongroom.store.base import Buffer
+from strongroom.buffers import Buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from strongroom.store.base import ALWAYS, Buffer, Condition, Part, Record, Stored
+from strongroom.buffers import Buffer
+from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names
 from strongroom.store.s3.backend_uploads import LargePut
