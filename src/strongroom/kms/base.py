@@ -43,6 +43,11 @@ class WrappedKeyInvalid(KMSError):
     """The wrapped key is damaged, of another master key, or was made with another context."""
 
 
+def anew(error: KMSError) -> KMSError:
+    """The same error, for one more of those that wait for the same answer: each has a traceback of its own."""
+    return type(error)(str(error))
+
+
 class WrappedKey(NamedTuple):
     """A data key as it may be stored: who wrapped it (``provider``, "static" say), with which master key, and how.
 

@@ -30,6 +30,7 @@ from strongroom.kms.base import (
     NoSuchKey,
     WrappedKey,
     WrappedKeyInvalid,
+    anew,
     context_bytes,
 )
 from strongroom.kms.gathering import Gatherer
@@ -72,7 +73,7 @@ class _Way:
         try:
             return await asyncio.shield(trial)
         except KMSError as error:
-            raise _anew(error) from None
+            raise anew(error) from None
         except asyncio.CancelledError:
             self._drop(key, trial)  # it took too long for one: whoever comes now tries anew
             raise
@@ -171,7 +172,7 @@ class TransitKMS:
         try:
             answers = iter(await self._in_time(self._unwraps.ask(items)) if items else ())
         except KMSError as error:
-            answers = iter([type(error)(str(error)) for _ in items])
+            answers = iter([anew(error) for _ in items])
         return [next(answers) if known is None else known for known in found]
 
     def _item(self, wrapped: WrappedKey, context: bytes) -> Item | KMSError:
@@ -285,7 +286,7 @@ class TransitKMS:
             answer = await self._session.post(f"transit/{operation}/{items[0].key}", wire.batch(items, version))
             return wire.results(answer, items, self._url)
         except KMSError as error:
-            return [type(error)(str(error)) for _ in items]
+            return [anew(error) for _ in items]
 
     def _version_of(self, key: str) -> int:
         """The version of a transit key that wraps: the one that the settings pin is that of the key they name."""
@@ -303,8 +304,7 @@ class TransitKMS:
 
 
 def _anew(error: Exception) -> Exception:
-    """The same error for another that waits for the same call: each has a traceback of its own."""
-    return type(error)(str(error)) if isinstance(error, KMSError) else error
+    return anew(error) if isinstance(error, KMSError) else error
 
 
 def _or_raise(answer: bytes | KMSError) -> bytes:

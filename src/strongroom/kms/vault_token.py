@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable
+from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable, anew
 from strongroom.secret import Secret
 
 if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
@@ -167,7 +167,7 @@ class VaultSession:
         try:
             return await asyncio.shield(self._login)
         except KMSError as error:
-            raise type(error)(str(error)) from error  # one for each that waits
+            raise anew(error) from error
 
     def _has(self, token: _Token) -> bool:
         """Whether this is the token that there is, renewed or not."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey
+from strongroom.kms.base import KMS, Context, DataKey, KMSDenied, KMSError, KMSStatus, WrappedKey, anew
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.check import CheckDamaged, CheckPlace, ForeignKMS, claim, renewed, verify_check
 
@@ -92,7 +92,7 @@ class CheckedKMS:
         try:
             await asyncio.shield(self._claiming)
         except KMSError as error:
-            raise type(error)(str(error)) from None  # one for each that waits
+            raise anew(error) from None
 
     def _ended(self, claiming: asyncio.Task[None]) -> None:
         self._claiming = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from strongroom.kms.base import KMSError, KMSUnavailable
+from strongroom.kms.base import KMSError, KMSUnavailable, anew
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
@@ -87,7 +87,7 @@ class Rewrapper:
                 found = error
             self._active[key_id] = found
         if isinstance(found, KMSError):
-            raise type(found)(str(found))
+            raise anew(found)
         return found
 
     async def outdated(self, uses: Iterable[Use]) -> frozenset[MasterKey]:
