@@ -29,9 +29,9 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a job. ``done``: objects that it was done with now; ``before``: by an earlier run. ``finished`` is
-    False where it was stopped. ``failures``: the first, ``unnamed``: how many more there were, by a reason that
-    many share, or "". ``verb`` says what was done.
+    """What came of a job. ``done``: the objects that it was done with in this run; ``before``: in an earlier one.
+    ``finished`` is False where it was stopped. ``failures``: the first ones; ``unnamed``: how many more there were, by
+    the reason that many share, or under "". ``verb`` says what was done.
     """
 
     source: str
@@ -103,8 +103,8 @@ class Report:
 
 @dataclass(slots=True)
 class Outage:
-    """Counts objects in a row with which it failed because what all of them need is not available: a job that went on
-    would only fail with all the others, too. ``tasks`` work at the same time, and one moment fails as many.
+    """Counts failures in a row because something that all objects need is not available: a job that went on would fail
+    with all the others, too. ``tasks`` objects are worked on at the same time, so one moment may fail that many.
     """
 
     tasks: int
@@ -115,7 +115,7 @@ class Outage:
         self._row = 0
 
     def failed(self, report: Report, reason: object) -> bool:
-        """Whether it is to stop after one more object; the report says why then."""
+        """Count one more failure. True where the job is to stop, for a reason that the report then says."""
         self._row += 1
         if self._row != _IN_A_ROW + self.tasks:
             return False
@@ -124,8 +124,8 @@ class Outage:
 
 
 def shown(line: str) -> str:
-    """A line as terminals may have it: clients choose keys, other servers what they answer, and neither move the cursor
-    nor add lines.
+    """A line that is safe to show on a terminal: keys come from clients, answers from other servers, and neither may
+    move the cursor or add lines.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 

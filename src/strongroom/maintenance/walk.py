@@ -32,8 +32,8 @@ _ATTEMPTS = 8
 
 
 class Tally:
-    """What comes of the objects, into a report; sets ``stop`` when the KMS or the storage is not available, or is full,
-    for many in a row.
+    """Notes in a report what comes of the objects; sets ``stop`` when the KMS or the storage is not available, or is
+    full, for many in a row.
     """
 
     def __init__(self, report: Report, stop: asyncio.Event, tasks: int) -> None:
@@ -81,8 +81,8 @@ async def bucket_names(objects: SealedStore, named: Sequence[str], report: Repor
 async def stored_objects(
     objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Stored]]:
-    """All objects of these buckets, with their buckets, until ``stop`` is set: whoever passes over millions of them
-    does not look at it. One that a client removes meanwhile has no more of them. Raises StoreError.
+    """All objects of these buckets, each with its bucket, until ``stop`` is set, which whoever passes over millions of
+    them does not look at. A bucket that a client removes meanwhile has no more objects. Raises StoreError.
     """
     for bucket in buckets:
         after: str | None = ""

@@ -117,7 +117,7 @@ def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str
 
 
 def check_upload_headers(headers: Mapping[str, str]) -> None:
-    """Refuse what an upload asks for and is not served, rather than pass it over. Raises S3Error."""
+    """Refuse an upload that asks for what is not served, instead of passing it over. Raises S3Error."""
     if any(name.startswith(_LOCK) for name in headers):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
     check_acl_headers(headers)

@@ -42,8 +42,8 @@ class EncryptionHeaders:
         self._secure = secure
 
     def protection(self) -> Protection | None:
-        """What the request asks for a new object; None where it does not say, and Kind.PLAIN where all it says is
-        whether the default is to have a key of the bucket. Raises S3Error.
+        """How the request wants a new object encrypted; None where it does not say. Kind.PLAIN where all that it says
+        is whether the bucket's default is to be used with a bucket key. Raises S3Error.
         """
         method = self._headers.get(SSE)
         key = self.customer_key()
@@ -132,7 +132,9 @@ _REQUESTS = "Requests specifying Server Side Encryption with Customer provided k
 
 @contextmanager
 def key_of_upload() -> Iterator[None]:
-    """Around what begins a part: that its key is not the one of the upload is a bad request, not a denied one."""
+    """A context in which a part is begun: if its key is not that of the upload, this is a bad request, not a denied
+    one.
+    """
     try:
         yield
     except CustomerKeyNeeded:
@@ -179,7 +181,7 @@ def kms_key_id(sent: bytes) -> str:
 
 
 class Encrypted(Protocol):
-    """What is told of an object, or of an upload: how it is encrypted, with which key."""
+    """An object or an upload, as far as responses tell how it is encrypted."""
 
     @property
     def kind(self) -> Kind:

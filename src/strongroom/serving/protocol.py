@@ -363,7 +363,9 @@ class Protocol(asyncio.BufferedProtocol):
     # -- the time that a head may take ---------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Whether a head is late. One timer a connection, and not one a request: it is set anew when it is over."""
+        """Check whether a head is late. There is one timer for a connection, not one for each request: when it fires,
+        it is set anew.
+        """
         timeout = self._server.idle_timeout
         late = timeout if self._since is None else self._since + timeout - self._loop.time()
         if late > 0:

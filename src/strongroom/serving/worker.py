@@ -150,7 +150,7 @@ class _Worker:
         await self._application.stop()
 
     def _take_over(self) -> None:
-        """Go on from what a worker counted whose place this one takes, and know what the others count."""
+        """Go on from the counts of the worker whose place this one takes, and learn those of the others."""
         metrics = self._application.metrics
         metrics.others = self._board.others
         try:

@@ -55,8 +55,8 @@ class Import:
         run(todo(), work, self.threads, report, stop, watcher)
 
     def _prepare(self, bucket: str, report: Report) -> bool:
-        """Make the target's bucket, unless this is a dry run; whether all that earlier runs copied is gone from it.
-        Then it is forgotten, and to be copied again.
+        """Make the target's bucket, unless this is a dry run. True where all that earlier runs copied is gone from it:
+        it is forgotten then, and has to be copied again.
         """
         target, prefix = self._target_of(bucket), self.source_place.prefix
         made = not report.dry_run and self.target.make_bucket(target)

@@ -18,7 +18,7 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told how it goes: ``found`` an object to copy, ``moved`` bytes, ``ended`` with an object."""
+    """Functions told how it goes: ``found`` of an object to copy, ``moved`` of bytes, ``ended`` of an object."""
 
     found: Callable[[Listed], None]
     moved: Callable[[int], None]
