@@ -75,7 +75,7 @@ class Watching:
 @pytest.fixture(autouse=True)
 def no_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     class Anybody:
-        access_key, payload = "somebody", None
+        access_key, payload, signed = "somebody", None, frozenset[str]()
 
     monkeypatch.setattr(s3_app, "authenticate", lambda *_: Anybody)
     monkeypatch.setattr(patience, "SECONDS", 0.05)
