@@ -14,6 +14,7 @@ import pytest
 from tests.cli.conftest import Command
 from tests.mounts import small_file_system
 from tests.openbao import OpenBao
+from tests.proxy import Proxy
 from tests.server import MASTER_KEY
 
 
@@ -188,6 +189,20 @@ def test_a_key_that_the_token_may_not_read_hides_no_other(command: Command, tls_
     assert "permission denied" in listed[f"{key}-secret"]["error"]
     shown = command.run("kms", "key", "list", **environment)
     assert shown.returncode == 1 and f"{key}-secret: the KMS" in shown.stdout
+
+
+def test_where_keys_cannot_be_soft_deleted_all_former_versions_are_denied(
+    command: Command, bao: OpenBao, key: str
+) -> None:
+    """As with Vault; whatever versions the key lets wrap."""
+    bao.api("POST", f"transit/keys/{key}", {})
+    bao.api("POST", f"transit/keys/{key}/config", {"min_encryption_version": 1})
+    with Proxy(bao.port, lambda data: data.replace(b"/soft-delete", b"/unheard-of-")) as vault:
+        environment = {"MINIO_SSE_VAULT_ENDPOINT": vault.endpoint, "BAO_TOKEN": bao.root}
+        (denied,) = as_json(command, "key", "disable", key, **environment)
+        assert (denied["latest"], denied["least"], denied["disabled"]) == (2, 2, False)
+        (granted,) = as_json(command, "key", "enable", key, **environment)
+        assert (granted["latest"], granted["least"]) == (2, 1)
 
 
 def test_enabling_also_grants_versions_that_were_denied(command: Command, tls_bao: OpenBao, key: str) -> None:

@@ -241,7 +241,12 @@ class VaultAdmin:
         return await self.key(name)
 
     async def _least(self, name: str, version: int) -> None:
+        """Deny what versions before this one wrapped. A key does not let versions wrap that it does not unwrap."""
         body = {"min_decryption_version": version}
+        found = await self._get(f"transit/keys/{name}")
+        wraps = found.data.get("min_encryption_version") if found else None
+        if isinstance(wraps, int) and 0 < wraps < version:  # 0: the latest, whichever it is
+            body["min_encryption_version"] = version
         await self._do("POST", f"transit/keys/{name}/config", f"configure the key {name!r}", body)
 
     # -- calls ---------------------------------------------------------------------------------------------------------
