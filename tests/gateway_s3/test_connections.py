@@ -220,6 +220,8 @@ def test_what_is_endless_is_not_taken(prefix: bytes, piece: bytes) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n folded: x\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\na: b\0c\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        b"HTTP/1.1 000 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 600 OK\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\n"
         + b"".join(b"a%d: b\r\n" % n for n in range(MAX_HEADERS + 1))
         + b"content-length: 0\r\n\r\n",

@@ -42,7 +42,7 @@ PATIENCE = 2.0
 
 _VERSIONS = ("1.1", "1.0")
 _STATUS_LINE = len("HTTP/1.1 100 \r\n\r\n")
-_INTERIM = range(100, 200)
+_INTERIM, _FINAL = range(100, 200), range(200, 600)
 _CONTINUE, _SWITCHING = 100, 101
 
 
@@ -332,8 +332,8 @@ class Connection(asyncio.Protocol):
             return
         version = parser.get_http_version()
         coding = response.headers.get("transfer-encoding", "chunked").lower()
-        if version not in _VERSIONS or coding != "chunked":
-            raise _Refused("it has another version or coding")
+        if version not in _VERSIONS or coding != "chunked" or status not in _FINAL:
+            raise _Refused("it has another version, coding or status")
         if self._unsent and status < 300:
             raise _Refused("it is one of success, and the request was not sent yet")
         self._http_11 = version == "1.1"
