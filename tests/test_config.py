@@ -14,9 +14,9 @@ from strongroom.config import (
     TABLE,
     Address,
     LocalDirectory,
-    MasterKey,
     SettingError,
     Settings,
+    StaticKey,
     Vault,
     VaultPlace,
     load,
@@ -29,7 +29,7 @@ from strongroom.secret import Secret
 KEY = bytes(range(32))
 HEX = "my-key:" + KEY.hex()
 BASE64 = "my-key:" + base64.b64encode(KEY).decode()
-MASTER_KEY = MasterKey("my-key", Secret(KEY))
+MASTER_KEY = StaticKey("my-key", Secret(KEY))
 ROOT = {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
 
 
@@ -374,7 +374,7 @@ def test_a_vault_and_a_static_key_are_one_kms_too_many_unless_the_key_only_reads
 
 
 def test_read_keys_stand_in_a_list_or_one_a_line_in_either_form() -> None:
-    other = MasterKey("other", Secret(bytes(32)))
+    other = StaticKey("other", Secret(bytes(32)))
     expected = (MASTER_KEY, other)
     assert read({**VAULT, "STRONGROOM_READ_KEYS": f"{BASE64}, other:{'00' * 32},"}).read_keys == expected
     files = {"/keys": f"# old\n{HEX}\n\nother:{'00' * 32}\n".encode()}

@@ -7,14 +7,14 @@ import secrets
 import stat
 from pathlib import Path
 
-from strongroom.config import MasterKey, SettingError
+from strongroom.config import SettingError, StaticKey
 from strongroom.config.parse import hex_master_key
 
 _NAME = "strongroom-dev"
 _MAX = 1024
 
 
-def dev_master_key(directory: Path, data: Path | None) -> MasterKey:
+def dev_master_key(directory: Path, data: Path | None) -> StaticKey:
     """The key in ``directory``, made if there is none. Raises SettingError where it cannot be kept or trusted.
 
     The file is whole or absent, whatever happens while it is made, and two that make it at once get the same key.
@@ -54,7 +54,7 @@ def _make(directory: Path, file: Path) -> None:
         os.close(opened)
 
 
-def _read(file: Path) -> MasterKey:
+def _read(file: Path) -> StaticKey:
     opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(opened, "rb") as content:
         status = os.fstat(opened)

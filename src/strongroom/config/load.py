@@ -23,9 +23,9 @@ from strongroom.config.values import (
     Administration,
     Backend,
     Keys,
-    MasterKey,
     RemoteS3,
     Settings,
+    StaticKey,
     Target,
     Vault,
     VaultPlace,
@@ -231,7 +231,7 @@ def _credentials(given: Given, dev: bool) -> tuple[str, Secret]:
     raise SettingError(f"{user} and {password}", "there are no root credentials", right)
 
 
-def _master_key(given: Given) -> MasterKey | None:
+def _master_key(given: Given) -> StaticKey | None:
     hexadecimal, encoded = given.named(table.SSE_MASTER_KEY), given.named(table.KMS_SECRET_KEY)
     if hexadecimal is None or encoded is None:
         found = hexadecimal or encoded

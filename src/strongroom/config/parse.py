@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from strongroom.config.values import Address, BackendStyle, GatewaySSE, LogFormat, MasterKey
+from strongroom.config.values import Address, BackendStyle, GatewaySSE, LogFormat, StaticKey
 from strongroom.secret import Secret
 
 _ON = frozenset({"on", "true", "1", "t", "enabled"})
@@ -63,18 +63,18 @@ def _check_credential(text: str) -> None:
         raise ValueError("only printable ASCII characters can stand in it")
 
 
-def hex_master_key(text: str) -> MasterKey:
+def hex_master_key(text: str) -> StaticKey:
     """``name:64 hex digits``, the form of ``MINIO_SSE_MASTER_KEY``."""
     name, digits = _named(text)
     if len(digits) != 2 * _KEY_LENGTH:
         raise ValueError(f"the key has {len(digits)} characters, not {2 * _KEY_LENGTH} hex digits")
     try:
-        return MasterKey(name, Secret(binascii.unhexlify(digits)))
+        return StaticKey(name, Secret(binascii.unhexlify(digits)))
     except ValueError:
         raise ValueError("the key has characters that are not hex digits") from None
 
 
-def base64_master_key(text: str) -> MasterKey:
+def base64_master_key(text: str) -> StaticKey:
     """``name:base64 of 32 bytes``, the form of ``MINIO_KMS_SECRET_KEY``."""
     name, encoded = _named(text)
     try:
@@ -83,17 +83,17 @@ def base64_master_key(text: str) -> MasterKey:
         raise ValueError("the key is not base64") from None
     if len(key) != _KEY_LENGTH:
         raise ValueError(f"the key has {len(key)} bytes, not {_KEY_LENGTH}")
-    return MasterKey(name, Secret(key))
+    return StaticKey(name, Secret(key))
 
 
-def read_keys(text: str) -> tuple[MasterKey, ...]:
+def read_keys(text: str) -> tuple[StaticKey, ...]:
     """Master keys, each ``name:64 hex digits`` or ``name:base64``, separated by commas or line breaks.
 
     Names hold no comma then. Lines that begin with ``#`` are comments.
     """
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     words = [word.strip() for line in lines for word in line.split(",") if word.strip()]
-    keys: dict[str, MasterKey] = {}
+    keys: dict[str, StaticKey] = {}
     for number, word in enumerate(words, 1):
         try:
             # 32 bytes are 44 characters in base64, and 64 in hex.

@@ -20,7 +20,7 @@ GatewaySSE = frozenset[Literal["s3", "c"]]
 
 
 @dataclass(frozen=True, slots=True)
-class MasterKey:
+class StaticKey:
     """A static master key: its name, which is stored with every object, and its 32 bytes."""
 
     name: str
@@ -73,9 +73,9 @@ class Administration:
 class Keys:
     """The master keys among the settings. At most one of ``master_key`` and ``vault`` wraps, ``read_keys`` unwrap."""
 
-    master_key: MasterKey | None = None
+    master_key: StaticKey | None = None
     vault: Vault | None = None
-    read_keys: tuple[MasterKey, ...] = ()
+    read_keys: tuple[StaticKey, ...] = ()
 
     @property
     def wrap(self) -> bool:
@@ -147,7 +147,7 @@ class Settings:
     secret_key: Secret
     region: str
     domains: tuple[str, ...]
-    master_key: MasterKey | None
+    master_key: StaticKey | None
     auto_encryption: bool
     allow_insecure_sse_c: bool
     compat: bool
@@ -164,7 +164,7 @@ class Settings:
     home: Path
     dev: bool
     vault: Vault | None = None
-    read_keys: tuple[MasterKey, ...] = ()
+    read_keys: tuple[StaticKey, ...] = ()
     backend: Backend = Backend()
     certs_named: bool = False
 

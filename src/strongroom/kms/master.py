@@ -16,7 +16,7 @@ _VERSION = re.compile(rb"vault:v([0-9]{1,9}):")
 
 
 class MasterKey(NamedTuple):
-    """A master key: where it is ("static", "transit"), its name, and its version, 0 where it has none."""
+    """Which master key it is: its kind ("static", "transit"), its name, and its version, 0 where it has none."""
 
     kind: str
     key_id: str
