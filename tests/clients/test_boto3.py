@@ -79,7 +79,7 @@ def test_a_managed_copy_changes_the_kind_of_encryption(sealed_tls_server: Server
     assert client.get_object(Bucket=tls_bucket, Key="copy")["Body"].read() == content
 
 
-def test_resources_waiters_and_paginators(sealed_server: Server, bucket_name: str) -> None:
+def test_resources_waiters_and_paginators_work(sealed_server: Server, bucket_name: str) -> None:
     resource = boto3.resource(
         "s3",
         endpoint_url=sealed_server.endpoint,

@@ -26,7 +26,7 @@ CHECKS = (
 CHECKS_WITH_TLS = ("contents of sse-c", "contents of sse-c multipart", "a wrong key is refused", "contents of the copy")
 
 
-def test_minio_go_without_tls(sealed_server: Server, home: Path, bucket: str) -> None:
+def test_minio_go_does_all_it_can_without_tls(sealed_server: Server, home: Path, bucket: str) -> None:
     lines = run(sealed_server, home, bucket)
     assert {f"ok {check}" for check in CHECKS} <= set(lines)
 

@@ -27,7 +27,7 @@ def test_backups_are_made_checked_restored_and_pruned(server: Server, home: Path
     back_up_and_restore(server, home, bucket_name)
 
 
-def test_the_same_over_tls(tls_server: Server, home: Path, bucket_name: str) -> None:
+def test_restic_backs_up_and_restores_over_tls(tls_server: Server, home: Path, bucket_name: str) -> None:
     back_up_and_restore(tls_server, home, bucket_name)
 
 

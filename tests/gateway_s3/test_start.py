@@ -101,7 +101,7 @@ def test_credentials_come_from_a_profile_too(minio: Backend, gateway: Gateway, t
     assert minio.keys[1] not in server.log
 
 
-def test_addresses_of_buckets() -> None:
+def test_a_bucket_is_a_host_name_or_the_start_of_a_path() -> None:
     aws, other = parse_endpoint(None), parse_endpoint("http://backend.test:9000")
     assert aws.address("eu-central-1", "bucket", "a b/ü") == (
         "bucket.s3.eu-central-1.amazonaws.com",

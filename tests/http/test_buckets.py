@@ -133,7 +133,7 @@ def test_any_other_acl_is_refused(server: Server, bucket: str) -> None:
     assert error_of(client.put_bucket_acl, Bucket="no-such-bucket", ACL="private") == ("NoSuchBucket", 404)
 
 
-def test_tags_of_an_object(server: Server, bucket: str) -> None:
+def test_an_object_keeps_its_tags(server: Server, bucket: str) -> None:
     client, o = server.client(), {"Bucket": bucket, "Key": "o"}
     client.put_object(**o, Body=b"x", Tagging="colour=dark%20blue&empty=")
     wanted: Any = [{"Key": "colour", "Value": "dark blue"}, {"Key": "empty", "Value": ""}]

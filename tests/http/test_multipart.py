@@ -220,7 +220,9 @@ def test_parts_are_copied_from_ranges_of_other_objects(server: Server, bucket: s
     ("CRC64NVME", "FULL_OBJECT"), ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE"), ("SHA512", "COMPOSITE"),
     ("XXHASH128", "COMPOSITE"), ("XXHASH3", "COMPOSITE"), ("XXHASH64", "COMPOSITE"),
 ])  # fmt: skip
-def test_checksums_of_multipart_objects(server: Server, bucket: str, algorithm: Any, kind: Any) -> None:
+def test_an_object_in_parts_has_the_checksum_that_was_announced(
+    server: Server, bucket: str, algorithm: Any, kind: Any
+) -> None:
     client = server.client()
     create = client.create_multipart_upload(
         Bucket=bucket, Key="o", ChecksumAlgorithm=algorithm, ChecksumType=kind, ServerSideEncryption="AES256"

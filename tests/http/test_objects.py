@@ -165,7 +165,7 @@ def test_a_range_of_another_object_than_is_there_now_gives_the_whole(server: Ser
         assert "content-range" not in answer.headers
 
 
-def test_conditional_reads(server: Server, bucket: str) -> None:
+def test_reads_are_answered_as_their_conditions_say(server: Server, bucket: str) -> None:
     client = server.client()
     etag = client.put_object(Bucket=bucket, Key="o", Body=b"x")["ETag"]
     modified = client.head_object(Bucket=bucket, Key="o")["LastModified"]
@@ -183,7 +183,7 @@ def test_conditional_reads(server: Server, bucket: str) -> None:
     assert error_of(client.head_object, **get, IfNoneMatch=etag) == ("304", 304)
 
 
-def test_conditional_writes(server: Server, bucket: str) -> None:
+def test_writes_happen_only_where_their_conditions_hold(server: Server, bucket: str) -> None:
     client = server.client()
     put = {"Bucket": bucket, "Key": "o"}
     etag = client.put_object(**put, Body=b"1", IfNoneMatch="*")["ETag"]
@@ -239,7 +239,7 @@ def test_a_condition_that_is_not_served_deletes_nothing(server: Server, bucket: 
     assert client.get_object(**kept)["Body"].read() == b"x"
 
 
-def test_attributes_of_an_object(server: Server, bucket: str) -> None:
+def test_an_object_shows_the_attributes_that_are_asked_for(server: Server, bucket: str) -> None:
     client = server.client()
     client.put_object(Bucket=bucket, Key="o", Body=b"hello", ChecksumAlgorithm="SHA256")
     wanted = ["ETag", "Checksum", "ObjectSize", "StorageClass"]

@@ -126,7 +126,7 @@ def test_headers_that_contradict_each_other_are_refused(server: Server, bucket: 
     assert (answer.status, answer.code) == (400, "InvalidArgument")
 
 
-def test_an_object_in_parts(server: Server, bucket: str) -> None:
+def test_an_object_is_uploaded_in_parts_under_a_named_key(server: Server, bucket: str) -> None:
     client, here = server.client(), {"Bucket": bucket, "Key": "o"}
     parts = [os.urandom(5 * 1024**2), os.urandom(100_000)]
     created = client.create_multipart_upload(**here, SSEKMSEncryptionContext=encoded(CONTEXT), SSEKMSKeyId=NAME, **KMS)

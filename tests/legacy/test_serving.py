@@ -157,7 +157,7 @@ def test_deleting_takes_the_document_along(place: Place) -> None:
     client.delete_bucket(Bucket=BUCKET)
 
 
-def test_copies_of_all_kinds(place: Place) -> None:
+def test_what_minio_left_is_copied_and_encrypted_otherwise(place: Place) -> None:
     client = place.client
     for entry in left.manifest(place.name):
         source = {"CopySource": {"Bucket": BUCKET, "Key": entry.key}}

@@ -181,7 +181,7 @@ def test_a_server_without_a_kms_stores_no_tags_of_encrypted_objects(tmp_path: Pa
         assert audit(server, bucket)["failed"] == []
 
 
-def test_what_minio_left(tmp_path: Path) -> None:
+def test_what_minio_left_is_opened_and_named_where_it_is_plain(tmp_path: Path) -> None:
     folder = left.unpack("server-fs", tmp_path / "left")
     with Server(tmp_path, OLD, workers=1, command=NAS, data=folder) as server:
         report = job(server, "audit", "--read")

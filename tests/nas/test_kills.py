@@ -69,5 +69,5 @@ def test_after_many_kills_all_that_was_acknowledged_is_whole_for_the_other_gatew
     check_kills(folder, tmp_path, kills_wanted(50))
 
 
-def test_the_same_behind_fuse(mounted: Path, tmp_path: Path) -> None:
+def test_kills_lose_nothing_behind_fuse_either(mounted: Path, tmp_path: Path) -> None:
     check_kills(mounted, tmp_path, kills_wanted(50) // 5)

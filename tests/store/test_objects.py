@@ -100,7 +100,7 @@ def test_a_reader_goes_on_reading_what_it_opened(run: Run, record: dict[str, byt
     run(use)
 
 
-def test_conditions_on_writes(run: Run) -> None:
+def test_writes_happen_only_where_their_conditions_hold(run: Run) -> None:
     async def use(store: Store) -> None:
         absent = Condition(absent=True)
         with pytest.raises(ConditionFailed):
