@@ -359,14 +359,17 @@ async def hidden_names(client: Client, bucket: str, folder: str, after: str = ""
 
 
 async def hidden_objects(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[Listed]:
-    """The hidden objects below a folder, in order, behind the name ``after``."""
+    """The hidden objects below a folder, in order, behind the name ``after``; other names that a backend lists, which
+    makes no sense, are passed over.
+    """
     token: str | None = None
     onward = _Onward()
     while True:
         page = await list_names(client, bucket, folder, "", after, _PAGE, token)
         onward.check(page, after)
         for listed in page.objects:
-            yield listed
+            if listed.key.startswith(folder):
+                yield listed
         if page.next is None:
             return
         token = page.next
