@@ -54,6 +54,23 @@ def test_a_second_signal_ends_what_goes_on_after_the_first(number: signal.Signal
         assert process.wait(30) == STOPPED
 
 
+INTERRUPTED = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "strongroom.cli.commands":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from strongroom.cli import main
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_before_the_command_is_loaded_ends_it_without_a_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (STOPPED, "", "")
+
+
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """Has the handlers of signals back at the end."""
