@@ -79,7 +79,7 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         target=LocalDirectory(Path("/data")),
         access_key="admin",
         secret_key=Secret("correct horse"),
-        region="us-east-1",
+        region="",
         domains=(),
         master_key=None,
         auto_encryption=False,

@@ -185,6 +185,8 @@ def build(settings: Settings) -> Application:
         objects,
         credentials,
         region=settings.region,
+        # Where no region was set, names of regions mean nothing, unless buckets are made at a backend.
+        any_location=not settings.region and not isinstance(settings.target, RemoteS3),
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
         idle_timeout=settings.idle_timeout,

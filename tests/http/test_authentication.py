@@ -87,21 +87,6 @@ def test_an_authorization_of_another_form_is_refused(
     assert send(server, "GET", f"/{bucket}", headers).code == code
 
 
-def test_a_signature_for_another_region_is_told_the_right_one(server: Server, bucket: str) -> None:
-    headers = signed_headers(server, "GET", f"/{bucket}")
-    headers["Authorization"] = headers["Authorization"].replace("us-east-1", "eu-west-1")
-    answer = send(server, "GET", f"/{bucket}", headers)
-    assert (answer.status, answer.code, answer.find("Region")) == (400, "AuthorizationHeaderMalformed", "us-east-1")
-
-
-def test_who_asks_for_a_bucket_of_an_unknown_region_is_told_it(server: Server, bucket: str) -> None:
-    wrong = signed_headers(server, "HEAD", f"/{bucket}")
-    wrong["Authorization"] = wrong["Authorization"].replace("us-east-1", "eu-west-1")
-    for headers, status in ({}, 403), (wrong, 400):
-        answer = send(server, "HEAD", f"/{bucket}", headers)
-        assert (answer.status, answer.headers["x-amz-bucket-region"]) == (status, "us-east-1")
-
-
 def test_two_ways_of_signing_at_once_are_refused(server: Server, bucket: str) -> None:
     answer = request(server, "GET", f"/{bucket}?X-Amz-Algorithm=AWS4-HMAC-SHA256")
     assert (answer.status, answer.code) == (400, "InvalidArgument")

@@ -27,12 +27,6 @@ def test_a_bucket_is_made_once(server: Server, bucket: str) -> None:
     assert error_of(server.client().create_bucket, Bucket=bucket) == ("BucketAlreadyOwnedByYou", 409)
 
 
-def test_a_bucket_of_another_region_is_refused(server: Server, bucket_name: str) -> None:
-    wrong = {"LocationConstraint": "eu-west-1"}
-    got = error_of(server.client().create_bucket, Bucket=bucket_name, CreateBucketConfiguration=wrong)
-    assert got == ("InvalidLocationConstraint", 400)
-
-
 @pytest.mark.parametrize("granted", [{"GrantRead": "id=x"}, {"GrantFullControl": "id=x"}, {"ACL": "public-read"}])
 def test_a_bucket_for_others_too_is_refused(server: Server, bucket_name: str, granted: dict[str, str]) -> None:
     client = server.client()

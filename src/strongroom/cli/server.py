@@ -30,6 +30,7 @@ from strongroom.observe import logs
 from strongroom.secret import Secret
 from strongroom.serving import Application, serve
 from strongroom.serving.hardening import harden
+from strongroom.sigv4.keys import DEFAULT_REGION
 
 _log = logging.getLogger("strongroom")
 
@@ -106,7 +107,7 @@ def _announce(
     endpoints = _endpoints(places, secure)
     lines = [
         ("Endpoint", "  ".join(endpoints)),
-        ("Region", settings.region),
+        ("Region", settings.region or f"{DEFAULT_REGION}; requests signed for any are taken"),
         _where(settings),
         *_key_lines(settings),
         ("Auto-encryption", "on" if settings.auto_encryption else "off"),

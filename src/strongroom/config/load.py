@@ -162,7 +162,7 @@ def load(
         target=target,
         access_key=access_key,
         secret_key=secret_key,
-        region=given.value(table.REGION, "us-east-1"),
+        region=given.value(table.REGION, ""),
         domains=given.value(table.DOMAINS, ()),
         master_key=keys.master_key,
         auto_encryption=auto_encryption,

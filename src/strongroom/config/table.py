@@ -68,9 +68,9 @@ REGION = Setting(
     "--region",
     parse.region,
     "NAME",
-    "us-east-1",
+    "none: it is us-east-1, and requests that are signed for any are taken",
     "MINIO_REGION=eu-central-1",
-    "The region that clients sign their requests for.",
+    "The region of the server. Where it is set, requests have to be signed for it, and buckets made in it.",
 )
 DOMAINS = Setting(
     ("MINIO_DOMAIN",),

@@ -135,8 +135,9 @@ Target = LocalDirectory | SharedFolder | RemoteS3
 class Settings:
     """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
 
-    ``idle_timeout`` is in seconds. ``certs_named``: somebody named ``certs_dir``, and means TLS to be on. ``home`` is
-    the directory for what belongs to the user and not to the data (certificates, the key of ``--dev``).
+    ``region`` is "" where none was set: requests that are signed for any are taken then. ``idle_timeout`` is in
+    seconds. ``certs_named``: somebody named ``certs_dir``, and means TLS to be on. ``home`` is the directory for what
+    belongs to the user and not to the data (certificates, the key of ``--dev``).
     ``sweep_age`` is in seconds. ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
     ``public_metrics``: everybody may read the metrics.
     ``cors_origins``: the web pages that may reach buckets without rules of their own.

@@ -48,6 +48,7 @@ from strongroom.s3.routing import MAX_KEY, POST_OBJECT, PREFLIGHT_METHOD, admini
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.faults import KMSError
 from strongroom.sealed.store import SealedStore
+from strongroom.sigv4.keys import DEFAULT_REGION
 
 log = logging.getLogger("strongroom.s3")
 
@@ -70,8 +71,10 @@ T = TypeVar("T")
 class S3App:
     """Serves S3 from a sealed store.
 
-    ``credentials``: access keys and their secrets. ``domains``: those under which buckets are host names.
-    ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it). ``idle_timeout``: seconds.
+    ``credentials``: access keys and their secrets. ``region``: the one that requests have to be signed for; "" takes
+    any, and answers as us-east-1. ``any_location``: buckets may be asked for in any region. ``domains``: those under
+    which buckets are host names. ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it).
+    ``idle_timeout``: seconds.
     ``relay``: where requests go that are not to be served here; browser uploads are read here all the same.
     ``cross_origin`` knows which web pages may send requests: all, unless it is given. ``observer`` is told of each
     request. ``pages``: what is answered at paths that S3 does not have.
@@ -82,7 +85,8 @@ class S3App:
         objects: SealedStore,
         credentials: Credentials,
         *,
-        region: str = "us-east-1",
+        region: str = "",
+        any_location: bool = False,
         domains: Sequence[str] = (),
         allow_insecure_sse_c: bool = False,
         idle_timeout: float = 60.0,
@@ -96,7 +100,9 @@ class S3App:
         self._readiness = Readiness(objects.buckets)
         self._pages = {**dict.fromkeys(_HEALTH, self._health), **pages}
         self._credentials = credentials
-        self._region = region
+        self._signed_for = region
+        self._region = region or DEFAULT_REGION
+        self._any_location = any_location
         self._domains = tuple(domains)
         self._allow_insecure_sse_c = allow_insecure_sse_c
         self._idle_timeout = idle_timeout
@@ -110,7 +116,7 @@ class S3App:
     def _bind(self) -> Mapping[str, Handler]:
         """The handler of each served operation. Raises LookupError where one is missing."""
         groups = (
-            BucketHandlers(self._objects, self._region, self._cross_origin),
+            BucketHandlers(self._objects, self._region, self._any_location, self._cross_origin),
             ObjectHandlers(self._objects),
             CopyHandlers(self._objects),
             ListingHandlers(self._objects),
@@ -232,7 +238,7 @@ class S3App:
     def _identity(self, request: HttpRequest, operation: str) -> Identity:
         """Who sent it. Clients that do not know a bucket's region learn it from the error."""
         try:
-            return authenticate(request, self._credentials, self._region, datetime.now(UTC))
+            return authenticate(request, self._credentials, self._signed_for, datetime.now(UTC))
         except S3Error as error:
             if operation == "HeadBucket" or "Region" in error.details:
                 error.headers = {**error.headers, "x-amz-bucket-region": self._region}

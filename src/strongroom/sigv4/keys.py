@@ -31,6 +31,7 @@ MAX_SKEW = timedelta(minutes=15)
 _CACHED_KEYS = 4096
 _TIMESTAMP_LENGTH = 16
 _TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_REGION = re.compile(r"[A-Za-z0-9-]{0,64}")  # short: signing keys are remembered by it
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
@@ -57,6 +58,11 @@ def parse_credential(text: str) -> Scope | None:
     if len(fields) != 5 or not fields[0]:
         return None
     return Scope(*fields)
+
+
+def right_region(scope: Scope, region: str) -> bool:
+    """Whether a request that has to be signed for ``region`` is; "" takes any that could be one, and none."""
+    return scope.region == region if region else _REGION.fullmatch(scope.region) is not None
 
 
 # (access key, day, region) → (the secret it was made from, signing key). Only keys of known credentials get here, and

@@ -22,9 +22,13 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.request import Piece
 from strongroom.sigv4.keys import (
     ALGORITHM,
+    DEFAULT_REGION,
+    SERVICE,
+    TERMINATOR,
     Credentials,
     parse_credential,
     parse_timestamp,
+    right_region,
     same_signature,
     signing_key,
 )
@@ -219,12 +223,13 @@ def _check_signature(fields: Mapping[str, str], credentials: Credentials, region
             "The credential or the date of the form is malformed.",
             ArgumentName="x-amz-credential" if scope is None else "x-amz-date",
         )
-    if (scope.region, scope.service, scope.terminator) != (region, "s3", "aws4_request"):
-        raise S3Error("InvalidArgument", f"The credential of the form is not of the region '{region}'.")
+    if not right_region(scope, region) or (scope.service, scope.terminator) != (SERVICE, TERMINATOR):
+        expected = region or DEFAULT_REGION
+        raise S3Error("InvalidArgument", f"The credential of the form is not of the region '{expected}'.")
     secret = credentials.get(scope.access_key)
     if secret is None:
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=scope.access_key[:256])
-    key = signing_key(scope.access_key, secret, scope.day, region)
+    key = signing_key(scope.access_key, secret, scope.day, scope.region)
     if not same_signature(sign_text(key, fields["policy"]), fields["x-amz-signature"]):
         raise S3Error(
             "SignatureDoesNotMatch",

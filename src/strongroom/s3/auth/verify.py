@@ -30,6 +30,7 @@ from strongroom.sigv4.keys import (
     Scope,
     parse_credential,
     parse_timestamp,
+    right_region,
     same_signature,
     signature,
     signing_key,
@@ -80,7 +81,8 @@ class _Claim:
 
 
 def authenticate(request: HttpRequest, credentials: Credentials, region: str, now: datetime) -> Identity:
-    """Verify who sent ``request``; ``region`` is the server's ("" means us-east-1), ``now`` an aware datetime.
+    """Verify who sent ``request``; ``now`` is an aware datetime. ``region``: the one that it has to be signed for; ""
+    takes any, as MinIO does where no region is set.
 
     Raises AccessDenied (no authentication, unsigned headers, an expired URL), AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, InvalidToken, InvalidURI,
@@ -99,7 +101,7 @@ def _authenticate(request: HttpRequest, credentials: Credentials, region: str, n
     if authorization is None:
         if not in_query:
             raise S3Error("AccessDenied")
-        return _authenticate_query(request, pairs, credentials, region or DEFAULT_REGION, now)
+        return _authenticate_query(request, pairs, credentials, region, now)
     if in_query:
         raise S3Error(
             "InvalidArgument",
@@ -107,7 +109,7 @@ def _authenticate(request: HttpRequest, credentials: Credentials, region: str, n
             " parameter or the Authorization header should be specified",
             ArgumentName="Authorization",
         )
-    return _authenticate_header(request, authorization, pairs, credentials, region or DEFAULT_REGION, now)
+    return _authenticate_header(request, authorization, pairs, credentials, region, now)
 
 
 # -- the Authorization header --------------------------------------------------------------------------------------
@@ -334,8 +336,8 @@ def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
         return f'incorrect terminator "{scope.terminator}". This endpoint uses "{TERMINATOR}".'
     if scope.service != SERVICE:
         return f'incorrect service "{scope.service}". This endpoint belongs to "{SERVICE}".'
-    if scope.region != region:
-        return f"the region '{scope.region}' is wrong; expecting '{region}'"
+    if not right_region(scope, region):
+        return f"the region '{scope.region}' is wrong; expecting '{region or DEFAULT_REGION}'"
     if scope.day != stamp[:8]:
         if not _DAY.fullmatch(scope.day):
             return f'incorrect date format "{scope.day}". This date in the credential must be in the format "yyyyMMdd".'
@@ -362,12 +364,12 @@ def _check_signed_headers(headers: Mapping[str, str], signed: str) -> bool:
 
 
 def _malformed_header(fault: str, region: str = "") -> S3Error:
-    details = {"Region": region} if "region" in fault else {}
+    details = {"Region": region or DEFAULT_REGION} if "the region" in fault else {}
     return S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {fault}", **details)
 
 
 def _malformed_query(message: str, region: str = "") -> S3Error:
-    details = {"Region": region} if region and "region" in message else {}
+    details = {"Region": region or DEFAULT_REGION} if "the region" in message else {}
     return S3Error("AuthorizationQueryParametersError", message, **details)
 
 

@@ -47,11 +47,14 @@ _ALGORITHMS = {Kind.SSE_S3: "AES256", Kind.SSE_KMS: "aws:kms"}
 
 
 class BucketHandlers:
-    """Operations on buckets. ``region`` is the server's; ``cross_origin`` is told of new rules for web pages."""
+    """Operations on buckets. ``region`` is the server's; with ``any_location`` buckets may be asked for in others, too.
+    ``cross_origin`` is told of new rules for web pages.
+    """
 
-    def __init__(self, objects: SealedStore, region: str, cross_origin: CrossOrigin) -> None:
+    def __init__(self, objects: SealedStore, region: str, any_location: bool, cross_origin: CrossOrigin) -> None:
         self._objects = objects
         self._region = region
+        self._any_location = any_location
         self._cross_origin = cross_origin
 
     async def list_buckets(self, call: Call, request: ListBucketsRequest) -> Answer:
@@ -85,7 +88,7 @@ class BucketHandlers:
             raise S3Error("InvalidBucketName", BucketName=call.bucket[:256])
         configuration = request.create_bucket_configuration
         location = configuration.location_constraint if configuration else None
-        if location not in (None, "", self._region):
+        if location not in (None, "", self._region) and not self._any_location:
             raise S3Error("InvalidLocationConstraint", LocationConstraint=(location or "")[:256])
         if request.object_lock_enabled_for_bucket:
             raise S3Error("NotImplemented", "Object lock is not implemented.")
