@@ -23,6 +23,7 @@ from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
 from strongroom.store.s3 import Client, S3Store, listing, parse_endpoint, xml
+from strongroom.store.s3 import client as client_module
 from strongroom.store.s3.client import Request
 from strongroom.store.s3.credentials import FixedCredentials
 from strongroom.store.s3.listing import list_names
@@ -468,3 +469,36 @@ def test_a_backend_s_authority_may_be_one_that_openssl_made(tmp_path: Path) -> N
         assert backend.run(lambda client: client.send(Request("GET"))).status == 200
     finally:
         backend.close()
+
+
+@pytest.mark.parametrize("passed_on", [False, True])
+def test_an_answer_to_what_takes_long_has_an_end_though_it_brings_a_byte_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, passed_on: bool
+) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        try:
+            while not writer.is_closing():
+                writer.write(b" ")
+                await asyncio.sleep(0.02)
+        finally:
+            writer.transport.abort()
+
+    async def work() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            own = SigningCredential("access", Secret("secret"))
+            client = Client(parse_endpoint(f"http://127.0.0.1:{port}"), "us-east-1", own, chain=False, timeout=60)
+            await client.start()
+            request = Request("PUT", "bucket", "copy", headers={"x-amz-copy-source": "/bucket/o"}, again=False)
+            with pytest.raises(Unavailable, match="broke off"):
+                if passed_on:
+                    await (await client.open(request, raw=True)).whole(100_000)
+                else:
+                    await client.send(request)
+            await client.stop()
+            await asyncio.sleep(0.1)  # for the server to see that it is over
+
+    monkeypatch.setattr(client_module, "_LONGEST", 0.3)
+    asyncio.run(asyncio.wait_for(work(), 60))

@@ -141,6 +141,16 @@ def test_what_is_not_http_is_answered_once_and_closed(start: Start, request_: by
     assert b"<Code>BadRequest</Code>" in answer
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"chunked, chunked", b"identity, chunked"])
+def test_a_coding_that_nobody_undoes_is_not_taken_for_content(start: Start, coding: bytes) -> None:
+    server = start()
+    put = b"PUT /size HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: %s\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    answer = server.ask(put % coding)
+    assert status_of(answer) in (400, 501)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert status_of(server.ask(put % b"Chunked")) == 200
+
+
 @pytest.mark.parametrize("headers", [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nhost: b\r\n"])
 def test_a_request_names_one_host(start: Start, headers: bytes) -> None:
     server = start()

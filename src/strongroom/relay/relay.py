@@ -147,10 +147,7 @@ class BackendRelay:
             return Answer(body=_Streaming(download, download.length), length=download.length), response
         if operation == "SelectObjectContent":
             return Answer(body=_Streaming(download, None), length=None), response
-        document = await download.read(MAX_ANSWER + 1)
-        download.close()
-        if len(document) > MAX_ANSWER:
-            raise Unavailable("the backend's answer is too long")
+        document = await download.whole(MAX_ANSWER)
         if call.request.method == "GET" and not call.key:
             document = without_hidden(document)
         elif operation == "CompleteMultipartUpload":

@@ -290,6 +290,8 @@ class Protocol(asyncio.BufferedProtocol):
         self._progress = self._in_body = True
         self._in_head = False
         chunked = "transfer-encoding" in headers
+        if chunked and headers["transfer-encoding"].lower() != "chunked":
+            raise _Refused("NotImplemented")  # RFC 9112, 6.1: the parser takes others before it, and undoes none
         self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
         expects_continue = modern and headers.get("expect", "").lower() == "100-continue"  # RFC 9110, 10.1.1
         exchange = Exchange(self, request, parser.should_keep_alive() and modern, expects_continue, modern)

@@ -107,18 +107,19 @@ def length_in(headers: Mapping[str, str], what: str) -> int:
 
 
 class Download:
-    """An answer whose body is still to be read."""
+    """An answer whose body is still to be read; ``seconds`` is how long that may take where it is read as one."""
 
-    def __init__(self, response: Response, what: str) -> None:
+    def __init__(self, response: Response, request: Request, seconds: float) -> None:
         self._response = response
-        self._what = what
+        self._request = request
+        self._seconds = seconds
         self.status = response.status
         self.headers = response.headers
 
     @property
     def length(self) -> int:
         """Bytes of the body. Raises LengthUnknown where the backend does not say."""
-        return length_in(self.headers, self._what)
+        return length_in(self.headers, str(self._request))
 
     async def read(self, most: int, least: int | None = None) -> bytes:
         """The next bytes: ``most`` of them, or all that are left; with ``least``, what has come of them once there are
@@ -127,7 +128,20 @@ class Download:
         try:
             return await self._response.read(most, least)
         except OSError as error:
-            raise Unavailable(f"{self._what}: the backend's answer broke off") from error
+            raise Unavailable(f"{self._request}: the backend's answer broke off") from error
+
+    async def whole(self, most: int) -> bytes:
+        """All of it, up to ``most`` bytes; nothing is left to be closed. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(None if self._response.whole else self._seconds):  # most are: no timer for them
+                document = await self._response.read(most + 1)
+        except OSError as error:  # TimeoutError is one
+            raise Unavailable(f"{self._request}: the backend's answer broke off") from error
+        finally:
+            self.close()
+        if len(document) > most:
+            raise Unavailable(f"{self._request}: the backend's answer is longer than {most} bytes")
+        return document
 
     def close(self) -> None:
         """Let go of the connection; it is used again where the body has come to its end."""
@@ -207,7 +221,9 @@ class Client:
     async def send(self, request: Request) -> Answer:
         """Send a request and read the whole answer, which is one of success. Raises StoreError."""
         response, earlier = await self._send(request)
-        return Answer(response.status, response.headers, await self._whole(response, MAX_ANSWER, request), earlier)
+        return Answer(
+            response.status, response.headers, await self._download(response, request).whole(MAX_ANSWER), earlier
+        )
 
     async def open(self, request: Request, *, raw: bool = False, lasting: bool = True) -> Download:
         """Send a request and leave the body of the answer to be read; it has to be closed. ``lasting``: whether other
@@ -216,7 +232,7 @@ class Client:
         Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
         """
         response, _ = await self._send(request, raw, lasting)
-        return Download(response, str(request))
+        return self._download(response, request)
 
     async def _send(
         self, request: Request, raw: bool = False, lasting: bool = False
@@ -319,7 +335,7 @@ class Client:
     async def _refusal(self, response: Response, request: Request) -> tuple[bytes, tuple[str, str, str]]:
         """The document of an answer that refuses; its code, message and region."""
         try:
-            document = await self._whole(response, _MAX_ERROR, request)
+            document = await self._download(response, request).whole(_MAX_ERROR)
         except Unavailable:
             document = b""
         region = response.headers.get("x-amz-bucket-region", "")
@@ -354,7 +370,7 @@ class Client:
             if response.status < 300:
                 response.close()
                 return code, ""
-            document = await self._whole(response, _MAX_ERROR, asked)
+            document = await self._download(response, asked).whole(_MAX_ERROR)
         except (OSError, Unavailable):
             return code, ""
         found = xml.read_error(document) if document else None
@@ -364,18 +380,8 @@ class Client:
             self._taken_at = asyncio.get_running_loop().time()
         return code, ""
 
-    async def _whole(self, response: Response, most: int, request: Request) -> bytes:
-        seconds = _LONGEST if request.takes_long else self._long_timeout
-        try:
-            async with asyncio.timeout(None if response.whole else seconds):  # most are: no timer for them
-                document = await response.read(most + 1)
-        except OSError as error:  # TimeoutError is one
-            raise Unavailable(f"{request}: the backend's answer broke off") from error
-        finally:
-            response.close()
-        if len(document) > most:
-            raise Unavailable(f"{request}: the backend's answer is longer than {most} bytes")
-        return document
+    def _download(self, response: Response, request: Request) -> Download:
+        return Download(response, request, _LONGEST if request.takes_long else self._long_timeout)
 
     def _doubt(self, code: str) -> None:
         """Have the credentials looked for anew; not for one signature that is found wrong while others are not: some
