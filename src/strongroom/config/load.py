@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from strongroom.config import table
+from strongroom.config.cores import usable_cores
 from strongroom.config.given import MAX_FILE, Given, ReadFile, SettingError
 from strongroom.config.table import Setting
 from strongroom.config.values import (
@@ -66,7 +67,7 @@ _OF_KUBERNETES = re.compile(
 def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Settings:
     """Settings from this process's environment and files. Raises SettingError."""
     with _environment(() if isinstance(target, RemoteS3) else _OF_AWS) as environment:
-        return load(environment, flags, _read_file, target, dev=dev, cores=len(os.sched_getaffinity(0)))
+        return load(environment, flags, _read_file, target, dev=dev, cores=usable_cores())
 
 
 def keys_from_process(flags: Mapping[str, str]) -> Keys:
@@ -170,7 +171,7 @@ def load(
         compat=given.value(table.COMPAT, True),
         # The credentials of --dev are known to everyone, so by default only this machine can use them.
         address=given.value(table.ADDRESS, Address("localhost" if dev else "", 9000)),
-        workers=given.value(table.WORKERS, max(1, cores)),
+        workers=given.value(table.WORKERS, cores),
         certs_dir=given.value(table.CERTS_DIR, home / "certs").absolute(),
         log_format=given.value(table.LOG_FORMAT, "text"),
         idle_timeout=given.value(table.IDLE_TIMEOUT, 60),

@@ -258,7 +258,7 @@ WORKERS = Setting(
     "--workers",
     parse.workers,
     "N",
-    "one for each core that may be used",
+    "one for each core that may be used (a container's quota counts)",
     "STRONGROOM_WORKERS=4",
     "How many worker processes serve requests.",
 )
