@@ -10,6 +10,9 @@ from datetime import datetime
 
 NAMED = 1000
 """Failures that are kept and named; all others are counted."""
+
+GOES_ON = "stopped before the end; the same command goes on from here"
+
 _IN_A_ROW = 20
 
 
@@ -97,7 +100,7 @@ class Report:
             lines.append(f"failed: {more:,} more, which are not named here{reason and f': {reason}'}")
         lines += self.notes
         if not self.finished:
-            lines.append("stopped before the end; the same command goes on from here")
+            lines.append(GOES_ON)
         return [shown(line) for line in lines]
 
 

@@ -123,7 +123,7 @@ def list_keys(token_file: Path | None, as_json: bool, **flags: str | None) -> No
     found = _administer(token_file, flags, lambda admin: admin.keys())
     show.keys(found, as_json)
     if any(isinstance(key, Unread) for key in found):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def grant(name: str, role: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:

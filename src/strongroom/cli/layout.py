@@ -105,8 +105,10 @@ def _refuse_root(directory: Path) -> None:
     """
     if os.geteuid() != 0:
         return
-    owner = next((owner for path in (directory / INTERNAL, directory) if (owner := _owner(path)) is not None), 0)
-    if owner == 0:
+    owner = _owner(directory / INTERNAL)
+    if owner is None:
+        owner = _owner(directory)
+    if not owner:  # root's, or it is to be made
         return
     try:
         name = shown = pwd.getpwuid(owner).pw_name

@@ -10,7 +10,7 @@ from strongroom.cli.checks import check_backend
 from strongroom.cli.outcome import STOPPED, stop_on_signals
 from strongroom.config import RemoteS3, from_process
 from strongroom.observe import logs
-from strongroom.report import shown
+from strongroom.report import GOES_ON, shown
 from strongroom.serving.hardening import harden
 from strongroom.store.errors import NoSuchBucket
 
@@ -59,7 +59,7 @@ async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> int:
         if total or ended:
             print(f"{total} orphans {'found' if dry else 'removed'}", flush=True)
     if stop.is_set():
-        print("stopped before the end; the same command goes on from here")
+        print(GOES_ON)
         return STOPPED
     return 0
 

@@ -222,7 +222,7 @@ class VaultAdmin:
         deleted = await self._client.call("DELETE", f"transit/keys/{name}/soft-delete", None, self._token)
         if deleted.status in _NOT_THERE:
             latest = (await self.rotate(name)).latest
-            await self._least(name, latest)
+            await self._least(name, latest, await self._read(name))
         elif not state.disabled:
             self._checked(deleted, f"disable the key {name!r}")
         now = await self.key(name)
@@ -237,14 +237,15 @@ class VaultAdmin:
         if state.disabled:
             await self._do("POST", f"transit/keys/{name}/soft-delete-restore", f"enable the key {name!r}", {})
         if state.least > first:
-            await self._least(name, first)
+            await self._least(name, first, found)
         return await self.key(name)
 
-    async def _least(self, name: str, version: int) -> None:
-        """Deny what versions before this one wrapped. A key does not let versions wrap that it does not unwrap."""
+    async def _least(self, name: str, version: int, found: Answer) -> None:
+        """Deny what versions before this one wrapped, of a key that was ``found`` so. It lets no versions wrap that it
+        does not unwrap.
+        """
         body = {"min_decryption_version": version}
-        found = await self._get(f"transit/keys/{name}")
-        wraps = found.data.get("min_encryption_version") if found else None
+        wraps = found.data.get("min_encryption_version")
         if isinstance(wraps, int) and 0 < wraps < version:  # 0: the latest, whichever it is
             body["min_encryption_version"] = version
         await self._do("POST", f"transit/keys/{name}/config", f"configure the key {name!r}", body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from strongroom.s3.auth.verify import TO_BE_SIGNED
 from strongroom.s3.body import stored_content_encoding
 from strongroom.s3.xml import escape
 from strongroom.store.errors import Unavailable
@@ -36,8 +37,8 @@ _NOT_PASSED = frozenset(
         "x-amz-trailer",
     )
 )
-# How names of headers begin that S3 gives a meaning to. The last two have to be signed, or stand for what a URL says.
-_OF_S3 = ("cache-control", "content-", "expires", "if-", "range", "x-amz-", "x-minio-")
+# How names of headers begin that S3 gives a meaning to. The last ones have to be signed, or stand for what a URL says.
+_OF_S3 = ("cache-control", "content-", "expires", "if-", "range", *TO_BE_SIGNED)
 # Of the connection to the backend, or of its host.
 _NOT_ANSWERED = frozenset(
     (

@@ -216,8 +216,16 @@ class S3App:
         seen.access_key = identity.access_key
         if request.query and "authorization" not in request.headers:  # a presigned URL
             request.headers.update(moved_headers(route.name, request.query, request.headers))
-        proven = identity.payload, identity.signed
-        call = Call(request, route.bucket, route.key, *proven, body, encryption, seen.request_id)
+        call = Call(
+            request,
+            route.bucket,
+            route.key,
+            identity.payload,
+            identity.signed,
+            body,
+            encryption,
+            seen.request_id,
+        )
         if self._relay is not None:
             return await self._patiently(exchange, seen, self._relay.relay(call, route.name))
         operation = route.operation

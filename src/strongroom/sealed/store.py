@@ -37,9 +37,7 @@ from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection, decide
-from strongroom.sealed.record import (
-    MULTIPART,
-)
+from strongroom.sealed.record import MULTIPART
 from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, without_tags
 from strongroom.sealed.uploads import Uploads
 from strongroom.sealed.writing import ObjectWriter, info_of

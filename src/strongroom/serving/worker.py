@@ -85,7 +85,6 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, shared: S
     """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin."""
     harden()
     keep_memory()
-    raise_limit()
     logs.configure(task.settings.log_format)
     # The supervisor hears the terminal's signals and passes SIGTERM on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -50,7 +50,7 @@ _V4_QUERY = (
 )
 _V2_QUERY = ("AWSAccessKeyId", "Signature")
 _SESSION = "x-amz-security-token"
-_TO_BE_SIGNED = ("x-amz-", "x-minio-")
+TO_BE_SIGNED = ("x-amz-", "x-minio-")
 """What headers begin with that mean something for S3, and for a MinIO that a gateway passes them on to."""
 _DAY = re.compile(r"[0-9]{8}")
 _CREDENTIAL_FORM = '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"'
@@ -351,7 +351,7 @@ def _check_signed_headers(headers: Mapping[str, str], signed: str) -> bool:
     """
     listed = signed.split(";")
     names = set(listed)
-    unsigned = [name for name in headers if name not in names and name.startswith(_TO_BE_SIGNED)]
+    unsigned = [name for name in headers if name not in names and name.startswith(TO_BE_SIGNED)]
     if "host" not in names:
         unsigned.append("host")
     if unsigned:
