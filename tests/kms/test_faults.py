@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import threading
 import traceback
@@ -93,6 +94,8 @@ def liar() -> Iterator[Liar]:
         (200, b'{"data": "' + b"x" * 5_000_000 + b'"}'),
         (400, b'{"errors": ["something new"]}'),
         (400, b'{"data": {"batch_results": [{"error": "something new"}]}}'),
+        (400, b'{"data": {"batch_results": [{"error": ["something new"]}]}}'),
+        (400, b'{"errors": [{"something": "new"}, 5]}'),
         (307, b""),
         (412, b'{"errors": ["required index state not present"]}'),
         (429, b'{"errors": ["request path rate limited"]}'),
@@ -329,6 +332,47 @@ def test_an_answer_that_is_no_http_is_not_repeated_in_the_error(head: bytes) -> 
             with pytest.raises(KMSUnavailable, match="does not speak HTTP") as caught:
                 await node.client.call("GET", "x")
             assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "one head of an answer after the other"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"x" * 5_000_000, "is longer than"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 1_000_000, "is longer than"),
+    ],
+)
+def test_an_answer_that_does_not_end_is_not_waited_for(answer: bytes, says: str) -> None:
+    async def main() -> None:
+        async with Node(answer) as node:
+            with pytest.raises(KMSUnavailable, match=says):
+                await node.client.call("GET", "x")
+            node.answer = OK
+            assert (await node.client.call("GET", "x")).ok
+
+    asyncio.run(main())
+
+
+def test_interim_answers_are_passed_over() -> None:
+    async def main() -> None:
+        async with Node(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + OK) as node:
+            for _ in range(10):
+                assert (await node.client.call("GET", "x")).ok
+            assert node.connections == 1
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_is_compressed_is_not_unpacked() -> None:
+    body = gzip.compress(b'{"data": "' + bytes(1024**2) + b'"}')
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    async def main() -> None:
+        async with Node(head + body) as node:
+            with pytest.raises(KMSUnavailable, match="compressed, which was not asked for"):
+                await node.client.call("GET", "x")
 
     asyncio.run(main())
 

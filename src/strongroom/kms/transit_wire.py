@@ -32,6 +32,7 @@ MOST = 128
 """Data keys in one call. OpenBao takes a request with 1,000 strings; an item has up to 7, names included."""
 
 _MAX_CIPHERTEXT = 65_535
+_MAX_REASON = 200
 _CIPHERTEXT = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
 _KEY_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
@@ -121,8 +122,10 @@ def results(answer: Answer, items: Sequence[Item], where: str) -> Sequence[bytes
 def _result(row: object, item: Item, where: str) -> bytes | KMSError:
     if not isinstance(row, dict):
         return nonsense(where)
-    if row.get("error"):
-        return _meant(str(row["error"]), item.key, where) or _unusable(str(row["error"]), item.key, where)
+    if error := row.get("error"):
+        if not isinstance(error, str):
+            return nonsense(where)
+        return _meant(error, item.key, where) or _unusable(error, item.key, where)
     return plaintext_in(row, where) if item.wrapped else ciphertext_in(row, where)
 
 
@@ -162,7 +165,7 @@ def _unusable(reason: str, key: str, where: str) -> KMSUnavailable:
 
 
 def _on_one_line(reason: str) -> str:
-    return " ".join(reason.split())[:200]
+    return " ".join(reason[:_MAX_REASON].split())
 
 
 def nonsense(where: str) -> KMSUnavailable:

@@ -19,15 +19,13 @@ import aiohttp
 
 from strongroom import __version__
 from strongroom.kms.base import KMSUnavailable
+from strongroom.kms.vault_connections import TooMuch, VaultConnector
 from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.secret import Secret
 
-MAX_ANSWER = 4 * 1024**2
-"""Bytes of the longest answer that is read."""
-
 _MAX_REASON = 300
+_MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
-_CONNECTIONS = 32
 _NOT_NOW = (412, 429)  # a Vault at work, which has too much of it, or does not know yet what the active node does
 
 
@@ -74,7 +72,8 @@ class Answer:
     def reason(self) -> str:
         """Why it refused, in its own words on one line, or the status where it gives none."""
         errors = self.document.get("errors")
-        words = " ".join(str(error) for error in errors) if isinstance(errors, list) else ""
+        said = errors[:_MOST_REASONS] if isinstance(errors, list) else []
+        words = " ".join(error[:_MAX_REASON] for error in said if isinstance(error, str))
         return " ".join(words.split())[:_MAX_REASON] or f"status {self.status}"
 
 
@@ -123,10 +122,10 @@ class VaultClient:
         headers = {"X-Vault-Request": "true", "User-Agent": f"strongroom/{__version__}", "Accept-Encoding": "identity"}
         if self.address.namespace:
             headers["X-Vault-Namespace"] = self.address.namespace
-        connector = aiohttp.TCPConnector(ssl=self._tls if self._tls else True, limit=_CONNECTIONS)
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=VaultConnector(self._tls),
             headers=headers,
+            auto_decompress=False,  # nobody asked for it, and a little that is compressed can be very much
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self.address.timeout, sock_connect=self.address.timeout * _CONNECT_SHARE
@@ -204,13 +203,9 @@ class VaultClient:
         ) as response:
             if 300 <= response.status < 400:
                 raise self._unavailable("it redirects elsewhere; give the address of the active node")
-            pieces, size = [], 0
-            async for piece in response.content.iter_any():
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_ANSWER:
-                    raise self._unavailable(f"its answer is longer than {MAX_ANSWER:,} bytes")
-            answer = Answer(response.status, self._parsed(b"".join(pieces), response.status))
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise self._unavailable("its answer is compressed, which was not asked for")
+            answer = Answer(response.status, self._parsed(await response.read(), response.status))
         if answer.status >= 500:
             raise self._unavailable(answer.reason)
         return answer
@@ -235,6 +230,8 @@ def _said(error: Exception) -> str:
         return f"its certificate is not trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorSSLError):  # its number is none of the system's
         return f"it does not speak TLS as this server does ({error.os_error.strerror or error.os_error})"
+    if isinstance(error, TooMuch):
+        return str(error)
     if isinstance(error, aiohttp.ClientPayloadError):
         return "its answer broke off, or cannot be decoded"
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -1,0 +1,75 @@
+"""Connections to a Vault that bring no more than one answer of a Vault for each call. Knows nothing of calls.
+
+``aiohttp`` limits the lines and headers of an answer, and whoever reads a body may stop. Nothing limits interim answers
+(``100 Continue``), the framing of chunks, and what comes over a connection that nobody reads from: whoever sends these
+without end would fill the memory, and keep the event loop from all else, deadlines among it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+MAX_ANSWER = 4 * 1024**2
+"""Bytes of the longest answer that is read, with all that frames it."""
+
+_MOST_HEADS = 16
+_CONNECTIONS = 32
+
+
+class TooMuch(aiohttp.ClientPayloadError):
+    """More comes than an answer may be; the text says of what. The connection is closed."""
+
+
+class _Connection(ResponseHandler):
+    """One connection. Counts what comes since a call was last sent over it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._bytes = 0
+        self._heads = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        """A call is about to be sent."""
+        self._bytes = self._heads = 0
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the Vault."""
+        self._bytes += len(data)
+        if self._bytes <= MAX_ANSWER:
+            super().data_received(data)
+        else:
+            self._end(f"its answer is longer than {MAX_ANSWER:,} bytes")
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """The head of an answer, interim ones too."""
+        self._heads += 1
+        if self._heads <= _MOST_HEADS:
+            super().feed_data(data, size)
+        else:
+            self._end("it sends one head of an answer after the other")
+
+    def _end(self, reason: str) -> None:
+        error = TooMuch(reason)
+        if self._payload is not None:
+            self._payload.set_exception(error)
+            self._payload = None
+        if not self.is_eof():
+            self.set_exception(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class VaultConnector(aiohttp.TCPConnector):
+    """Makes such connections, with ``tls`` where the Vault is reached over it. Within an event loop."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        super().__init__(ssl=tls if tls else True, limit=_CONNECTIONS)
+        make: Any = functools.partial(_Connection, loop=self._loop)
+        self._factory = make
