@@ -1,11 +1,12 @@
 """Sealing an object's key anew while its stored bytes stay: for a copy that shares the bytes of its source, for another
-master key, or for our own format in the place of MinIO's.
+master key, or to replace MinIO's format by our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
@@ -22,34 +23,47 @@ if TYPE_CHECKING:
     from strongroom.sealed.store import SealedStore
 
 
-async def seal_anew(
-    objects: SealedStore,
-    bucket: str,
-    key: str,
-    protection: Protection,
-    object_key: ObjectKey,
-    size: int,
-    shown_etag: str,
-    metadata: Metadata,
-    parts: Sequence[PartEntry] | None,
-) -> tuple[Header, dict[str, bytes], bytes]:
-    """The header, record and annex of an object whose key is sealed anew for this name.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an object keeps when its key is sealed anew.
 
-    ``shown_etag`` stands in the header, in the clear; where it is "", the ETag is sealed for listings. ``parts`` are
-    None where the object was not uploaded in parts. Raises KMSError, NoKMS.
+    ``size`` counts plaintext bytes; ``parts`` are None if the object was not uploaded in parts. ``shown_etag`` is the
+    ETag that stands in the clear, in the header; "" if the ETag is sealed.
     """
-    header = await objects.keyholder.seal(bucket, key, protection, object_key, size, parts is not None)
-    header = header.resized(size, shown_etag)
-    listed = None if shown_etag else await objects.listed(bucket, key, protection.kind)
-    secret = record_key(object_key)
-    annex = b"" if parts is None else seal_parts(header, secret, list(parts))
-    return header, sealed_record(header, secret, metadata, listed), annex
+
+    object_key: ObjectKey = field(repr=False)
+    size: int
+    metadata: Metadata
+    parts: Sequence[PartEntry] | None
+    shown_etag: str = ""
+
+
+class Resealed(NamedTuple):
+    """What the store is to keep with the bytes of an object whose key was sealed anew."""
+
+    header: Header
+    record: dict[str, bytes]
+    annex: bytes
+
+
+async def seal_anew(objects: SealedStore, bucket: str, key: str, protection: Protection, kept: Kept) -> Resealed:
+    """Seal an object's key anew for this name and this protection, and what is recorded of the object with it.
+
+    An ETag that is not shown in the header is also sealed for listings. Raises KMSError, NoKMS.
+    """
+    is_multipart = kept.parts is not None
+    header = await objects.keyholder.seal(bucket, key, protection, kept.object_key, kept.size, is_multipart)
+    header = header.resized(kept.size, kept.shown_etag)
+    listed = None if kept.shown_etag else await objects.listed(bucket, key, protection.kind)
+    secret = record_key(kept.object_key)
+    annex = b"" if kept.parts is None else seal_parts(header, secret, list(kept.parts))
+    return Resealed(header, sealed_record(header, secret, kept.metadata, listed), annex)
 
 
 async def parts_with_nonces(source: OpenObject) -> list[PartEntry] | None:
-    """The part table of an object, to be sealed anew; None where it was not uploaded in parts.
+    """The part table of an object, to be sealed anew; None if the object was not uploaded in parts.
 
-    That of a legacy object lacks the nonces of the streams, which are looked up. Raises Damaged.
+    MinIO did not record the nonces of the parts' streams: for its objects they are read from the bytes. Raises Damaged.
     """
     if not source.info.multipart:
         return None
@@ -60,7 +74,7 @@ async def parts_with_nonces(source: OpenObject) -> list[PartEntry] | None:
 
 
 def is_shareable(objects: SealedStore, source: OpenObject, protection: Protection) -> bool:
-    """Whether a copy can have the stored bytes of its source, sealed for its own name, instead of bytes of its own."""
+    """Whether a copy can share the stored bytes of its source (with the key sealed for the copy's name)."""
     if (source.sealing is None) != (protection.kind is Kind.PLAIN):
         return False
     source_opaque = bool(source.sealing and source.sealing[0].etag)
@@ -76,7 +90,7 @@ async def share(
     description: Description,
     precondition: Precondition = NO_PRECONDITION,
 ) -> ObjectInfo:
-    """Put the bytes of a source that :func:`is_shareable` under a name, without moving them.
+    """Make a copy that shares the stored bytes of its source, for which :func:`is_shareable` is true.
 
     Raises as SealedStore.begin and ObjectWriter.commit do.
     """
@@ -88,10 +102,8 @@ async def share(
     if source.sealing is None:
         record, annex = plain_record(metadata, multipart=info.multipart), await source.reader.annex()
     else:
-        shown = etag if opaque else ""
-        header, record, annex = await seal_anew(
-            objects, bucket, key, protection, source.sealing[1], info.size, shown, metadata, parts
-        )
+        kept = Kept(source.sealing[1], info.size, metadata, parts, shown_etag=etag if opaque else "")
+        header, record, annex = await seal_anew(objects, bucket, key, protection, kept)
     record.update(description.tags or {})
     when = await objects.condition(bucket, key, precondition)
     store = objects.outer.writing(bucket, key, protection)

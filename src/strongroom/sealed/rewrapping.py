@@ -1,9 +1,9 @@
 """Rewrapping: an object's key sealed anew under the master key that wraps now. Its bytes stay as they are.
 
 What is bound to the header that keeps the key (metadata, part table) is sealed anew with it. Tags have an envelope of
-their own and go the same way by themselves, those of SSE-C objects too. What is under a master key that a client named
-(SSE-KMS) stays under the key of that name, unless told otherwise: of the KMS that wraps now, in the version that wraps
-now.
+their own, which is rewrapped by itself, also for SSE-C objects. If a client named the master key (SSE-KMS), the object
+stays under the key of that name, unless the operator renames it: rewrapping then brings it under that key in the KMS
+that wraps now, in the version that wraps now.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from strongroom.sealed.legacy import AnyHeader, headed, inherited
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.record import Record, header_of, open_parts, open_record
-from strongroom.sealed.resealing import seal_anew
+from strongroom.sealed.resealing import Kept, seal_anew
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.tags import TAGS_SSE, tag_count
 from strongroom.store.base import Condition, Reader, Stored, Upload
@@ -30,7 +30,7 @@ from strongroom.store.errors import Damaged
 
 
 class Use(NamedTuple):
-    """That a master key is needed to read something; ``named``: a client named it (SSE-KMS)."""
+    """A master key that is needed to read something; ``named``: a client named it (SSE-KMS)."""
 
     master: MasterKey
     named: bool
@@ -45,7 +45,7 @@ def uses_of(bucket: str, stored: Stored) -> frozenset[Use]:
 
 
 def uses_of_upload(bucket: str, upload: Upload) -> frozenset[Use]:
-    """The master keys that are needed to complete an upload, and to read the object then. Raises Damaged."""
+    """The master keys that are needed to complete an upload and to read the object it makes. Raises Damaged."""
     try:
         return _uses(header_of(upload.record), upload.record)
     except EnvelopeInvalid as error:
@@ -67,7 +67,7 @@ def _use(header: AnyHeader | None) -> Use | None:
 class Rewrapper:
     """Rewraps objects for the master keys that wrap now.
 
-    ``renamed``: for names of master keys that clients gave, what is to be in their place.
+    ``renamed`` maps names of master keys that clients gave to the names that replace them.
     """
 
     def __init__(self, objects: SealedStore, renamed: Mapping[str, str]) -> None:
@@ -91,7 +91,7 @@ class Rewrapper:
         return found
 
     async def outdated(self, uses: Iterable[Use]) -> frozenset[MasterKey]:
-        """Those of these master keys in whose place another wraps now. Raises KMSError, NoKMS."""
+        """Those of these master keys that have been replaced: another one wraps now. Raises KMSError, NoKMS."""
         found = set()
         for master, named in uses:
             if master != await self.active(self._name(master.key_id) if named else ""):
@@ -99,9 +99,9 @@ class Rewrapper:
         return frozenset(found)
 
     async def rewrap(self, bucket: str, key: str) -> bool:
-        """Rewrap an object; False if nothing of it is wrapped by another master key. It is whole at any moment.
+        """Rewrap an object; False if no key of it is wrapped by a replaced master key. Readers see it whole throughout.
 
-        Raises NoSuchObject, ConditionFailed where it is written at this very moment; NotAdopted for an object that
+        Raises NoSuchObject; ConditionFailed if a client writes the object meanwhile; NotAdopted for an object that
         MinIO left; Damaged, KMSError, SealedError.
         """
         objects = self._objects
@@ -142,21 +142,12 @@ class Rewrapper:
         return protection._replace(key_id=self._name(protection.key_id)) if old.named else protection
 
     async def _sealed_anew(self, bucket: str, reader: Reader, old: Header) -> tuple[dict[str, bytes], bytes | None]:
-        """What changes in the record, and the annex, None where it stays."""
+        """The entries of the record that change, and the new annex (None if there is none to change)."""
         keyholder, key = self._objects.keyholder, reader.stored.key
         object_key = await keyholder.open(bucket, key, old, None)
         secret = record_key(object_key)
         metadata = open_record(reader.stored.record, secret)
         parts = open_parts(old, secret, await reader.annex()) if old.multipart else None
-        _, record, annex = await seal_anew(
-            self._objects,
-            bucket,
-            key,
-            self._protection(bucket, old),
-            object_key,
-            old.size,
-            old.etag,
-            metadata,
-            parts,
-        )
+        kept = Kept(object_key, old.size, metadata, parts, shown_etag=old.etag)
+        _, record, annex = await seal_anew(self._objects, bucket, key, self._protection(bucket, old), kept)
         return record, annex if old.multipart else None
