@@ -1,4 +1,4 @@
-"""Auditing: what an object is found to be when it is opened, whoever says what of it."""
+"""Auditing one object: what it turns out to be when it is opened, whatever a listing says of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from strongroom.store.errors import Damaged
 
 
 class Finding(NamedTuple):
-    """An object: how it is encrypted, in whose format, and the master keys that are needed to read it and its tags.
+    """What an object is: how it is encrypted, in whose format, and the master keys needed to read it and its tags.
 
-    ``opened``: its seals were opened; not so where it takes a client's key that was not given. ``tags_clear``: its tags
-    stand in the clear.
+    ``opened``: its seals were opened; False if that needs a client's key that was not given. ``tags_clear``: its tags
+    stand in the clear though the object is encrypted.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ async def examine(
 ) -> Finding:
     """Open an object: its key, its record, its part table, its tags; with ``read`` also every byte of it.
 
-    What is sealed is authenticated by that. ``listed`` is what a listing says of it; ``customer_key`` is tried on
+    What is opened is thereby authenticated. ``listed`` is the object's entry in a listing; ``customer_key`` is tried on
     SSE-C objects. Raises NoSuchObject, Damaged, KMSError, SealedError (not CustomerKeyNeeded), ObjectChanged.
     """
     key = listed.key
@@ -49,7 +49,7 @@ async def examine(
             return await _unopened(objects, bucket, listed)
         source = await objects.open(bucket, key, customer_key, whole=read)
     try:
-        await source.body()  # sees that the part table opens, and that it speaks of as many bytes as are recorded
+        await source.body()  # raises Damaged unless the part table opens and adds up to the recorded size
         await source.reader.check()
         if read:
             async for _ in source.stream(0, source.info.size):
@@ -61,7 +61,7 @@ async def examine(
 
 
 async def examine_upload(objects: SealedStore, bucket: str, upload: Upload) -> None:
-    """Open what of an open upload the KMS opens: its record, unless that takes a client's key, and its tags.
+    """Open what the KMS can open of an open upload: its record, unless that needs a client's key, and its tags.
 
     Raises NoSuchUpload, NoSuchBucket, Damaged, KMSError, SealedError.
     """
@@ -77,8 +77,10 @@ async def examine_upload(objects: SealedStore, bucket: str, upload: Upload) -> N
 
 
 async def _unopened(objects: SealedStore, bucket: str, listed: Stored) -> Finding:
-    """An SSE-C object, as it says of itself. Where the storage gives nothing out without the key, as the listing says,
-    which not every backend has tell of it.
+    """What an SSE-C object whose key was not given says of itself in the clear.
+
+    Some storage gives out nothing of it without the key: then, what the listing says, which on some backends is no more
+    than that it exists.
     """
     key = listed.key
     try:

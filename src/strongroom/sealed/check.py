@@ -28,7 +28,7 @@ class ForeignKMS(SealedError):
 
 
 class CheckDamaged(SealedError):
-    """What lies in the check value's place is none."""
+    """What lies in the place of the check value is not a check value."""
 
 
 class CheckPlace(Protocol):
@@ -36,7 +36,7 @@ class CheckPlace(Protocol):
 
     @property
     def place(self) -> str:
-        """Its name, steady, and the same for all that share it."""
+        """Its name, which never changes and is the same for all who share it."""
         ...
 
     async def read_check(self) -> bytes | None:
@@ -44,19 +44,19 @@ class CheckPlace(Protocol):
         ...
 
     async def leave_check(self, document: bytes) -> bytes:
-        """Leave a check value, durably, unless one lies there; the one that lies there now."""
+        """Store a check value durably, unless there is one. Returns the one that is there now."""
         ...
 
     async def replace_check(self, document: bytes) -> None:
-        """Put another in the place of the check value that lies there, durably."""
+        """Replace the check value that is there, durably."""
         ...
 
 
 async def claim(kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:
-    """Check that the objects at a place are sealed under keys of this KMS. Where there is no check value yet, one is
-    left: the place belongs to the first KMS that comes. With ``leave`` False, nothing is left.
+    """Check that the objects at a place are sealed under keys of this KMS. If there is no check value yet, one is left:
+    the place belongs to the first KMS that comes. With ``leave`` False, nothing is left.
 
-    Raises ForeignKMS, CheckDamaged; KMSError where the KMS cannot be asked, which does not tell whose the place is.
+    Raises ForeignKMS, CheckDamaged; KMSError if the KMS cannot be asked, so that it stays open whose the place is.
     """
     document = await place.read_check()
     if document is None:
@@ -71,7 +71,7 @@ def _context(place: str) -> Context:
 
 
 async def make_check(kms: KMS, place: str) -> bytes:
-    """A check value for ``place`` (a steady name of it, "bucket" say). Raises KMSError."""
+    """A check value for a place of this name ("bucket", say). Raises KMSError."""
     (key,) = await kms.generate([_context(place)])
     document = {
         "format": _FORMAT,
@@ -84,17 +84,17 @@ async def make_check(kms: KMS, place: str) -> bytes:
 
 
 async def verify_check(kms: KMS, place: str, document: bytes) -> MasterKey:
-    """Check that ``kms`` opens a check value; the master key that does.
+    """Check that ``kms`` opens a check value. Returns the master key that opens it.
 
-    Raises ForeignKMS, CheckDamaged. KMSUnavailable, KMSDenied and KeyDisabled do not tell whose the place is; nor does
-    NoSuchKey, raised where the KMS does not even have the key that it wraps with.
+    Raises ForeignKMS, CheckDamaged. KMSUnavailable, KMSDenied and KeyDisabled leave open whose the place is; so does
+    NoSuchKey, which is raised if the KMS does not even have the key that it wraps with.
     """
     wrapped, expected = _decode(document)
     (opened,) = await kms.unwrap([(wrapped, _context(place))])
     if isinstance(opened, KMSUnavailable | KMSDenied | KeyDisabled):
         raise opened
     if isinstance(opened, NoSuchKey):
-        await kms.generate([_context(place)])  # where its own key is gone, too, that says nothing of whose it is
+        await kms.generate([_context(place)])  # raises if its own key is gone, too: then it is open whose the place is
     if isinstance(opened, KMSError) or not hmac.compare_digest(hmac.digest(opened, _TEXT, "sha256"), expected):
         has = f"(master key {kms.key_id!r}) does not have"
         if wrapped.key_id == kms.key_id:
@@ -107,7 +107,7 @@ async def verify_check(kms: KMS, place: str, document: bytes) -> MasterKey:
 
 
 async def renewed(kms: KMS, place: str, document: bytes, active: MasterKey) -> bytes | None:
-    """What is to be put in a check value's place: None for one under ``active``, the master key that wraps now.
+    """The check value that is to replace this one; None if it is under ``active``, the master key that wraps now.
 
     Raises as :func:`verify_check` does.
     """

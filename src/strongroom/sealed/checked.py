@@ -1,7 +1,7 @@
-"""A KMS that wraps no key for a shared place before it is known to be the one that the place belongs to.
+"""A KMS that wraps no key for a shared place until it is known that the place belongs to it.
 
-Where the KMS cannot be asked when the gateway starts, the question stays open, and is asked again with the first key
-that is wanted: nothing is written under keys that the other gateways may not have.
+If the KMS cannot be asked when the gateway starts, it is asked again when the first key is wanted: nothing is written
+under keys that the other gateways may not have.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _log = logging.getLogger("strongroom.kms")
 class CheckedKMS:
     """The KMS protocol, in front of another KMS, for a place that has a check value.
 
-    ``leave``: whether to leave one where there is none. Jobs that change nothing do not: their key may be the wrong
-    one.
+    ``leave``: whether to leave a check value if there is none. Jobs that change nothing do not: their master key may be
+    the wrong one.
     """
 
     def __init__(self, kms: KMS, place: CheckPlace, *, leave: bool = True) -> None:
@@ -37,7 +37,7 @@ class CheckedKMS:
         return self._kms.key_id
 
     async def start(self) -> None:
-        """Begin, and look at the check value, once the place is open. Raises ForeignKMS, CheckDamaged."""
+        """Start the KMS and look at the check value; the place is open by then. Raises ForeignKMS, CheckDamaged."""
         await self._kms.start()
         try:
             await self._claim()
@@ -49,7 +49,7 @@ class CheckedKMS:
         await self._kms.stop()
 
     async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
-        """New data keys. Raises KMSError, KMSDenied where the place belongs to another KMS."""
+        """New data keys. Raises KMSError; KMSDenied if the place belongs to another KMS."""
         if not self._claimed:
             try:
                 await self._claim()
@@ -70,7 +70,7 @@ class CheckedKMS:
         return await self._kms.status()
 
     async def examine(self) -> MasterKey | None:
-        """The master key that opens the check value, None where there is none. Raises KMSError, ForeignKMS,
+        """The master key that opens the check value; None if there is no check value. Raises KMSError, ForeignKMS,
         CheckDamaged.
         """
         document = await self._place.read_check()
@@ -85,7 +85,9 @@ class CheckedKMS:
             await self._place.replace_check(fresh)
 
     async def _claim(self) -> None:
-        """One look at the check value for all who wait for it: each in turn would wait for a KMS that is away."""
+        """One look at the check value for all who wait: otherwise a KMS that is away would keep each waiting in
+        turn.
+        """
         if self._claiming is None:
             self._claiming = asyncio.create_task(claim(self._kms, self._place, leave=self._leave))
             self._claiming.add_done_callback(self._ended)

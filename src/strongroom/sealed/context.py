@@ -17,23 +17,23 @@ def object_name(bucket: str, key: str) -> str:
 
 
 def kms_context(bucket: str, key: str | None, added: str = "") -> Context:
-    """The context of an object's data key: in the form of MinIO's 2019 release, with what the client ``added``, as
-    :func:`context_text` wrote it; of a data key of the bucket, where ``key`` is None.
+    """The context of an object's data key, in the form of MinIO's 2019 release; if ``key`` is None, that of a data key
+    of the bucket. ``added``: what the client adds, as :func:`context_text` wrote it.
 
-    Raises ContextRefused where ``added`` is no context.
+    Raises ContextRefused if ``added`` is no context.
     """
     name = bucket if key is None else f"{bucket}/{key}"  # object_name, without the call
     return {**read_context(added), bucket: name} if added else {bucket: name}
 
 
 def check_added(bucket: str, added: str) -> None:
-    """See that a client adds nothing in the place of the object's name. Raises ContextRefused."""
+    """Raises ContextRefused if a client's entry would replace the one that holds the object's name."""
     if bucket in read_context(added):
         raise ContextRefused(f"the encryption context has an entry {bucket!r}: its name is kept for the object's own")
 
 
 def context_text(entries: object) -> str:
-    """What a client adds as it is kept: "" for nothing, else JSON in its one form. Raises ContextRefused."""
+    """What a client adds, in the form that is recorded: "" for nothing, else canonical JSON. Raises ContextRefused."""
     if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
         raise ContextRefused("an encryption context is a JSON object of strings")
     if not entries:

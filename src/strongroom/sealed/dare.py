@@ -5,16 +5,16 @@ A stream is a sequence of packages. Each carries 1 to 65,536 bytes of plaintext 
     0      version 0x20
     1      cipher: 0 AES-256-GCM, 1 ChaCha20-Poly1305
     2-3    plaintext length - 1, little endian
-    4-15   nonce: 12 random bytes, the same in all packages of a stream, but that the top bit of the first byte is 1
-           in the last package and 0 before
+    4-15   nonce: 12 random bytes, the same in all packages of a stream, except for the top bit of the first byte:
+           1 in the last package, 0 in all others
     16-    ciphertext, then a 16-byte tag
 
 Package *i* is sealed with that nonce, the little-endian 32-bit number in its last four bytes XORed with *i*; bytes 0-3
 are its associated data. All packages but the last are full. An empty plaintext is an empty stream, so the length must
 be authenticated elsewhere: here by the record, whose size is an input of :class:`Opener`.
 
-Headers do not authenticate the nonce by themselves: of packages that all say a nonce that differs from theirs by i XOR
-j, package i opens in the place of j. Not so the last one, which has no other place: if it opens, the nonce is right.
+Headers do not authenticate the nonce by themselves: whoever alters the nonce in the headers by i XOR j can put package
+i in the place of j, and it opens there. The last package has no other place: if it opens, the nonce is right.
 
 Source: github.com/minio/sio, "DARE 2.0"; ``docs/format.md``.
 """
@@ -40,7 +40,7 @@ OVERHEAD = HEADER + TAG
 PACKAGE = PAYLOAD + OVERHEAD
 NONCE = 12
 TURN = 4
-"""Packages that the event loop seals or opens before others have their turn: some 30 µs, less than it hashes one in."""
+"""Packages that the event loop seals or opens before other tasks run: some 30 µs, less than hashing one would take."""
 
 _FINAL = 0x80
 _DARE_1 = 0x10
@@ -95,7 +95,7 @@ def stream_nonce(package: Buffer) -> bytes:
 
 
 class _Full:
-    """A header taken apart: the full packages of a stream share theirs, but for the last, and most of their nonces."""
+    """A header taken apart. All full packages of a stream but the last share it, and most of their nonces."""
 
     __slots__ = ("_counter", "_fixed", "associated", "header")
 
@@ -122,7 +122,7 @@ class Sealer:
         self._sequence = 0
 
     def seal_into(self, plaintext: Buffer, final: bool, out: bytearray | memoryview) -> int:
-        """Seal the next bytes of the stream into ``out``; returns how many bytes of it were written.
+        """Seal the next bytes of the stream into ``out``; returns how many bytes were written to it.
 
         Unless ``final``, the length is a multiple of PAYLOAD. ``out`` has room for ``sealed_size(len(plaintext))``.
         A ``final`` call with no bytes is right only for an empty stream.
@@ -153,7 +153,7 @@ class Sealer:
         return position
 
     def seal(self, plaintext: Buffer, final: bool) -> bytearray:
-        """As :meth:`seal_into`, with an output of its own."""
+        """As :meth:`seal_into`, into a new buffer."""
         out = unfilled(sealed_size(len(plaintext)))
         self.seal_into(plaintext, final, out)
         return out
@@ -162,7 +162,8 @@ class Sealer:
 class Opener:
     """Opens the packages of a stream of ``size`` plaintext bytes, in order, from package ``first`` on.
 
-    ``nonce`` is the nonce that the stream must have, where the caller knows it; otherwise that of its first package.
+    ``nonce`` is the nonce that the stream must have, if the caller knows it; otherwise that of its first package is
+    taken.
     """
 
     def __init__(self, key: bytes, size: int, first: int = 0, nonce: bytes | None = None) -> None:
@@ -178,11 +179,11 @@ class Opener:
 
     @property
     def nonce(self) -> bytes | None:
-        """The nonce that the stream must have; before the first package None, where the caller did not know it."""
+        """The nonce that the stream must have; None before the first package if the caller did not know it."""
         return self._nonce
 
     def open(self, data: Buffer) -> bytearray:
-        """Take the next bytes of the stream, cut anywhere; give the plaintext of the packages that they complete.
+        """Take the next bytes of the stream, cut anywhere; returns the plaintext of the packages that they complete.
 
         Raises StreamInvalid.
         """
@@ -203,13 +204,13 @@ class Opener:
         return out
 
     def open_packages(self, packages: Buffer) -> bytearray:
-        """As :meth:`open_into`, with an output of its own."""
+        """As :meth:`open_into`, into a new buffer."""
         out = unfilled(plaintext_size(len(packages)))
         self.open_into(packages, out)
         return out
 
     def open_into(self, packages: Buffer, out: bytearray | memoryview) -> int:
-        """Take the next packages, whole ones, and write their plaintext into ``out``; returns how many bytes that are.
+        """Take the next packages, whole ones, and write their plaintext into ``out``; returns its length.
 
         Raises StreamInvalid.
         """
@@ -227,7 +228,7 @@ class Opener:
             else:
                 end = begin + self._length(sequence)
                 nonce, associated = self._look_at(view[begin:end], end - begin)
-                if full is None and size - end > PACKAGE:  # some more come, for which it is worth its while
+                if full is None and size - end > PACKAGE:  # worth the effort only if more full packages follow
                     self._full = _Full(bytes(view[begin : begin + HEADER]))
             stop = position + end - begin - OVERHEAD
             try:
@@ -240,7 +241,9 @@ class Opener:
         return position
 
     def _look_at(self, package: memoryview, length: int) -> tuple[bytes, bytes]:
-        """The nonce and the associated data of any package, also of the first here, the last, and one that is wrong."""
+        """The nonce and the associated data of a package that is not known to have the common header: the first one,
+        the last one, or a wrong one. Raises StreamInvalid.
+        """
         sequence = self._sequence
         if len(package) != length:
             raise StreamInvalid(f"package {sequence} has another length than was recorded")
@@ -253,8 +256,8 @@ class Opener:
         return nonce, bytes(package[: _ASSOCIATED.size])
 
     def _whole(self, available: int, sequence: int) -> int:
-        """How many of the bytes from package ``sequence`` on are whole packages. Raises StreamInvalid where there are
-        more than the stream has.
+        """How many of the ``available`` bytes from package ``sequence`` on are whole packages. Raises StreamInvalid if
+        there are more than the stream has.
         """
         left = self._last - sequence + 1
         size = min(available // PACKAGE, max(0, left - 1)) * PACKAGE
@@ -291,7 +294,7 @@ def open_whole(key: bytes, size: int, stream: bytes, nonce: bytes | None = None)
 def _read_header(package: Buffer, sequence: int, last: bool, nonce: bytes | None) -> tuple[int, bytes]:
     """The cipher that a package names, and the nonce for it.
 
-    Raises StreamInvalid where it is not package ``sequence`` of the stream with this ``nonce`` (None: of any stream).
+    Raises StreamInvalid if it is not package ``sequence`` of the stream with this ``nonce`` (None: of any stream).
     """
     version, cipher, length = _ASSOCIATED.unpack_from(package)
     if version == _DARE_1:

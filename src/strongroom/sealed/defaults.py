@@ -13,15 +13,16 @@ from strongroom.store.errors import StoreError
 _SETTING = "encryption"
 _BUCKET_KEY = "+BUCKET_KEY"
 _KINDS = {kind.name: kind for kind in (Kind.SSE_S3, Kind.SSE_KMS)}
-"""Those that a bucket can have. "Not encrypted" is none of them: written by somebody who altered the storage, it would
-overrule auto-encryption.
+"""The kinds that a bucket can have as its default. "Not encrypted" is not among them: whoever alters the storage could
+overrule auto-encryption with it.
 """
 
 
 class Defaults:
-    """What the buckets of a store encrypt with where a request does not say.
+    """How the buckets of a store encrypt an object if the request does not say.
 
-    ``seconds``: for how long an answer may be remembered where a change made elsewhere may come late; 0 for never.
+    ``seconds``: for how long :meth:`get_soon` may remember an answer, and so miss a change made elsewhere; 0 for not at
+    all.
     """
 
     def __init__(self, store: Store, seconds: float = 0.0) -> None:
@@ -35,7 +36,7 @@ class Defaults:
         return _decode(bucket, document) if document else None
 
     async def get_soon(self, bucket: str) -> Protection | None:
-        """As :meth:`get`, and possibly as it was some seconds ago."""
+        """As :meth:`get`, but the answer may be some seconds old."""
         if not self._seconds:
             return await self.get(bucket)
         now = time.monotonic()
@@ -57,7 +58,7 @@ class Defaults:
 
 
 def _encode(protection: Protection) -> bytes:
-    """The kind, whether with bucket keys, and where a master key is named, its name."""
+    """The kind, whether with bucket keys, and the name of the master key if one is named."""
     kind = protection.kind.name + (_BUCKET_KEY if protection.bucket_key else "")
     return (f"{kind} {protection.key_id}" if protection.key_id else kind).encode()
 

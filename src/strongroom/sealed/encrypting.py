@@ -1,6 +1,7 @@
 """Encrypting objects that lie in plaintext, in place: read, compared with what is recorded, sealed, written anew.
 
-An object keeps what clients see of it: metadata, tags, checksums, parts, and its ETag where that stays one.
+An object keeps what clients see of it: metadata, tags, checksums, parts, and its ETag unless its new kind of encryption
+has opaque ones.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MD5 = 32  # hexadecimal digits
 
 
 def may_be_plain(bucket: str, stored: Stored) -> bool:
-    """Whether an object may lie in plaintext. Of damaged ones, opening them says it."""
+    """Whether an object may lie in plaintext. True for a damaged one: opening it tells."""
     try:
         return headed(bucket, stored)[1] is None
     except (EnvelopeInvalid, Damaged, LegacyNotCovered):
@@ -40,8 +41,8 @@ def may_be_plain(bucket: str, stored: Stored) -> bool:
 async def encrypt(objects: SealedStore, bucket: str, key: str) -> bool:
     """Encrypt an object as its bucket encrypts by default, else with SSE-S3; False if it is encrypted already.
 
-    It is whole at any moment. Raises NoSuchObject, ConditionFailed where it is written at this very moment; Damaged
-    where its bytes are not those whose MD5 is recorded; KMSError, SealedError.
+    Readers see it whole throughout. Raises NoSuchObject; ConditionFailed if a client writes the object meanwhile;
+    Damaged if its bytes are not those whose MD5 is recorded; KMSError, SealedError.
     """
     source = await objects.open(bucket, key)
     try:
@@ -78,7 +79,7 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
         _check(bucket, source, parts, digests)
         fresh = await objects.outer.read(bucket, info.key, None, lambda store: store.head(bucket, info.key))
         if fresh.identity != stored.identity:
-            # Of plain objects that differ in their tags alone, another S3 could not tell which one is meant.
+            # On another S3 the condition of the commit cannot tell apart plain objects that differ in their tags alone.
             raise ConditionFailed(f"{object_name(bucket, info.key)!r} was written meanwhile")
         etag = _etag(source, digests, protection.kind, len(parts), opaque)
         header = header.resized(info.size, etag if opaque else "")
@@ -96,7 +97,10 @@ async def _encrypt(objects: SealedStore, bucket: str, source: OpenObject, protec
 
 
 class _Stream:
-    """A store's writer, for one of the streams of an object: others may follow it."""
+    """A store's writer, as the sink of one of the streams of an object, which others may follow.
+
+    It has no ``append``, because that is told which bytes are the last of the object.
+    """
 
     append = None
 
@@ -105,7 +109,7 @@ class _Stream:
 
 
 async def _sealed(source: OpenObject, start: int, size: int, pipeline: BodyPipeline) -> bytes:
-    """Seal a range of an object; the MD5 of its plaintext."""
+    """Seal a range of an object; returns the MD5 of its plaintext."""
     try:
         await source.pour(start, size, pipeline)
     except BaseException:
@@ -116,9 +120,9 @@ async def _sealed(source: OpenObject, start: int, size: int, pipeline: BodyPipel
 
 
 def _check(bucket: str, source: OpenObject, parts: Sequence[PartEntry], digests: Sequence[bytes]) -> None:
-    """See that the bytes are those that were put, where that is known. Raises Damaged.
+    """Raises Damaged if the bytes are not those that were uploaded, as far as that can be known.
 
-    Of what others put there it is not: an ETag of theirs need not be an MD5. Nor of what MinIO left, which recorded
+    It cannot for what others put into the store, whose ETag need not be an MD5, nor for what MinIO left, which recorded
     an MD5 only if the client sent one.
     """
     if _is_of_others(source.reader.stored):
@@ -137,7 +141,7 @@ def _etag(source: OpenObject, digests: Sequence[bytes], kind: Kind, parts: int, 
     if opaque:
         return opaque_etag(kind, parts)
     if FOUND in source.reader.stored.record:
-        return digests[0].hex()  # what was shown stood for an MD5 that nobody had computed
+        return digests[0].hex()  # until now, a stand-in was shown: nobody had computed the MD5
     return source.info.etag
 
 

@@ -1,8 +1,8 @@
 """The envelope: what stands in the record of an encrypted object, as bytes. Pure: encode, decode, seal, open.
 
 A *header* stands in the clear and says how the object key is sealed; *boxes* hold the rest, sealed under the record key
-with the header as associated data, so no byte of the header can be changed unnoticed, nor a box be moved to another
-record. ``docs/format.md`` gives both byte by byte.
+with the header as associated data, so that no byte of the header can be changed, and no box moved to another record,
+without being noticed. ``docs/format.md`` specifies both byte by byte.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class EnvelopeInvalid(Exception):
 class Header(NamedTuple):
     """The part of an envelope that stands in the clear.
 
-    ``size`` is the plaintext's length; ``wrapped`` the data key, None for SSE-C. ``etag`` is set where it is opaque
-    and must be known without a key (SSE-C, SSE-KMS), else "". ``context`` is what the client had the data key bound to
-    (SSE-KMS), as :mod:`strongroom.sealed.context` writes it; ``bucket_key``: the data key is that of the
+    ``size`` is the plaintext's length in bytes; ``wrapped`` the wrapped data key, None for SSE-C. ``etag`` is set if it
+    is opaque and must be known without a key (SSE-C, SSE-KMS), else "". ``context`` is what the client binds the data
+    key to (SSE-KMS), as :mod:`strongroom.sealed.context` writes it; ``bucket_key``: the data key is that of the
     bucket; ``named``: the client, or its bucket, named the master key.
 
-    A named tuple, as are the other values that every request makes: made in a third of a frozen dataclass's time.
+    It is a named tuple, as are the other values that each request creates, because that takes a third of the time of a
+    frozen dataclass.
     """
 
     kind: Kind
@@ -89,8 +90,8 @@ def decode_header(data: bytes) -> Header:
         raise EnvelopeInvalid("the record is not of a format that this release knows")
     try:
         _, number, flags, size, iv, sealed_key = _FIXED.unpack_from(data)
-        # Each length is read from where the field before ended: one that ends too far out leaves none to be read, or,
-        # if it is the last, another end than that of the data.
+        # Each length is read where the field before ends. If that is beyond the data, reading the next length raises
+        # IndexError; if it was the last field, ``end`` differs from the end of the data.
         key_id_at = _PROVIDER + 1 + data[_PROVIDER]
         ciphertext_at = key_id_at + 1 + data[key_id_at]
         etag_at = ciphertext_at + 2 + (data[ciphertext_at] << 8 | data[ciphertext_at + 1])
@@ -111,8 +112,9 @@ def decode_header(data: bytes) -> Header:
 
 
 def size_in(header: bytes) -> int:
-    """The plaintext's length in a header that is known to be genuine: no more is read of it. Raises EnvelopeInvalid for
-    a format that this release does not know.
+    """The plaintext's length in bytes, from a header that is known to be genuine: nothing else of it is looked at.
+
+    Raises EnvelopeInvalid for a format that this release does not know.
     """
     if header[:4] != MAGIC:
         raise EnvelopeInvalid("the record is not of a format that this release knows")
@@ -125,7 +127,7 @@ def seal_box(key: RecordKey, purpose: bytes, header: bytes, content: bytes) -> b
 
 
 def seal_with(aead: AESGCM, purpose: bytes, bound: bytes, content: bytes) -> bytes:
-    """As :func:`seal_box`, with the cipher of a key that seals many."""
+    """As :func:`seal_box`, with a cipher that is kept for many boxes of one key."""
     nonce = os.urandom(_NONCE)
     return nonce + aead.encrypt(nonce, content, _START + purpose + b"\0" + bound)
 

@@ -12,7 +12,7 @@ class LegacyNotCovered(SealedError):
 
 
 class NotAdopted(SealedError):
-    """MinIO left the object; in our own format, which adopting gives it, this could be done."""
+    """MinIO left the object, and what is wanted can only be done once it was adopted into our own format."""
 
 
 class NoKMS(SealedError):
@@ -20,15 +20,15 @@ class NoKMS(SealedError):
 
 
 class UnencryptedUpload(SealedError):
-    """A multipart upload is not encrypted, and by now everything is to be."""
+    """A multipart upload was opened unencrypted, and since then the server was told to encrypt everything."""
 
 
 class ContextRefused(SealedError):
-    """The encryption context that the request brings (SSE-KMS) is none, or cannot be used for this object."""
+    """The encryption context of the request (SSE-KMS) is malformed, or cannot be used for this object."""
 
 
 class CustomerKeyNeeded(SealedError):
-    """The object is encrypted with a key of the client's (SSE-C), and the request brings none."""
+    """The object is encrypted with a client's key (SSE-C), and the request brings none."""
 
 
 class CustomerKeyNotApplicable(SealedError):

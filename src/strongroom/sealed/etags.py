@@ -46,7 +46,7 @@ def plain_metadata(stored: Stored) -> Metadata:
 
 
 class ETags:
-    """Reads ETags: with the listing key of the bucket, or where that does not open them, each object's own."""
+    """Reads ETags: with the listing key of the bucket, or, where that does not open one, with the object's own key."""
 
     def __init__(self, keyholder: Keyholder, listing_keys: ListingKeys) -> None:
         self._keyholder = keyholder
@@ -54,9 +54,9 @@ class ETags:
         self._remembered = Remembered()
 
     async def of(self, bucket: str, stored: Stored) -> str:
-        """The ETag of an object, from its own record: what depends on it must be right.
+        """The ETag of an object, from its own record, for conditions: never a stand-in for one that the KMS denies.
 
-        Raises KMSError, NoKMS, EnvelopeInvalid where it cannot be read.
+        Raises KMSError, NoKMS, EnvelopeInvalid if it cannot be read.
         """
         (summary,) = self._remembered.find(bucket, [stored])
         if summary is None:
@@ -64,9 +64,9 @@ class ETags:
         return summary.etag
 
     async def page(self, bucket: str, objects: Sequence[Stored]) -> Sequence[Summary]:
-        """What a listing shows of objects; an ETag that cannot be read is a stand-in.
+        """What a listing shows of objects, with a stand-in for an ETag that cannot be read.
 
-        Those that are not remembered are read in batches, between which others have their turn. While one waits for the
+        Those that are not remembered are read in batches, between which other tasks run. While one batch waits for the
         KMS, the next is begun.
         """
         found = self._remembered.find(bucket, objects)
@@ -82,10 +82,10 @@ class ETags:
         return [summary or next(read) for summary in found]
 
     async def _read(self, bucket: str, objects: Sequence[Stored], listing_key: Asker | None = None) -> list[Summary]:
-        """What is shown of objects. Those that the listing key does not open take their own keys, and one call to the
-        KMS for all of them.
+        """What is shown of objects. Those that the listing key does not open need their own keys, which take one call
+        to the KMS for all of them.
 
-        An ETag that cannot be read is a stand-in. Without ``listing_key``, it raises.
+        With a ``listing_key``, an ETag that cannot be read is replaced by a stand-in; without, this raises.
         """
         shown: list[Shown | None] = [None] * len(objects)
         if listing_key is not None and any(LISTED in stored.record for stored in objects):
@@ -101,8 +101,9 @@ class ETags:
     async def _read_each(
         self, bucket: str, objects: Sequence[Stored], strict: bool
     ) -> Sequence[tuple[str | None, int]]:
-        """ETags, None for those that cannot be read, and sizes, each from the object's own record; raises if ``strict``
-        where it is the KMS that an ETag needs.
+        """The ETag (None if it cannot be read) and the size of each object, from its own record.
+
+        If ``strict``, raises where it is the KMS that does not let an ETag be read.
         """
         found: list[tuple[str | None, int]] = []
         sealed: list[_Sealed] = []
@@ -117,7 +118,7 @@ class ETags:
                     if etag is None:
                         sealed.append(_Sealed(place, stored, legacy, header))
             except (EnvelopeInvalid, Damaged, LegacyNotCovered):
-                pass  # whoever reads the object is told
+                pass  # reading the object will say so
             found.append((etag, size))
         if sealed:
             unsealed = await self._unseal(bucket, sealed, strict)
@@ -144,7 +145,7 @@ class ETags:
         return etags
 
     def _summary(self, bucket: str, stored: Stored, etag: str | None, size: int) -> Summary:
-        """What is shown of an object, remembered but for the stand-in of an ETag that is not known."""
+        """What is shown of an object; it is remembered, unless its ETag is a stand-in."""
         if etag is None:
             return Summary(stored.key, size, stored.modified, stand_in_etag(stored.identity))
         summary = Summary(stored.key, size, stored.modified, etag)

@@ -1,7 +1,7 @@
-"""The guard of writes to a place that others write to: they must all seal under the same KMS.
+"""Guards writes to buckets that several gateways write to: all must seal under keys of the same KMS.
 
 The first writer leaves a check value (see :mod:`strongroom.sealed.check`) in the bucket; whoever cannot open it is
-refused, before a byte is written that the others could not read.
+refused before writing a byte that the others could not read.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _PLACE = "bucket"
 
 
 class WriteGuard:
-    """Lets writes to a bucket pass. ``checks`` keeps the check values."""
+    """Admits or refuses writes to buckets. ``checks`` keeps the check values."""
 
     def __init__(self, kms: KMS, checks: BucketChecks) -> None:
         self._kms = kms
         self._checks = checks
-        self._admitted: Lately[str, bytes] = Lately(_SECONDS)  # by a digest of its check value
+        self._admitted: Lately[str, bytes] = Lately(_SECONDS)  # bucket: SHA-256 of its check value
 
     async def admit(self, bucket: str) -> None:
-        """Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket.
+        """Admit writes to a bucket. Raises ForeignKMS, CheckDamaged, KMSError, NoSuchBucket.
 
-        A bucket that was admitted before stays so while the KMS does not let the same check value be opened: its master
-        key may be disabled, and that of what is written now be another.
+        A bucket that was admitted before stays admitted while the KMS does not open the same check value: its master
+        key may be disabled, and what is written now may be under another one.
         """
         now = time.monotonic()
         if self._admitted.holds(bucket, now):
@@ -54,7 +54,7 @@ class WriteGuard:
         self._admitted.forget(bucket)
 
     async def examine(self, bucket: str) -> MasterKey | None:
-        """The master key that opens the check value of a bucket, None where there is none.
+        """The master key that opens the check value of a bucket; None if the bucket has no check value.
 
         Raises as :meth:`admit` does.
         """
@@ -62,7 +62,7 @@ class WriteGuard:
         return None if document is None else await verify_check(self._kms, _PLACE, document)
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
-        """Seal the check value of a bucket anew, where there is one that is not sealed under ``active``.
+        """Seal the check value of a bucket anew, if it has one that is not sealed under ``active``.
 
         Raises as :meth:`admit` does.
         """
@@ -79,7 +79,7 @@ class WriteGuard:
                     await verify_check(self._kms, _PLACE, document)
                 except KMSError:
                     if bucket not in self._admitted or self._admitted.known(bucket) != digest:
-                        raise  # else it may be that of a bucket which others, with another KMS, have made anew
+                        raise  # an unknown check value may be that of a bucket made anew under another KMS
                 return digest
             made = await make_check(self._kms, _PLACE)
             if await self._checks.leave_check(bucket, made):

@@ -1,6 +1,6 @@
-"""The keyholder: gets object keys for envelopes, from the KMS or from the client's key. Knows nothing of bytes.
+"""The keyholder: makes and opens object keys, with data keys of the KMS or the client's key. Knows nothing of bytes.
 
-It keeps none, but for bucket keys (see :mod:`strongroom.kms.bucket_keys`).
+It keeps no keys, except bucket keys (see :mod:`strongroom.kms.bucket_keys`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PROBE = {"strongroom": "probe"}  # no object has this context: that of one in a
 
 
 def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | None = None) -> Protection:
-    """How an object of this header is encrypted: what to ask for to have its key sealed anew in the same way.
+    """The protection that an object with this header has: with it, its key is sealed anew in the same way.
 
     Raises ContextRefused.
     """
@@ -53,7 +53,7 @@ def protection_of(bucket: str, header: AnyHeader | None, customer_key: Secret | 
 class Keyholder:
     """Makes and opens object keys. ``kms`` may be None: then only SSE-C works.
 
-    ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
+    ``bucket_key_seconds``: for how long bucket keys are kept, 0 for not at all.
     """
 
     def __init__(self, kms: KMS | None, bucket_key_seconds: float = 0.0) -> None:
@@ -62,7 +62,7 @@ class Keyholder:
 
     @property
     def keeps_bucket_keys(self) -> bool:
-        """Whether keys of buckets are kept."""
+        """Whether bucket keys are kept."""
         return self._bucket_keys is not None
 
     @property
@@ -71,15 +71,15 @@ class Keyholder:
         return self._kms is not None
 
     def may_be_kept(self, header: AnyHeader) -> bool:
-        """Whether the object key behind a header may outlive the request that asked for it: only where its master key
-        lies in the memory of this process, too.
+        """Whether the object key behind a header may outlive the request that asked for it: only if its master key lies
+        in the memory of this process as well.
         """
         wrapped = header.wrapped
         return self._kms is not None and wrapped is not None and self._kms.in_memory(wrapped)
 
     async def active(self, key_id: str = "") -> MasterKey:
-        """The master key that wraps new data keys for whoever asks for this name ("" for the default one). It is found
-        by having it wrap something.
+        """The master key that wraps new data keys now for this name ("" for the default one), found by having a data
+        key wrapped.
 
         Raises KMSError, NoKMS.
         """
@@ -87,7 +87,7 @@ class Keyholder:
         return master_of(made.wrapped)
 
     async def new(self, bucket: str, key: str, protection: Protection) -> tuple[Header, ObjectKey]:
-        """A new object key for an object, and the header that keeps it. Raises KMSError, NoKMS."""
+        """A new object key for an object, and the header that holds it sealed. Raises KMSError, NoKMS."""
         object_key = new_object_key()
         return await self.seal(bucket, key, protection, object_key, 0), object_key
 
@@ -129,10 +129,10 @@ class Keyholder:
         )
 
     async def open(self, bucket: str, key: str, header: AnyHeader, customer_key: Secret | None) -> ObjectKey:
-        """The object key behind a header.
+        """The object key that a header holds sealed.
 
-        Raises KMSError, NoKMS; CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong; EnvelopeInvalid where
-        the right data key does not open it.
+        Raises KMSError, NoKMS; CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong; EnvelopeInvalid if the
+        right data key does not open it.
         """
         if header.kind is Kind.SSE_C:
             if customer_key is None:
@@ -151,17 +151,19 @@ class Keyholder:
         return _open(ExternalKey(data_key), header, bucket, key)
 
     async def open_by_kms(self, bucket: str, key: str, header: Header) -> ObjectKey:
-        """As :meth:`open`, for what is always sealed under the KMS, and never under a client's key. Raises KMSError,
+        """As :meth:`open`, for what is always sealed under the KMS and never under a client's key. Raises KMSError,
         NoKMS, EnvelopeInvalid.
         """
-        if header.kind is Kind.SSE_C:  # nobody can bring that key: to ask for it would be no answer
+        if header.kind is Kind.SSE_C:  # it was altered: asking the client for a key would be the wrong answer
             raise EnvelopeInvalid(f"what is kept of {object_name(bucket, key)!r} under the KMS names a client's key")
         return await self.open(bucket, key, header, None)
 
     async def open_many(
         self, bucket: str, headers: Sequence[tuple[str, AnyHeader]]
     ) -> list[ObjectKey | KMSError | EnvelopeInvalid]:
-        """The object keys behind the headers of SSE-S3 objects, or why not, in one call to the KMS. Raises NoKMS."""
+        """The object keys that the headers of SSE-S3 objects hold, from one call to the KMS; for a header that does not
+        open, the error. Raises NoKMS.
+        """
         questions = [_asked_or_why_not(header, bucket, key) for key, header in headers]
         asked = [question for question in questions if not isinstance(question, EnvelopeInvalid)]
         answers = iter(await self._require_kms().unwrap(asked))
@@ -217,5 +219,5 @@ def _open_with_customer_key(header: AnyHeader, customer_key: Secret, bucket: str
     try:
         return _open(ExternalKey(customer_key.reveal()), header, bucket, key)
     except EnvelopeInvalid:
-        # A wrong key and a damaged seal look alike: nothing of the client's key is kept to tell them apart.
+        # A wrong key and a damaged seal cannot be told apart: nothing of the client's key is recorded.
         raise CustomerKeyWrong(f"the key of the request does not open {object_name(bucket, key)!r}") from None

@@ -8,9 +8,9 @@
                 ├─ part key n   HMAC-SHA256(object key, n as 32-bit little endian)
                 └─ the stream of an object that was not uploaded in parts is sealed with the object key itself
 
-The sealing key is new with each IV (32 random bytes), so it seals one message and a fixed nonce is safe. Part keys and
-the use of the object key for a single stream are as in MinIO's format, so that its streams can be taken over as they
-are. The inputs of the HMACs under the object key have different lengths: none can be taken for another.
+Each IV (32 random bytes) gives another sealing key, which therefore seals one message, so that a fixed nonce is safe.
+Part keys, and the object key as the key of a single stream, are as in MinIO's format, so that its streams can be taken
+over as they are. The inputs of the HMACs under the object key have different lengths: none can be mistaken for another.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SEAL = {kind: b"strongroom v1 seal\0" + bytes((kind,)) for kind in Kind}
 
 
 class KeyRefused(Exception):
-    """A sealed object key does not open: another external key, another name, or it was altered."""
+    """A sealed object key does not open: it was sealed with another external key or for another name, or altered."""
 
 
 def new_object_key() -> ObjectKey:
@@ -85,10 +85,10 @@ def record_key(object_key: ObjectKey) -> RecordKey:
 
 
 def only_nonce(object_key: ObjectKey) -> bytes:
-    """The nonce of the stream of an object that is not uploaded in parts: 12 bytes, the top bit 0.
+    """The nonce of the stream of an object that was not uploaded in parts: 12 bytes, the top bit 0.
 
-    Its key seals this stream and no other, so the nonce need not be random; whoever reads a range knows by it that the
-    packages were not moved (see :mod:`strongroom.sealed.reading`).
+    The object key seals only this stream, so the nonce need not be random. Because it is derived, whoever reads a range
+    can tell that the packages were not moved (see :mod:`strongroom.sealed.reading`).
     """
     nonce = hmac.digest(object_key, _NONCE, "sha256")[:12]
     return bytes((nonce[0] & 0x7F,)) + nonce[1:]
@@ -100,7 +100,7 @@ def part_key(object_key: ObjectKey, number: int) -> bytes:
 
 
 def backend_key(customer_key: Secret, bucket: str, key: str) -> Secret:
-    """The key that stands for the client's (SSE-C) towards a storage that encrypts once more; MinIO's derivation."""
+    """The SSE-C key for a storage that encrypts once more, derived from the client's key as MinIO derives it."""
     return Secret(hmac.digest(customer_key.reveal(), f"SSE-C{bucket}/{key}".encode(), "sha256"))
 
 

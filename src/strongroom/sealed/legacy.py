@@ -1,8 +1,8 @@
 """Objects that MinIO left behind, as the sealed store sees them: what a store's record says of one, and how it opens.
 
-A store that finds such an object gives its document (``fs.json``, ``dare.meta``) in the record, as :data:`LEFT`.
-The streams and part keys are those of our own format; envelope and metadata are not, and nothing authenticates the
-latter.
+A store that finds such an object puts its document (``fs.json``, ``dare.meta``) into the record, as :data:`LEFT`.
+Streams and part keys are as in our own format; the envelope and the metadata are not, and nothing authenticates the
+metadata.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _UNKNOWN_MD5 = bytes(16)
 
 @dataclass(frozen=True, slots=True)
 class LegacyHeader:
-    """What :class:`~strongroom.sealed.envelope.Header` is for our own objects.
+    """For an object that MinIO left, what :class:`~strongroom.sealed.envelope.Header` is for our own.
 
-    ``etag`` is "" where it is sealed, else as MinIO showed it.
+    ``etag`` is "" if it is sealed, else as MinIO showed it.
     """
 
     kind: Kind
@@ -71,7 +71,7 @@ class LegacyHeader:
 
     @property
     def named(self) -> bool:
-        """MinIO recorded the master key's name, and not whether a client had said it: it had one key."""
+        """False: MinIO, which had one master key, recorded its name but not whether a client had given it."""
         return False
 
     @property
@@ -84,7 +84,7 @@ class LegacyHeader:
         return {bucket: bound_name(bucket, key), **self.sealing.context}
 
     def added_context(self, bucket: str) -> str:
-        """What the client had the data key bound to, beside the object's name. Raises ContextRefused."""
+        """The encryption context that the client gave, without the object's name. Raises ContextRefused."""
         return context_text({name: value for name, value in self.sealing.context.items() if name != bucket})
 
     def open(self, external: ExternalKey, bucket: str, key: str) -> ObjectKey:
@@ -98,12 +98,12 @@ class LegacyHeader:
 
 
 AnyHeader = Header | LegacyHeader
-"""What says how an object's key is sealed: in our own format, or as MinIO did."""
+"""The header of an object, in our own format or in MinIO's: it says how the object key is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """A legacy object: its document, its plaintext's bytes, and what opens it (None where it is plain)."""
+    """An object that MinIO left: its document, its plaintext's length in bytes, and its header (None if plain)."""
 
     document: LegacyObject
     size: int
@@ -119,7 +119,7 @@ class Inherited:
 
 
 def inherited(bucket: str, stored: Stored) -> Inherited | None:
-    """The legacy object that a store's record describes, None for one of our own. Raises Damaged, LegacyNotCovered."""
+    """The legacy object that a store's record describes; None for one of our own. Raises Damaged, LegacyNotCovered."""
     document = stored.record.get(LEFT)
     return None if document is None else _read(bucket, stored, document)
 
@@ -130,7 +130,7 @@ def _read(bucket: str, stored: Stored, document: bytes) -> Inherited:
         legacy = read_document(document)
         if legacy.sealing is None:
             return Inherited(legacy, stored.size, None)
-        if legacy.stored and not stored.size:  # an empty stream opens by any key: nothing else would tell
+        if legacy.stored and not stored.size:  # an empty stream opens under any key: nothing else would notice
             raise LegacyDamaged(f"it has no stored bytes, and {legacy.stored} were recorded")
         parts = _parts_of(legacy)
         size = sum(part.size for part in parts) if parts is not None else plaintext_size(stored.size)
@@ -144,7 +144,7 @@ def _read(bucket: str, stored: Stored, document: bytes) -> Inherited:
 
 
 def headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:
-    """What MinIO left of an object, if it did, and what opens the object (None where it is plain).
+    """The legacy object (None for one of our own) and the header of the object (None if it is plain).
 
     Raises EnvelopeInvalid, Damaged, LegacyNotCovered.
     """
@@ -161,8 +161,8 @@ def legacy_tags(legacy: Inherited | None) -> str:
 
 
 async def with_nonces(reader: Reader, object_key: ObjectKey, parts: Sequence[PartEntry]) -> AsyncIterator[PartEntry]:
-    """The parts with the nonces of their streams, which MinIO's document does not have: as the last package of each
-    proves them (see :mod:`~strongroom.sealed.dare`). Raises Damaged.
+    """The parts with the nonces of their streams, which MinIO's document lacks. They are taken from the last package of
+    each stream, which proves its nonce (see :mod:`~strongroom.sealed.dare`). Raises Damaged.
     """
     offset = 0
     for part in parts:

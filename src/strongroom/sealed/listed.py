@@ -1,6 +1,6 @@
-"""The ETag in an object's record as listings read it: sealed under the listing key of the bucket. Pure.
+"""The entry of an object's record that listings read: the ETag, sealed under the listing key of the bucket. Pure.
 
-Bound to the object's name and to its header, as everything in the record is.
+The entry is bound to the object's name and to its header, as everything in the record is.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from strongroom.sealed.keys import ObjectKey, record_key
 from strongroom.store.base import ENCRYPTED
 
 LISTED = ":listed"
-"""The name among the entries of the record."""
+"""The name of the entry in the record."""
 
 _PURPOSE = b"listed"
 
 
 class Shown(NamedTuple):
-    """What a listing shows of an object, as its own header and entry say it."""
+    """What a listing shows of an object: the ETag from the entry, the size (plaintext bytes) from the header."""
 
     etag: str
     size: int
 
 
 class ListingKey:
-    """Opens ETags. Names are those of :func:`~strongroom.sealed.context.object_name`."""
+    """The listing key of a bucket. Names are those of :func:`~strongroom.sealed.context.object_name`."""
 
     def __init__(self, key: ObjectKey) -> None:
         self.aead = AESGCM(record_key(key))
 
     def open(self, name: str, record: Mapping[str, bytes]) -> Shown | None:
-        """The ETag and size of an object; None where the record has no entry, or one of another key, name or header.
+        """The ETag and size of an object; None if the record has no entry, or one for another key, name or header.
 
         The entry is bound to the header: once it opens, the header is known to be genuine, and its size with it.
         """
@@ -48,7 +48,7 @@ class ListingKey:
 
 
 class Listed(NamedTuple):
-    """What the ETag of one new object is to be sealed with."""
+    """The listing key that seals the ETag of one new object, and the object's name."""
 
     key: ListingKey
     name: str

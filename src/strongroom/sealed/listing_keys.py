@@ -1,11 +1,12 @@
 """Listing keys: each bucket has one, under which the ETags of its objects are sealed once more, for listings.
 
 A page of a thousand objects then takes one key and not a thousand, each of which an external KMS would be asked for.
-The key opens ETags and nothing else. It lies among the settings of the bucket, sealed as the key of an object without a
-name would be. For what is written it is kept in memory for some minutes; for each page that is read, a KMS that may say
-no is asked (``docs/decisions/0044-a-key-for-the-etags-of-a-bucket.md``).
+The key opens ETags and nothing else. It lies among the settings of the bucket, sealed as the object key of an object
+with an empty name. For writing it is kept in memory for some minutes; for each page that is read, a KMS that can deny
+it is asked again (``docs/decisions/0044-a-key-for-the-etags-of-a-bucket.md``).
 
-Nothing depends on it: where it cannot be had, objects are recorded without, and listings open each object's own record.
+Nothing depends on it: if it cannot be had, objects are recorded without the entry for listings, and listings open each
+object's own record.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from strongroom.store.base import Store
 from strongroom.store.errors import StoreError
 
 _SETTING = "listing-key"
-_NAMELESS = ""  # no object has this key
+_NAMELESS = ""  # no object has this name
 
 _SECONDS = 240.0
-"""How long a key is remembered: a bucket may be removed and made anew elsewhere."""
+"""How long a key is remembered: the bucket may be removed and made anew by another gateway."""
 
 _SWEEP_SECONDS = 60.0
-"""When keys that do not hold any more are forgotten, whether anybody comes or not: after five minutes at most."""
+"""How often keys that are too old are forgotten, even if no request comes: a key stays five minutes at most."""
 
 _FAILED_SECONDS = 10.0
 
@@ -43,7 +44,7 @@ _log = logging.getLogger("strongroom.sealed")
 
 
 class _Found(NamedTuple):
-    """A listing key, and what it came from."""
+    """A listing key, and the header that holds it sealed."""
 
     header: Header
     key: ListingKey
@@ -60,22 +61,22 @@ class ListingKeys:
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def writing(self, bucket: str) -> ListingKey | None:
-        """The key for what is written now, made where the bucket has none. None where it cannot be had."""
+        """The key for what is written now; it is made if the bucket has none. None if it cannot be had."""
         now = time.monotonic()
         if self._known.holds(bucket, now):
             return self._known.known(bucket).key
         if bucket in self._known:
-            self._known.keep(bucket, self._known.known(bucket), now)  # one looks again, and others go on with it
+            self._known.keep(bucket, self._known.known(bucket), now)  # only this request looks again; others use it
         return await self._or_none(bucket, lambda: self._found(bucket, make=True))
 
     def asker(self, bucket: str) -> Asker:
-        """Asks for the key of a bucket, for one page."""
+        """An :class:`Asker` for the key of a bucket, for one page of a listing."""
         return Asker(self, bucket)
 
     async def reading(self, bucket: str) -> ListingKey | None:
-        """The key of a bucket. None where it has none, or it cannot be had.
+        """The key of a bucket. None if the bucket has none, or it cannot be had.
 
-        A KMS that may say no is asked each time.
+        Unless the master key lies in memory, the KMS is asked each time: it may deny the key by now.
         """
         if not self._known.holds(bucket, time.monotonic()):
             return await self._or_none(bucket, lambda: self._found(bucket, make=False))
@@ -89,8 +90,8 @@ class ListingKeys:
         self._known.forget(bucket)
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
-        """Seal the key anew, where it is not under ``active``, the master key that wraps now. One that cannot be opened
-        any more is replaced. Raises KMSError, NoKMS, StoreError.
+        """Seal the key anew, unless it is under ``active``, the master key that wraps now. A key that cannot be opened
+        any more is replaced by a new one. Raises KMSError, NoKMS, StoreError.
         """
         document = (await self._store.bucket(bucket)).settings.get(_SETTING)
         if document is None:
@@ -108,7 +109,7 @@ class ListingKeys:
         self._known.forget(bucket)
 
     async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
-        """What is found; None where it fails, and without another attempt for some seconds after that."""
+        """What ``find`` returns; None if it fails, and for some seconds after that, without another attempt."""
         if self._failed.holds(bucket, time.monotonic()):
             return None
         try:
@@ -155,7 +156,7 @@ class ListingKeys:
 
 
 class Asker:
-    """Asks for the key of a bucket once, when somebody needs it."""
+    """Asks for the key of a bucket when it is first needed, and only once."""
 
     def __init__(self, keys: ListingKeys, bucket: str) -> None:
         self._keys = keys

@@ -1,7 +1,7 @@
 """What is recorded of an object beside its bytes: ETag, content headers, user metadata, checksum. Pure values.
 
-Names are those of the HTTP headers, in lower case, values as they came (Latin-1). The names that are ours begin with
-":", which no header can.
+Names are those of the HTTP headers, in lower case; values are as they came (Latin-1). Our own names begin with ":",
+which no header's name can.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ObjectChecksum:
 
 
 class Metadata(NamedTuple):
-    """What a client said of an object, and what was found out on the way.
+    """What a client said of an object (``headers``), and what was found out as it was written.
 
-    ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the
-    multipart upload that made it, or "".
+    ``headers``: content headers and user metadata (``x-amz-meta-…``). ``etag``: without quotes. ``upload``: the id of
+    the multipart upload that made it, or "".
     """
 
     headers: Mapping[str, str]

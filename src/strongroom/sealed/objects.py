@@ -58,7 +58,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What must hold of the name for a write: its object has the ETag ``if_match``; there is none
+    """What a write demands: that the object under the name has the ETag ``if_match``, or that there is no object
     (``if_none_match``).
     """
 
@@ -72,19 +72,20 @@ NO_PRECONDITION = Precondition()
 def opaque_etag(kind: Kind, parts: int = 0) -> str:
     """An ETag that says nothing of the content.
 
-    Ends in "-N" where the object has ``parts``; otherwise in "-1" unless the client knows from SSE-C that it is no MD5.
+    It ends in "-N" if the object has N ``parts``, else in "-1", so that clients do not take it for an MD5. With SSE-C
+    it has no such ending: clients know that those ETags are not MD5s.
     """
     suffix = f"-{parts or 1}" if parts or kind is not Kind.SSE_C else ""
     return os.urandom(16).hex() + suffix
 
 
 def stand_in_etag(identity: str) -> str:
-    """An ETag for an object whose own cannot be read now: steady, opaque, never taken for an MD5."""
+    """An ETag for an object whose own cannot be read now: always the same, opaque, never mistaken for an MD5."""
     return hashlib.sha256(identity.encode()).hexdigest()[:32] + "-1"
 
 
 def guessed(key: str, identity: str) -> Metadata:
-    """What is said of an object that others put into the store: a type after its name, an ETag after its identity."""
+    """Metadata for an object that others put into the store: a content type by its name, an ETag by its identity."""
     kind, encoding = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
     headers = {"content-type": kind} if kind and not encoding else {}
     return Metadata(headers, stand_in_etag(identity))

@@ -1,4 +1,4 @@
-"""An object that was opened for reading: its bytes, whole or a range of them, and its part table."""
+"""An object that was opened for reading: its bytes (all or a range) and its part table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from strongroom.store.errors import Damaged
 
 
 class Target(Protocol):
-    """What takes bytes of an object, and is told when no more come."""
+    """Takes bytes of an object, and is told when there are no more."""
 
     async def write(self, data: Buffer, /) -> None:
         """Take the next bytes."""
@@ -68,7 +68,7 @@ class OpenObject:
         return SealedBody(self._pool, self.reader, layout, object_name(self._bucket, self.info.key))
 
     async def at_once(self, start: int, length: int) -> Buffer | None:
-        """The ``length`` bytes from ``start`` as one buffer, where they are few and in memory; else None. Raises
+        """The ``length`` bytes from ``start`` as one buffer, if they are few and in memory; else None. Raises
         Damaged.
         """
         if self.sealing is None or self.info.multipart or self.info.size > PAYLOAD:
@@ -87,7 +87,7 @@ class OpenObject:
                 yield chunk
 
     async def pour(self, start: int, length: int, target: Target) -> None:
-        """Give the ``length`` bytes of plaintext from ``start`` to a target, and end it. Raises Damaged."""
+        """Write the ``length`` bytes of plaintext from ``start`` to a target and finish it. Raises Damaged."""
         async with aclosing(self.stream(start, length)) as chunks:
             async for chunk in chunks:
                 await target.write(chunk)

@@ -1,13 +1,13 @@
-"""What was found when objects were opened: those that are read again and again need less work.
+"""What was found when objects were opened: objects that are read again and again then need less work.
 
-The metadata are remembered by the bytes of the header and of the box that holds them, of all objects but those of
-clients' keys. Whoever asks for them has the object key, which the KMS gave for this request and which opens that header
-under that name: no answer of the KMS is remembered, and a key that is disabled denies the metadata as it denies the
-rest.
+Metadata are remembered for all objects but those of clients' keys (SSE-C), under the bytes of the header and of the box
+that holds them. They are given only to a request for which the KMS has just given the object key that opens this header
+under this name: no answer of the KMS is remembered, and a key that is disabled denies the metadata like the rest.
 
-The object key is remembered as well where a master key opens it that lies in this process's memory anyway (a static
-one), by the object's name and the same bytes: all that it was computed from. Nobody can deny that master key while the
-process runs, and whoever reads its memory needs no object keys (``docs/decisions/0042-keys-that-are-remembered.md``).
+The object key is remembered as well, if its master key lies in this process's memory anyway (a static one). It is found
+under the object's name and the same bytes, which are all that it was computed from. Nobody can deny that master key
+while the process runs, and whoever reads its memory needs no object keys
+(``docs/decisions/0042-keys-that-are-remembered.md``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _Sealed = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class Opened:
-    """What a record was found to hold; and under which name (bucket, key) what opens it, where that may be kept."""
+    """What a record was found to hold; and, if it may be kept, what opens it, for the object of this name (bucket,
+    key).
+    """
 
     metadata: Metadata
     name: tuple[str, str] | None = None
@@ -53,12 +55,12 @@ class OpenedRecords(Generations[_Sealed, Opened]):
         """The bytes of memory that an entry takes, about."""
         header, box = key
         weight = len(header) + 2 * len(box) + len(value.metadata.headers) * _HEADER + _VALUES
-        if value.name is not None and value.sealing is not None:  # the texts that clients make long, and wide
+        if value.name is not None and value.sealing is not None:  # texts that clients can make long, of wide characters
             weight += getsizeof(value.name[1]) + getsizeof(value.sealing[0].context)
         return weight
 
     def find(self, bucket: str, key: str, record: Record) -> tuple[Metadata, Sealing] | None:
-        """What is remembered of the object of this name, where that is all there is to be known."""
+        """The metadata and the sealing of the object of this name, if both are remembered."""
         header = record.get(ENCRYPTED)
         if header is None or LEFT in record:
             return None
@@ -70,7 +72,7 @@ class OpenedRecords(Generations[_Sealed, Opened]):
     def metadata(self, bucket: str, key: str, record: Record, sealing: Sealing, key_may_be_kept: bool) -> Metadata:
         """The metadata in the record of an encrypted object, as open_record gives them. Raises EnvelopeInvalid.
 
-        Of SSE-C objects nothing is kept: their clients lend a key for one request.
+        Nothing is kept of SSE-C objects: their clients lend a key for one request.
         """
         header, object_key = sealing
         if header.kind is Kind.SSE_C:

@@ -1,8 +1,8 @@
 """The outer encryption: objects that are encrypted here can be encrypted once more by the storage behind the store.
 
-For an SSE-C object the storage gets a key that is derived from the client's, and never the client's own. It is not
-recorded which objects were encrypted in this way: where the storage does not give out an object without a key, it is
-asked again with the key.
+For an SSE-C object the storage gets a key that is derived from the client's, never the client's own. It is not recorded
+which objects were encrypted in this way: if the storage does not give out an object without a key, it is asked again
+with the key.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from strongroom.store.errors import Refused
 T = TypeVar("T")
 
 _NEEDS_KEY = ("InvalidRequest", "BadRequest")
-"""How S3 answers where an object needs a key of the client's and none came, or has none and one came (a HEAD's answer
-says no more than its status, 400)."""
+"""The errors of S3 if an object needs a client's key and none came, or needs none and one came (the answer to a HEAD
+has only the status, 400).
+"""
 _NEEDS_KEY_TOO = "InvalidArgument"
-"""How MinIO says it of an object whose name ends in a slash."""
+"""MinIO's error in that case, for an object whose name ends in a slash."""
 
 
 class Outer:
-    """Chooses the store for an object. Objects of these ``kinds`` are encrypted once more by ``encrypting``, if there
-    is one.
+    """Chooses the store for an object: ``encrypting``, if there is one, encrypts objects of these ``kinds``
+    once more.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Outer:
         return self._encrypting.encrypted(customer_key=backend_key(protection.customer_key, bucket, key))
 
     async def read(self, bucket: str, key: str, customer_key: Secret | None, ask: Callable[[Store], Awaitable[T]]) -> T:
-        """What ``ask`` gets from the store that gives out the object. Raises CustomerKeyNeeded, and what ``ask``
+        """What ``ask`` returns for the store that gives out the object. Raises CustomerKeyNeeded, and what ``ask``
         raises.
         """
         if self._encrypting is None:

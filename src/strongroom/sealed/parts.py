@@ -1,7 +1,7 @@
 """The part table of a multipart object, and the record of one part: as bytes and back. Pure.
 
-The table is what tells where in the object each part lies, with which nonce its stream begins, and its ETag and
-checksum. It is sealed as one box in the record's annex (in the clear where the object is plain).
+The table says of each part where it lies in the object, the nonce of its stream, its ETag and its checksum. It is
+sealed as one box, the record's annex (that of a plain object is in the clear).
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ _ROW = struct.Struct(">HQ12s16s")
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """One part: its number, the plaintext's bytes, the nonce of its stream (zeros where it is plain).
+    """One part: its number, its size in plaintext bytes, the nonce of its stream (zeros if it is plain).
 
-    ``md5`` is the digest behind the part's ETag (16 random bytes where ETags are opaque), ``checksum`` the raw
-    checksum.
+    ``md5`` is the digest behind the part's ETag (16 random bytes if ETags are opaque), ``checksum`` the raw checksum.
     """
 
     number: int
@@ -47,8 +46,8 @@ def encode_parts(parts: Sequence[PartEntry]) -> bytes:
 
 
 class PartTable(Sequence[PartEntry]):
-    """A part table as :func:`encode_parts` gave it. Its rows are read when they are looked at: a range of an object
-    needs few of them, and there may be 10,000.
+    """A part table as :func:`encode_parts` gave it. A row is decoded when it is asked for: a range of an object needs
+    few of them, and there may be 10,000.
 
     Raises ValueError for what :func:`encode_parts` cannot have made.
     """
@@ -85,5 +84,5 @@ class PartTable(Sequence[PartEntry]):
 
 
 def sizes_of(parts: Sequence[PartEntry]) -> Sequence[int]:
-    """The plaintext's bytes of each part; no row of a table is read for it."""
+    """The size of each part in plaintext bytes; decodes no row of a table."""
     return parts.sizes if isinstance(parts, PartTable) else [part.size for part in parts]

@@ -1,8 +1,8 @@
-"""The way of a body into a store: hashed, sealed, written, in blocks of bounded size. Knows nothing of keys or records.
+"""Brings a body into a store: hashes, seals and writes it in blocks of bounded size. Knows nothing of keys or records.
 
 A small body is hashed and sealed at once, on the event loop. A large one goes in blocks of 1 MiB: a block is sealed on
 the event loop, some packages at a time, and handed to a thread that hashes and writes it while the next one arrives.
-(Sealing in the thread would cost more: it would wait for the interpreter's lock after each package.) At most two blocks
+(Sealing in the thread would be slower: it would wait for the interpreter's lock after each package.) At most two blocks
 and one sealed block are held at any time, which bounds the memory of an upload.
 """
 
@@ -20,11 +20,11 @@ from strongroom.sealed.dare import PAYLOAD, TURN, Sealer, sealed_size
 BLOCK = 16 * PAYLOAD
 
 _MANY = 16
-"""Pieces of a block that are hashed and written one by one; more of them are joined."""
+"""A block of up to so many pieces is hashed and written piece by piece; more pieces are joined first."""
 
 
 class Hasher(Protocol):
-    """Anything that wants to see all bytes of a body, in order; called from worker threads, one at a time."""
+    """Sees all bytes of a body, in order; called from worker threads, one at a time."""
 
     def update(self, data: Buffer, /) -> object:
         """Take the next bytes."""
@@ -45,7 +45,7 @@ class Sink(Protocol):
 
 
 class BodyPipeline:
-    """Takes a body in pieces; seals it if it is given a sealer; writes it to a sink.
+    """Takes a body in pieces, seals it if there is a ``sealer``, and writes it to a ``sink``.
 
     ``md5``: whether the MD5 of the plaintext is wanted. ``hashers`` see the plaintext too.
     """
@@ -71,7 +71,7 @@ class BodyPipeline:
         return self._md5.digest() if self._md5 else None
 
     def watch(self, md5: bool, hashers: Sequence[Hasher]) -> None:
-        """Want the MD5, and let further hashers see the plaintext; before the first :meth:`write`."""
+        """Ask for the MD5 as well, and add hashers that see the plaintext; before the first :meth:`write`."""
         if md5 and self._md5 is None:
             self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashers.extend(hashers)
@@ -90,7 +90,7 @@ class BodyPipeline:
         self._pending_size += len(data)
 
     async def finish(self) -> None:
-        """No more comes: see everything hashed, sealed and written."""
+        """The body has ended: hash, seal and write what is left of it."""
         if self._job is None and self._pending_size <= PAYLOAD:
             block = b"".join(self._pending)
             self._hash([block])
@@ -101,7 +101,7 @@ class BodyPipeline:
         await self._settled()
 
     async def abort(self) -> None:
-        """Stop the work that is under way, if any, or wait for it: a thread cannot be stopped."""
+        """Stop the work that is under way, or, as a thread cannot be stopped, wait for it."""
         if self._job is not None:
             if isinstance(self._job, asyncio.Task):
                 self._job.cancel()
@@ -166,7 +166,7 @@ class BodyPipeline:
 
 
 def _runs(pieces: Sequence[Buffer]) -> Iterator[Buffer]:
-    """The pieces cut anew, into whole payloads, TURN of them at most: views where they lie in one piece."""
+    """The pieces, cut anew into runs of up to TURN whole payloads. A run is a view if it lies within one piece."""
     parts: list[memoryview] = []
     missing = PAYLOAD
     for piece in pieces:

@@ -1,9 +1,9 @@
-"""Reading an object: from stored bytes to authenticated plaintext, whole or in ranges. Knows nothing of keys'
-origin.
+"""Reading an object: from stored bytes to authenticated plaintext, whole or in ranges. Knows nothing of where keys come
+from.
 
-Where nothing tells the nonce of a stream (that of an object which has no part table, or which MinIO left), the packages
-of a range could have changed places without a trace (see :mod:`strongroom.sealed.dare`). What is written here has a
-nonce that comes of the object key. Of other streams the last package is opened first, which proves the nonce.
+Unless the nonce of a stream is known, packages of a range could have changed places without a trace (see
+:mod:`strongroom.sealed.dare`). A part table records it. The nonce of an object without one is derived from the object
+key if Strongroom wrote it. For streams that MinIO left, the last package is opened as well, which proves the nonce.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ UNIT = 16 * PAYLOAD
 """Bytes that are read at a time."""
 
 _STORED_UNIT = 16 * PACKAGE
-_ROOM = 8 * PACKAGE  # for what is in memory: stays in the processor's cache until it was opened and sent
+_ROOM = 8 * PACKAGE  # for what is in memory: small enough to stay in the processor's cache until it is opened and sent
 
 _TURN = TURN * PACKAGE
 
 AT_ONCE = PAYLOAD
-"""Bytes up to which a range of what is in memory is opened on the event loop; they lie in at most two packages."""
+"""A range of up to so many bytes that are in memory is opened at once; it lies in at most two packages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """One stream of an object: ``size`` plaintext bytes in the stored bytes from ``offset`` on.
 
-    ``number`` is that of the part that it is, 0 where the object was not uploaded in parts.
+    ``number`` is the number of the part, 0 if the object was not uploaded in parts.
     """
 
     offset: int
@@ -68,11 +68,10 @@ class Extent:
         return part_key(self.object_key, self.number) if self.number else self.object_key
 
     def in_place(self, nonce: bytes | None, end: int) -> bool:
-        """Whether packages that show this nonce, and hold the plaintext up to ``end``, are certain to be in their
-        places.
+        """Whether opened packages with this nonce in their headers, which hold the plaintext up to ``end``, are certain
+        to be in their places.
 
-        The last package proves the nonce by itself; and where there is only one beside it, none can have changed
-        places.
+        The last package proves the nonce; and if there is only one package beside it, none can have changed places.
         """
         if self.nonce is not None or self.size <= 2 * PAYLOAD or end > (self.size - 1) // PAYLOAD * PAYLOAD:
             return True
@@ -80,10 +79,10 @@ class Extent:
 
 
 def read_package(reader: Reader, object_key: ObjectKey, size: int, name: str) -> bytes | None:
-    """An object that is one stream of one package or none (at most PAYLOAD bytes); None where it is not in memory.
+    """The plaintext of an object that is one stream of at most one package (PAYLOAD bytes); None if it is not in
+    memory.
 
-    Most small objects are: this is what :class:`SealedBody` does for any, without all that it takes to find the place.
-    Raises Damaged.
+    It does what :class:`SealedBody` does for any object, faster, since most objects are small. Raises Damaged.
     """
     stored = sealed_size(size)
     _check_stored(reader, stored, name)
@@ -100,7 +99,9 @@ def _check_stored(reader: Reader, recorded: int, name: str) -> None:
 
 
 class Layout:
-    """Where the streams of an encrypted object lie: one a part, or one in all where it was not uploaded in parts."""
+    """Where the streams of an encrypted object lie: one for each part, or one in all if it was not uploaded in
+    parts.
+    """
 
     def __init__(self, object_key: ObjectKey, size: int, parts: Sequence[PartEntry] | None) -> None:
         self._object_key = object_key
@@ -116,7 +117,9 @@ class Layout:
         return self._stored_ends[-1] if self._stored_ends else 0
 
     def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
-        """The streams that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
+        """The streams that hold the ``length`` bytes from ``start``, each with the first byte in it and the number of
+        bytes.
+        """
         for index, first, taken in within(self._ends, start, length):
             yield self._extent(index), first, taken
 
@@ -142,7 +145,7 @@ class PlainBody:
         return _ahead(self._reader.stream(start, length)) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
-        """The same as one buffer, where it is little and in memory; else None."""
+        """The same as one buffer, if it is small and in memory; else None."""
         return self._reader.cached(start, length) if length <= UNIT else None
 
     async def _units(self, read: Read, start: int, length: int) -> AsyncGenerator[Buffer]:
@@ -165,14 +168,14 @@ class SealedBody:
         _check_stored(reader, layout.stored_size, name)
 
     def stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
-        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged at the first that is not
-        right.
+        """The ``length`` bytes of plaintext from ``start``, in chunks. Raises Damaged in place of the first chunk that
+        is not authentic.
         """
         read = self._reader.read
         return self._stream(start, length) if read is None else self._units(read, start, length)
 
     def at_once(self, start: int, length: int) -> Buffer | None:
-        """The same as one buffer, where it is little and in memory; else None. Raises Damaged."""
+        """The same as one buffer, if it is small and in memory; else None. Raises Damaged."""
         if length > AT_ONCE:
             return None
         if not length:
@@ -193,37 +196,38 @@ class SealedBody:
                 return None
             self._prove(extent, opener.nonce, last)
         skip = first - package * PAYLOAD
-        self._see_all(skip + length - len(plaintext))
+        self._check_complete(skip + length - len(plaintext))
         return plaintext if length == len(plaintext) else memoryview(plaintext)[skip : skip + length]
 
     async def _units(self, read: Read, start: int, length: int) -> AsyncGenerator[Buffer]:
-        """What can be had of a file: opened on the event loop, some packages at a time. (A thread would have to wait
-        for the interpreter's lock after each package, which costs several times what opening one does.)
+        """As :meth:`stream`, from a file. Packages are opened on the event loop, some at a time. (A thread would have
+        to wait for the interpreter's lock after each package, which costs several times what opening one does.)
         """
         for extent, first, size in self._layout.within(start, length):
             package, offset, packages = package_range(first, size, extent.size)
             opener = self._opener(extent, package)
             skip, left = first - package * PAYLOAD, size
-            room = unfilled(min(packages, _ROOM))  # a unit is used up before the next is asked for
+            room = unfilled(min(packages, _ROOM))  # shared by all units: each is used up before the next is asked for
             stored = _Stored(self._pool, self._reader, read, extent.offset + offset, packages, _STORED_UNIT, room)
             try:
                 while (unit := await stored.next()) is not None:
                     opened = self._guard(opener.open_packages, unit)
                     if left == size:
-                        await self._see_in_place(extent, opener.nonce, first + size)
+                        await self._check_in_place(extent, opener.nonce, first + size)
                     piece = memoryview(opened)[skip : skip + left]
                     skip = 0
                     left -= len(piece)
                     yield piece
                     if left:
-                        await asyncio.sleep(0)  # others have their turn, now that it is out of the processor's cache
+                        await asyncio.sleep(0)  # other tasks run now that the piece was sent and needs no cache
             finally:
                 stored.close()
-            self._see_all(left)
+            self._check_complete(left)
 
     async def _stream(self, start: int, length: int) -> AsyncGenerator[Buffer]:
-        """What comes by other ways than from a file: opened on the event loop, while the next chunk comes. The stored
-        bytes of all parts are asked for at once: to ask for each would be a request of the backend for each.
+        """As :meth:`stream`, from what is not a file: a chunk is opened on the event loop while the next one arrives.
+
+        The stored bytes of all parts are asked for at once: otherwise each part would be a request to the backend.
         """
         if not length:
             return
@@ -236,7 +240,7 @@ class SealedBody:
                 skip, left = first - package * PAYLOAD, size
                 while packages:
                     if chunk:
-                        await asyncio.sleep(0)  # others have their turn
+                        await asyncio.sleep(0)  # other tasks run
                     else:
                         following = await anext(chunks, None)
                         if following is None:
@@ -247,31 +251,33 @@ class SealedBody:
                     packages -= len(taken)
                     plaintext = self._guard(opener.open, taken)
                     if plaintext and left == size:
-                        await self._see_in_place(extent, opener.nonce, first + size)
+                        await self._check_in_place(extent, opener.nonce, first + size)
                     piece = memoryview(plaintext)[skip : skip + left]
                     skip = max(0, skip - len(plaintext))
                     left -= len(piece)
                     if piece:
                         yield piece
-                self._see_all(left)
+                self._check_complete(left)
 
     def _stored_range(self, start: int, length: int) -> tuple[int, int]:
-        """Where the stored packages begin and end that hold the ``length`` bytes from ``start``."""
+        """Where the stored packages that hold the ``length`` bytes from ``start`` begin and end."""
         (begin, _), (_, end) = map(self._stored_package, (start, start + length - 1))
         return begin, end
 
     def _stored_package(self, at: int) -> tuple[int, int]:
-        """Where the stored package begins and ends that holds this byte of the plaintext."""
+        """Where the stored package that holds this byte of the plaintext begins and ends."""
         extent, first, _ = next(self._layout.within(at, 1))
         _, offset, stored = package_range(first, 1, extent.size)
         return extent.offset + offset, extent.offset + offset + stored
 
-    def _see_all(self, missing: int) -> None:
+    def _check_complete(self, missing: int) -> None:
         if missing > 0:
             raise Damaged(f"{self._name!r} ends {missing} bytes early")
 
-    async def _see_in_place(self, extent: Extent, nonce: bytes | None, end: int) -> None:
-        """See that packages which show this nonce, and hold the plaintext up to ``end``, are in their places."""
+    async def _check_in_place(self, extent: Extent, nonce: bytes | None, end: int) -> None:
+        """Raises Damaged unless packages that show this nonce and hold the plaintext up to ``end`` are in their
+        places.
+        """
         if extent.in_place(nonce, end):
             return
         _, offset, stored = last_package(extent.size)
@@ -283,9 +289,9 @@ class SealedBody:
             self._prove(extent, nonce, await asyncio.get_running_loop().run_in_executor(self._pool, read, at, stored))
 
     def _prove(self, extent: Extent, nonce: bytes | None, last: Buffer) -> None:
-        """See that a stream has this nonce, by its last package."""
+        """Raises Damaged unless the ``last`` package of a stream proves that this is its nonce."""
         package, _, stored = last_package(extent.size)
-        self._see_all(stored - len(last))
+        self._check_complete(stored - len(last))
         self._guard(Opener(extent.key, extent.size, package, nonce).open_packages, last)
 
     def _opener(self, extent: Extent, package: int) -> Opener:
@@ -302,8 +308,9 @@ class SealedBody:
 
 
 class _Stored:
-    """Stored bytes in units. What is not in memory is read by a thread; the next unit is then begun while the last is
-    being used. Keeps no unit that was given out; those that are in memory all lie in ``room``, one after the other.
+    """Reads stored bytes in units of ``unit`` bytes. What is not in memory is read by a thread, which begins the next
+    unit while the last is being used. What is in memory is copied into ``room``, if given: each unit overwrites the
+    last.
     """
 
     def __init__(
@@ -326,7 +333,7 @@ class _Stored:
         self._coming: Buffer | asyncio.Future[Buffer] | None = None
 
     async def next(self) -> Buffer | None:
-        """The next unit, None behind the last. Raises Damaged."""
+        """The next unit; None after the last. Raises Damaged."""
         coming, self._coming = self._coming or self._begin(), None
         if not isinstance(coming, asyncio.Future):
             return coming
@@ -335,7 +342,7 @@ class _Stored:
         return unit
 
     def close(self) -> None:
-        """Let go of a unit that nobody waits for any more."""
+        """Drop the unit that is being read, if any."""
         coming = self._coming
         if isinstance(coming, asyncio.Future) and not coming.cancel() and not coming.cancelled():
             coming.exception()  # seen: whoever reads no further does not care
@@ -354,7 +361,7 @@ class _Stored:
 
 
 async def _ahead(source: AsyncIterator[Buffer]) -> AsyncGenerator[Buffer]:
-    """Give what ``source`` gives, and get the next chunk ready while the last one is being used."""
+    """Yields what ``source`` yields, and fetches the next chunk while the last one is being used."""
 
     async def following() -> Buffer | None:
         return await anext(source, None)

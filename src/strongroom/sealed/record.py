@@ -1,8 +1,8 @@
 """Records: what the store keeps with the bytes of an object, made and read. Pure.
 
-A plain object's record holds its metadata as they are, name by name. An encrypted object's record holds ``:sse``,
-the header of its envelope, and ``:sealed``, the metadata in a box. ``:tags…`` are kept apart (see
-:mod:`strongroom.sealed.tags`), since they change without the object.
+A plain object's record holds its metadata in the clear, name by name. An encrypted object's record holds ``:sse``,
+the header of its envelope, and ``:sealed``, the box with the metadata. ``:tags…`` are kept apart (see
+:mod:`strongroom.sealed.tags`), since they change while the object stays.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def read_plain(record: Record) -> Metadata:
         for name, value in record.items()
         if not name.startswith(TAGS) and name not in (MULTIPART, FOREIGN)
     }
-    # An encrypted object's record that lost its header to a changed bit must not pass for that of a plain one. What no
-    # header can be would spoil a whole listing, or look like a fault of ours; and a header that is none of an object's
-    # own would be shown all the same: one that says that it is encrypted, or another length.
+    # The record of an encrypted object that lost its header to a changed bit must not pass for that of a plain one.
+    # A value that no header can have would spoil a whole listing, or look like a fault of ours. A header that does not
+    # belong to an object would be shown to clients: one that says that it is encrypted, say, or has another length.
     if ETAG not in flat or not all(name in _PLAIN or is_kept(name) for name in flat):
         raise EnvelopeInvalid("the record is damaged")
     if _NO_TEXT.search("".join(flat.values())):

@@ -1,4 +1,4 @@
-"""What is remembered of objects, and for how long. Pure; knows nothing of how it is found out."""
+"""Caches: what is remembered of objects and buckets, and for how long. Pure; knows nothing of where it comes from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PLACE = 32  # bytes that a dictionary takes for an entry, about
 class Generations(Generic[K, V]):
     """A dictionary in up to about ``most`` bytes of memory, which forgets what nobody asks for.
 
-    Two generations: what is kept, or found in the old one, goes to the young one; when that is half of all, it becomes
-    the old one, and what was there is forgotten.
+    It has two generations. What is added, or found in the old one, goes into the young one. When the young one takes
+    half of ``most``, it becomes the old one, and what was in the old one is forgotten.
     """
 
     def __init__(self, most: int) -> None:
@@ -43,14 +43,14 @@ class Generations(Generic[K, V]):
         return getsizeof(key) + getsizeof(value) + _PLACE
 
     def add(self, key: K, value: V) -> None:
-        """Remember a value, which is not falsy."""
+        """Remember a value, which must be truthy."""
         self._young[key] = value
         self._weight += self.weigh(key, value)
         if self._weight > self._most // 2:
             self._old, self._young, self._weight = self._young, {}, 0
 
     def _revived(self, key: K) -> V | None:
-        """The entry of the old generation, in the young one from now on."""
+        """The entry of the old generation, which is moved into the young one."""
         value = self._old.get(key)
         if value is not None:
             self.add(key, value)
@@ -58,8 +58,8 @@ class Generations(Generic[K, V]):
 
 
 class Lately(Generic[K, V]):
-    """What was found out about up to ``MOST_THINGS`` things. It holds for ``seconds``; after that it is still known,
-    until its room is needed.
+    """What was found out lately about up to ``MOST_THINGS`` things. It holds for ``seconds``; after that it is still
+    known until its place is needed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -98,10 +98,10 @@ class Lately(Generic[K, V]):
 
 
 class Remembered(Generations[str, str]):
-    """What is shown of objects, by their identity.
+    """What listings show of objects, by their identity.
 
-    An entry is one text (size, ETag, bucket, key): a third less memory than a tuple of them, and nothing that the
-    garbage collector would look at.
+    An entry is one text (size, ETag, bucket, key): that takes a third less memory than a tuple, and the garbage
+    collector does not visit it.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -110,8 +110,8 @@ class Remembered(Generations[str, str]):
     def find(self, bucket: str, objects: Sequence[Stored]) -> list[Summary | None]:
         """What is remembered of each.
 
-        Where an object has the identity of one of another name, whoever else writes into the storage put it there: it
-        is not that object.
+        An entry with another name is not used: whoever else writes into the storage may give an object the identity of
+        another one.
         """
         found: list[Summary | None] = []
         for name, _, modified, _, identity in objects:

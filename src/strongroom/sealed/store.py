@@ -1,7 +1,7 @@
 """The sealed store: objects whose bytes and metadata are encrypted on the way into a store and opened on the way out.
 
-It decides how (:mod:`~strongroom.sealed.policy`), gets the keys (:mod:`~strongroom.sealed.keyholder`), and keeps the
-rule that nothing which was to be encrypted reaches the store in plaintext. Multipart uploads are in
+It decides how to encrypt (:mod:`~strongroom.sealed.policy`), gets the keys (:mod:`~strongroom.sealed.keyholder`), and
+sees to it that nothing that is to be encrypted reaches the store in plaintext. Multipart uploads are in
 :mod:`~strongroom.sealed.uploads`.
 """
 
@@ -50,7 +50,7 @@ _CORS = "cors"
 """The name among a bucket's settings."""
 
 _TAGGED_AGAIN = 64
-"""Attempts to set tags: where a storage never finds its own condition met, a request would go on for ever."""
+"""Attempts to set tags: with a storage that never finds the condition met, a request would go on for ever."""
 
 
 class SealedStore:
@@ -58,9 +58,9 @@ class SealedStore:
 
     ``compat``: ETags of SSE-S3 and plain objects are MD5s; without it they are opaque, and no MD5 is computed.
     ``upload_secret`` seals what an open SSE-C upload needs between requests (see :mod:`~strongroom.sealed.uploads`).
-    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered where a change that is seen
-    late stores nothing in plaintext;
-    ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
+    ``defaults_seconds``: for how long the default encryption of a bucket may be remembered, where seeing a change late
+    cannot store anything in plaintext.
+    ``bucket_key_seconds``: for how long bucket keys are kept, 0 for not at all.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SealedStore:
         self._opened = OpenedRecords()
 
     async def start(self) -> None:
-        """Begin, in the process and event loop that will use it."""
+        """Start store and KMS, in the process and event loop that will use them."""
         await self.store.start()
         if self._kms is not None:
             await self._kms.start()
@@ -131,12 +131,12 @@ class SealedStore:
             self._guard.forget(bucket)
 
     async def default_encryption(self, bucket: str) -> Protection | None:
-        """How the bucket encrypts what does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
+        """How the bucket encrypts objects whose request does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
         return await self._defaults.get(bucket)
 
     async def renew(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
-        """Seal anew, under the master key that wraps now, the listing keys and check values of these buckets, and the
-        check value of the place where they are the ``whole`` of it. Raises KMSError, ForeignKMS, CheckDamaged,
+        """Seal anew, under the master key that wraps now (``active``), the listing keys and check values of these
+        buckets; if they are the ``whole`` place, its check value as well. Raises KMSError, ForeignKMS, CheckDamaged,
         StoreError.
         """
         for bucket in buckets:
@@ -150,8 +150,8 @@ class SealedStore:
                     await self._guard.renew(bucket, active)
 
     async def examine_check(self, bucket: str = "") -> MasterKey | None:
-        """The master key that opens the check value of a bucket, or of the whole place where no bucket is named; None
-        where there is no check value. Gateways that cannot use this key do not write there.
+        """The master key that opens the check value of a bucket, or of the whole place if no bucket is named; None if
+        there is no check value. Gateways that cannot use this key do not write there.
 
         Raises KMSError, ForeignKMS, CheckDamaged, NoSuchBucket, StoreError.
         """
@@ -160,7 +160,7 @@ class SealedStore:
         return await self._kms.examine() if isinstance(self._kms, CheckedKMS) else None
 
     async def set_default_encryption(self, bucket: str, protection: Protection | None) -> None:
-        """Set or remove (None) the default. Raises NoSuchBucket; NoKMS where it could not be kept."""
+        """Set or remove (None) the default. Raises NoSuchBucket; NoKMS if it needs a KMS and there is none."""
         decide(protection, None, False, self.keyholder.has_kms)
         await self._defaults.set(bucket, protection)
 
@@ -178,11 +178,11 @@ class SealedStore:
 
     async def protection(self, bucket: str, asked: Protection | None) -> Protection:
         """How a new object in this bucket is encrypted. Raises NoSuchBucket, NoKMS, ContextRefused; ForeignKMS and
-        CheckDamaged where a check value says that others write there with another KMS.
+        CheckDamaged if a check value says that others write there with another KMS.
         """
         default = None
         if asked is None or asked.kind is Kind.PLAIN:
-            # Without auto-encryption a default that is not seen yet would be plaintext in the store.
+            # Without auto-encryption, missing a new default would store plaintext.
             default = await (self._defaults.get_soon(bucket) if self._auto_encrypt else self._defaults.get(bucket))
         elif asked.context:
             check_added(bucket, asked.context)
@@ -198,7 +198,7 @@ class SealedStore:
         return protection
 
     async def _bucket_key(self, bucket: str, protection: Protection) -> bool:
-        """Whether the data key of a new object is to be one of the bucket's: asked for, and allowed by the operator."""
+        """Whether the data key of a new object is to be a bucket key: asked for, and allowed by the operator."""
         if not self.keyholder.keeps_bucket_keys:
             return False
         if protection.bucket_key is None:
@@ -216,8 +216,8 @@ class SealedStore:
         return kind in (Kind.SSE_C, Kind.SSE_KMS) or not self._compat
 
     async def listed(self, bucket: str, key: str, kind: Kind) -> Listed | None:
-        """What seals the ETag of a new object for listings. None where the ETag stands in the header, or no listing key
-        is to be had.
+        """What seals the ETag of a new object for listings. None if the ETag stands in the header, or no listing key
+        can be had.
         """
         if kind is not Kind.SSE_S3 or self.opaque(kind):
             return None
@@ -234,7 +234,7 @@ class SealedStore:
         md5: bool = False,
         hashers: Sequence[Hasher] = (),
     ) -> ObjectWriter:
-        """Begin an object of ``size`` bytes, where that is known; ``md5`` and ``hashers`` as BodyPipeline has them.
+        """Begin an object of ``size`` bytes (None if not known); ``md5`` and ``hashers`` as BodyPipeline has them.
 
         Raises NoSuchBucket, NoKMS, KMSError, NameRefused.
         """
@@ -256,8 +256,8 @@ class SealedStore:
         return ObjectWriter(pipeline, writer, protection, sealing, opaque, listed, resolve)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
-        """What the store must check for a precondition to hold. Raises PreconditionFailed; If-Match: NoSuchObject, and
-        where the object's ETag cannot be read KMSError, NoKMS, Damaged.
+        """What the store must check for a precondition to hold. Raises PreconditionFailed; with If-Match also
+        NoSuchObject, and KMSError, NoKMS or Damaged if the object's ETag cannot be read.
         """
         if precondition.if_none_match:
             return Condition(absent=True)
@@ -298,7 +298,7 @@ class SealedStore:
         return OpenObject(self.pool, bucket, reader, info, sealing)
 
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
-        """One page of a listing, as Store.list has it. Where the KMS says no, ETags are stand-ins."""
+        """One page of a listing, as Store.list has it. ETags that the KMS denies are replaced by stand-ins."""
         page = await self.store.list(bucket, prefix, delimiter, after, limit)
         return Listing(await self._etags.page(bucket, page.objects), page.prefixes, page.next)
 
@@ -333,8 +333,8 @@ class SealedStore:
         return info_of(stored, header.size, metadata, header, header.multipart, tags), (header, object_key)
 
     async def stored(self, bucket: str, key: str) -> Stored:
-        """An object as it lies in the store, unopened. Raises NoSuchObject; CustomerKeyNeeded where the storage does
-        not tell of it without the client's key.
+        """An object as it lies in the store, unopened. Raises NoSuchObject; CustomerKeyNeeded if the storage says
+        nothing of it without the client's key.
         """
         return await self.outer.read(bucket, key, None, lambda store: store.head(bucket, key))
 
@@ -351,7 +351,7 @@ class SealedStore:
         return await self.tags_of(bucket, await self.stored(bucket, key))
 
     async def tags_of(self, bucket: str, stored: Stored) -> str:
-        """As :meth:`tags`, of an object at hand."""
+        """As :meth:`tags`, of an object that was looked up already."""
         try:
             legacy, header = headed(bucket, stored)
             kind = header.kind if header else Kind.PLAIN
@@ -361,7 +361,7 @@ class SealedStore:
 
     async def set_tags(self, bucket: str, key: str, tags: str, count: int) -> None:
         """Replace the tags of an object, "" to remove them. Raises NoSuchObject, KMSError; ForeignKMS and CheckDamaged
-        as :meth:`protection`; ObjectChanged where it is written over and over.
+        as :meth:`protection`; ObjectChanged if the object is written over and over.
         """
         if self._guard is not None:
             await self._guard.admit(bucket)
@@ -381,7 +381,7 @@ class SealedStore:
 
 
 def _headed(bucket: str, stored: Stored) -> tuple[Inherited | None, AnyHeader | None]:
-    """As :func:`~strongroom.sealed.legacy.headed`, of a record that is seen to be sound. Raises Damaged."""
+    """As :func:`~strongroom.sealed.legacy.headed`; a plain record is checked as well. Raises Damaged."""
     try:
         found = headed(bucket, stored)
         if found == (None, None):

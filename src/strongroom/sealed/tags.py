@@ -1,8 +1,8 @@
 """Object tags in a record: sealed apart from the object, since they are set without its key.
 
-Tags of an encrypted object have an envelope of their own under the KMS's master key, for SSE-KMS that of the object,
-also where the object's key is the client's. Without a KMS (SSE-C alone), they stand in the clear; ``docs/security.md``
-says so. Their number stands in the clear, because every GET shows it.
+Tags of an encrypted object have an envelope of their own under a master key of the KMS: for SSE-KMS the object's, for
+SSE-S3 and SSE-C the default one. Without a KMS (SSE-C alone), they stand in the clear; ``docs/security.md`` says so.
+Their number stands in the clear, because every GET shows it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TAGS_COUNT = ":tags-count"
 _NAMES = (TAGS, TAGS_SSE, TAGS_COUNT)
 _PURPOSE = b"tags"
 NO_TAGS = {TAGS: b"", TAGS_COUNT: b"0"}
-"""The entries that say of a legacy object that the tags MinIO recorded were removed."""
+"""The entries for a legacy object whose tags, which MinIO recorded, were removed."""
 
 
 async def seal_tags(
     keyholder: Keyholder, bucket: str, key: str, protection: Protection, tags: str, count: int
 ) -> dict[str, bytes]:
-    """The entries of a record that keep ``tags`` (a query string of ``count`` pairs) of an object that is protected so;
-    none for "". Raises KMSError.
+    """The entries of a record that hold the ``tags`` (a query string of ``count`` pairs) of an object of this
+    protection; none for "". Raises KMSError.
     """
     if not tags:
         return {}
@@ -44,7 +44,7 @@ async def seal_tags(
 
 
 async def open_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, record: Record, legacy: str = "") -> str:
-    """The tags in the record of an object of this kind, else ``legacy``, those that MinIO recorded.
+    """The tags in the record of an object of this kind; if it has none, ``legacy``, those that MinIO recorded.
 
     Raises KMSError, EnvelopeInvalid.
     """
@@ -65,7 +65,7 @@ async def open_tags(keyholder: Keyholder, bucket: str, key: str, kind: Kind, rec
 
 
 def tag_entries(record: Record) -> dict[str, bytes]:
-    """The entries of a record that keep its tags, as they are."""
+    """The entries of a record that hold its tags, as they are."""
     return {name: record[name] for name in _NAMES if name in record}
 
 
@@ -75,7 +75,7 @@ def without_tags(record: Record) -> dict[str, bytes]:
 
 
 def tag_count(record: Record, legacy: str = "") -> int:
-    """How many tags a record keeps; of those that MinIO recorded (``legacy``) where it keeps none of its own.
+    """The number of tags in a record; if it has none of its own, of those that MinIO recorded (``legacy``).
 
     Raises EnvelopeInvalid.
     """

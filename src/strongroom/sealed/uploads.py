@@ -4,10 +4,10 @@ The object key is made when the upload is opened; each part is a stream of its o
 recorded of a part (its size, its stream's nonce, ETag, checksum) is sealed under the record key and bound to the
 upload.
 
-An SSE-C upload is completed, and its parts are listed, without the client's key, as S3 has it. The record key (which
-opens no data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and
-goes with the upload. The same secret tells plain uploads from encrypted ones whose record was altered. Gateways that
-share uploads share that secret.
+In S3, an SSE-C upload is completed, and its parts are listed, without the client's key. The record key (which opens no
+data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and is removed
+with the upload. The same secret tells plain uploads from encrypted ones whose record was altered. Gateways that share
+uploads share that secret.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _NONCE = 12
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """An open upload. ``checksum`` says which kind of checksum was announced, and has no value; None where none was."""
+    """An open upload. ``checksum`` is the checksum that was announced, without a value; None if none was."""
 
     key: str
     upload_id: str
@@ -84,7 +84,7 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An upload with what is needed to read and write its records; ``key`` is None where it is plain."""
+    """An upload with what is needed to read and write its records; ``key`` is None if it is plain."""
 
     upload: Upload
     header: Header | None
@@ -137,8 +137,9 @@ class Uploads:
     async def begin_part(
         self, bucket: str, key: str, upload_id: str, number: int, size: int | None, customer_key: Secret | None = None
     ) -> tuple[UploadInfo, SealedPartWriter]:
-        """Begin a part; also what the upload announced. Raises NoSuchUpload, KMSError, CustomerKey…, UnencryptedUpload,
-        Damaged.
+        """Begin a part of ``size`` bytes (None if not known). Returns also its upload.
+
+        Raises NoSuchUpload, KMSError, CustomerKey…, UnencryptedUpload, Damaged.
         """
         store = self._sealed.store
         upload = await store.upload(bucket, key, upload_id)
@@ -173,7 +174,7 @@ class Uploads:
     async def parts(
         self, bucket: str, key: str, upload_id: str, after: int, limit: int
     ) -> tuple[UploadInfo, Sequence[PartInfo], int | None]:
-        """The upload, its parts behind number ``after``, and the number to go on after, or None.
+        """The upload, its parts with numbers above ``after``, and the number to pass for the next page, or None.
 
         Raises NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
         """
@@ -255,7 +256,7 @@ class Uploads:
         return PartInfo(entry, part.modified, part)
 
     def _token(self, name: str, start: bytes = b"") -> bytes:
-        """An id that proves that its upload was opened without encryption. Whoever alters the storage cannot make one
+        """An upload's id that proves that it was opened without encryption. Whoever alters the storage cannot make one
         for an encrypted upload, and so cannot have its next parts stored in plaintext.
         """
         start = start or os.urandom(_TOKEN // 2)
@@ -263,7 +264,7 @@ class Uploads:
         return start + proof[: _TOKEN - len(start)]
 
     def _check_plain(self, name: str, upload_id: str) -> None:
-        """Raises EnvelopeInvalid where an upload was not opened as a plain one, UnencryptedUpload where none may be."""
+        """Raises EnvelopeInvalid if an upload was not opened as a plain one, UnencryptedUpload if none is allowed."""
         token = _token_of(upload_id)
         if not hmac.compare_digest(token, self._token(name, token[: _TOKEN // 2])):
             raise EnvelopeInvalid(

@@ -26,7 +26,7 @@ EncodePart = Callable[[PartEntry], dict[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What goes into an object's record beside what its bytes tell: headers, checksum, tags (sealed already)."""
+    """What goes into an object's record and does not come from its bytes: headers, checksum, tags (already sealed)."""
 
     headers: Mapping[str, str]
     checksum: ObjectChecksum | None = None
@@ -38,7 +38,7 @@ class _Forgets(Protocol):
 
 
 class BodyWriter:
-    """Takes a body through a pipeline, to a writer that can forget it."""
+    """Takes a body through a pipeline to a writer, which can abort."""
 
     _pipeline: BodyPipeline
     _writer: _Forgets
@@ -58,7 +58,7 @@ class BodyWriter:
         await self._pipeline.write(data)
 
     async def finish(self) -> None:
-        """No more comes; all digests are known when this returns."""
+        """The body has ended; all digests are known when this returns."""
         await self._pipeline.finish()
 
     async def abort(self) -> None:
@@ -68,7 +68,7 @@ class BodyWriter:
 
 
 class AnyObjectWriter(BodyWriter, ABC):
-    """Takes the body of one object, for a store of ours or for the backend; readers see nothing of it before
+    """Takes the body of one object, for a store or, in pass-through, for the backend; readers see nothing of it before
     :meth:`commit` returns.
     """
 
@@ -162,7 +162,7 @@ class SealedPartWriter(BodyWriter):
 def info_of(
     stored: Stored, size: int, metadata: Metadata, header: AnyHeader | None, multipart: bool, tags: int = 0
 ) -> ObjectInfo:
-    """What is told of an object that is stored so; ``header`` is None where it is plain."""
+    """What is told of an object that is stored like this; ``header`` is None if it is plain."""
     wrapped = header.wrapped if header else None
     return ObjectInfo(
         key=stored.key,
