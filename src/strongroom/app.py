@@ -19,7 +19,6 @@ from strongroom.kms.static import StaticKMS
 from strongroom.kms.transit import TransitKMS
 from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.observe.access import AccessLog
-from strongroom.observe.exposition import CONTENT_TYPE, page
 from strongroom.observe.metrics import Metrics
 from strongroom.observe.requests import RequestObserver
 from strongroom.relay import BackendRelay
@@ -170,6 +169,13 @@ def _objects(settings: Settings, place: _Place) -> SealedStore:
     )
 
 
+def _numbers(metrics: Metrics) -> tuple[str, bytes]:
+    """Content type and text of the page for Prometheus."""
+    from strongroom.observe.exposition import CONTENT_TYPE, page  # a tenth of a start, and only Prometheus needs it
+
+    return CONTENT_TYPE, page(metrics, __version__)
+
+
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before the server starts."""
     metrics = Metrics(_free_bytes(settings.target))
@@ -180,7 +186,7 @@ def build(settings: Settings) -> Application:
     place = _place(settings, kms)
     objects = _objects(settings, place)
     credentials = {settings.access_key: settings.secret_key}
-    numbers = NumbersPage(lambda: (CONTENT_TYPE, page(metrics, __version__)), credentials, settings.public_metrics)
+    numbers = NumbersPage(lambda: _numbers(metrics), credentials, settings.public_metrics)
     s3 = S3App(
         objects,
         credentials,
