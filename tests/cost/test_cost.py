@@ -30,7 +30,7 @@ from strongroom.sealed.resealing import share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.local import LocalStore, index, listing, scans, schema
+from strongroom.store.local import LocalStore, listing, scans, schema, trash
 from strongroom.store.local import store as local
 from strongroom.store.local.blobs import OpenFile
 from strongroom.store.writeback import PIECE
@@ -373,7 +373,7 @@ def test_the_trash_is_looked_through_once_for_many_objects(counts: Counter[str],
         rows = [(bytes((blob, data)), data) for data in range(1, 51) for blob in range(3)]
         connection.executemany("INSERT INTO trash (id, data) VALUES (?, ?)", [*rows, (b"alone", 0)])
         counts.clear()
-        found, last = index.trash(connection, b"", 60)
+        found, last = trash.page(connection, b"", 60)
     assert counts["statements"] == 2 and last is not None
     assert {len(blobs) for data, blobs in found.items() if data} == {3} and len(found) >= 50
 
@@ -383,7 +383,7 @@ def test_the_blobs_of_a_large_object_are_forgotten_in_several_transactions(
 ) -> None:
     monkeypatch.setattr(local, "_TRASH_BATCH", 4)
     forgotten: list[int] = []
-    empty_trash = index.empty_trash
+    empty_trash = trash.empty_trash
 
     def counting(connection: sqlite3.Connection, blobs: Sequence[bytes]) -> None:
         forgotten.append(len(blobs))
@@ -391,7 +391,7 @@ def test_the_blobs_of_a_large_object_are_forgotten_in_several_transactions(
 
     async def work(store: SealedStore) -> None:
         await put_parts(store, 10, 10)
-        monkeypatch.setattr(index, "empty_trash", counting)
+        monkeypatch.setattr(trash, "empty_trash", counting)
         await store.delete("bucket", "m")
         await until(lambda: sum(forgotten) == 10)
 

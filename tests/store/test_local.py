@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError, StoreFull
-from strongroom.store.local import LocalStore, index
+from strongroom.store.local import LocalStore, trash
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_uploads import put_part
@@ -165,7 +165,7 @@ def test_an_opened_object_whose_large_annex_is_gone_says_that_it_was_replaced(tm
 
 def test_the_index_forgets_a_blob_when_its_removal_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: dict[str, list[str]] = {}
-    sync, empty_trash = os.fsync, index.empty_trash
+    sync, empty_trash = os.fsync, trash.empty_trash
 
     def fsync(descriptor: int) -> None:
         sync(descriptor)
@@ -179,7 +179,7 @@ def test_the_index_forgets_a_blob_when_its_removal_is_durable(tmp_path: Path, mo
         synced["forgotten"] = [blob.hex() for blob in blobs]
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(index, "empty_trash", forget)
+    monkeypatch.setattr(trash, "empty_trash", forget)
 
     async def use(store: LocalStore) -> None:
         await put(store, "o", bytes(300_000))

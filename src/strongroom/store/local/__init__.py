@@ -2,13 +2,11 @@
 
 Several processes use one directory at once. What is where:
 
-- ``schema``: the tables, and opening the database
-- ``commits``: writing to the index, many writes in one transaction
-- ``blobs``: the files, their sweep after a crash, and their removal while others may still read them
-- ``index``: the statements that read and write objects, buckets and uploads
-- ``listing``: range scans that skip over common prefixes; ``scans``: on which connection, and in which thread
-- ``room``: what is kept free on the disk, so that objects can still be removed
-- ``writing``, ``reading``: the Writer and Reader of the protocol
+- ``schema``: the tables, and opening the database - ``commits``: writing to the index, many writes in one transaction -
+``blobs``: the files, their sweep after a crash, and their removal while others may still read them - ``index``: the
+statements that read and write objects, buckets and uploads; ``trash``: those about blobs that are to go - ``listing``:
+range scans that skip over common prefixes; ``scans``: on which connection, and in which thread - ``room``: what is kept
+free on the disk, so that objects can still be removed - ``writing``, ``reading``: the Writer and Reader of the protocol
 - ``store``: :class:`LocalStore`, which puts them together
 """
 

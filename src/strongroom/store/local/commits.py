@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from strongroom.store.errors import StoreError, StoreFull
-from strongroom.store.local.schema import connect, is_there_trash
+from strongroom.store.local.schema import connect
+from strongroom.store.local.trash import is_there_trash
 from strongroom.threads import Threads
 
 T = TypeVar("T")

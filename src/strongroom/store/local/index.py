@@ -1,7 +1,7 @@
 """What is said to the index: the statements that read and write buckets, objects and uploads.
 
 Functions of a connection, within a transaction that is the caller's. Those that write check everything first: one
-that raises has changed nothing. Data that nothing refers to any more goes to the trash, whence its blobs are removed.
+that raises has changed nothing. What becomes of data that nothing refers to any more is in ``trash``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from strongroom.store.errors import (
 )
 from strongroom.store.local.blobs import Extent, Extents, encode_extents
 from strongroom.store.local.schema import decode_mapping, decode_record, encode_mapping
+from strongroom.store.local.trash import discard, release
 
 Connection = sqlite3.Connection
 
@@ -38,12 +39,6 @@ SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data, d.inline
 FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 LEFT JOIN data d ON d.id = o.data
     LEFT JOIN annexes a ON a.id = o.annex
 WHERE b.name = ?1
-"""
-# A reader's lease is on all blobs of its data, so all of them are wanted. There may be very many in the trash: they are
-# looked through once, and not for each data.
-_LEASED_TRASH = """
-SELECT id, data FROM trash WHERE data IN
-    (SELECT data FROM (SELECT data FROM trash WHERE id > ? ORDER BY id LIMIT ?) WHERE data <> 0)
 """
 
 
@@ -215,7 +210,7 @@ def delete_object(connection: Connection, bucket: str, key: str, when: Condition
     if place.data is None:
         return False
     connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (place.bucket, key.encode()))
-    _release(connection, place.data)
+    release(connection, place.data)
     _swap_annex(connection, place.annex, b"")
     return True
 
@@ -248,7 +243,7 @@ def _put(connection: Connection, new: NewObject, place: _Place, size: int, data:
         (place.bucket, new.key.encode(), size, modified, identity, data, annex, encode_mapping(new.record)),
     )
     if place.data is not None:
-        _release(connection, place.data)
+        release(connection, place.data)
     return Stored(new.key, size, modified, new.record, identity)
 
 
@@ -258,24 +253,6 @@ def _swap_annex(connection: Connection, old: int | None, content: bytes) -> int 
     if not content:
         return None
     return connection.execute("INSERT INTO annexes (content) VALUES (?)", (content,)).lastrowid
-
-
-def _release(connection: Connection, data: int) -> None:
-    """One reference to data less; without any, the row goes and its blobs go to the trash."""
-    refs, extents = connection.execute("SELECT refs, extents FROM data WHERE id = ?", (data,)).fetchone()
-    if refs > 1:
-        connection.execute("UPDATE data SET refs = refs - 1 WHERE id = ?", (data,))
-        return
-    connection.execute("DELETE FROM data WHERE id = ?", (data,))
-    if extents:
-        blobs = [extent.blob for extent in Extents(extents)]
-        _discard(connection, blobs, data if len(blobs) > 1 else 0)
-
-
-def _discard(connection: Connection, blobs: Iterable[bytes], data: int) -> None:
-    rows = [(blob, data) for blob in blobs]
-    connection.executemany("DELETE FROM blobs WHERE id = ?", [row[:1] for row in rows])
-    connection.executemany("INSERT OR IGNORE INTO trash (id, data) VALUES (?, ?)", rows)
 
 
 # -- uploads -------------------------------------------------------------------------------------------------------
@@ -315,7 +292,7 @@ def put_part(
     find_upload(connection, *upload)
     old = connection.execute("SELECT blob FROM parts WHERE upload = ? AND number = ?", (upload[2], number)).fetchone()
     if old and old[0]:
-        _discard(connection, [old[0]], 0)
+        discard(connection, [old[0]])
     size, blob = (extent.size, extent.blob) if extent else (0, None)
     if blob:
         connection.execute("INSERT INTO blobs (id) VALUES (?)", (blob,))
@@ -372,38 +349,6 @@ def _drop_upload(connection: Connection, upload_id: str, kept: Iterable[bytes]) 
     """Remove an upload and its parts; their blobs go to the trash, but for those that are kept."""
     stays = frozenset(kept)
     blobs = connection.execute("SELECT blob FROM parts WHERE upload = ? AND blob IS NOT NULL", (upload_id,)).fetchall()
-    _discard(connection, (blob for (blob,) in blobs if blob not in stays), 0)
+    discard(connection, (blob for (blob,) in blobs if blob not in stays))
     connection.execute("DELETE FROM parts WHERE upload = ?", (upload_id,))
     connection.execute("DELETE FROM uploads WHERE id = ?", (upload_id,))
-
-
-# -- blobs ---------------------------------------------------------------------------------------------------------
-
-
-def discard_unknown(connection: Connection, blobs: Iterable[bytes]) -> None:
-    """Put into the trash those blobs that nothing refers to."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO trash (id, data) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE id = ?1)",
-        [(blob,) for blob in blobs],
-    )
-
-
-def trash(connection: Connection, after: bytes, limit: int) -> tuple[dict[int, list[bytes]], bytes | None]:
-    """Blobs to be removed: those that a reader may hold by the id of their data, the others under 0.
-
-    ``limit`` of them behind the id ``after``, and the id of the last of these; None where no more come.
-    """
-    found: dict[int, list[bytes]] = {}
-    rows = connection.execute("SELECT id, data FROM trash WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
-    for blob, data in rows:
-        if not data:
-            found.setdefault(0, []).append(blob)
-    if any(data for _, data in rows):
-        for blob, data in connection.execute(_LEASED_TRASH, (after, limit)):
-            found.setdefault(data, []).append(blob)
-    return found, rows[-1][0] if len(rows) == limit else None
-
-
-def empty_trash(connection: Connection, blobs: Iterable[bytes]) -> None:
-    """Take blobs whose files were removed out of the trash."""
-    connection.executemany("DELETE FROM trash WHERE id = ?", [(blob,) for blob in blobs])

@@ -94,11 +94,6 @@ def _reason(path: Path, error: sqlite3.Error) -> str:
     return f"no space is left on its disk ({error})" if free < _NEEDED else str(error)
 
 
-def is_there_trash(connection: sqlite3.Connection) -> bool:
-    """Whether blobs wait for their removal."""
-    return connection.execute("SELECT 1 FROM trash LIMIT 1").fetchone() is not None
-
-
 def unused_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the database in pages that hold nothing, and are used again before it grows."""
     pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))

@@ -26,7 +26,7 @@ from strongroom.store.base import (
     UploadPage,
 )
 from strongroom.store.errors import Damaged, NoSuchObject, StoreError
-from strongroom.store.local import index, listing, schema
+from strongroom.store.local import index, listing, schema, trash
 from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked, write
 from strongroom.store.local.index import NewObject, Row
@@ -271,7 +271,7 @@ class LocalStore(Store):
 
     def _discard(self, blobs: Sequence[bytes]) -> None:
         if blobs:
-            write(self._database, self._directory / LOCK, lambda connection: index.discard_unknown(connection, blobs))
+            write(self._database, self._directory / LOCK, lambda connection: trash.discard_unknown(connection, blobs))
 
     def _empty_trash_soon(self) -> None:
         """Remove what lies in the trash, after the request that put it there."""
@@ -288,12 +288,12 @@ class LocalStore(Store):
         loop = asyncio.get_running_loop()
         after, held = b"", False
         while not self._stopping.is_set():
-            look = functools.partial(index.trash, after=after, limit=_TRASH_BATCH)
+            look = functools.partial(trash.page, after=after, limit=_TRASH_BATCH)
             found, last = await self._scans.in_thread(look)
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             for start in range(0, len(gone), _TRASH_BATCH):  # of an object there may be 10,000: others write in between
                 forgotten = gone[start : start + _TRASH_BATCH]
-                await self._committer.commit(functools.partial(index.empty_trash, blobs=forgotten), long=True)
+                await self._committer.commit(functools.partial(trash.empty_trash, blobs=forgotten), long=True)
             held = held or len(gone) < sum(map(len, found.values()))
             if last is not None:
                 after = last
