@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from strongroom.config.table import TRANSFER
 from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
+from strongroom.store.errors import NO_SPACE
 from strongroom.transfer.copying import Wishes
 from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
@@ -27,8 +27,6 @@ from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.s3 import S3, NoKeys, S3Failed
 from strongroom.transfer.state import State
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
 
 def _trouble(error: OSError | sqlite3.Error) -> str:
     """What went wrong in a folder with exported objects, and what to do."""
-    full = error.errno in _FULL if isinstance(error, OSError) else error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    full = error.errno in NO_SPACE if isinstance(error, OSError) else error.sqlite_errorcode == sqlite3.SQLITE_FULL
     return "there is no room left: make some, and the same command goes on from here" if full else str(error)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where nothing more fits: on the file system, or into a quota."""
 
 
 class StoreError(Exception):
@@ -97,10 +98,10 @@ class Refused(StoreError):
 
 
 def unwritable(error: OSError) -> StoreError | OSError:
-    """StoreFull where the system says that there is no space, Unavailable where the file system is read-only by now (it
-    was mounted so, or had errors); any other error as it is.
+    """StoreFull if the system says that there is no space, or none for a file of this size; Unavailable if the file
+    system is read-only (it was mounted so, or had errors); any other error as it is.
     """
-    if error.errno in _NO_SPACE:
+    if error.errno in (*NO_SPACE, errno.EFBIG):
         return StoreFull(f"no space is left: {os.strerror(error.errno)}")
     if error.errno == errno.EROFS:
         return Unavailable(f"nothing can be written: {os.strerror(error.errno)}")

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from strongroom.store.base import Record
-from strongroom.store.errors import Damaged
+from strongroom.store.errors import NO_SPACE, Damaged
 from strongroom.store.nas.folder import FILE, Folder, sync
 from strongroom.store.nas.layout import Beside, LayoutInvalid, LayoutUnknown, decode_beside, encode_beside
 from strongroom.store.nas.names import Place
@@ -29,7 +29,7 @@ ATTRIBUTE = "user.strongroom.record"
 _MAX_ATTRIBUTE = 3072  # of the 4 KiB that ext4 has for all attributes of a file
 _MAX_SIDECAR = 4 * 1024 * 1024
 _NONE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
-_TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT)
+_TOO_LONG = (*NO_SPACE, errno.E2BIG, errno.ERANGE)
 
 
 class BesideStore:

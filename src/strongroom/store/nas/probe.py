@@ -5,7 +5,6 @@ Knows nothing of objects. Methods block: they are for threads.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
@@ -15,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from strongroom.store.errors import StoreError
+from strongroom.store.errors import NO_SPACE, StoreError
 from strongroom.store.nas.folder import LOCKS, Folder, status
 
 _ATTRIBUTE = "user.strongroom.probe"
 _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
 _NUMBERED_ANEW = ("fuse", "vfat", "msdos", "exfat")  # inode numbers are given as files come into memory
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes blanks, tabs, ends of lines and backslashes
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
@@ -114,7 +113,7 @@ def _has_attributes(descriptor: int) -> bool:
         os.setxattr(descriptor, _ATTRIBUTE, b"x")
         return os.getxattr(descriptor, _ATTRIBUTE) == b"x"
     except OSError as error:
-        return error.errno in _FULL
+        return error.errno in NO_SPACE
 
 
 def _has_fine_times(descriptor: int) -> bool:
@@ -126,7 +125,7 @@ def _has_links(folder: Folder, name: str) -> bool:
     try:
         os.link(LOCKS, name, src_dir_fd=folder.reserved, dst_dir_fd=folder.area("tmp"), follow_symlinks=False)
     except OSError as error:
-        return error.errno in _FULL
+        return error.errno in NO_SPACE
     return True
 
 
@@ -135,7 +134,7 @@ def _normalises(here: int, name: str) -> bool:
     try:
         os.close(_make(here, name.encode()))
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_SPACE:
             return False
         raise
     return status(here, unicodedata.normalize("NFD", name).encode()) is not None
@@ -171,7 +170,7 @@ def _check_replacing(folder: Folder) -> None:
         os.close(_make(here, new))
         os.rename(new, old, src_dir_fd=here, dst_dir_fd=here)
     except OSError as error:
-        if error.errno not in _FULL:  # where it was seen before it was full
+        if error.errno not in NO_SPACE:  # where it was seen before it was full
             raise StoreError(
                 f"{folder.path} cannot be used: its file system does not let a file be replaced while somebody reads it"
                 f" ({error.strerror}), as SMB does not without its POSIX extensions; use NFS"
