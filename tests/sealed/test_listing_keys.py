@@ -104,16 +104,19 @@ def test_it_is_forgotten_when_its_time_is_over_whether_anybody_comes_or_not(
         return sum(isinstance(found, ListingKey) for found in gc.get_objects())
 
     async def work(store: SealedStore, kms: KMSElsewhere) -> None:
-        before = keys()
         for _ in range(2):
             await put(store, "object")
-            assert keys() > before
+            assert keys()
             for _ in range(200):
-                if keys() > before:
+                if keys():
                     await asyncio.sleep(0.1)
-            assert keys() == before
+            assert not keys()
 
-    run(tmp_path, work)
+    gc.freeze()  # the objects that are there already, of which there may be a million, are not gone through each time
+    try:
+        run(tmp_path, work)
+    finally:
+        gc.unfreeze()
 
 
 def test_one_that_could_not_be_had_is_not_asked_for_again_at_once(
