@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from strongroom.legacy.context import bound_name, context_forms
 from strongroom.legacy.datakey import DataKeyRefused, hchacha20, open_data_key, wrapped_by_vault
-from strongroom.legacy.document import DEFAULT_ETAG, read_document
+from strongroom.legacy.document import DEFAULT_ETAG, SEAL_ALGORITHM, Sealing, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
-from strongroom.legacy.package import PackageRefused
+from strongroom.legacy.package import SEALED_KEY, PackageRefused, open_package
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
 from strongroom.sealed.dare import Opener, Sealer, new_nonce, plaintext_size
 from strongroom.sealed.keys import part_key
@@ -69,6 +70,19 @@ def test_another_master_key_or_name_opens_nothing(tmp_path: Path) -> None:
             open_object_key(external, sealing, name)
 
 
+def test_a_sealed_key_that_was_altered_or_cut_is_refused_and_nothing_worse() -> None:
+    key, secret = bytes(range(32)), bytes(32)
+    package = bytes(Sealer(key, new_nonce()).seal(secret, final=True))
+    assert (open_package(key, package), len(package)) == (secret, SEALED_KEY)
+    altered = [
+        package[:at] + bytes([package[at] ^ bit]) + package[at + 1 :] for at in range(len(package)) for bit in (1, 0x80)
+    ]
+    longer = bytes(Sealer(key, new_nonce()).seal(bytes(65_537), final=True))
+    for spoilt in (*altered, *(package[:end] for end in range(len(package))), package + b"\0", package * 2, longer):
+        with pytest.raises(PackageRefused):
+            open_package(key, spoilt)
+
+
 def test_contexts_have_the_escapes_of_their_release() -> None:
     assert context_forms({"b": "b/plain ünï"}) == ('{"b":"b/plain ünï"}'.encode(),)
     raw, escaped = context_forms({"b": 'b/<a&b>"\\\n\u2028'})
@@ -103,12 +117,47 @@ def test_data_keys_of_releases_from_2021_on_open(aead: str) -> None:
         open_data_key(bytes(32), "k", wrapped, [context])
 
 
+WRAPPED = {"aead": "ChaCha20Poly1305", "iv": "A" * 22 + "==", "nonce": "A" * 16, "bytes": "A" * 64}
+
+
 @pytest.mark.parametrize(
     "wrapped", [b"", b"x" * 63, b"{", b"{}", b'{"aead":"x","iv":"","nonce":"","bytes":""}', b"[" * 9000, b"\x20" * 65]
 )
 def test_a_wrapped_data_key_that_minio_did_not_write_is_refused(wrapped: bytes) -> None:
     with pytest.raises(LegacyDamaged):
         open_data_key(left.MASTER_KEY, "k", wrapped, [b"{}"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"aead": "AES-128-GCM"}, {"aead": ["x"]}, {"iv": ""}, {"iv": "A" * 24}, {"iv": "A" * 23}, {"nonce": "A" * 8},
+     {"nonce": 1}, {"nonce": "?" * 16}, {"bytes": None}, {"bytes": "\ud800"}, {"bytes": "A" * 63}],
+)  # fmt: skip
+def test_a_wrapped_data_key_with_an_entry_that_minio_did_not_write_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DataKeyRefused):
+        open_data_key(left.MASTER_KEY, "k", json.dumps(WRAPPED).encode(), [b"{}"])
+    with pytest.raises(LegacyDamaged):
+        open_data_key(left.MASTER_KEY, "k", json.dumps(WRAPPED | change).encode(), [b"{}"])
+
+
+def test_a_wrapped_data_key_of_brackets_without_end_is_refused() -> None:
+    with pytest.raises(LegacyDamaged):
+        open_data_key(left.MASTER_KEY, "k", b'{"a":' * 60_000, [b"{}"])
+
+
+def test_a_data_key_or_an_object_key_of_another_length_is_refused() -> None:
+    key, iv = bytes(range(32)), bytes(16)
+    for length in (16, 31, 33):
+        content = ChaCha20Poly1305(hchacha20(key, iv)).encrypt(bytes(12), bytes(length), b"{}")
+        with pytest.raises(LegacyDamaged):
+            open_data_key(
+                key, "k", json.dumps(WRAPPED | {"iv": encode(iv), "bytes": encode(content)}).encode(), [b"{}"]
+            )
+        sealing = Sealing("SSE-C", bytes(32), b"")
+        secret = hmac.digest(key, bytes(32) + b"SSE-C" + SEAL_ALGORITHM.encode() + b"b/o", "sha256")
+        sealed = bytes(Sealer(secret, new_nonce()).seal(bytes(length), final=True))
+        with pytest.raises(LegacyDamaged):
+            open_object_key(key, replace(sealing, sealed_key=sealed), "b/o")
 
 
 def test_etags_are_those_that_minio_showed() -> None:

@@ -24,11 +24,14 @@ NONCES = {"own": only_nonce(KEY), "random": new_nonce()}
 
 
 def moved(stream: bytes) -> bytes:
-    """The stream with the first two packages, and the next two, in each other's places."""
+    """The stream with the first two packages, and the next two if the last is not one of them, in each other's
+    places.
+    """
     packages = [bytearray(stream[at : at + PACKAGE]) for at in range(0, len(stream), PACKAGE)]
-    for package in packages[:4]:
+    pairs = (len(packages) - 1) // 2 * 2
+    for package in packages[:pairs]:
         package[12] ^= 1
-    return b"".join([packages[place] for place in (1, 0, 3, 2, 4)])
+    return b"".join([packages[place ^ 1 if place < pairs else place] for place in range(len(packages))])
 
 
 class Held:
@@ -49,10 +52,12 @@ class Held:
         yield self._data[start : start + length]
 
 
-def read(held: Held, start: int, length: int, parts: Sequence[PartEntry] | None = None) -> bytes:
+def read(
+    held: Held, start: int, length: int, parts: Sequence[PartEntry] | None = None, size: int = len(PLAINTEXT)
+) -> bytes:
     async def work() -> bytes:
         with ThreadPoolExecutor(1) as pool:
-            body = SealedBody(pool, cast(Reader, held), Layout(KEY, len(PLAINTEXT), parts), "o")
+            body = SealedBody(pool, cast(Reader, held), Layout(KEY, size, parts), "o")
             at_once = body.at_once(start, length)
             streamed = b"".join([bytes(piece) async for piece in body.stream(start, length)])
             assert at_once is None or bytes(at_once) == streamed
@@ -69,6 +74,16 @@ def test_packages_that_changed_places_with_their_nonces_are_detected(nonce: str,
         assert read(Held(stream, how), start, length) == PLAINTEXT[start : start + length]
         with pytest.raises(Damaged):
             read(Held(moved(stream), how), start, length)
+
+
+@pytest.mark.parametrize("how", ["memory", "file", "streamed"])
+@pytest.mark.parametrize("size", [2 * PAYLOAD + 1, 2 * PAYLOAD + 2, 3 * PAYLOAD])
+def test_the_shortest_stream_whose_packages_can_change_places_is_no_exception(size: int, how: str) -> None:
+    stream = bytes(Sealer(KEY, NONCES["random"]).seal(PLAINTEXT[:size], final=True))
+    for start, length in ((0, 1), (PAYLOAD, PAYLOAD), (2 * PAYLOAD - 1, 1), (0, size)):
+        assert read(Held(stream, how), start, length, size=size) == PLAINTEXT[start : start + length]
+        with pytest.raises(Damaged):
+            read(Held(moved(stream), how), start, length, size=size)
 
 
 def test_a_range_of_what_is_written_here_needs_no_other_package() -> None:
