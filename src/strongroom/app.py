@@ -90,6 +90,9 @@ class Application:
 _DEFAULTS_SECONDS = 5.0
 """How long gateways remember the default encryption and the CORS rules of a bucket, which others may change."""
 
+_PATIENCE_OF_JOBS = 120.0
+"""How long a job goes on asking a Vault that limits the rate of calls: nobody waits for it as a client does."""
+
 _DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
@@ -152,7 +155,8 @@ def build_objects(settings: Settings, *, read_only: bool) -> SealedStore:
 
     ``read_only``, for jobs that change nothing: of a shared folder nothing is swept, and no check value is left there.
     """
-    return _objects(settings, _place(settings, build_kms(settings.keys), read_only=read_only))
+    kms = build_kms(settings.keys, patience=_PATIENCE_OF_JOBS)
+    return _objects(settings, _place(settings, kms, read_only=read_only))
 
 
 def _objects(settings: Settings, place: _Place) -> SealedStore:
@@ -221,26 +225,35 @@ def _free_bytes(target: Target) -> Callable[[], int | None]:
     return look
 
 
-def build_kms(keys: Keys) -> Keyring | None:
-    """The KMS that these settings ask for, None where they name none. Raises BadTLSFile."""
+def build_kms(keys: Keys, *, patience: float = 0.0) -> Keyring | None:
+    """The KMS that these settings ask for, None where they name none; ``patience`` as VaultAddress has it.
+
+    Raises BadTLSFile.
+    """
     others = [StaticKMS(key.name, key.key) for key in keys.read_keys]
     if keys.vault is not None:
-        return Keyring(_transit(keys.vault), others)
+        return Keyring(_transit(keys.vault, patience), others)
     if keys.master_key is not None:
         return Keyring(StaticKMS(keys.master_key.name, keys.master_key.key), others)
     return None
 
 
-def vault_address(place: VaultPlace) -> VaultAddress:
+def vault_address(place: VaultPlace, patience: float = 0.0) -> VaultAddress:
     """Where the Vault of these settings is, and how to trust it."""
     from strongroom.kms.vault_client import VaultAddress
 
     return VaultAddress(
-        place.endpoint, place.namespace, place.ca_path, place.client_cert, place.client_key, float(place.timeout)
+        place.endpoint,
+        place.namespace,
+        place.ca_path,
+        place.client_cert,
+        place.client_key,
+        float(place.timeout),
+        patience,
     )
 
 
-def _transit(vault: Vault) -> KMS:
+def _transit(vault: Vault, patience: float) -> KMS:
     from strongroom.kms.vault_client import VaultClient
 
     def secret_id() -> Secret:
@@ -249,5 +262,5 @@ def _transit(vault: Vault) -> KMS:
             return vault.secret_id
         return approle_id(vault.secret_id_file.read_text())
 
-    session = VaultSession(VaultClient(vault_address(vault.place)), AppRole(vault.role_id, secret_id))
+    session = VaultSession(VaultClient(vault_address(vault.place, patience)), AppRole(vault.role_id, secret_id))
     return TransitKMS(session, vault.key_name, vault.key_version)

@@ -41,6 +41,9 @@ class Liar:
 
     def __init__(self) -> None:
         self.status, self.body = 200, b""
+        self.headers: dict[str, str] = {}
+        self.refusals = 0
+        """How many calls of those that come are told to come later (429)."""
         self.login: tuple[int, object] = 200, {"client_token": "t", "lease_duration": 300, "renewable": True}
         liar = self
 
@@ -52,9 +55,14 @@ class Liar:
                 status, body = liar.status, liar.body
                 if self.path == "/v1/auth/approle/login":
                     status, body = liar.login[0], json.dumps({"auth": liar.login[1]}).encode()
+                elif liar.refusals:
+                    liar.refusals -= 1
+                    status, body = 429, b'{"errors": ["rate limit quota exceeded"]}'
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("location", "http://127.0.0.1:1/")
+                for name, value in liar.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -97,8 +105,6 @@ def liar() -> Iterator[Liar]:
         (400, b'{"data": {"batch_results": [{"error": ["something new"]}]}}'),
         (400, b'{"errors": [{"something": "new"}, 5]}'),
         (307, b""),
-        (412, b'{"errors": ["required index state not present"]}'),
-        (429, b'{"errors": ["request path rate limited"]}'),
         (500, b'{"errors": ["internal error"]}'),
         (502, b"<html>bad gateway</html>"),
         (503, b'{"errors": ["Vault is sealed"]}'),
@@ -135,11 +141,64 @@ def test_a_login_that_gives_no_token_is_tried_again(liar: Liar, login: tuple[int
 
     async def main() -> None:
         right, liar.login = liar.login, login
-        async with opened(liar.settings) as kms:
+        async with opened({**liar.settings, "STRONGROOM_VAULT_TIMEOUT": "4"}) as kms:
             with pytest.raises(KMSUnavailable, match="http://127"):
                 await unwrapped(kms, WRAPPED)
             liar.login = right
             assert await unwrapped(kms, WRAPPED) == bytes(32)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [412, 429])
+def test_a_kms_that_says_not_now_all_the_time_is_given_up(liar: Liar, status: int) -> None:
+    liar.status, liar.body = status, b'{"errors": ["something is too much"]}'
+
+    async def main() -> None:
+        async with opened({**liar.settings, "STRONGROOM_VAULT_TIMEOUT": "1"}) as kms:
+            with pytest.raises(KMSUnavailable, match="something is too much"):
+                await unwrapped(kms, WRAPPED)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("headers", [{}, {"retry-after": "0"}, {"retry-after": "1"}, {"retry-after": "soon"}])
+def test_a_call_that_comes_too_early_is_made_again(liar: Liar, headers: dict[str, str]) -> None:
+    key = {"plaintext": base64.b64encode(bytes(32)).decode()}
+    liar.body = json.dumps({"data": {"batch_results": [key]}}).encode()
+    liar.headers, liar.refusals = headers, 2
+
+    async def main() -> None:
+        async with opened(liar.settings) as kms:
+            assert await unwrapped(kms, WRAPPED) == bytes(32)
+
+    asyncio.run(main())
+
+
+def test_a_kms_that_is_to_be_left_alone_for_longer_than_a_call_may_take_is_left_alone(liar: Liar) -> None:
+    liar.headers, liar.refusals = {"retry-after": "86400"}, 1000
+
+    async def main() -> None:
+        async with opened(liar.settings) as kms:
+            for _ in range(10):
+                with pytest.raises(KMSUnavailable, match=r"rate limit quota exceeded; it is asked again in \d"):
+                    await unwrapped(kms, WRAPPED)
+
+    asyncio.run(main())
+    assert liar.refusals >= 998, "told once, and once more when the token is given back"
+
+
+def test_many_requests_pass_a_kms_that_admits_few_calls(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        with Proxy(bao.port) as proxy:
+            async with opened(bao.role(key, key).settings(proxy.endpoint, STRONGROOM_VAULT_TIMEOUT="60")) as kms:
+                wrapped = await made(kms)
+                path = f"transit/decrypt/{key}"
+                bao.api("POST", f"sys/quotas/rate-limit/{key}", {"path": path, "rate": 4})
+                proxy.requests.clear()
+                opened_keys = await asyncio.gather(*(unwrapped(kms, wrapped.wrapped) for _ in range(500)))
+                assert opened_keys == [wrapped.plaintext] * 500
+                assert proxy.requests[path] <= 50, "most of them share few calls, and few are refused"
 
     asyncio.run(main())
 

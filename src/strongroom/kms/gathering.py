@@ -41,7 +41,8 @@ class _Asked(Generic[Q, A]):
 class Gatherer(Generic[Q, A]):
     """Asks by ``send``, which takes many questions and gives an answer for each, in order.
 
-    At most ``most`` questions go out in one call, and at most ``calls`` calls are on their way at once. What ``send``
+    At most ``most`` questions go out in one call, and at most as many calls are on their way at once as ``calls`` says
+    at the time. What ``send``
     raises, everybody gets whose question was in that call, as an exception of their own made by ``anew``.
     """
 
@@ -50,7 +51,7 @@ class Gatherer(Generic[Q, A]):
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
         anew: Callable[[Exception], Exception],
         most: int = 128,
-        calls: int = 8,
+        calls: Callable[[], int] = lambda: 8,
     ) -> None:
         self._send = send
         self._anew = anew
@@ -107,7 +108,7 @@ class Gatherer(Generic[Q, A]):
         self._woken = None
         while self._waiting and self._waiting[0].answers.done():
             self._waiting.popleft()  # whoever asked has gone
-        while self._waiting and len(self._under_way) < self._calls:
+        while self._waiting and len(self._under_way) < self._calls():
             left = self._waiting[0].since + self._patience - asyncio.get_running_loop().time()
             if left > 0 and self._better_wait():
                 self._wake_in(left)

@@ -50,6 +50,8 @@ _Make = Callable[[Sequence[Item]], Awaitable[Sequence[tuple[bytes, bytes]]]]
 
 _TRIAL = {"strongroom": "trial"}
 _DATAKEYS_AT_ONCE = 16
+_CALLS = 8
+_FEW_CALLS = 2
 
 
 class _Way:
@@ -100,9 +102,10 @@ class TransitKMS:
         self._key_id = key_id
         self._version = version
         self._url = session.client.address.url
-        self._timeout = session.client.address.timeout
-        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew, wire.MOST)
-        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew, wire.MOST)
+        self._longest = session.client.address.longest
+        self._pace = session.client.pace
+        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew, wire.MOST, self._calls)
+        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew, wire.MOST, self._calls)
         self._datakeys = asyncio.Semaphore(_DATAKEYS_AT_ONCE)
         self._ways: tuple[_Way, _Way] = (_Way(self._by_encrypt), _Way(self._by_datakey))
 
@@ -288,6 +291,10 @@ class TransitKMS:
         except KMSError as error:
             return [anew(error) for _ in items]
 
+    def _calls(self) -> int:
+        """How many calls may be on their way: few where each counts, so that more data keys share one."""
+        return _FEW_CALLS if self._pace.busy else _CALLS
+
     def _version_of(self, key: str) -> int:
         """The version of a transit key that wraps: the one that the settings pin is that of the key they name."""
         return self._version if key == self._key_id else 0
@@ -295,11 +302,12 @@ class TransitKMS:
     async def _in_time(self, answer: Awaitable[_T]) -> _T:
         """What is asked, or KMSUnavailable when it takes too long, waiting for its turn included."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._longest):
                 return await answer
         except TimeoutError:
+            why = f" ({self._pace.reason})" if self._pace.busy else ""
             raise KMSUnavailable(
-                f"the KMS at {self._url} is not available: no answer within {self._timeout:g} s"
+                f"the KMS at {self._url} is not available: no answer within {self._longest:g} s{why}"
             ) from None
 
 

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ import aiohttp
 
 from strongroom import __version__
 from strongroom.kms.base import KMSUnavailable
+from strongroom.kms.pace import Pace
 from strongroom.kms.vault_connections import TooMuch, VaultConnector
 from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.secret import Secret
@@ -27,6 +30,7 @@ _MAX_REASON = 300
 _MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
 _NOT_NOW = (412, 429)  # a Vault at work, which has too much of it, or does not know yet what the active node does
+_RETRY_AFTER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class VaultAddress:
 
     ``url`` is ``https://HOST:PORT``, with a path where a proxy in front demands one; ``namespace`` "" for none;
     ``ca_path``, ``client_certificate``, ``client_key`` as :func:`strongroom.kms.vault_tls.trusting` has them;
-    ``timeout`` is the longest that one call may take, in seconds.
+    ``timeout`` is the longest that one call may take, in seconds; ``patience``, how long it is made again where the
+    Vault says "not now" (0: as long as ``timeout``).
     """
 
     url: str
@@ -44,14 +49,24 @@ class VaultAddress:
     client_certificate: Path | None = None
     client_key: Path | None = None
     timeout: float = 10.0
+    patience: float = 0.0
+
+    @property
+    def longest(self) -> float:
+        """How long whoever asks may have to wait, in seconds."""
+        return max(self.timeout, self.patience)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a Vault answered: the HTTP status and the parts of its JSON document; secrets may be among them."""
+    """What a Vault answered: the HTTP status and the parts of its JSON document; secrets may be among them.
+
+    ``retry_after``: how many seconds to wait before it is asked again, where it says so.
+    """
 
     status: int
     document: Mapping[str, object] = field(repr=False)
+    retry_after: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -110,6 +125,7 @@ class VaultClient:
         if address.url.startswith("https:"):
             self._tls = self._trusting()
         self._connections: _Connections | None = None
+        self.pace = Pace()
 
     async def start(self) -> None:
         """Begin; no connection is made yet."""
@@ -154,13 +170,33 @@ class VaultClient:
     ) -> Answer:
         """One call; ``path`` is what follows ``/v1/``. Raises KMSUnavailable.
 
-        A ``repeatable`` call is made a second time where a connection that was kept turns out to be gone.
+        It is made again, in due time, where the Vault says "not now"; if it is ``repeatable``, at once where a
+        connection that was kept turns out to be gone.
         """
         headers = {"X-Vault-Token": token.reveal().decode("ascii", "replace")} if token else {}
         content = None if body is None else json.dumps(body).encode()
+        deadline = time.monotonic() + self.address.longest
+        while True:
+            await self._turn(deadline)
+            answer = await self._answer(method, path, content, headers, repeatable)
+            if answer.status not in _NOT_NOW:
+                self.pace.answered()
+                return answer
+            self.pace.refused(answer.reason, answer.retry_after)
+
+    async def _turn(self, deadline: float) -> None:
+        """Wait until a call may go out. Raises KMSUnavailable where that is not before the deadline."""
+        while left := self.pace.turn():
+            if time.monotonic() + left > deadline:
+                raise self._unavailable(f"{self.pace.reason}; it is asked again in {left:.1f} s")
+            await asyncio.sleep(left)
+
+    async def _answer(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str], repeatable: bool
+    ) -> Answer:
         for last in (False, True) if repeatable else (True,):
             try:
-                answer = await self._exchange(method, path, content, headers)
+                return await self._exchange(method, path, content, headers)
             except TimeoutError:
                 raise self._unavailable(f"no answer within {self.address.timeout:g} s") from None
             except aiohttp.ClientConnectorError as error:
@@ -171,10 +207,6 @@ class VaultClient:
                     raise self._unavailable(f"it closed the connection{why}") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._unavailable(_said(error)) from None  # what is malformed stands in it, secrets and all
-            else:
-                if answer.status in _NOT_NOW:
-                    raise self._unavailable(answer.reason)
-                return answer
         raise AssertionError("not reached")
 
     async def _exchange(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
@@ -205,7 +237,9 @@ class VaultClient:
                 raise self._unavailable("it redirects elsewhere; give the address of the active node")
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise self._unavailable("its answer is compressed, which was not asked for")
-            answer = Answer(response.status, self._parsed(await response.read(), response.status))
+            said = response.headers.get("retry-after", "")
+            retry_after = float(said) if _RETRY_AFTER.fullmatch(said) else None
+            answer = Answer(response.status, self._parsed(await response.read(), response.status), retry_after)
         if answer.status >= 500:
             raise self._unavailable(answer.reason)
         return answer
