@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.s3.auth import ChunkedPayload, HashedPayload
+from strongroom.s3.auth import ChunkedPayload, HashedPayload, Payload, UnsignedPayload
 from strongroom.s3.body import BodyDecoder, decoder_for, stored_content_encoding
 from strongroom.s3.errors import S3Error
 from strongroom.secret import Secret
@@ -101,3 +101,24 @@ def test_a_hashed_body_has_to_have_its_hash() -> None:
 )
 def test_content_encoding_is_kept_without_that_of_the_transfer(sent: str | None, kept: str | None) -> None:
     assert stored_content_encoding(sent) == kept
+
+
+@pytest.mark.parametrize("payload", [UnsignedPayload(), HashedPayload(sha256(b"two").hexdigest())])
+def test_a_plain_body_has_to_be_as_long_as_it_said(payload: Payload) -> None:
+    for length in ("2", "4"):
+        decoder = decoder_for(payload, {"content-length": length})
+        with pytest.raises(S3Error, match="IncompleteBody"):
+            feed(decoder, b"two", [])
+            decoder.finish()
+    decoder = decoder_for(payload, {"content-length": "3"})
+    assert (feed(decoder, b"two", []), decoder.finish()) == (b"two", {})
+
+
+@pytest.mark.parametrize("length", ["", "-1", "1.5", "0x10", "\u00b2", "1" * 19])
+def test_a_length_that_is_none_is_refused(length: str) -> None:
+    for payload, name in (
+        (UnsignedPayload(), "content-length"),
+        (ChunkedPayload(SIGNING, trailer=False), "x-amz-decoded-content-length"),
+    ):
+        with pytest.raises(S3Error, match="InvalidArgument"):
+            decoder_for(payload, {name: length})
