@@ -22,11 +22,11 @@ from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
-from strongroom.store.s3 import Client, S3Store, listing, parse_endpoint, xml
+from strongroom.store.s3 import Client, S3Store, backend_listing, parse_endpoint, xml
 from strongroom.store.s3 import client as client_module
-from strongroom.store.s3.client import Request
+from strongroom.store.s3.backend_listing import list_names
 from strongroom.store.s3.credentials import FixedCredentials
-from strongroom.store.s3.listing import list_names
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, http_time
 from strongroom.store.s3.names import new_id
 from strongroom.store.s3.streaming import StreamedBody
@@ -212,7 +212,7 @@ def entry(key: str, etag: str = "e", further: str = "") -> str:
 def test_a_listing_that_brings_nothing_new_on_ever_more_pages_ends(
     fake: Fake, use: Callable[[S3Store], Awaitable[Any]], entries: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_IDLE_PAGES", 20)
+    monkeypatch.setattr(backend_listing, "_IDLE_PAGES", 20)
     tokens = count()
 
     def more(region: str) -> Reply:
@@ -367,7 +367,7 @@ def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -
         return 307, headers, b"<Error><Code>TemporaryRedirect</Code></Error>"
 
     async def use(client: Client) -> None:
-        client._hosts["bucket"] = host  # as a redirect to a host of AWS leaves it
+        client._regions._hosts["bucket"] = host  # as a redirect to a host of AWS leaves it
         for _ in range(2):
             await client.send(Request("GET", "bucket", "key"))
 

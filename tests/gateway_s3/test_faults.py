@@ -18,7 +18,7 @@ import pytest
 
 from strongroom.store.errors import ObjectChanged, Unavailable
 from strongroom.store.s3 import S3Store, uploads
-from strongroom.store.s3.client import Answer, Request
+from strongroom.store.s3.messages import Answer, Request
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import LATE, Proxy, once

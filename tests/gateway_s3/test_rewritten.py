@@ -10,7 +10,7 @@ import pytest
 from strongroom.store.base import ALWAYS, Stored
 from strongroom.store.errors import ConditionFailed
 from strongroom.store.s3 import S3Store
-from strongroom.store.s3.client import Answer, Request
+from strongroom.store.s3.messages import Answer, Request
 from tests.backends import Backend
 from tests.store.kinds import SEALED, client_for, get, put
 

@@ -32,7 +32,7 @@ from strongroom.sealed.record import header_of, open_record, plain_record, read_
 from strongroom.sealed.uploads import _Opened
 from strongroom.secret import Secret
 from strongroom.store.base import Upload
-from strongroom.store.s3.client import Request
+from strongroom.store.s3.messages import Request
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
 SSE_KMS = Protection(Kind.SSE_KMS, key_id="key", context='{"a":"b"}')

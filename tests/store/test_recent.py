@@ -13,6 +13,7 @@ from strongroom.store.base import Stored, Upload
 from strongroom.store.nas.walk import Entries
 from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import listing, uploads
+from strongroom.store.s3.backend_listing import Listed
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.known import KnownBuckets
 
@@ -55,7 +56,7 @@ def test_objects_of_a_backend_with_long_records_are_remembered_in_bounded_memory
         listings = listing.Listings(cast(Client, None), find)
         for number in range(4000):
             metadata = {"meta": "é" * size}
-            await listings._stored("bucket", listing.Listed(f"{number:06}{LONG}", 10, "etag", 1, metadata))
+            await listings._stored("bucket", Listed(f"{number:06}{LONG}", 10, "etag", 1, metadata))
         return listings
 
     assert MOST // 3 < taken(lambda: asyncio.run(listed())) < 1.5 * MOST

@@ -11,7 +11,7 @@ from strongroom.s3.body import decoder_for, require_length
 from strongroom.s3.call import Call
 from strongroom.s3.checksums import Algorithm
 from strongroom.s3.upload import Integrity
-from strongroom.store.s3.client import Download
+from strongroom.store.s3.messages import Download
 from strongroom.store.s3.streaming import StreamedBody
 
 BUFFER = 6 * 1024**2

@@ -14,8 +14,9 @@ from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.writing import AnyObjectWriter, Description
 from strongroom.store.base import ALWAYS
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.encryption import NOT_ENCRYPTED
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.putting import etag_in
 from strongroom.store.s3.writing import Gathering
 

@@ -30,7 +30,8 @@ from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.pipeline import Hasher
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
-from strongroom.store.s3.client import MAX_ANSWER, Client, Download, Refusal, Request
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import MAX_ANSWER, Download, Refusal, Request
 from strongroom.store.s3.metadata import ID, OURS, UNPACK, describe
 from strongroom.store.s3.records import complete
 

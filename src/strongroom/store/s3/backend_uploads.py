@@ -16,9 +16,10 @@ from strongroom.buffers import Buffer
 from strongroom.store.base import Condition
 from strongroom.store.errors import ConditionFailed, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.s3 import names, xml
-from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning, status_behind, undecided
+from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
 from strongroom.store.s3.putting import condition_headers, etag_in, is_anothers, made_by
 from strongroom.store.s3.records import remove_hidden

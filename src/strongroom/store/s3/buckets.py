@@ -21,10 +21,13 @@ from strongroom.store.errors import (
     Unavailable,
 )
 from strongroom.store.s3 import names, xml
+from strongroom.store.s3.backend_listing import hidden_names, list_names
 from strongroom.store.s3.backend_uploads import abort_backend_upload
-from strongroom.store.s3.client import Client, Request
-from strongroom.store.s3.listing import each, hidden_names, list_names, remove_names
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.concurrently import each
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.putting import condition_headers
+from strongroom.store.s3.records import remove_names
 from strongroom.store.s3.uploads import Uploads
 
 _log = logging.getLogger("strongroom.store.s3")

@@ -1,5 +1,5 @@
 """The client of the backend: signs requests, sends them over pooled connections, tries again where that is safe, and
-learns the regions of buckets.
+follows redirects to the regions of buckets.
 
 Knows requests and answers, nothing of objects or records. What the backend refuses is raised as the error of the store
 protocol that it means; what cannot be an answer is :class:`~strongroom.store.errors.Unavailable`.
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import random
-import re
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from strongroom.buffers import Buffer
 from strongroom.sigv4.canonical import as_minio
@@ -30,18 +28,15 @@ from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.connection import LEAST
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
-from strongroom.store.s3.endpoint import AWS_SUFFIX, Endpoint
+from strongroom.store.s3.endpoint import Endpoint
 from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning, undecided
+from strongroom.store.s3.messages import MAX_ANSWER, Answer, Download, Refusal, Request
 from strongroom.store.s3.pool import Pool
+from strongroom.store.s3.regions import Regions
 from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
 from strongroom.store.s3.wire import Outgoing, request_head
 from strongroom.trust import trusted
-
-_log = logging.getLogger("strongroom.backend")
-
-MAX_ANSWER = 16 * 1024**2
-"""Bytes of the longest document that is taken from the backend: a page of 1,000 names of 1,024 bytes, escaped."""
 
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
@@ -52,110 +47,6 @@ _LONGEST = 3600.0  # for the whole answer to what takes long, however many blank
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _SURE = 1.0  # seconds for which an answer tells that the backend takes this server's credentials
 _PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
-_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what all later requests for a bucket are signed for, and may be sent to
-
-Query = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request to the backend. Names of ``headers`` are in lower case, values are Latin-1 text standing for bytes.
-
-    ``again``: whether it may be sent twice, where the first answer is lost.
-    """
-
-    method: str
-    bucket: str = ""
-    key: str = ""
-    query: Query = ()
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # clients' keys, passed on
-    body: Buffer | StreamedBody = field(default=b"", repr=False)
-    again: bool = True
-
-    @property
-    def takes_long(self) -> bool:
-        """Whether the backend may be at work on it for minutes without a word: it copies, or puts parts together."""
-        completes = self.method == "POST" and any(name == "uploadId" for name, _ in self.query)
-        return completes or "x-amz-copy-source" in self.headers
-
-    def __str__(self) -> str:
-        return f"{self.method} {f'{self.bucket}/{self.key}' if self.key else self.bucket or '/'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer. Header names are in lower case. ``earlier``: what an attempt before it ended with that may have
-    been done, or be done yet.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    earlier: StoreError | None = None
-
-
-class LengthUnknown(Unavailable):
-    """The backend does not say how long an object is."""
-
-
-def length_in(headers: Mapping[str, str], what: str) -> int:
-    """The length that the answer to ``what`` announces. Raises LengthUnknown."""
-    length = headers.get("content-length")
-    if length is None:
-        raise LengthUnknown(f"{what}: the backend does not say how long its answer is")
-    return int(length)
-
-
-class Download:
-    """An answer whose body is still to be read; ``seconds`` is how long that may take where it is read as one."""
-
-    def __init__(self, response: Response, request: Request, seconds: float) -> None:
-        self._response = response
-        self._request = request
-        self._seconds = seconds
-        self.status = response.status
-        self.headers = response.headers
-
-    @property
-    def length(self) -> int:
-        """Bytes of the body. Raises LengthUnknown where the backend does not say."""
-        return length_in(self.headers, str(self._request))
-
-    async def read(self, most: int, least: int | None = None) -> bytes:
-        """The next bytes: ``most`` of them, or all that are left; with ``least``, what has come of them once there are
-        so many. Raises Unavailable.
-        """
-        try:
-            return await self._response.read(most, least)
-        except OSError as error:
-            raise Unavailable(f"{self._request}: the backend's answer broke off") from error
-
-    async def whole(self, most: int) -> bytes:
-        """All of it, up to ``most`` bytes; nothing is left to be closed. Raises Unavailable."""
-        try:
-            async with asyncio.timeout(None if self._response.whole else self._seconds):  # most are: no timer for them
-                document = await self._response.read(most + 1)
-        except OSError as error:  # TimeoutError is one
-            raise Unavailable(f"{self._request}: the backend's answer broke off") from error
-        finally:
-            self.close()
-        if len(document) > most:
-            raise Unavailable(f"{self._request}: the backend's answer is longer than {most} bytes")
-        return document
-
-    def close(self) -> None:
-        """Let go of the connection; it is used again where the body has come to its end."""
-        self._response.close()
-
-
-class Refusal(Exception):
-    """An answer that refuses, as it came; for whoever passes it on."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], document: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.headers = headers
-        self.document = document
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +57,27 @@ class _Head:
     raw_path: str
     raw_query: str
     headers: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """The attempts at one request. ``earlier``: what one ended with that may have been done, or be done yet."""
+
+    request: Request
+    number: int = 1
+    redirected: bool = False
+    earlier: StoreError | None = None
+
+    @property
+    def are_over(self) -> bool:
+        """Whether there is no other: they were enough, or some of a body was sent that cannot be sent again."""
+        body = self.request.body
+        return self.number >= _ATTEMPTS or (isinstance(body, StreamedBody) and body.begun)
+
+    def remember(self, error: StoreError) -> None:
+        """Remember what an attempt ended with. Streamed bodies go again only if nothing of them was sent."""
+        if not isinstance(self.request.body, StreamedBody):
+            self.earlier = error
 
 
 class Client:
@@ -195,8 +107,7 @@ class Client:
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
         """What the backend calls itself, once it was heard of: MinIO lists metadata, which others do not."""
-        self._regions: dict[str, str] = {}
-        self._hosts: dict[str, str] = {}
+        self._regions = Regions(endpoint, region)
         self._credentials: CredentialSource = FixedCredentials(own)
         self._taken_at = -inf  # when an answer told last that the backend takes them, by the loop's clock
 
@@ -245,50 +156,58 @@ class Client:
         if self.endpoint.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
         digest = await self._digest(request.body)
-        may_be_done = not isinstance(request.body, StreamedBody)  # those go again as long as nothing of them was sent
-        attempt, redirected = 1, False
-        earlier: StoreError | None = None
+        attempts = _Attempts(request)
         while True:
             try:
                 response = await self._once(request, digest, lasting)
             except Unreachable as error:
-                if attempt >= _ATTEMPTS:
+                if attempts.number >= _ATTEMPTS:
                     raise Unavailable(f"{request}: the backend cannot be reached: {error}") from error
             except TimeoutError as error:
                 raise Unavailable(f"{request}: the backend has not answered in time") from error
             except OSError as error:
                 failed = Unavailable(f"{request}: the connection to the backend failed: {error}")
-                if attempt >= _ATTEMPTS or not request.again or _begun(request.body):
+                if attempts.are_over or not request.again:
                     raise failed from error
-                earlier = failed if may_be_done else earlier
+                attempts.remember(failed)
             else:
                 if response.repeated:
-                    earlier = Unavailable(f"{request}: the backend closed the connection")
+                    attempts.earlier = Unavailable(f"{request}: the backend closed the connection")
                 if response.status < 300:
                     self.software = response.headers.get("server", "")
                     self._taken_at = asyncio.get_running_loop().time()
-                    return response, earlier
-                document, (code, message, region) = await self._refusal(response, request)
-                final = attempt >= _ATTEMPTS or _begun(request.body)
-                if code in REDIRECTS and not redirected and self._learn(request.bucket, region) and not final:
-                    redirected = True
+                    return response, attempts.earlier
+                if await self._is_redirected(response, attempts, raw):
                     continue
-                refused = meaning(response.status, code, message, str(request))
-                if response.status not in RETRIED_STATUSES or final or not request.again:
-                    if code in CREDENTIALS_REFUSED:
-                        self._doubt(code)
-                    elif raw:
-                        raise Refusal(response.status, response.headers, document) from earlier
-                    raise refused from earlier
-                earlier = refused if may_be_done and undecided(refused) else earlier
-            await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random()))  # noqa: S311
-            attempt += 1
+            await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempts.number - 1) * (0.5 + random.random()))  # noqa: S311
+            attempts.number += 1
+
+    async def _is_redirected(self, response: Response, attempts: _Attempts, raw: bool) -> bool:
+        """Whether an answer that refuses sends the request elsewhere; False where another attempt may succeed.
+
+        Raises StoreError, Refusal, where the refusal is the last word.
+        """
+        request = attempts.request
+        document, (code, message, region) = await self._refusal(response, request)
+        can_learn = code in REDIRECTS and not attempts.redirected
+        if can_learn and self._regions.learn(request.bucket, region) and not attempts.are_over:
+            attempts.redirected = True
+            return True
+        refused = meaning(response.status, code, message, str(request))
+        if response.status not in RETRIED_STATUSES or attempts.are_over or not request.again:
+            if code in CREDENTIALS_REFUSED:
+                self._doubt(code)
+            elif raw:
+                raise Refusal(response.status, response.headers, document) from attempts.earlier
+            raise refused from attempts.earlier
+        if undecided(refused):
+            attempts.remember(refused)
+        return False
 
     async def _once(self, request: Request, digest: str, lasting: bool = False) -> Response:
         """One attempt; any answer. Raises OSError, TimeoutError."""
-        region = self._regions.get(request.bucket, self.region)
-        host, path = self.endpoint.address(region, request.bucket, request.key)
-        host = self._hosts.get(request.bucket, host)
+        region = self._regions.of(request.bucket)
+        host, path = self._regions.address(request.bucket, request.key)
         query = "&".join([f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in request.query])
         body = request.body
         headers = {"host": host, **request.headers}
@@ -351,9 +270,9 @@ class Client:
             return document, (code, "", region)
         code, message, named = found
         if code == "TemporaryRedirect" and request.bucket:
-            self._follow(request.bucket, response.headers.get("location", ""))
+            self._regions.follow(request.bucket, response.headers.get("location", ""))
         elif code == "PermanentRedirect":
-            self._hosts.pop(request.bucket, None)
+            self._regions.unfollow(request.bucket)
         return document, (code, message, region or named)
 
     async def _refused_itself(self, request: Request, code: str) -> tuple[str, str]:
@@ -389,27 +308,6 @@ class Client:
         """
         if code != "SignatureDoesNotMatch" or asyncio.get_running_loop().time() - self._taken_at > _SURE:
             self._credentials.refused()
-
-    def _learn(self, bucket: str, region: str) -> bool:
-        """Remember where a bucket is; whether that is news."""
-        if not bucket:
-            return False
-        if _REGION.fullmatch(region) and region != self._regions.get(bucket, self.region):
-            _log.info("a bucket lies in another region", extra={"bucket": bucket, "region": region})
-            self._regions[bucket] = region
-            return True
-        return bucket in self._hosts
-
-    def _follow(self, bucket: str, location: str) -> None:
-        """Follow a temporary redirect of AWS, to hosts of AWS only: the request carries a signature."""
-        host = urlsplit(location).netloc
-        if not self.endpoint.host and host.endswith(AWS_SUFFIX):
-            self._hosts[bucket] = host
-
-
-def _begun(body: Buffer | StreamedBody) -> bool:
-    """Whether some of a body was sent that cannot be sent again."""
-    return isinstance(body, StreamedBody) and body.begun
 
 
 def _outgoing(body: Buffer | StreamedBody, signed: Signed) -> Buffer | Outgoing:

@@ -12,9 +12,10 @@ from strongroom.store.base import ALWAYS, Condition, Stored
 from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused, StoreError
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.backend_uploads import LargePut, ask
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.putting import made_by, put_object
 from strongroom.store.s3.reading import S3Reader

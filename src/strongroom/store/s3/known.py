@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import Request
 
 _MOST = 10_000
 

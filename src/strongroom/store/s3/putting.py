@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from strongroom.buffers import Buffer
 from strongroom.store.base import ALWAYS, Condition
 from strongroom.store.errors import ConditionFailed, NoSuchObject, Refused, StoreError, Unavailable
-from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.errors import undecided
+from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import ID, HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
 from strongroom.store.s3.records import write_hidden
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from strongroom.store.base import Stored
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, Unavailable
-from strongroom.store.s3.client import Client, Download, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.messages import Download, Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, sealed_by_minio, unquoted
 
 CHUNK = 256 * 1024

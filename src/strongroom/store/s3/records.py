@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from strongroom.store.base import Stored
-from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject
-from strongroom.store.s3 import names
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, Refused, Unavailable
+from strongroom.store.s3 import names, xml
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import Described, HiddenRecord, decode_hidden
+
+_BATCH_DELETE = 1000
 
 
 class Unrecorded(Damaged):
@@ -69,3 +75,18 @@ async def complete(client: Client, bucket: str, described: Described) -> tuple[S
         return described.stored(hidden), hidden
     except Damaged as error:
         raise Unrecorded(str(error), described.identity) from error
+
+
+async def remove_names(client: Client, bucket: str, keys: Sequence[str]) -> None:
+    """Remove hidden objects. Raises StoreError where one stays."""
+    for start in range(0, len(keys), _BATCH_DELETE):
+        body = xml.deletion(keys[start : start + _BATCH_DELETE])
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        request = Request("POST", bucket, query=[("delete", "")], headers={"content-md5": digest}, body=body)
+        answer = await client.send(request)
+        try:
+            errors = list(xml.read(answer.body).all("Error"))
+        except xml.BadAnswer as error:
+            raise Unavailable(f"{request}: the backend's answer: {error}") from error
+        if errors:
+            raise Refused(answer.status, errors[0].text("Code", ""), errors[0].text("Message", ""), str(request))

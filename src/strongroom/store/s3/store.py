@@ -27,12 +27,13 @@ from strongroom.store.base import (
 from strongroom.store.errors import ConditionFailed, Damaged, NoSuchObject, ObjectChanged, Refused, StoreError
 from strongroom.store.s3 import names
 from strongroom.store.s3.buckets import Buckets
-from strongroom.store.s3.client import Answer, Client, Request, length_in
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.copying import Copier
 from strongroom.store.s3.encryption import NOT_ENCRYPTED, BackendEncryption
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets
 from strongroom.store.s3.listing import Listings
+from strongroom.store.s3.messages import Answer, Request, length_in
 from strongroom.store.s3.metadata import HiddenRecord, describe, to_milliseconds
 from strongroom.store.s3.putting import condition_headers
 from strongroom.store.s3.reading import INLINE, S3Reader

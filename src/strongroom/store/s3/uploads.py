@@ -29,12 +29,14 @@ from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.paging import order_of, page_of_uploads
 from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names, xml
+from strongroom.store.s3.backend_listing import hidden_names
 from strongroom.store.s3.backend_uploads import Completion, abort_backend_upload, open_backend_upload
-from strongroom.store.s3.client import Client, Request
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets
-from strongroom.store.s3.listing import each, hidden_names, remove_names
+from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import (
     BACKEND_ID,
     HiddenRecord,
@@ -45,7 +47,7 @@ from strongroom.store.s3.metadata import (
 )
 from strongroom.store.s3.names import PartName
 from strongroom.store.s3.putting import condition_headers
-from strongroom.store.s3.records import remove_hidden, write_or_replace_hidden
+from strongroom.store.s3.records import remove_hidden, remove_names, write_or_replace_hidden
 from strongroom.store.s3.writing import S3PartWriter
 
 _REMEMBERED = 16 * 1024**2  # bytes of memory: 10,000 uploads with short names and few headers

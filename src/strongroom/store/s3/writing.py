@@ -14,8 +14,9 @@ from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names
 from strongroom.store.s3.backend_uploads import LargePut
-from strongroom.store.s3.client import Answer, Client, Request
+from strongroom.store.s3.client import Client
 from strongroom.store.s3.encryption import BackendEncryption
+from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import HiddenRecord, to_milliseconds
 from strongroom.store.s3.putting import etag_in, put_object
 from strongroom.store.s3.records import write_hidden
