@@ -63,6 +63,9 @@ every 10 seconds, as S3's does, so that clients and proxies do not give up; the 
 then, but for CopyObject: there the connection is cut, since minio-go, and so `mc`, would not look. A request that its
 client gives up is finished all the same.
 
+A write with `If-Match` whose object gets other tags, or another key (`rewrap`), at that very moment, is answered 409
+`ConditionalRequestConflict`, to be tried again; 412 says that another object is there.
+
 Requests are signed with Signature Version 4, in the header, in a presigned URL or in a form. Some clients presign with
 version 2 unless they are told otherwise, and get `InvalidRequest`, "Please use AWS4-HMAC-SHA256": boto3 needs
 `Config(signature_version="s3v4")`, version 1 of aws-cli `aws configure set default.s3.signature_version s3v4`; the

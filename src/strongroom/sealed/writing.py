@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, sealed_record
 from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer
 
-Resolve = Callable[[Precondition], Awaitable[Condition]]
+OnCondition = Callable[[Precondition], AbstractAsyncContextManager[Condition]]
 EncodePart = Callable[[PartEntry], dict[str, bytes]]
 
 
@@ -93,7 +94,7 @@ class ObjectWriter(AnyObjectWriter):
         sealing: tuple[Header, ObjectKey] | None,
         opaque: bool,
         listed: Listed | None,
-        resolve: Resolve,
+        on_condition: OnCondition,
     ) -> None:
         self._pipeline = pipeline
         self._writer = writer
@@ -101,12 +102,12 @@ class ObjectWriter(AnyObjectWriter):
         self._sealing = sealing
         self._opaque = opaque
         self._listed = listed
-        self._resolve = resolve
+        self._on_condition = on_condition
 
     async def commit(self, description: Description, precondition: Precondition = NO_PRECONDITION) -> ObjectInfo:
         """Make the object whole, durable and visible.
 
-        Raises PreconditionFailed, ConditionFailed (it changed at this very moment), NoSuchObject (If-Match), StoreFull.
+        Raises as :func:`~strongroom.sealed.conditions.on_condition` does, StoreFull.
         """
         digest = self._pipeline.md5
         header: Header | None = None
@@ -119,7 +120,8 @@ class ObjectWriter(AnyObjectWriter):
             header = header.resized(self.size, etag if self._opaque else "")
             record = sealed_record(header, record_key(object_key), metadata, self._listed)
         record.update(description.tags or {})
-        stored = await self._writer.commit(record, when=await self._resolve(precondition))
+        async with self._on_condition(precondition) as when:
+            stored = await self._writer.commit(record, when=when)
         return info_of(stored, self.size, metadata, header, multipart=False)
 
 
