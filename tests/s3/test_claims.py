@@ -119,6 +119,48 @@ def test_a_body_that_cannot_be_checked_as_the_request_says_is_refused(content: s
         assert refusal(presigned({**PARAMETERS, "X-Amz-Content-Sha256": content}, content)) == code
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_url_that_lacks_a_part_of_its_claim_is_refused(name: str) -> None:
+    claimed = presigned(PARAMETERS)
+    for missing in (f"x-{name}", f"x-amz-{name}"):
+        claimed.raw_query = presigned(PARAMETERS).raw_query.replace(f"{name}=", f"{missing}=")
+        assert refusal(claimed) == "AuthorizationQueryParametersError"
+
+
+def test_the_older_signature_of_a_url_is_told_from_one_that_lacks_something() -> None:
+    older = HttpRequest("GET", "/b/o", "AWSAccessKeyId=access&Expires=1&Signature=s", {"host": "h"}, True, "")
+    assert refusal(older) == "InvalidRequest"
+    assert refusal(presigned(PARAMETERS, more="&AWSAccessKeyId=access")) == ""
+
+
+def test_clients_learn_the_region_that_they_should_have_signed_for() -> None:
+    for region, scope, told in (
+        ("eu-west-1", SCOPE, {"Region": "eu-west-1"}),
+        ("us-east-1", SCOPE.replace("s3", "iam"), {}),
+    ):
+        for claimed in (
+            request(HEADERS, scope=scope),
+            presigned({**PARAMETERS, "X-Amz-Credential": f"{ACCESS_KEY}/{scope}"}),
+        ):
+            with pytest.raises(S3Error) as refused:
+                authenticate(claimed, CREDENTIALS, region, NOW)
+            assert refused.value.details == told
+
+
+def test_a_header_may_be_signed_as_clients_of_minio_do_it() -> None:
+    # For them a no-break space is a blank: those at the ends are left out, and several are one.
+    def wire(text: str) -> str:
+        return text.encode().decode("latin-1")
+
+    signed = f"{SIGNED};x-amz-meta-a"
+    sent = {**HEADERS, "x-amz-meta-a": wire("\u00a0gr\u00fcn \u00a0 x")}
+    theirs = request({**HEADERS, "x-amz-meta-a": wire("gr\u00fcn x")}, signed).headers["authorization"]
+    for claim in (theirs, request(sent, signed).headers["authorization"]):
+        assert refusal(HttpRequest("GET", "/b/o", "", {**sent, "authorization": claim}, True, "")) == ""
+        altered = {**sent, "x-amz-meta-a": wire("gr\u00fcnx"), "authorization": claim}
+        assert refusal(HttpRequest("GET", "/b/o", "", altered, True, "")) == "SignatureDoesNotMatch"
+
+
 def test_a_request_has_to_say_how_its_body_is_checked() -> None:
     headers = {name: value for name, value in HEADERS.items() if name != "x-amz-content-sha256"}
     assert refusal(request(headers, "host;x-amz-date")) == "InvalidRequest"
