@@ -1,0 +1,150 @@
+"""Open uploads whose parts or state somebody altered in the storage: they are neither listed nor completed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from strongroom.sealed.errors import CustomerKeyNeeded, CustomerKeyNotApplicable, CustomerKeyWrong, SealedError
+from strongroom.sealed.keys import Kind
+from strongroom.sealed.policy import PLAIN, SSE_S3, Protection
+from strongroom.sealed.store import SealedStore
+from strongroom.sealed.writing import Description
+from strongroom.secret import Secret
+from strongroom.store.errors import Damaged
+from strongroom.store.local.schema import decode_mapping, encode_mapping
+from tests.kms.elsewhere import KMSElsewhere
+from tests.sealed.test_listing import with_kms
+
+SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
+
+Record = dict[str, bytes]
+Rewrite = Callable[[Record, Record], Record]
+
+
+async def opened(store: SealedStore, protection: Protection, *bodies: bytes) -> str:
+    """The id of a new upload of the object, with these parts."""
+    upload = (await store.uploads.create("bucket", "o", protection, Description({}))).upload_id
+    for number, body in enumerate(bodies, 1):
+        _, part = await store.uploads.begin_part("bucket", "o", upload, number, len(body), protection.customer_key)
+        await part.write(body)
+        await part.finish()
+        await part.commit()
+    return upload
+
+
+async def sizes(store: SealedStore, upload: str) -> list[int]:
+    _, parts, _ = await store.uploads.parts("bucket", "o", upload, 0, 10)
+    return [part.entry.size for part in parts]
+
+
+def database(directory: Path) -> sqlite3.Connection:
+    return sqlite3.connect(directory / ".strongroom" / "index.db", timeout=60)
+
+
+def altered(directory: Path, table: str, where: str, this: object, other: object, rewrite: Rewrite) -> None:
+    """Have a row's record made of itself and another's."""
+    with closing(database(directory)) as connection, connection:
+        select = f"SELECT record FROM {table} WHERE {where}"
+        mine, theirs = (decode_mapping(connection.execute(select, (row,)).fetchone()[0]) for row in (this, other))
+        update = f"UPDATE {table} SET record = ? WHERE {where}"
+        connection.execute(update, (encode_mapping(rewrite(mine, theirs)), this))
+
+
+def of_the_other(mine: Record, theirs: Record) -> Record:
+    return theirs
+
+
+@pytest.mark.parametrize("protection", [PLAIN, SSE_S3, SSE_C], ids=["plain", "SSE-S3", "SSE-C"])
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        of_the_other,
+        lambda mine, theirs: {},
+        lambda mine, theirs: {":part": mine[":part"][:-1]},
+        lambda mine, theirs: {":part": mine[":part"] * 2},
+        lambda mine, theirs: {":part": bytes(5)},
+    ],
+    ids=["another part's", "none", "cut", "twice", "of no part"],
+)
+def test_the_record_of_another_part_or_of_none_is_damage(
+    rewrite: Rewrite, protection: Protection, tmp_path: Path
+) -> None:
+    async def work(store: SealedStore) -> None:
+        upload = await opened(store, protection, b"one", b"two")
+        assert await sizes(store, upload) == [3, 3]
+        altered(tmp_path, "parts", "number = ?", 2, 1, rewrite)
+        with pytest.raises(Damaged, match="part 2"):
+            await sizes(store, upload)
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize("protection", [SSE_S3, SSE_C], ids=["SSE-S3", "SSE-C"])
+def test_a_part_s_record_of_another_upload_is_damage(protection: Protection, tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        ours, other = await opened(store, protection, b"one"), await opened(store, protection, b"two")
+        altered(tmp_path, "parts", "upload = ?", ours, other, of_the_other)
+        with pytest.raises(Damaged, match="part 1"):
+            await sizes(store, ours)
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize("size", [0, 32, 34, 36, 1_000])
+def test_a_part_of_more_or_fewer_bytes_than_are_recorded_is_damage(size: int, tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        upload = await opened(store, SSE_S3, b"one")
+        with closing(database(tmp_path)) as connection, connection:
+            connection.execute("UPDATE parts SET size = ?", (size,))
+        with pytest.raises(Damaged, match="part 1"):
+            await sizes(store, upload)
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda mine, theirs: {**mine, ":state": theirs[":state"]},
+        lambda mine, theirs: {**mine, ":state": mine[":state"][:-1]},
+        lambda mine, theirs: {**mine, ":state": mine[":state"][:11]},
+        lambda mine, theirs: {name: value for name, value in mine.items() if name != ":state"},
+    ],
+    ids=["another's", "cut", "shorter than its nonce", "none"],
+)
+def test_the_state_of_another_upload_opens_no_upload_with_a_client_s_key(rewrite: Rewrite, tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        ours, other = await opened(store, SSE_C, b"one"), await opened(store, SSE_C, b"two")
+        altered(tmp_path, "uploads", "id = ?", ours, other, rewrite)
+        with pytest.raises(Damaged, match="its state does not open"):
+            await sizes(store, ours)
+        assert await sizes(store, other) == [3]
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("protection", "key", "error"),
+    [
+        (PLAIN, Secret(bytes(32)), CustomerKeyNotApplicable),
+        (SSE_S3, Secret(bytes(32)), CustomerKeyNotApplicable),
+        (SSE_C, None, CustomerKeyNeeded),
+        (SSE_C, Secret(b"\1" * 32), CustomerKeyWrong),
+    ],
+    ids=["plain", "SSE-S3", "no key", "another key"],
+)
+def test_a_part_that_comes_with_another_client_s_key_than_its_upload_is_refused(
+    protection: Protection, key: Secret | None, error: type[SealedError], tmp_path: Path
+) -> None:
+    async def work(store: SealedStore) -> None:
+        upload = await opened(store, protection)
+        with pytest.raises(error):
+            await store.uploads.begin_part("bucket", "o", upload, 1, 3, key)
+        assert await sizes(store, upload) == []
+
+    with_kms(KMSElsewhere(), tmp_path, work)
