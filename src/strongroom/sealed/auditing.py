@@ -49,7 +49,8 @@ async def examine(
             return await _unopened(objects, bucket, listed)
         source = await objects.open(bucket, key, customer_key, whole=read)
     try:
-        await source.body()  # raises Damaged unless the part table opens and adds up to the recorded size
+        await source.parts()  # raises Damaged unless the part table opens, or reads, and adds up to the recorded size
+        await source.body()  # the same unless as many bytes are stored as that makes
         await source.reader.check()
         if read:
             async for _ in source.stream(0, source.info.size):
