@@ -21,6 +21,9 @@ from strongroom.legacy.package import SEALED_KEY, PackageRefused, open_package
 from strongroom.legacy.seals import etag_with_key, etag_without_key, open_object_key
 from strongroom.sealed.dare import Opener, Sealer, new_nonce, plaintext_size
 from strongroom.sealed.keys import part_key
+from strongroom.sealed.legacy import Inherited, inherited
+from strongroom.store.base import LEFT, Stored
+from strongroom.store.errors import Damaged
 from tests.legacy import left
 
 INTERNAL = "X-Minio-Internal-"
@@ -244,6 +247,48 @@ def sealed_meta(domain: str) -> dict[str, str]:
     if domain:
         meta |= {"S3-Kms-Key-Id": "k", "S3-Kms-Sealed-Key": encode(b"\x20" * 64)}
     return {SSE + name: value for name, value in meta.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Iv": "A" * 40}, {"Iv": "A" * 44}, {"Sealed-Key": "A" * 88},
+        {"S3-Kms-Key-Id": "k" * 256}, {"S3-Sealed-Key": "?"},
+        {"S3-Kms-Sealed-Key": base64.b64encode(bytes(65_536)).decode()},
+    ],
+)  # fmt: skip
+def test_what_says_how_a_key_is_sealed_and_no_record_of_ours_could_keep_is_damage(change: dict[str, str]) -> None:
+    read_document(document(sealed_meta("S3-")))
+    with pytest.raises(LegacyDamaged):
+        read_document(document(sealed_meta("S3-") | {SSE + name: value for name, value in change.items()}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"meta": {"content-type": "a\x7fb"}}, {"meta": {"content-type": "a\x1fb"}}, {"meta": {"etag": "\0"}},
+        {"parts": [{"number": 10_001, "size": 1}]}, {"parts": [{"number": 1, "size": 1}] * 10_001},
+        {"parts": [{"number": 1, "size": 1.5}]}, {"padding": " " * 4 * 1024**2},
+        {"format": "gw", "stat": {"size": "1", "modTime": "2019-07-17T00:00:00Z"}},
+        {"format": "gw", "stat": {"size": 1, "modTime": "2019-07-17T00:00:00"}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)  # fmt: skip
+def test_a_document_that_says_what_no_object_can_have_is_damaged(fields: dict[str, Any]) -> None:
+    with pytest.raises(LegacyDamaged):
+        read_document(json.dumps({"version": "1.0.2", "meta": {}} | fields).encode())
+
+
+def test_an_encrypted_object_whose_bytes_were_taken_away_is_damaged_and_not_empty() -> None:
+    def found(size: int, stored: int) -> Inherited | None:
+        stat = {"size": size, "modTime": "2019-07-17T00:00:00Z"}
+        fields = {"version": "1.0.0", "format": "gw", "etag": "e", "meta": sealed_meta("S3-"), "stat": stat}
+        return inherited("b", Stored("o", stored, 0, {LEFT: json.dumps(fields).encode()}, "x"))
+
+    assert [legacy and legacy.size for legacy in (found(0, 0), found(33, 33))] == [0, 1]
+    for size, stored in ((33, 0), (33, 32), (33, 65_568 + 7)):
+        with pytest.raises(Damaged, match="left by MinIO"):
+            found(size, stored)
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00"])
