@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from strongroom.store.errors import ObjectChanged, Unavailable
-from strongroom.store.s3 import S3Store, uploads
+from strongroom.store.s3 import S3Store, completing, uploads
 from strongroom.store.s3.messages import Answer, Request
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
@@ -302,7 +302,7 @@ def test_a_completion_in_the_midst_of_which_the_backend_goes_away_does_not_hold_
 def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts_as_left_behind(
     minio: Backend, bucket_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert 600 < uploads._COMPLETION_MOST < uploads._COMPLETION_LONGEST - 60
+    assert 600 < uploads._COMPLETION_MOST < completing.LONGEST - 60
     monkeypatch.setattr(uploads, "_COMPLETION_MOST", 1.0)
 
     async def run() -> None:

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from strongroom.dates import parse_http_date
 from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upload, UploadPage
 from strongroom.store.errors import (
-    ConditionFailed,
     Damaged,
-    NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
     StoreError,
@@ -32,6 +28,7 @@ from strongroom.store.s3 import names, xml
 from strongroom.store.s3.backend_listing import hidden_names
 from strongroom.store.s3.backend_uploads import Completion, abort_backend_upload, open_backend_upload
 from strongroom.store.s3.client import Client
+from strongroom.store.s3.completing import CompletionLock
 from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
@@ -51,17 +48,9 @@ from strongroom.store.s3.records import remove_hidden, remove_names, write_or_re
 from strongroom.store.s3.writing import S3PartWriter
 
 _REMEMBERED = 16 * 1024**2  # bytes of memory: 10,000 uploads with short names and few headers
-_COMPLETION_WAIT = 3.0
-_COMPLETION_PAUSE = 0.2
-_COMPLETION_LONGEST = 900.0
-"""Seconds: how long a completion waits for another one of the same upload, and looks again; and how long one may take
-before it counts as one that will never end.
-"""
 _COMPLETION_MOST = 780.0
 """Seconds after which one gives up, however often it is tried and however many blanks the backend sends meanwhile: well
 before another one takes it for dead."""
-_AGAIN, _AGAIN_AT_MOST = 0.5, 8.0
-"""Seconds until the end of a completion, which failed, is tried again: twice as many each time, so many at most."""
 _PAGE = 1000
 _LAST_PART = 10_000
 
@@ -81,13 +70,11 @@ class Uploads:
         self._client = client
         self._buckets = buckets
         self._known: Recent[tuple[str, str], OpenUpload] = Recent(_REMEMBERED)
-        self._left: dict[tuple[str, str], set[bytes]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._lock = CompletionLock(client)
 
     def stop(self) -> None:
         """End what goes on beside requests."""
-        for task in self._ending:
-            task.cancel()
+        self._lock.stop()
 
     async def create(
         self, bucket: str, key: str, record: Record, token: bytes, encryption: BackendEncryption
@@ -253,7 +240,7 @@ class Uploads:
         hidden = HiddenRecord(key, modified, record, annex)
         chosen = [(part.number, etag_of_part(part)) for part in parts]
         headers = {**condition_headers(when), **encryption.reading}
-        own = await self._begin_completion(bucket, upload_id)
+        own = await self._lock.take(bucket, upload_id)
         try:
             async with asyncio.timeout(_COMPLETION_MOST):
                 await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
@@ -263,7 +250,7 @@ class Uploads:
         except TimeoutError as error:
             raise Unavailable(f"{bucket}/{key}: the backend takes too long to put its parts together") from error
         finally:
-            await asyncio.shield(self._end_completion(bucket, upload_id, own))
+            await asyncio.shield(self._lock.release(bucket, upload_id, own))
         size = sum(part.size for part in parts)
         return Stored(key, size, modified, record, f"{etag} {upload_id}")
 
@@ -287,77 +274,6 @@ class Uploads:
                 with contextlib.suppress(StoreError):
                     await remove_hidden(self._client, bucket, upload_id)
             raise
-
-    async def _begin_completion(self, bucket: str, upload_id: str) -> bytes:
-        """Be the only one that completes an upload: its record has to be that of the parts which the backend takes.
-
-        What tells this one from others. Waits for another one, which may be one that will never end. Raises
-        Unavailable.
-        """
-        name, own = names.completing_name(upload_id), os.urandom(16).hex().encode()
-        beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
-        until = time.monotonic() + _COMPLETION_WAIT
-        while True:
-            try:
-                await self._client.send(beginning)
-                return own
-            except ConditionFailed:
-                pass
-            except StoreError:  # it may lie there all the same
-                await asyncio.shield(self._take_back(bucket, upload_id, own))
-                raise
-            with contextlib.suppress(NoSuchObject):  # it has just ended
-                answer = await self._client.send(Request("GET", bucket, name))
-                if answer.body == own:  # the answer to the first attempt was lost
-                    return own
-                begun, now = (parse_http_date(answer.headers.get(at, "")) for at in ("last-modified", "date"))
-                if begun and now and (now - begun).total_seconds() > _COMPLETION_LONGEST:
-                    with contextlib.suppress(StoreError):
-                        await self._client.send(Request("DELETE", bucket, name))
-            if time.monotonic() > until:
-                raise Unavailable(f"the upload {upload_id!r} is being completed")
-            await asyncio.sleep(_COMPLETION_PAUSE)
-
-    async def _take_back(self, bucket: str, upload_id: str, own: bytes) -> None:
-        """End a completion that could not begin, if it is ``own``."""
-        try:
-            await self._end_if(bucket, upload_id, {own})
-        except StoreError:
-            self._end_later(bucket, upload_id, own)
-
-    async def _end_completion(self, bucket: str, upload_id: str, own: bytes) -> None:
-        try:
-            await self._client.send(Request("DELETE", bucket, names.completing_name(upload_id)))
-        except StoreError:
-            self._end_later(bucket, upload_id, own)
-
-    async def _end_if(self, bucket: str, upload_id: str, own: Collection[bytes]) -> None:
-        """End the completion that is under way if it is one of these. Raises StoreError."""
-        name = names.completing_name(upload_id)
-        with contextlib.suppress(NoSuchObject, NoSuchBucket):
-            answer = await self._client.send(Request("GET", bucket, name))
-            if answer.body in own:
-                await self._client.send(Request("DELETE", bucket, name))
-
-    def _end_later(self, bucket: str, upload_id: str, own: bytes) -> None:
-        """End a completion when the backend is back: others would wait until it counts as one that will never end."""
-        left = self._left.setdefault((bucket, upload_id), set())
-        left.add(own)
-        if len(left) == 1:
-            task = asyncio.create_task(self._end_at_last(bucket, upload_id))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
-
-    async def _end_at_last(self, bucket: str, upload_id: str) -> None:
-        left, pause, until = self._left[bucket, upload_id], _AGAIN, time.monotonic() + _COMPLETION_LONGEST
-        while left and time.monotonic() < until:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _AGAIN_AT_MOST)
-            own = frozenset(left)
-            with contextlib.suppress(StoreError):
-                await self._end_if(bucket, upload_id, own)
-                left -= own
-        del self._left[bucket, upload_id]
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload. The record of a completion that failed without a clear word stays for the sweep."""

@@ -1,0 +1,115 @@
+"""The lock under which an upload is completed: a hidden object beside the upload, which all gateways see.
+
+Only one completion of an upload may go on at a time, since the record that it lays down has to be that of the parts
+which the backend takes. The hidden object holds a random token, by which a completion knows its own lock again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Collection
+
+from strongroom.dates import parse_http_date
+from strongroom.store.base import Condition
+from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, StoreError, Unavailable
+from strongroom.store.s3 import names
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import Request
+from strongroom.store.s3.putting import condition_headers
+
+LONGEST = 900.0
+"""Seconds that a completion may take before it counts as dead, and another one takes its lock away."""
+
+_WAIT, _PAUSE = 3.0, 0.2
+"""Seconds for which a completion waits for another one of the same upload, and between two looks."""
+
+_AGAIN, _AGAIN_AT_MOST = 0.5, 8.0
+"""Seconds until a release that failed is tried again: twice as many each time, up to so many."""
+
+
+class CompletionLock:
+    """The locks of all uploads of a backend."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._left: dict[tuple[str, str], set[bytes]] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Give up locks that could not be released yet."""
+        for task in self._releasing:
+            task.cancel()
+
+    async def take(self, bucket: str, upload_id: str) -> bytes:
+        """Take the lock of an upload, waiting for another completion for a while; one that died loses the lock.
+
+        Returns the token that :meth:`release` needs. Raises StoreError; Unavailable if the other completion goes on.
+        """
+        name, own = names.completing_name(upload_id), os.urandom(16).hex().encode()
+        beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
+        until = time.monotonic() + _WAIT
+        while True:
+            try:
+                await self._client.send(beginning)
+                return own
+            except ConditionFailed:
+                pass
+            except StoreError:  # it may lie there all the same
+                await asyncio.shield(self._release_if_taken(bucket, upload_id, own))
+                raise
+            with contextlib.suppress(NoSuchObject):  # it has just ended
+                answer = await self._client.send(Request("GET", bucket, name))
+                if answer.body == own:  # the answer to the first attempt was lost
+                    return own
+                begun, now = (parse_http_date(answer.headers.get(at, "")) for at in ("last-modified", "date"))
+                if begun and now and (now - begun).total_seconds() > LONGEST:
+                    with contextlib.suppress(StoreError):
+                        await self._client.send(Request("DELETE", bucket, name))
+            if time.monotonic() > until:
+                raise Unavailable(f"the upload {upload_id!r} is being completed")
+            await asyncio.sleep(_PAUSE)
+
+    async def _release_if_taken(self, bucket: str, upload_id: str, own: bytes) -> None:
+        """Release a lock that may have been taken, though the backend's answer says otherwise."""
+        try:
+            await self._release_if(bucket, upload_id, {own})
+        except StoreError:
+            self._release_later(bucket, upload_id, own)
+
+    async def release(self, bucket: str, upload_id: str, own: bytes) -> None:
+        """Release the lock; if the backend fails, later. Raises nothing."""
+        try:
+            await self._client.send(Request("DELETE", bucket, names.completing_name(upload_id)))
+        except StoreError:
+            self._release_later(bucket, upload_id, own)
+
+    async def _release_if(self, bucket: str, upload_id: str, own: Collection[bytes]) -> None:
+        """Release the lock if it was taken with one of these tokens. Raises StoreError."""
+        name = names.completing_name(upload_id)
+        with contextlib.suppress(NoSuchObject, NoSuchBucket):
+            answer = await self._client.send(Request("GET", bucket, name))
+            if answer.body in own:
+                await self._client.send(Request("DELETE", bucket, name))
+
+    def _release_later(self, bucket: str, upload_id: str, own: bytes) -> None:
+        """Release the lock when the backend is back: others would wait until its completion counts as dead."""
+        left = self._left.setdefault((bucket, upload_id), set())
+        left.add(own)
+        if len(left) == 1:
+            task = asyncio.create_task(self._keep_releasing(bucket, upload_id))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+
+    async def _keep_releasing(self, bucket: str, upload_id: str) -> None:
+        left, pause, until = self._left[bucket, upload_id], _AGAIN, time.monotonic() + LONGEST
+        while left and time.monotonic() < until:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _AGAIN_AT_MOST)
+            own = frozenset(left)
+            with contextlib.suppress(StoreError):
+                await self._release_if(bucket, upload_id, own)
+                left -= own
+        del self._left[bucket, upload_id]
