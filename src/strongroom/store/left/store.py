@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
-from strongroom.buffers import Buffer
 from strongroom.legacy.document import MAX_DOCUMENT, read_document
 from strongroom.legacy.errors import LegacyDamaged, NotCovered
 from strongroom.legacy.package import looks_sealed
@@ -34,6 +33,7 @@ from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuc
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, MARK, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
+from strongroom.store.left.writing import LeftWriter
 from strongroom.store.recent import Recent, weight_of
 
 CLEAN = "left"
@@ -207,8 +207,8 @@ class LeftStore(Store):
         await self.inner.delete(bucket, key + DATA)
         return True
 
-    async def _allowed(self, bucket: str, key: str, when: Condition) -> Condition:
-        """The condition for the store below. Raises ConditionFailed where what was left decides it."""
+    async def allowed(self, bucket: str, key: str, when: Condition) -> Condition:
+        """The condition that the store below is to check. Raises ConditionFailed if what MinIO left decides it."""
         if when == ALWAYS or await self.is_clean(bucket):
             return when
         if when.identity is not None and not when.identity.startswith(_IDENTITY):
@@ -242,7 +242,7 @@ class LeftStore(Store):
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
         """Begin an object."""
         await self._check(bucket, key)
-        return _LeftWriter(self, bucket, key, await self.inner.writer(bucket, key, size, encrypted))
+        return LeftWriter(self, bucket, key, await self.inner.writer(bucket, key, size, encrypted))
 
     async def written(self, bucket: str, key: str, stored: Stored) -> Stored:
         """End what MinIO left under a key that has been written."""
@@ -287,7 +287,7 @@ class LeftStore(Store):
     ) -> Stored:
         await self._check(bucket, key)
         data = source.data if isinstance(source, LeftReader) else source
-        return await self.inner.copy(data, bucket, key, record, annex, await self._allowed(bucket, key, when))
+        return await self.inner.copy(data, bucket, key, record, annex, await self.allowed(bucket, key, when))
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
         """Replace the record of an object; one that MinIO left comes to lie under its own key by that."""
@@ -315,7 +315,7 @@ class LeftStore(Store):
         if is_hidden(key) and not await self.is_clean(bucket):
             return False
         if when.identity is not None and when.identity.startswith(_IDENTITY):
-            await self._allowed(bucket, key, when)
+            await self.allowed(bucket, key, when)
             if not await self._end(bucket, key):
                 raise ConditionFailed(f"{bucket}/{key}")
             return True
@@ -371,7 +371,7 @@ class LeftStore(Store):
         when: Condition = ALWAYS,
     ) -> Stored:
         """Make one object of parts."""
-        allowed = await self._allowed(bucket, key, when)
+        allowed = await self.allowed(bucket, key, when)
         stored = await self.inner.complete(bucket, key, upload_id, parts, record, annex, allowed)
         return await self.written(bucket, key, stored)
 
@@ -382,36 +382,3 @@ class LeftStore(Store):
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads; those that MinIO's gateway left open are not among them."""
         return await self.inner.uploads(bucket, prefix, delimiter, after, limit)
-
-
-class _LeftWriter:
-    """The Writer of the protocol: ends what MinIO left under the key, when the object is there."""
-
-    def __init__(self, store: LeftStore, bucket: str, key: str, inner: Writer) -> None:
-        self._store = store
-        self._bucket = bucket
-        self._key = key
-        self._inner = inner
-
-    @property
-    def append(self) -> Callable[[Buffer, bool], None] | None:
-        """What appends and blocks, where the store has that."""
-        return self._inner.append
-
-    async def write(self, data: Buffer) -> None:
-        """Append."""
-        await self._inner.write(data)
-
-    async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
-        """Make the object whole, durable and visible."""
-        try:
-            allowed = await self._store._allowed(self._bucket, self._key, when)
-        except BaseException:
-            await self._inner.abort()
-            raise
-        stored = await self._inner.commit(record, annex, allowed)
-        return await self._store.written(self._bucket, self._key, stored)
-
-    async def abort(self) -> None:
-        """Forget what was written."""
-        await self._inner.abort()
