@@ -18,7 +18,8 @@ from strongroom.config.load import (
     transfer_keys,
     transfer_keys_from_process,
 )
-from strongroom.config.table import TABLE, Setting
+from strongroom.config.setting import Setting
+from strongroom.config.table import TABLE
 from strongroom.config.values import (
     Address,
     Administration,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from strongroom.config.table import TABLE, Setting
+from strongroom.config.setting import Setting
+from strongroom.config.table import TABLE
 
 _HEAD = """\
 # Settings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from strongroom.config.table import Setting
+from strongroom.config.setting import Setting
 
 T = TypeVar("T")
 

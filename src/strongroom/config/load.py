@@ -18,7 +18,7 @@ from typing import TypeVar
 from strongroom.config import table
 from strongroom.config.cores import usable_cores
 from strongroom.config.given import MAX_FILE, Given, ReadFile, SettingError
-from strongroom.config.table import Setting
+from strongroom.config.setting import Setting
 from strongroom.config.values import (
     Address,
     Administration,
