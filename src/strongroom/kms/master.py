@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from strongroom.kms.base import WrappedKey
 from strongroom.kms.static import PROVIDER as STATIC
 from strongroom.kms.transit import PROVIDER as TRANSIT
 from strongroom.kms.transit import PROVIDER_UNBOUND
+from strongroom.kms.transit_wire import version_of
 from strongroom.legacy.datakey import PROVIDER as LEGACY
 
 _KINDS = {LEGACY: STATIC, PROVIDER_UNBOUND: TRANSIT}  # other forms that the same master key wraps in
-_VERSION = re.compile(rb"vault:v([0-9]{1,9}):")
 
 
 class MasterKey(NamedTuple):
@@ -30,5 +29,4 @@ class MasterKey(NamedTuple):
 def master_of(wrapped: WrappedKey) -> MasterKey:
     """The master key that wrapped a data key."""
     kind = _KINDS.get(wrapped.provider, wrapped.provider)
-    found = _VERSION.match(wrapped.ciphertext) if kind == TRANSIT else None
-    return MasterKey(kind, wrapped.key_id, int(found[1]) if found else 0)
+    return MasterKey(kind, wrapped.key_id, version_of(wrapped.ciphertext) if kind == TRANSIT else 0)

@@ -213,7 +213,7 @@ class TransitKMS:
         provider = PROVIDER if bound else PROVIDER_UNBOUND
         made = await way.make(items)
         version = self._version_of(key)
-        if not all(wire.is_of_version(wrapped, version) for _, wrapped in made):
+        if version and any(wire.version_of(wrapped) != version for _, wrapped in made):
             # Vault's datakey has not always known versions: it took the latest.
             raise NoSuchKey(
                 f"the KMS at {self._url} does not wrap with version {version} of the master key {key!r}"

@@ -34,6 +34,7 @@ MOST = 128
 _MAX_CIPHERTEXT = 65_535
 _MAX_REASON = 200
 _CIPHERTEXT = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
+_VERSION = re.compile(rb"vault:v([0-9]{1,9}):")
 _KEY_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 # The first that stands in a refusal says which it is.
@@ -77,9 +78,10 @@ def is_ciphertext(wrapped: bytes) -> bool:
     return len(wrapped) <= _MAX_CIPHERTEXT and _CIPHERTEXT.fullmatch(wrapped) is not None
 
 
-def is_of_version(wrapped: bytes, version: int) -> bool:
-    """Whether this version of a key gave a ciphertext; 0 stands for any."""
-    return not version or wrapped.startswith(b"vault:v%d:" % version)
+def version_of(wrapped: bytes) -> int:
+    """The version of the master key that gave a ciphertext; 0 where it names none."""
+    found = _VERSION.match(wrapped)
+    return int(found[1]) if found else 0
 
 
 def batch(items: Sequence[Item], version: int = 0) -> Mapping[str, object]:
