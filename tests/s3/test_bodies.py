@@ -122,3 +122,24 @@ def test_a_length_that_is_none_is_refused(length: str) -> None:
     ):
         with pytest.raises(S3Error, match="InvalidArgument"):
             decoder_for(payload, {name: length})
+
+
+def unsigned(trailers: bytes, declared: str) -> BodyDecoder:
+    """A decoder that has seen a whole body of one chunk with these trailers."""
+    headers = {"x-amz-decoded-content-length": "1", "x-amz-trailer": declared}
+    decoder = decoder_for(ChunkedPayload(None, trailer=True), headers)
+    decoder.feed(b"1\r\nx\r\n0\r\n" + trailers)
+    return decoder
+
+
+def test_trailers_are_those_that_were_declared_however_they_are_written() -> None:
+    for trailers in (b"a:1\r\nb:2\r\n\r\n", b"B: 2\nA : 1\n\n"):
+        assert unsigned(trailers, " A ,,b").finish() == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    "trailers", [b"\r\n", b"a:1\r\n", b"a:1\r\nb:2\r\nc:3\r\n", b"a:1\r\nb:2\r\nA:3\r\n", b"a:1\r\nb\r\n"]
+)
+def test_trailers_that_were_not_declared_so_are_refused(trailers: bytes) -> None:
+    with pytest.raises(S3Error, match="MalformedTrailerError"):
+        unsigned(trailers, "a,b").finish()
