@@ -66,6 +66,23 @@ def test_so_it_does_where_the_disk_is_full(tmp_path: Path) -> None:
         assert (report["finished"], report["done"]) == (True, COUNT)
 
 
+def test_a_quota_of_the_kms_is_waited_for(bao: OpenBao, tmp_path: Path) -> None:
+    settings = bao.role("quota", "quota-key").settings()
+    with Server(tmp_path, settings, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="sealed")
+        for number in range(COUNT):
+            client.put_object(Bucket="sealed", Key=str(number), Body=b"x")
+        bao.api("POST", "transit/keys/quota-key/rotate", {})
+        bao.api("POST", "sys/quotas/rate-limit/few", {"path": "transit/", "rate": 5})
+        try:
+            for name in ("rewrap", "audit"):
+                report = job(server, name, "--tasks", "8")
+                assert (report["finished"], report["done"], report["failed"]) == (True, COUNT, [])
+        finally:
+            bao.api("DELETE", "sys/quotas/rate-limit/few")
+
+
 def test_objects_that_need_no_kms_count_as_a_success(unreachable: Server) -> None:
     report = job(unreachable, "audit", "--bucket", "plain")
     assert (report["finished"], report["done"]) == (True, COUNT)
