@@ -6,7 +6,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.s3.auth import ChunkedPayload, HashedPayload, Payload, UnsignedPayload
@@ -48,6 +48,7 @@ def feed(decoder: BodyDecoder, body: bytes, cuts: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize(("signed", "trailer"), [(True, False), (True, True), (False, True)])
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 100_000), max_size=12))
 def test_chunks_come_out_the_same_however_they_arrive(signed: bool, trailer: bool, cuts: list[int]) -> None:
     decoder, body = encode(signed, trailer)
@@ -55,6 +56,7 @@ def test_chunks_come_out_the_same_however_they_arrive(signed: bool, trailer: boo
     assert decoder.finish() == ({"x-amz-checksum-crc32": "AAAAAA=="} if trailer else {})
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 26_000), bit=st.integers(0, 7))
 def test_a_changed_bit_in_signed_chunks_never_passes(at: int, bit: int) -> None:
     decoder, body = encode(signed=True, trailer=False)
@@ -69,6 +71,7 @@ def test_a_changed_bit_in_signed_chunks_never_passes(at: int, bit: int) -> None:
     assert out == DATA
 
 
+@settings(deadline=None)
 @given(end=st.integers(0, 26_000))
 def test_a_body_that_was_cut_never_passes(end: int) -> None:
     decoder, body = encode(signed=True, trailer=True)
@@ -143,3 +146,21 @@ def test_trailers_are_those_that_were_declared_however_they_are_written() -> Non
 def test_trailers_that_were_not_declared_so_are_refused(trailers: bytes) -> None:
     with pytest.raises(S3Error, match="MalformedTrailerError"):
         unsigned(trailers, "a,b").finish()
+
+
+def test_lines_that_never_end_are_not_read_on() -> None:
+    for decoder, code in (
+        (encode(signed=True, trailer=False)[0], "IncompleteBody"),
+        (unsigned(b"", "a"), "MalformedTrailerError"),
+    ):
+        with pytest.raises(S3Error) as refused:
+            for _ in range(1000):
+                decoder.feed(b"0" * 10)
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize(("signed", "trailer"), [(True, False), (True, True), (False, True)])
+def test_chunks_may_come_byte_by_byte(signed: bool, trailer: bool) -> None:
+    decoder, body = encode(signed, trailer)
+    assert feed(decoder, body, list(range(len(body)))) == DATA
+    decoder.finish()
