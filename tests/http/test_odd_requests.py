@@ -49,6 +49,13 @@ def test_a_part_without_a_number_is_refused(server: Server, bucket: str) -> None
     assert (answer.status, answer.code) == (400, "InvalidArgument")
 
 
+def test_blanks_behind_a_header_are_not_of_its_value(server: Server, bucket: str) -> None:
+    headers = {"x-amz-meta-a": "b \t", "x-amz-server-side-encryption": "AES256 "}
+    assert request(server, "PUT", f"/{bucket}/o", headers).status == 200
+    assert request(server, "PUT", f"/{bucket}/copy", {"x-amz-copy-source": f"{bucket}/o "}).status == 200
+    assert request(server, "HEAD", f"/{bucket}/copy").headers["x-amz-meta-a"] == "b"
+
+
 def test_names_in_headers_need_not_be_escaped(server: Server, bucket: str) -> None:
     client = server.client()
     client.put_object(Bucket=bucket, Key="Z\u00fcrich", Body=b"x")

@@ -265,7 +265,8 @@ class Protocol(asyncio.BufferedProtocol):
         self._head_lines += 1
         if self._head_size > MAX_HEAD or self._head_lines > MAX_HEADERS:
             raise _Refused("RequestHeaderSectionTooLarge")
-        key, text, headers = name.decode("latin-1").lower(), value.decode("latin-1"), self._headers
+        key, headers = name.decode("latin-1").lower(), self._headers
+        text = value.decode("latin-1").rstrip(" \t")  # not of the value (RFC 9110, section 5.5), and left by the parser
         if key == "host" and key in headers:
             raise _Refused(_MALFORMED[0])
         headers[key] = f"{headers[key]},{text}" if key in headers else text
