@@ -8,8 +8,8 @@ Source: "Adding preconditions to S3 operations with conditional requests" in the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from types import TracebackType
 
 from strongroom.sealed.context import object_name
 from strongroom.sealed.objects import Precondition
@@ -20,18 +20,28 @@ Look = Callable[[str, str, Precondition], Awaitable[Condition]]
 """SealedStore.condition."""
 
 
-@asynccontextmanager
-async def on_condition(look: Look, bucket: str, key: str, precondition: Precondition) -> AsyncIterator[Condition]:
-    """The condition under which a write is made within this context.
+class OnCondition:
+    """A context in which a write is made, which gives the condition that the store must check for the write.
 
     Raises as ``look`` does; ObjectChanged where the store refuses the write, and the object is as the client asked
     nevertheless; ConditionFailed where the store refuses one that asks for no object.
     """
-    when = await look(bucket, key, precondition)
-    try:
-        yield when
-    except ConditionFailed as error:
-        if precondition.if_match is None:
-            raise
-        await look(bucket, key, precondition)  # raises where there is another object by now, or none
-        raise ObjectChanged(f"{object_name(bucket, key)!r} got another record at this moment") from error
+
+    __slots__ = ("_bucket", "_key", "_look", "_precondition")  # and no generator: each write goes through it
+
+    def __init__(self, look: Look, bucket: str, key: str, precondition: Precondition) -> None:
+        self._look = look
+        self._bucket = bucket
+        self._key = key
+        self._precondition = precondition
+
+    async def __aenter__(self) -> Condition:
+        return await self._look(self._bucket, self._key, self._precondition)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, ConditionFailed) or self._precondition.if_match is None:
+            return
+        await self._look(self._bucket, self._key, self._precondition)  # raises if there is another object now, or none
+        raise ObjectChanged(f"{object_name(self._bucket, self._key)!r} got another record at this moment") from error

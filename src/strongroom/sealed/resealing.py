@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.sealed.conditions import on_condition
+from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import LegacyHeader, with_nonces
@@ -107,6 +107,6 @@ async def share(
         header, record, annex = await seal_anew(objects, bucket, key, protection, kept)
     record.update(description.tags or {})
     store = objects.outer.writing(bucket, key, protection)
-    async with on_condition(objects.condition, bucket, key, precondition) as when:
+    async with OnCondition(objects.condition, bucket, key, precondition) as when:
         stored = await store.copy(source.reader, bucket, key, record, annex, when)
     return info_of(stored, info.size, metadata, header, info.multipart)

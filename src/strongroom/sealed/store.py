@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
+from functools import partial
 
 from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
 from strongroom.sealed.checked import CheckedKMS
-from strongroom.sealed.conditions import on_condition
+from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.context import check_added, object_name
 from strongroom.sealed.dare import Sealer, sealed_size
 from strongroom.sealed.defaults import Defaults
@@ -250,11 +251,8 @@ class SealedStore:
         store = self.outer.writing(bucket, key, protection)
         writer = await store.writer(bucket, key, size, encrypted=sealing is not None)
         pipeline = BodyPipeline(self.pool, writer, sealer, md5 or not opaque, hashers)
-
-        def on(precondition: Precondition) -> AbstractAsyncContextManager[Condition]:
-            return on_condition(self.condition, bucket, key, precondition)
-
-        return ObjectWriter(pipeline, writer, protection, sealing, opaque, listed, on)
+        on_condition = partial(OnCondition, self.condition, bucket, key)
+        return ObjectWriter(pipeline, writer, protection, sealing, opaque, listed, on_condition)
 
     async def condition(self, bucket: str, key: str, precondition: Precondition) -> Condition:
         """What the store must check for a precondition to hold. Raises PreconditionFailed; with If-Match also
@@ -275,8 +273,8 @@ class SealedStore:
         return Condition(identity=stored.identity)
 
     async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
-        """Remove an object; True if there was one. Raises as :func:`on_condition` does."""
-        async with on_condition(self.condition, bucket, key, precondition) as when:
+        """Remove an object; True if there was one. Raises as :class:`OnCondition` does."""
+        async with OnCondition(self.condition, bucket, key, precondition) as when:
             return await self.store.delete(bucket, key, when)
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from strongroom.sealed.conditions import on_condition
+from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.context import object_name
 from strongroom.sealed.dare import Sealer, StreamInvalid, new_nonce, plaintext_size, sealed_size
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, open_box, seal_box
@@ -195,7 +195,7 @@ class Uploads:
     ) -> ObjectInfo:
         """Make one object of these parts, in this order.
 
-        Raises as :func:`on_condition` does; PartChanged, NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
+        Raises as :class:`OnCondition` does; PartChanged, NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
         """
         opened = await self._open(bucket, key, upload_id)
         header, secret = opened.header, opened.key
@@ -213,7 +213,7 @@ class Uploads:
             record, annex = sealed_record(header, secret, metadata, listed), seal_parts(header, secret, entries)
         record.update(tag_entries(opened.upload.record))
         stored_parts = [part.stored for part in parts]
-        async with on_condition(self._sealed.condition, bucket, key, precondition) as when:
+        async with OnCondition(self._sealed.condition, bucket, key, precondition) as when:
             stored = await self._sealed.store.complete(bucket, key, upload_id, stored_parts, record, annex, when)
         return info_of(stored, size, metadata, header, multipart=True, tags=tag_count(record))
 

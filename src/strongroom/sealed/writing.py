@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from strongroom.buffers import Buffer
+from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.envelope import Header
 from strongroom.sealed.keys import Kind, ObjectKey, record_key
 from strongroom.sealed.legacy import AnyHeader
@@ -19,9 +19,8 @@ from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.pipeline import BodyPipeline, Hasher
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, sealed_record
-from strongroom.store.base import Condition, Part, PartWriter, Stored, Writer
+from strongroom.store.base import Part, PartWriter, Stored, Writer
 
-OnCondition = Callable[[Precondition], AbstractAsyncContextManager[Condition]]
 EncodePart = Callable[[PartEntry], dict[str, bytes]]
 
 
@@ -94,7 +93,7 @@ class ObjectWriter(AnyObjectWriter):
         sealing: tuple[Header, ObjectKey] | None,
         opaque: bool,
         listed: Listed | None,
-        on_condition: OnCondition,
+        on_condition: Callable[[Precondition], OnCondition],
     ) -> None:
         self._pipeline = pipeline
         self._writer = writer
@@ -107,7 +106,7 @@ class ObjectWriter(AnyObjectWriter):
     async def commit(self, description: Description, precondition: Precondition = NO_PRECONDITION) -> ObjectInfo:
         """Make the object whole, durable and visible.
 
-        Raises as :func:`~strongroom.sealed.conditions.on_condition` does, StoreFull.
+        Raises as :class:`~strongroom.sealed.conditions.OnCondition` does, StoreFull.
         """
         digest = self._pipeline.md5
         header: Header | None = None
