@@ -1,4 +1,4 @@
-"""Who asks: Signature Version 4 in a header, in a presigned URL, over chunks of a body, and in a browser's POST form.
+"""Authentication: Signature Version 4 in a header, in a presigned URL, over chunks of a body, and in a POST form.
 
 Rules of this package: it reads no clock, no environment and no socket. ``now`` is a parameter, credentials are a
 mapping, bodies come in as bytes. It knows nothing of S3's operations. The signatures themselves are computed in

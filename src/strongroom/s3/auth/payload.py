@@ -1,5 +1,5 @@
-"""How the body of a request has to be checked, as ``x-amz-content-sha256`` says. The decoding of bodies is in
-``strongroom.s3.body``, the signatures of chunks in ``strongroom.sigv4.chunks``.
+"""How the body of a request has to be checked, according to ``x-amz-content-sha256``. Bodies are decoded in
+``strongroom.s3.body``; the signatures of chunks are computed in ``strongroom.sigv4.chunks``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(slots=True)
 class UnsignedPayload:
-    """The signature says nothing of the body."""
+    """The signature does not cover the body."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class HashedPayload:
 
 @dataclass(slots=True)
 class ChunkedPayload:
-    """The body is ``aws-chunked``: each chunk signed where ``signing`` is given, headers behind it if ``trailer``."""
+    """The body is ``aws-chunked``: each chunk is signed if ``signing`` is given; headers follow if ``trailer``."""
 
     signing: ChunkSigning | None
     trailer: bool
@@ -48,7 +48,7 @@ Payload = UnsignedPayload | HashedPayload | ChunkedPayload
 
 
 def check_content_sha256(value: str) -> None:
-    """Refuse what no body can be checked by. Raises InvalidArgument, NotImplemented (asymmetric signatures)."""
+    """Refuse a value that no body can be checked by. Raises InvalidArgument, NotImplemented (asymmetric signatures)."""
     if _SHA256_HEX.fullmatch(value) or value in _NAMED:
         return
     if value in _STREAMING_ECDSA:
@@ -62,7 +62,7 @@ def check_content_sha256(value: str) -> None:
 
 
 def payload_of(value: str, signing: ChunkSigning) -> Payload:
-    """What a value that :func:`check_content_sha256` has let pass means for the body."""
+    """How the body has to be checked, from a value that :func:`check_content_sha256` has accepted."""
     if value == UNSIGNED_PAYLOAD:
         return UnsignedPayload()
     if value == STREAMING_SIGNED:

@@ -1,6 +1,6 @@
 """Browser uploads: reading a form, and checking it against the policy that was signed for it.
 
-No I/O inside: bytes of the body go in, the form's fields come out, then the bytes of its file.
+No I/O: bytes of the body go in, the form's fields come out, then the bytes of its file.
 
 Source: "Browser-Based Uploads Using POST (AWS Signature Version 4)" in the Amazon S3 API reference.
 """
@@ -35,7 +35,7 @@ from strongroom.sigv4.keys import (
 from strongroom.sigv4.keys import signature as sign_text
 
 MAX_FIELDS = 20 * 1024
-"""Bytes of all that stands before the file: names and values of the fields."""
+"""Bytes of everything before the file: the headers of parts and the values of fields."""
 
 SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 """The fields that sign a form's policy."""
@@ -49,7 +49,7 @@ _UNCHECKED_PREFIX = "x-ignore-"
 
 @dataclass(slots=True)
 class PostForm:
-    """What stands before the file: fields by their name in lower case, and the file's own name."""
+    """What a form says before its file: the fields by their names in lower case, and the file's own name."""
 
     fields: dict[str, str] = field(default_factory=dict)
     file_name: str = ""
@@ -57,7 +57,7 @@ class PostForm:
 
 @dataclass(frozen=True, slots=True)
 class PostIdentity:
-    """Who signed the form's policy, and how long its file may be (bytes, both ends included)."""
+    """Who signed the form's policy, and how long its file may be (in bytes, both limits included; None: no limit)."""
 
     access_key: str
     min_length: int = 0
@@ -65,14 +65,14 @@ class PostIdentity:
 
 
 def is_form(content_type: str) -> bool:
-    """Whether a Content-Type is that of a form with a file."""
+    """Whether this is the Content-Type of a form with a file."""
     return content_type.lower().startswith("multipart/form-data")
 
 
 class FormDecoder:
-    """Takes the body of a form as it comes. ``form`` is complete as soon as it is not None.
+    """Decodes the body of a form as it arrives. ``form`` is None until the file begins; it is complete then.
 
-    Raises MalformedPOSTRequest, MaxPostPreDataLengthExceededError.
+    Raises MalformedPOSTRequest, MaxPostPreDataLengthExceededError, InvalidArgument (a field that comes twice).
     """
 
     def __init__(self, content_type: str) -> None:
@@ -106,19 +106,19 @@ class FormDecoder:
         )
 
     def feed(self, data: Piece) -> list[bytes]:
-        """The bytes of the file in ``data``, in order."""
+        """The bytes of the file that ``data`` holds, in order."""
         try:
             self._parser.write(bytes(data))
         except FormParserError as error:
             raise S3Error("MalformedPOSTRequest") from error
         self._fed += len(data)
-        if self.form is None and self._fed > _MAX_BEFORE_FILE:  # nobody knows yet who sends it
+        if self.form is None and self._fed > _MAX_BEFORE_FILE:  # not authenticated yet
             raise S3Error("MaxPostPreDataLengthExceededError")
         pieces, self._pieces = self._pieces, []
         return pieces
 
     def finish(self) -> None:
-        """The body is over. Raises MalformedPOSTRequest where it was cut, and where it had no file."""
+        """The body has ended. Raises MalformedPOSTRequest if it was cut, IncorrectNumberOfFilesInPostRequest."""
         if not self._ended:
             raise S3Error("MalformedPOSTRequest")
         if self.form is None:
@@ -145,7 +145,7 @@ class FormDecoder:
         self._header[0].clear()
         self._header[1].clear()
         if self._after_file:
-            return  # nothing of what follows is kept, however much of it there is
+            return  # nothing after the file is kept, however much of it there is
         self._headers[name.decode("latin-1").lower()] = value
         self._count(len(name) + len(value))
 
@@ -184,7 +184,7 @@ class FormDecoder:
 def authenticate_form(
     form: PostForm, bucket: str, credentials: Credentials, region: str, now: datetime
 ) -> PostIdentity:
-    """Verify the signature of a form's policy, and the form against the policy.
+    """Verify the signature of a form's policy, then check the form against the policy.
 
     Raises AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch, InvalidPolicyDocument, InvalidArgument.
     """
@@ -192,7 +192,7 @@ def authenticate_form(
     if not fields.get("policy"):
         if any(fields.get(name) for name in SIGNING):
             raise missing_field("policy")
-        raise S3Error("AccessDenied")  # nobody signed it
+        raise S3Error("AccessDenied")  # the form is not signed at all
     access_key = _check_signature(fields, credentials, region)
     policy = _read_policy(fields["policy"])
     if now >= policy.expiration:
@@ -201,7 +201,7 @@ def authenticate_form(
 
 
 def missing_field(name: str) -> S3Error:
-    """What S3 answers where a form lacks a field."""
+    """The error that S3 answers if a form lacks a field."""
     return S3Error(
         "InvalidArgument",
         f"Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields.",
@@ -251,7 +251,7 @@ def _read_policy(encoded: str) -> _Policy:
         document = json.loads(base64.b64decode(encoded, validate=True))
         expiration = datetime.fromisoformat(document["expiration"])
         conditions = document["conditions"]
-        json.dumps(conditions, ensure_ascii=False).encode()  # half a character is an error: no answer could show it
+        json.dumps(conditions, ensure_ascii=False).encode()  # fails on a lone surrogate, which no answer could show
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise S3Error("InvalidPolicyDocument", "Invalid Policy: it is not well-formed.") from error
     if not isinstance(conditions, list):
@@ -289,7 +289,7 @@ def _check_conditions(form: PostForm, bucket: str, conditions: list[Any], access
 def _holds(operator: str, name: str, found: str, value: str) -> bool:
     if operator != "starts-with":
         return found == value
-    # A Content-Type with commas is a list, of which each must begin so: of several, browsers take the last.
+    # A Content-Type with commas is a list, and each of its items must match: browsers use the last one.
     listed = [item.strip() for item in found.split(",")] if name == "content-type" else [found]
     return all(item.startswith(value) for item in listed)
 

@@ -1,7 +1,7 @@
 """Verifies the signature of a request, in its ``Authorization`` header or in its URL, and says how to check its body.
 
-Codes and messages are those that S3 answers with. What is checked: the form of the claim, its region, service and day,
-that the headers which S3 wants signed are signed, the clock, and last the signature.
+Error codes and messages are S3's. Checked are the form of the credential, its region, service and day, whether all
+headers that have to be signed are signed, the clock, and last the signature.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ _V4_QUERY = (
 _V2_QUERY = ("AWSAccessKeyId", "Signature")
 _SESSION = "x-amz-security-token"
 TO_BE_SIGNED = ("x-amz-", "x-minio-")
-"""What headers begin with that mean something for S3, and for a MinIO that a gateway passes them on to."""
+"""How the names of headers begin that have to be signed: S3 gives them a meaning, or a MinIO behind a gateway does."""
 _DAY = re.compile(r"[0-9]{8}")
 _CREDENTIAL_FORM = '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"'
 _REMEMBERED = 512
-"""The longest beginning of a header that is worth remembering, in characters."""
+"""Up to how many characters the beginning of an Authorization header is cached."""
 _USE_V4 = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 _NO_V4A = "Signature Version 4A (ECDSA) is not implemented; use AWS4-HMAC-SHA256."
 
 
 @dataclass(slots=True)
 class Identity:
-    """Who sent a request, how its body has to be checked, and the names of the headers that were signed."""
+    """Who sent a request, how its body has to be checked, and the names of the signed headers."""
 
     access_key: str
     payload: Payload
@@ -71,7 +71,7 @@ class Identity:
 
 @dataclass(slots=True)
 class _Claim:
-    """What a request claims, wherever it says so. ``signed`` is the list of header names as the client wrote it."""
+    """What a request claims in its header or URL. ``signed`` is the list of header names as the client wrote it."""
 
     scope: Scope
     signed: str
@@ -81,8 +81,8 @@ class _Claim:
 
 
 def authenticate(request: HttpRequest, credentials: Credentials, region: str, now: datetime) -> Identity:
-    """Verify who sent ``request``; ``now`` is an aware datetime. ``region``: the one that it has to be signed for; ""
-    takes any, as MinIO does where no region is set.
+    """Verify who sent ``request``; ``now`` is an aware datetime. ``region``: the region that it has to be signed for;
+    "" accepts any, as MinIO does if no region is set.
 
     Raises AccessDenied (no authentication, unsigned headers, an expired URL), AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument, InvalidRequest, InvalidToken, InvalidURI,
@@ -163,9 +163,9 @@ def _components(authorization: str) -> tuple[Scope, str, str]:
 
 @lru_cache(1024)
 def _stated(beginning: str) -> tuple[Scope, str] | None:
-    """The scope and the list of signed headers in a header's beginning, None where it holds more or less than these.
+    """The scope and the list of signed headers at a header's beginning; None unless it holds exactly these two.
 
-    It is the same in most of a day's requests of a client.
+    Cached, since it is the same in most of a client's requests on one day.
     """
     fields = _authorization_fields(beginning.rstrip(", "))
     scope = parse_credential(fields.get("Credential", ""))
@@ -206,13 +206,13 @@ def _authorization_fields(authorization: str) -> dict[str, str]:
 
 
 def _header_time(headers: Mapping[str, str]) -> tuple[datetime, str]:
-    """The time of the request, and the form of it that was signed: from ``x-amz-date``, else from ``date``."""
+    """The time of the request, and its text in the string to sign: from ``x-amz-date``, else from ``date``."""
     text = headers.get("x-amz-date")
     moment = None
     if text is not None:
         moment = parse_timestamp(text)
         if moment is not None:
-            return moment, text  # it has one form only
+            return moment, text  # already in the form that is signed
     elif "date" in headers:
         text = headers["date"]
         moment = parse_timestamp(text) or parse_http_date(text)
@@ -319,7 +319,7 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
     if not same_signature(expected, claim.signature):
         expected = signature(key, to_sign(as_minio(request.headers)))
         if not same_signature(expected, claim.signature):
-            # The canonical request stays out of the answer, unlike AWS's: it would repeat the keys of SSE-C.
+            # Unlike AWS's, this answer omits the canonical request: it would repeat the client's key of SSE-C.
             raise S3Error(
                 "SignatureDoesNotMatch",
                 AWSAccessKeyId=scope.access_key,
@@ -331,7 +331,7 @@ def _verify(request: HttpRequest, claim: _Claim, pairs: Pairs, credentials: Cred
 
 
 def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
-    """What is wrong with a scope, in S3's words, or ""."""
+    """What is wrong with a scope, in S3's words; "" if nothing is."""
     if scope.terminator != TERMINATOR:
         return f'incorrect terminator "{scope.terminator}". This endpoint uses "{TERMINATOR}".'
     if scope.service != SERVICE:
@@ -346,8 +346,9 @@ def _scope_fault(scope: Scope, region: str, stamp: str) -> str:
 
 
 def _check_signed_headers(headers: Mapping[str, str], signed: str) -> bool:
-    """Whether each name is there once: of a list that repeats one, the canonical request has its value each time, and
-    would be larger than the head by a factor of thousands. Raises AccessDenied for headers that had to be signed.
+    """Whether ``signed`` names no header twice. The canonical request repeats the value for each time that a header is
+    named, and could become thousands of times larger than the head. Raises AccessDenied if a header that has to be
+    signed is not in the list.
     """
     listed = signed.split(";")
     names = set(listed)

@@ -1,1 +1,1 @@
-"""The handlers: one module a resource, one coroutine an operation, named as in the S3 API in snake case."""
+"""The handlers: a module for each resource, a coroutine for each operation, with its S3 API name in snake case."""

@@ -1,5 +1,5 @@
-"""Access control lists: PutBucketAcl, PutObjectAcl. All belongs to one owner, who has full control; so a list that says
-that is taken, and changes nothing (clients that care for ACLs set `private`), and any other is refused.
+"""Access control lists: PutBucketAcl, PutObjectAcl. Everything belongs to one owner, who has full control: a list that
+says just that (such as `private`, which many clients set) is accepted and changes nothing; any other is refused.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from strongroom.sealed.store import SealedStore
 
 
 class AclHandlers:
-    """Operations that set access control lists; those that show them are with what is unset."""
+    """Operations that set access control lists; those that read them are in :mod:`strongroom.s3.handlers.unset`."""
 
     def __init__(self, objects: SealedStore) -> None:
         self._objects = objects
 
     async def put_bucket_acl(self, call: Call, request: PutBucketAclRequest) -> Answer:
-        """Leave a bucket to its owner."""
+        """Accept a list that leaves a bucket to its owner."""
         await self._objects.bucket(call.bucket)
         _check(call, request.access_control_policy)
         return Answer()
 
     async def put_object_acl(self, call: Call, request: PutObjectAclRequest) -> Answer:
-        """Leave an object to its owner."""
+        """Accept a list that leaves an object to its owner."""
         check_version(request.version_id)
         await self._objects.stored(call.bucket, call.key)
         _check(call, request.access_control_policy)
@@ -39,9 +39,9 @@ class AclHandlers:
 
 
 def _check(call: Call, policy: AccessControlPolicy | None) -> None:
-    """Let pass what leaves all to the owner, be it said in headers or in a document.
+    """Accept a list, in headers or in a document, that leaves everything to the owner.
 
-    Raises AccessControlListNotSupported, InvalidArgument, MissingSecurityHeader where it is said in neither.
+    Raises AccessControlListNotSupported, InvalidArgument; MissingSecurityHeader if there is no list.
     """
     check_acl_headers(call.request.headers)
     if policy is None:

@@ -38,17 +38,17 @@ from strongroom.sealed.policy import Protection
 from strongroom.sealed.store import SealedStore
 
 MAX_BUCKETS = 10_000
-"""Buckets in a page of ListBuckets, and at all (S3 User Guide, "Bucket quotas")."""
+"""Buckets in a page of ListBuckets, and in all (S3 User Guide, "Bucket quotas")."""
 
 _OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
-"""There is one owner, who owns everything under each of these."""
+"""All accepted: there is only one owner, who owns everything under each of them."""
 
 _ALGORITHMS = {Kind.SSE_S3: "AES256", Kind.SSE_KMS: "aws:kms"}
 
 
 class BucketHandlers:
-    """Operations on buckets. ``region`` is the server's; with ``any_location`` buckets may be asked for in others, too.
-    ``cross_origin`` is told of new rules for web pages.
+    """Operations on buckets. ``region`` is the server's; with ``any_location``, CreateBucket may name any other, too.
+    ``cross_origin`` is told when a bucket's CORS rules change.
     """
 
     def __init__(self, objects: SealedStore, region: str, any_location: bool, cross_origin: CrossOrigin) -> None:
@@ -108,7 +108,7 @@ class BucketHandlers:
         return Answer(CreateBucketOutput(location=f"/{call.bucket}"))
 
     async def head_bucket(self, call: Call, request: HeadBucketRequest) -> Answer:
-        """Whether the bucket is there."""
+        """Check that the bucket exists."""
         await self._objects.bucket(call.bucket)
         return Answer(HeadBucketOutput(bucket_region=self._region))
 
@@ -118,14 +118,14 @@ class BucketHandlers:
         return Answer()
 
     async def get_bucket_location(self, call: Call, request: GetBucketLocationRequest) -> Answer:
-        """The region, which us-east-1 spells as nothing."""
+        """The region; us-east-1 is written as an empty element."""
         await self._objects.bucket(call.bucket)
         return Answer(
             GetBucketLocationOutput(location_constraint=None if self._region == "us-east-1" else self._region)
         )
 
     async def get_bucket_encryption(self, call: Call, request: GetBucketEncryptionRequest) -> Answer:
-        """How the bucket encrypts what does not say."""
+        """How the bucket encrypts objects whose upload does not say how."""
         protection = await self._objects.default_encryption(call.bucket)
         if protection is None:
             raise S3Error("ServerSideEncryptionConfigurationNotFoundError", BucketName=call.bucket)
@@ -138,7 +138,7 @@ class BucketHandlers:
         return Answer(GetBucketEncryptionOutput(server_side_encryption_configuration=configuration))
 
     async def put_bucket_encryption(self, call: Call, request: PutBucketEncryptionRequest) -> Answer:
-        """Set how the bucket encrypts what does not say: AES256, or aws:kms with a master key."""
+        """Set how the bucket encrypts objects whose upload does not say how: AES256, or aws:kms with a master key."""
         rules = request.server_side_encryption_configuration.rules
         blocked = [kind for rule in rules if (types := rule.blocked_encryption_types) for kind in types.encryption_type]
         if any(kind != "NONE" for kind in blocked):
@@ -164,24 +164,24 @@ class BucketHandlers:
         return Answer()
 
     async def delete_bucket_encryption(self, call: Call, request: DeleteBucketEncryptionRequest) -> Answer:
-        """Let the bucket encrypt only what says so (and what auto-encryption takes)."""
+        """Encrypt only the objects whose upload asks for it (or that auto-encryption covers)."""
         await self._objects.set_default_encryption(call.bucket, None)
         return Answer()
 
     async def get_bucket_cors(self, call: Call, request: GetBucketCorsRequest) -> Answer:
-        """Which web pages the bucket lets in."""
+        """Which web pages may send requests to the bucket."""
         document = await self._objects.cors(call.bucket)
         if document is None:
             raise S3Error("NoSuchCORSConfiguration", BucketName=call.bucket)
         return Answer(GetBucketCorsOutput(cors_rules=cors.decode(document).cors_rules))
 
     async def put_bucket_cors(self, call: Call, request: PutBucketCorsRequest) -> Answer:
-        """Set which web pages the bucket lets in."""
+        """Set which web pages may send requests to the bucket."""
         await self._set_cors(call.bucket, cors.encode(request.cors_configuration))
         return Answer()
 
     async def delete_bucket_cors(self, call: Call, request: DeleteBucketCorsRequest) -> Answer:
-        """Leave it to the server's setting again."""
+        """Remove the bucket's rules, so that the server's setting applies again."""
         await self._set_cors(call.bucket, None)
         return Answer()
 

@@ -42,7 +42,7 @@ _SOURCE = "x-amz-copy-source-"
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What a request wants of a copy; headers and tags are None where they are to be the source's."""
+    """What a request wants of a copy. Headers or tags that are None are taken from the source."""
 
     headers: Mapping[str, str] | None
     tags: tuple[str, int] | None
@@ -52,7 +52,7 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a copy is to be: how encrypted, with which headers, tags and checksum, under which condition."""
+    """How to make a copy: its encryption, headers, tags and checksum algorithm, and the condition of the write."""
 
     protection: Protection
     headers: Mapping[str, str]
@@ -91,7 +91,7 @@ class CopyHandlers:
         return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
-        """Fill a part of an upload from a range of an object."""
+        """Store a part whose bytes are a range of another object."""
         bucket, key = copy_source(request.copy_source)
         number = check_part_number(request.part_number)
         customer_key = call.encryption.customer_key()
@@ -125,7 +125,7 @@ class CopyHandlers:
     async def _plan(self, call: Call, wish: _Wish, asked: Protection | None, bucket: str, source: OpenObject) -> _Plan:
         headers, tags = wish.headers, wish.tags
         if headers is None:
-            redirect = call.request.headers.get(REDIRECT)  # it is never that of the source
+            redirect = call.request.headers.get(REDIRECT)  # never copied from the source
             headers = {name: value for name, value in source.info.headers.items() if name != REDIRECT}
             headers |= {REDIRECT: redirect} if redirect else {}
         if tags is None:
@@ -171,7 +171,7 @@ def _wish(call: Call, request: CopyObjectRequest) -> _Wish:
 def copy_source(text: str) -> tuple[str, str]:
     """The bucket and key of ``x-amz-copy-source``. Raises InvalidArgument, NoSuchVersion, KeyTooLongError.
 
-    A plus is a space, as AWS has it: some clients (s5cmd) escape a source as they would a query.
+    A plus is read as a space, as AWS does: some clients (s5cmd) escape the source like a query.
     """
     path, _, query = text.partition("?")
     path = path.replace("+", " ")
@@ -208,7 +208,7 @@ def _directive(value: str | None, about: str) -> str:
 
 
 def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | None, source: tuple[str, str]) -> None:
-    """A copy onto itself must change something, as S3 has it."""
+    """Raises InvalidRequest for a copy of an object onto itself that changes nothing, as S3 does."""
     if source != (call.bucket, call.key):
         return
     headers = call.request.headers

@@ -29,7 +29,7 @@ class ListingHandlers:
         self._entries = Entries()
 
     async def list_objects(self, call: Call, request: ListObjectsRequest) -> Answer:
-        """One page, the old way: the marker is a name."""
+        """One page, in version 1 of the API: the marker is a key or a common prefix."""
         encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
         limit = page_size(request.max_keys, "max-keys")
         page = await self._page(call.bucket, prefix, delimiter, request.marker or "", limit)
@@ -73,7 +73,7 @@ class ListingHandlers:
         return Answer(output)
 
     async def list_object_versions(self, call: Call, request: ListObjectVersionsRequest) -> Answer:
-        """One page, each object as the one version that it has."""
+        """One page; each object has exactly one version."""
         encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
         limit = page_size(request.max_keys, "max-keys")
         page = await self._page(call.bucket, prefix, delimiter, request.key_marker or "", limit)

@@ -134,7 +134,7 @@ class MultipartHandlers:
 
     async def abort_multipart_upload(self, call: Call, request: AbortMultipartUploadRequest) -> Answer:
         """End an upload and drop its parts."""
-        if _INITIATED in call.request.headers:  # which S3 has for directory buckets only
+        if _INITIATED in call.request.headers:  # S3 has this for directory buckets only
             raise S3Error("NotImplemented", "Uploads are not ended on the condition of when they were begun.")
         await self._uploads.abort(call.bucket, call.key, request.upload_id)
         return Answer()
@@ -151,7 +151,7 @@ class MultipartHandlers:
             part_number_marker=after,
             next_part_number_marker=parts[-1].entry.number if parts else after,
             max_parts=limit,
-            is_truncated=following is not None and limit > 0,  # a page of none leads nowhere
+            is_truncated=following is not None and limit > 0,  # an empty page has no marker to go on from
             initiator=INITIATOR,
             owner=OWNER,
             storage_class="STANDARD",
@@ -205,8 +205,8 @@ class MultipartHandlers:
         return Answer(output)
 
     async def _check_before(self, call: Call, precondition: Precondition) -> None:
-        """See that the condition of an upload holds as it is opened. S3 takes one on completion; ``mc`` sends it here,
-        and here only, and MinIO looks at it here. Raises PreconditionFailed, NoSuchObject (If-Match).
+        """Check an upload's condition when it is opened. S3 takes conditions on completion only, but ``mc`` sends them
+        only here, and MinIO checks them here. Raises PreconditionFailed, NoSuchObject (If-Match).
         """
         await self._objects.condition(call.bucket, call.key, precondition)
         if precondition.if_none_match:
@@ -225,8 +225,8 @@ class MultipartHandlers:
         return upload, there
 
     async def _completed_before(self, call: Call, upload_id: str, wanted: Sequence[CompletedPart]) -> ObjectInfo:
-        """The object that this very upload made: a client that lost the first answer asks again. Raises
-        NoSuchUpload, also where other parts were put together.
+        """The object that this very upload made, for a client that lost the first answer and asks again. Raises
+        NoSuchUpload if there is none, or if it was made of other parts than ``wanted``.
         """
         try:
             info = await self._objects.head(call.bucket, call.key, call.encryption.customer_key())
@@ -238,7 +238,7 @@ class MultipartHandlers:
 
 
 def _made_of(info: ObjectInfo, wanted: Sequence[CompletedPart], *, opaque: bool) -> bool:
-    """Whether an object is of the parts that a completion lists, by its ETag; an opaque one tells only how many."""
+    """Whether an object consists of the listed parts, judging by its ETag; an ``opaque`` ETag shows only how many."""
     if opaque:
         return info.etag.endswith(f"-{len(wanted)}")
     try:
@@ -261,7 +261,10 @@ def _check_order(wanted: Sequence[CompletedPart]) -> None:
 
 
 def _choose(wanted: Sequence[CompletedPart], there: dict[int, PartInfo], upload: UploadInfo) -> list[PartInfo]:
-    """The parts that are meant. Raises BadDigest, EntityTooSmall, InvalidArgument, InvalidPart, InvalidRequest."""
+    """The stored parts that a completion lists.
+
+    Raises BadDigest, EntityTooSmall, InvalidArgument, InvalidPart, InvalidRequest.
+    """
     chosen = []
     for position, item in enumerate(wanted, 1):
         part = there.get(item.part_number or 0)
@@ -302,7 +305,7 @@ def _same_checksum(item: CompletedPart, part: PartInfo, upload: UploadInfo) -> b
 
 
 def _given_checksum(item: CompletedPart) -> tuple[Algorithm, bytes] | None:
-    """The checksum that a request gives for a part. Raises InvalidArgument for one that is none, and for several."""
+    """The checksum that a request gives for a part. Raises InvalidArgument if it is malformed or there are several."""
     given = [(algorithm, text) for algorithm in Algorithm if (text := getattr(item, algorithm.member)) is not None]
     if not given:
         return None
@@ -345,7 +348,7 @@ def _whole_checksum(upload: UploadInfo, chosen: Sequence[PartInfo]) -> ObjectChe
 
 
 def _check_checksum(call: Call, checksum: ObjectChecksum | None) -> None:
-    """Compare the checksum of the whole with what the request says of it. Raises BadDigest, InvalidRequest."""
+    """Compare the checksum of the whole object with the one in the request. Raises BadDigest, InvalidRequest."""
     headers = call.request.headers
     kind = checksums.parse_type(headers["x-amz-checksum-type"]) if "x-amz-checksum-type" in headers else None
     if kind is not None and checksum is not None and kind != checksum.kind:
@@ -357,7 +360,7 @@ def _check_checksum(call: Call, checksum: ObjectChecksum | None) -> None:
     for algorithm in checksums.brought(headers):
         digest, _, count = headers[algorithm.header].partition("-")
         if count and not (count.isascii() and count.isdigit()):
-            digest = ""  # no value at all
+            digest = ""  # malformed: parse_value raises
         checksums.parse_value(algorithm, digest)
         if checksum is None or checksum.algorithm != algorithm:
             raise S3Error("InvalidRequest", f"The upload was not created using a {algorithm.lower()} checksum.")

@@ -59,7 +59,7 @@ from strongroom.secret import Secret
 _READ_AGAIN = 4
 _DELETES_AT_ONCE = 32
 MAX_DELETE = 1000
-_PURGE = "x-minio-force-delete"  # "mc rm --purge" means all that is below a name
+_PURGE = "x-minio-force-delete"  # sent by "mc rm --purge", to remove everything below a prefix
 _OTHER_CONDITIONS = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")
 
 
@@ -101,7 +101,7 @@ class ObjectHandlers:
         while True:
             try:
                 return await self._get(call, request, customer_key)
-            except ObjectChanged:  # before the first byte was sent: what is there now is as good
+            except ObjectChanged:  # no byte has been sent yet, so the new object will do as well
                 if not attempts_left:
                     raise
                 attempts_left -= 1
@@ -135,7 +135,7 @@ class ObjectHandlers:
         return Answer(None, headers, answer.status, b"", answer.span.length, source.info)
 
     async def delete_object(self, call: Call, request: DeleteObjectRequest) -> Answer:
-        """Remove an object; that it was not there is no error."""
+        """Remove an object; no error if there is none."""
         check_version(request.version_id)
         if any(name in call.request.headers for name in _OTHER_CONDITIONS):
             raise _condition_not_served()
@@ -145,7 +145,7 @@ class ObjectHandlers:
         return Answer()
 
     async def delete_objects(self, call: Call, request: DeleteObjectsRequest) -> Answer:
-        """Remove up to 1,000 objects; each is answered by itself."""
+        """Remove up to 1,000 objects; the answer has a result for each."""
         await self._objects.bucket(call.bucket)
         if not 1 <= len(request.delete.objects) <= MAX_DELETE:
             raise S3Error("MalformedXML")
@@ -180,7 +180,7 @@ class ObjectHandlers:
         return DeletedObject(key=item.key, version_id=item.version_id)
 
     async def get_object_attributes(self, call: Call, request: GetObjectAttributesRequest) -> Answer:
-        """Those of an object's attributes that are asked for."""
+        """The attributes of an object that the request asks for."""
         customer_key = _read_checks(call, request)
         wanted = set(filter(None, request.object_attributes))
         if not wanted:
@@ -217,7 +217,7 @@ _ATTRIBUTES = {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
 
 
 class _Described(Answer):
-    """An answer in the making, with the range of the object that it is about."""
+    """An answer without its body yet, with the range of the object that the body is."""
 
     __slots__ = ("span",)
 
@@ -229,7 +229,7 @@ class _Described(Answer):
 def _read_checks(
     call: Call, request: GetObjectRequest | HeadObjectRequest | GetObjectAttributesRequest
 ) -> Secret | None:
-    """What every read checks first; the client's key, if the request brings one."""
+    """Check what every read checks first. Returns the client's key, if the request brings one. Raises S3Error."""
     check_version(request.version_id)
     if not isinstance(request, GetObjectAttributesRequest) and request.part_number is not None:
         check_part_number(request.part_number)
@@ -242,7 +242,7 @@ def _read_checks(
 async def _describe(
     call: Call, source: OpenObject, part_number: int | None, checksum_mode: str | None, customer_key: Secret | None
 ) -> _Described:
-    """The status and headers of a GET or HEAD, and the range of bytes that it is about."""
+    """The status and headers of a GET or HEAD, and the range of bytes that it asks for. Raises S3Error."""
     info, request = source.info, call.request.headers
     check_read(request, info.etag, info.modified, time.time())
     headers = object_headers(info.headers, info.etag, info.modified, info.tag_count)
@@ -265,7 +265,7 @@ async def _describe(
 
 
 async def _part_span(source: OpenObject, number: int) -> tuple[ByteRange, ObjectChecksum | None, int]:
-    """The bytes of one part of an object, its checksum, and how many parts there are (0: it has none)."""
+    """The byte range of one part of an object, its checksum, and the number of parts (0: not a multipart object)."""
     info, parts = source.info, await source.parts()
     if number > max(len(parts), 1):
         raise S3Error("InvalidPartNumber", ActualPartCount=str(max(len(parts), 1)), PartNumberRequested=str(number))
@@ -280,9 +280,9 @@ async def _part_span(source: OpenObject, number: int) -> tuple[ByteRange, Object
 
 
 async def _closing(source: OpenObject, part: ByteRange) -> AsyncGenerator[Buffer]:
-    """The bytes of an open object, which is closed behind them."""
+    """The bytes of an open object, which is closed after the last one."""
     try:
-        async with aclosing(source.stream(part.start, part.length)) as chunks:  # ended before what it reads from is
+        async with aclosing(source.stream(part.start, part.length)) as chunks:  # closed before its source is
             async for chunk in chunks:
                 yield chunk
     finally:
@@ -290,7 +290,7 @@ async def _closing(source: OpenObject, part: ByteRange) -> AsyncGenerator[Buffer
 
 
 class _Begun:
-    """A stream whose first chunk is at hand: what can go wrong with it did so before the headers were sent."""
+    """A stream whose first chunk is at hand: an error at its beginning was raised before the headers were sent."""
 
     def __init__(self, first: Buffer | None, rest: AsyncGenerator[Buffer]) -> None:
         self._first = first
@@ -306,7 +306,7 @@ class _Begun:
         return await anext(self._rest)
 
     async def aclose(self) -> None:
-        """Let go of the stream."""
+        """Close the stream."""
         await self._rest.aclose()
 
 
@@ -315,7 +315,7 @@ async def _begun(stream: AsyncGenerator[Buffer]) -> _Begun:
 
 
 def _condition_not_served() -> S3Error:
-    """Whoever deletes on a condition must not have it passed over. S3 has these two for directory buckets only."""
+    """The error for conditions on time or size, which must not be ignored. S3 has them for directory buckets only."""
     return S3Error("NotImplemented", "Objects are deleted on the condition of their ETag only, not of time or size.")
 
 
@@ -324,7 +324,7 @@ def _unquoted(etag: str | None) -> str | None:
 
 
 def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
-    """As GetObjectAttributes has it: without the number of parts, which HeadObject shows behind a composite one."""
+    """A checksum as GetObjectAttributes shows it: without the "-N" that HeadObject has after a composite one."""
     shape = Checksum()
     set_checksum(shape, replace(checksum, value=checksum.value.partition("-")[0]))
     return shape
@@ -343,7 +343,7 @@ def _attributes_parts(
         is_truncated=len(parts) > after + len(page),
         next_part_number_marker=page[-1][0] if page else after,
     )
-    if info.checksum:  # AWS lists the parts of an object only where they have checksums
+    if info.checksum:  # AWS lists the parts of an object only if they have checksums
         for number, part in page:
             shape = ObjectPart(part_number=number, size=part.size)
             set_part_checksum(shape, info.checksum.algorithm, part.checksum)

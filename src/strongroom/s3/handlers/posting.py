@@ -36,8 +36,8 @@ _SIGNED = ("policy", *SIGNING)
 
 
 class PostHandler:
-    """Takes browser uploads. ``credentials`` and ``region`` are the server's; ``relay``: where requests go that are not
-    to be served here.
+    """Handles browser uploads. ``credentials`` and ``region`` are the server's. With ``relay``, objects go to the
+    backend through it instead of into the sealed store.
     """
 
     def __init__(self, objects: SealedStore, credentials: Credentials, region: str, relay: Relay | None = None) -> None:
@@ -47,7 +47,7 @@ class PostHandler:
         self._region = region
 
     async def answer(self, seen: Seen, bucket: str, body: BodyReceiver, secure: bool) -> tuple[Answer, Response]:
-        """Store the file of a form. ``seen`` is told whose it is, and what."""
+        """Store the file of a form. Fills in ``seen``: whose access key signed the form, and the object's key."""
         request = seen.request
         decoder = FormDecoder(request.headers.get("content-type", ""))
         first = await _until_file(decoder, body)
@@ -90,7 +90,7 @@ class PostHandler:
         tags: str,
         integrity: Integrity,
     ) -> AnyObjectWriter:
-        """What is kept of the object goes along with it, since whoever reads it asks the backend."""
+        """A writer that stores the object on the backend, with its headers and tags: readers get them from there."""
         if asked is not None:
             raise S3Error("NotImplemented", "Forms that ask for encryption are not relayed.")
         await self._objects.protection(bucket, None)
@@ -99,7 +99,7 @@ class PostHandler:
 
 
 async def _until_file(decoder: FormDecoder, body: BodyReceiver) -> list[bytes]:
-    """Read the form up to its file; what has come of that."""
+    """Read the form up to its file. Returns the bytes of the file that have come so far. Raises S3Error."""
     while data := await body.next():
         pieces = decoder.feed(data)
         if decoder.form is not None:
@@ -128,7 +128,7 @@ async def _take(
 
 
 def _name_file(form: PostForm) -> None:
-    """Put the file's own name where fields ask for it: it is those fields that the policy is about."""
+    """Replace ``${filename}`` in the fields by the file's own name: the policy is checked against the result."""
     name = form.file_name.replace("\\", "/").rpartition("/")[2]  # browsers may send a path
     for field, value in form.fields.items():
         if field not in _SIGNED:
@@ -144,10 +144,9 @@ def _key(form: PostForm) -> str:
 
 
 def _as_headers(fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields that say what headers say elsewhere. Values become what they would be on the wire (see
-    HttpRequest).
+    """The fields that stand for headers of a PUT, with values as HttpRequest has them (bytes as Latin-1).
 
-    Raises InvalidArgument for what no header could be.
+    Raises InvalidArgument for a field that cannot be a header.
     """
     for name, value in fields.items():
         if name.startswith(META) or name in CONTENT_HEADERS:
@@ -175,7 +174,7 @@ def _tags(document: str) -> tuple[str, int]:
 
 
 def _respond(request: HttpRequest, fields: Mapping[str, str], bucket: str, info: ObjectInfo) -> tuple[Answer, Response]:
-    """What the form asks to be answered: a redirect, a document (201), or nothing (200, 204)."""
+    """The answer that the form asks for: a redirect, a document (201), or an empty body (200, 204)."""
     location = f"{request.origin}{request.raw_path.rstrip('/')}/{quote(info.key)}"
     headers = [("etag", quoted(info.etag)), ("location", location)]
     redirect = fields.get("success_action_redirect") or fields.get("redirect", "")

@@ -22,7 +22,7 @@ class TaggingHandlers:
         self._objects = objects
 
     async def get_object_tagging(self, call: Call, request: GetObjectTaggingRequest) -> Answer:
-        """The tags of an object, an empty set where it has none."""
+        """The tags of an object; an empty set if it has none."""
         check_version(request.version_id)
         pairs = parse_tags(await self._objects.tags(call.bucket, call.key))
         return Answer(GetObjectTaggingOutput(tag_set=[Tag(key=key, value=value) for key, value in pairs]))

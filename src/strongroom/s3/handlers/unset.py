@@ -1,6 +1,6 @@
-"""Settings that buckets and objects do not have here: each is answered as AWS answers where it was never set.
+"""Settings that buckets and objects do not have here: each is answered as AWS does if it was never set.
 
-Clients ask for them in passing, and take an unexpected error for a broken server.
+Clients read them in passing, and take an unexpected error for a broken server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from strongroom.s3.shapes import (
 )
 from strongroom.sealed.store import SealedStore
 
-# operation: the setting as it is where it was never made; the others have none, and their error says so
+# operation: the answer if the setting was never made; operations that are not listed answer with an error then
 _OUTPUTS: dict[str, Callable[[], object]] = {
     "GetBucketAccelerateConfiguration": GetBucketAccelerateConfigurationOutput,
     "GetBucketAcl": lambda: GetBucketAclOutput(owner=OWNER, grants=_full_control()),
