@@ -1,7 +1,7 @@
 """The server process: sockets, TLS, workers and their supervisor, and the limits of HTTP itself.
 
-Knows nothing of S3 but the form of its errors: it serves any application, made in each worker by a factory that it is
-given.
+Knows nothing of S3 except the form of its errors: it serves any application; the factory that it is given makes one in
+each worker.
 """
 
 from strongroom.serving.application import Application, CannotBegin

@@ -1,4 +1,4 @@
-"""How workers share the listening sockets: each takes one connection at a time, the busier lets the others go first.
+"""How workers share the listening sockets: each takes one connection at a time, and a busier one lets others go first.
 
 Measured on two idle workers with clients that open n connections at once, as SDKs do for a large object: the share of
 connections that the busier worker got, on average over 40 runs (0.50 is best), and how often it got all of them.
@@ -11,8 +11,9 @@ a socket for each, SO_REUSEPORT        0.70 (16/40)   0.62 (0/40)    0.55 (0/40)
 one socket, as it is done here         0.50 (0/40)    0.52 (0/40)    0.50 (0/40)
 =====================================  =============  =============  =============
 
-uvloop accepts until nobody waits any more, so whoever wakes first takes a whole burst. SO_REUSEPORT goes by a hash of
-the addresses, that is by chance; and connections that wait at the socket of a worker that ends are lost.
+uvloop accepts until no connection is waiting, so the worker that wakes first takes a whole burst. SO_REUSEPORT
+distributes by a hash of the addresses, that is by chance; and when a worker ends, connections that wait at its socket
+are lost.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ import socket
 from collections.abc import Awaitable, Callable, MutableSequence
 
 AWAY = 2**31 - 1
-"""What stands in the place of a worker that takes no connections: none is left to it."""
+"""The load of a worker that takes no connections: nobody leaves one to it."""
 
 _PATIENCE = 0.001
-"""Seconds for which the busier worker leaves a connection to the others, who were woken by it as well."""
+"""Seconds for which a busier worker leaves a connection to the others, which were woken by it as well."""
 
 _PAUSE = 1.0
-"""Seconds for which nothing is accepted where there are too many connections, or no descriptors or memory for more."""
+"""Seconds for which nothing is accepted if there are too many connections, or no descriptors or memory for more."""
 
 _log = logging.getLogger("strongroom.serving")
 
 
 class Load:
-    """How many connections each worker has; each writes its own number and reads those of the others.
+    """How many connections each worker has. Each writes its own number and reads those of the others.
 
-    A worker that is down or comes up has the number :data:`AWAY`, from the supervisor.
+    For a worker that is down or starting, the supervisor writes :data:`AWAY`.
     """
 
     def __init__(self, numbers: MutableSequence[int], own: int) -> None:
@@ -45,16 +46,16 @@ class Load:
         self._own = own
 
     def publish(self, connections: int) -> None:
-        """Tell the others."""
+        """Tell the others how many connections this worker has."""
         self._numbers[self._own] = connections
 
     def above_the_least(self, connections: int) -> bool:
-        """Whether another worker has fewer than that."""
+        """Whether some worker has fewer connections than that."""
         return any(number < connections for number in self._numbers)
 
 
 class Acceptor:
-    """Takes connections from one listening socket, while the process has fewer than ``most``; those beyond wait."""
+    """Accepts connections from one listening socket while the process has fewer than ``most``; others wait."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more connections."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._listening.fileno())
@@ -108,7 +109,7 @@ class Acceptor:
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client has gone
+            return  # another worker was faster, or the client has left
         except OSError as error:
             _log.error("connections cannot be accepted for now", extra={"reason": error.strerror})
             self._later(_PAUSE, self._listen)
@@ -123,7 +124,7 @@ class Acceptor:
         try:
             await self._begin(connection)
         except OSError:
-            connection.close()  # TLS was not agreed on in time, or at all: the client's affair
+            connection.close()  # the TLS handshake failed or took too long: the client's affair, not logged
 
     def _count(self) -> int:
         return self._connections() + len(self._beginning)

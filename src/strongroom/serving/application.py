@@ -17,12 +17,12 @@ class Application(Protocol):
 
     @property
     def answer(self) -> Answer:
-        """What answers requests."""
+        """The function that answers requests."""
         ...
 
     @property
     def metrics(self) -> Metrics:
-        """What it counts."""
+        """The counters that it keeps."""
         ...
 
     async def start(self) -> None:
@@ -30,5 +30,5 @@ class Application(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Finish what was acknowledged, and let go of everything. No request is running any more."""
+        """Finish what was acknowledged and release everything. Called when no request is running any more."""
         ...

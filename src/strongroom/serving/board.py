@@ -1,4 +1,4 @@
-"""A board on which workers leave short texts for each other, in memory that they share."""
+"""A board in shared memory, on which workers leave short texts for each other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 PLACE = 64 * 1024
 """Bytes for each worker."""
 
-_HEAD = struct.Struct("<II")  # length, CRC-32: what was read while it was being written does not fit
+_HEAD = struct.Struct("<II")  # length, CRC-32, which does not match a text that was read while it was being written
 _ATTEMPTS = 3
 
 
 class Board:
-    """The board, as worker ``own`` of ``count`` sees it: it writes its own place and reads those of the others.
+    """The board as worker ``own`` of ``count`` sees it: it writes its own place and reads those of the others.
 
-    ``memory`` has :data:`PLACE` bytes for each, zero at first.
+    ``memory`` has :data:`PLACE` bytes for each worker, zero at first.
     """
 
     def __init__(self, memory: memoryview, count: int, own: int) -> None:
@@ -24,7 +24,7 @@ class Board:
         self._own = own
 
     def leave(self, text: bytes) -> bool:
-        """Leave a text in the place of the one before; False where it is too long, and the one before stays."""
+        """Replace this worker's text. Returns False if the new one is too long; then the former one stays."""
         if len(text) > PLACE - _HEAD.size:
             return False
         place = self._places[self._own]
@@ -34,11 +34,11 @@ class Board:
         return True
 
     def found(self) -> bytes:
-        """What lies in this worker's own place: left by one that it replaces. Empty where nothing does."""
+        """The text in this worker's own place, which the worker that it replaces has left; empty if there is none."""
         return _read(self._places[self._own])
 
     def others(self) -> Sequence[bytes]:
-        """What the other workers left last; nothing of those that left nothing."""
+        """The latest text of each other worker that has left one."""
         texts = [_read(place) for number, place in enumerate(self._places) if number != self._own]
         return [text for text in texts if text]
 

@@ -1,18 +1,18 @@
-"""Open files: as many as the process may have, and how many of them connections may take."""
+"""Open files: how many the process may have, and how many of these may be connections."""
 
 from __future__ import annotations
 
 import resource
 
 LEAST = 128
-"""Below which a process could not serve: the store alone has some dozens open."""
+"""The fewest open files with which a process can serve: the store alone has some dozens open."""
 
 _OTHERS = 32
-"""Of all descriptors, what is open in any case: the index, pipes, sockets that listen."""
+"""Descriptors that are open in any case: the index, pipes, listening sockets."""
 
 
 def raise_limit() -> int:
-    """Take as many as the hard limit allows; how many that is.
+    """Raise the soft limit of open files to the hard limit. Returns that limit.
 
     The usual soft limit of 1,024 is there for programs that call select(2); connections and files need more.
     """
@@ -22,7 +22,8 @@ def raise_limit() -> int:
 
 
 def for_connections(limit: int) -> int:
-    """How many connections a process takes that may have ``limit`` files open: a request has a file of the store open,
-    or a connection to the backend. However many strangers open, that is left for those that were let in.
+    """How many connections a process accepts that may have ``limit`` files open: half, since each request needs a file
+    of the store, or a connection to the backend, as well. So however many connections strangers open, requests on those
+    that were accepted find descriptors.
     """
     return (limit - _OTHERS) // 2

@@ -1,11 +1,11 @@
 """One request and its response, between a connection and the application.
 
-The request's body waits here until the application takes it, and its reading pauses where more than
-:data:`MAX_WAITING` bytes wait. The response's head is held until the first of its body is there, so that the two go out
-in one system call. A response tells its length, or comes in chunks where nobody knows it: it can then be seen to have
-been cut short. (Not in HTTP/1.0, where the end of the connection is that of the response.)
+The request's body waits here until the application takes it; reading pauses while more than :data:`MAX_WAITING` bytes
+wait. The response's head is held back until the first bytes of its body are there, so that both go out in one system
+call. A response states its length or, if nobody knows it, comes in chunks, so that clients notice if it was cut short.
+(In HTTP/1.0 they cannot: there, the end of the connection is the end of the response.)
 
-Knows nothing of sockets; the connection that it belongs to is a :class:`Connection`.
+Knows nothing of sockets: its connection is a :class:`Connection`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_WAITING = 512 * 1024
 """Bytes of a request's body that may wait for the application."""
 
 LARGE = 64 * 1024
-"""Bytes of a piece of a body that is not joined with others."""
+"""Bytes from which on a piece of a body is not joined with others."""
 
 _log = logging.getLogger("strongroom.serving")
 
@@ -41,11 +41,11 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     clogged: asyncio.Future[None] | None
-    """Done when the client has taken enough of what was sent to it; None where it has."""
+    """Done when the client has taken enough of what was sent to it; None if nothing is to be waited for."""
 
     @property
     def may_stay(self) -> bool:
-        """Whether the connection may outlive the response that is being made."""
+        """Whether the connection may stay open after the response that is being made."""
         ...
 
     def close(self) -> None:
@@ -53,11 +53,11 @@ class Connection(Protocol):
         ...
 
     def resume_reading(self) -> None:
-        """Let more of the body come."""
+        """Read more of the body."""
         ...
 
     def pause_reading(self) -> None:
-        """Let no more come for now."""
+        """Read no more for now."""
         ...
 
     def finished(self, exchange: Exchange) -> None:
@@ -68,8 +68,8 @@ class Connection(Protocol):
 class Exchange:
     """One request and its response (see :class:`strongroom.s3.request.Exchange`).
 
-    ``persistent``: the client lets the connection stay; ``expects_continue``: it waits for a word before its body;
-    ``chunks``: it understands a response in chunks.
+    ``persistent``: the client wants to keep the connection; ``expects_continue``: it waits for "100 Continue" before it
+    sends the body; ``chunks``: it understands a response in chunks.
     """
 
     __slots__ = (
@@ -100,7 +100,7 @@ class Exchange:
         self.whole = False  # the request
         self.gone = False  # the client
         self.started = False  # the response
-        self.stays = False  # the connection, behind the response
+        self.stays = False  # the connection, after the response
         self.complete = False  # the response
         self.heard = 0.0
         self.received = 0
@@ -113,10 +113,10 @@ class Exchange:
         self._held: bytes | None = None
         self._left: int | None = 0
 
-    # -- what the connection tells ---------------------------------------------------------------------------------
+    # -- what the connection reports -------------------------------------------------------------------------------
 
     def take(self, piece: Piece) -> None:
-        """Some of the body has come."""
+        """A piece of the body has arrived."""
         if self.complete:
             return
         self._body.append(piece)
@@ -127,12 +127,12 @@ class Exchange:
         self._wake()
 
     def finish(self) -> None:
-        """The request is whole."""
+        """The request has arrived in full."""
         self.whole = True
         self._wake()
 
     def lose(self) -> None:
-        """The client has gone."""
+        """The client has left."""
         self.gone = True
         self._body.clear()
         self._wake()
@@ -144,13 +144,13 @@ class Exchange:
     # -- what the application does ---------------------------------------------------------------------------------
 
     async def run(self, answer: Answer) -> None:
-        """Let the application answer. What it does not answer in full is cut short."""
+        """Let the application answer. If it does not finish the response, the connection is closed."""
         try:
             await answer(self)
         except ClientGone:
             pass
         except ConnectionAbortedError:
-            self._connection.close()  # on purpose, and it has said why
+            self._connection.close()  # the application cuts the response short on purpose, and has logged why
         except BaseException as error:
             self._connection.close()
             if not isinstance(error, Exception):
@@ -163,16 +163,16 @@ class Exchange:
 
     @property
     def open_ended(self) -> bool:
-        """Whether a response was begun whose length nobody knew."""
+        """Whether a response was begun whose length is not known."""
         return self._left is None
 
     @property
     def ready(self) -> bool:
-        """Whether some of the body is here, or its end."""
+        """Whether :meth:`receive` would return at once: some of the body, or its end, is here."""
         return bool(self._body) or self.whole
 
     async def receive(self) -> Piece:
-        """The next of the body."""
+        """The next piece of the body, empty at its end. Raises ClientGone."""
         if self._expects_continue and not self.started:
             self._expects_continue = False
             if not self._connection.transport.is_closing():
@@ -195,7 +195,7 @@ class Exchange:
         return piece
 
     async def respond(self, status: int, headers: Sequence[tuple[str, str]], length: int | None, body: Buffer) -> None:
-        """The whole response."""
+        """Send a whole response."""
         if self._connection.clogged is not None:
             await self._unclogged()
         if self.gone:
@@ -210,20 +210,20 @@ class Exchange:
         self._complete()
 
     async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> None:
-        """The head of a response whose body follows."""
+        """Begin a response; its body follows."""
         if length is None and self._chunks:
             headers = [*headers, ("transfer-encoding", "chunked")]
         self._held = self._head(status, headers, length)
         self._left = length
 
     async def write(self, data: Buffer) -> None:
-        """Some of the response's body."""
+        """Send a piece of the response's body. Raises ClientGone."""
         if self._connection.clogged is not None:
             await self._unclogged()
         if self.gone:
             raise ClientGone
         if not data:
-            return  # in chunks, one without bytes would end the response
+            return  # an empty chunk would end the response
         if self._left is None:
             data = b"%x\r\n%b\r\n" % (len(data), bytes(data)) if self._chunks else data
         else:
@@ -237,7 +237,7 @@ class Exchange:
             self._held = None
 
     async def end(self) -> None:
-        """The response is complete."""
+        """End the response: its body is complete."""
         if self._left:
             raise ValueError("a response is shorter than it said")
         if self._held is not None:
@@ -257,7 +257,7 @@ class Exchange:
         self._connection.finished(self)
 
     def _head(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
-        # What comes after a body that is not here in full could not be told from the rest of it.
+        # Unless the body is here in full, the next request could not be told from the rest of it.
         self.stays = self.persistent and self.whole and self._connection.may_stay
         head = response_head(status, headers, length, self.stays)
         self.started = True
@@ -265,7 +265,7 @@ class Exchange:
 
 
 def response_head(status: int, headers: Sequence[tuple[str, str]], length: int | None, stays: bool) -> bytes:
-    """A status line, the headers, and those that all responses have. Raises ValueError for what no header can be."""
+    """The status line, these headers, and those of all responses. Raises ValueError if one is not a valid header."""
     lines = [f"{_OPENINGS[name]}{value}\r\n" for name, value in headers]
     text = "".join(lines)
     if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
@@ -276,16 +276,16 @@ def response_head(status: int, headers: Sequence[tuple[str, str]], length: int |
     text = f"{_status_and_date(status, int(time.time()))}{text}{ending}\r\n"
     try:
         return text.encode("latin-1")
-    except UnicodeEncodeError:  # a value in UTF-8; those of clients stand for the bytes that they were
+    except UnicodeEncodeError:  # a value that goes out in UTF-8; those that clients sent stand for bytes, in latin-1
         return b"\n".join([_wire(line) for line in text.split("\n")])
 
 
 Answer = Callable[[Exchange], Awaitable[None]]
-"""What answers requests: an application, as far as its connections see it."""
+"""Answers requests: all of the application that its connections see."""
 
 
 class _Openings(dict[str, str]):
-    """How the lines of headers begin, by their names, which are checked once."""
+    """How a header's line begins, by the header's name, which is checked when it is first used."""
 
     def __missing__(self, name: str) -> str:
         if not LOWER_NAME.fullmatch(name):

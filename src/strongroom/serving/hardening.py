@@ -1,4 +1,4 @@
-"""What a process that holds keys takes away from itself before it touches them."""
+"""What a process that holds keys renounces before it touches them."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def harden() -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # Not every kernel or sandbox lets us; then the limit above has to do.
+        # Some kernels and sandboxes do not allow this; then the limit above has to do.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -19,7 +19,7 @@ class CannotListen(Exception):
 
 
 def listen(address: Address) -> list[socket.socket]:
-    """Listening sockets for all that ``address`` means, on one port. Raises CannotListen."""
+    """Listening sockets for all addresses that ``address`` stands for, on one port. Raises CannotListen."""
     try:
         if not address.host:
             return [_everywhere(address.port)]
@@ -40,13 +40,13 @@ def _everywhere(port: int) -> socket.socket:
 
 
 def _each(address: Address, places: list[tuple[int, str, tuple[int, ...]]]) -> list[socket.socket]:
-    """``places``: families, hosts, and what else belongs to an address, as the interface of a link-local one does."""
+    """``places``: families, hosts, and what else an address consists of (a link-local one has an interface)."""
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     port = address.port
     for family, host, more in dict.fromkeys(places):
         try:
-            both = host == "::" and socket.has_dualstack_ipv6()  # as MinIO takes it, and the banner says
+            both = host == "::" and socket.has_dualstack_ipv6()  # IPv4 too, as in MinIO; the banner says so
             where = (host, port, *more)
             sockets.append(socket.create_server(where, family=family, backlog=BACKLOG, dualstack_ipv6=both))
         except OSError as error:
@@ -65,7 +65,7 @@ def _each(address: Address, places: list[tuple[int, str, tuple[int, ...]]]) -> l
 def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "another process listens there already"
-    # create_server puts the address into the text once more; gaierror has numbers that strerror does not know.
+    # create_server repeats the address in its text; gaierror has numbers that strerror does not know.
     if isinstance(error, socket.gaierror) or error.errno is None:
         return (error.strerror or str(error)).lower()
     return os.strerror(error.errno).lower()

@@ -1,4 +1,4 @@
-"""How a worker's C library and the kernel keep its memory."""
+"""How the C library and the kernel manage a worker's memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT = 32 * 1024**2
-_LARGE = 32 * 1024**2  # the most that glibc takes
+_LARGE = 32 * 1024**2  # the most that glibc accepts
 
 HUGE_PAGE = 2 * 1024**2
 """Bytes, on x86-64 and on arm64 with pages of 4 KiB."""
@@ -23,8 +23,8 @@ _RESIDENT = re.compile(r"Rss: +(\d+) kB")
 def keep_memory() -> None:
     """Let glibc keep what is freed, up to 32 MiB, for the next buffers of a MiB.
 
-    Otherwise each of them is memory that the kernel has to clear and map page by page: a third of what a GET of 1 MiB
-    takes. Other C libraries have no such setting.
+    Otherwise the kernel has to clear and map each of them page by page, which is a third of the time of a GET of 1 MiB.
+    Other C libraries have no such setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -33,26 +33,26 @@ def keep_memory() -> None:
 
 
 def use_huge_pages() -> None:
-    """Have what lies in memory now moved into pages of 2 MiB, as far as the kernel does such things.
+    """Have what is in memory now moved into pages of 2 MiB, if the kernel can do that.
 
-    An interpreter goes all over its memory for each request; with pages of 4 KiB an eighth of the time of a small one
-    is spent in looking up where they are, more in virtual machines.
+    An interpreter goes all over its memory for each request; with pages of 4 KiB, an eighth of the time of a small
+    request is spent on address translation, more in virtual machines.
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
     if madvise is None:
         return
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for start, end in list(_filled()):
-        madvise(start, end - start, _MADV_HUGEPAGE)  # older kernels come to it by and by
+        madvise(start, end - start, _MADV_HUGEPAGE)  # all that older kernels know; they do it little by little
         first, last = -(-start // HUGE_PAGE) * HUGE_PAGE, end // HUGE_PAGE * HUGE_PAGE
         if first < last:
             madvise(first, last - first, _MADV_COLLAPSE)
 
 
 def _filled() -> Iterator[tuple[int, int]]:
-    """Where private memory lies that is in use for the greater part: heaps, not the stacks of threads."""
+    """Start and end of each private mapping that is mostly in use: heaps, not the stacks of threads."""
     mapping: re.Match[str] | None = None
-    # Names of files stand there as the bytes that they are, in no encoding.
+    # File names stand there as raw bytes, in no particular encoding.
     with contextlib.suppress(OSError), Path("/proc/self/smaps").open(encoding="latin-1") as lines:
         for line in lines:
             if found := _MAPPING.match(line):

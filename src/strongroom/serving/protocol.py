@@ -1,26 +1,26 @@
-"""HTTP/1.1 on one connection, with limits on what a client can make grow or keep waiting.
+"""HTTP/1.1 on one connection, with limits on how much memory and time a client can take.
 
-Requests are read here, by llhttp, and answered by an :class:`~strongroom.serving.exchange.Exchange` each, in order.
+Requests are read here, by llhttp, and each is answered by an :class:`~strongroom.serving.exchange.Exchange`, in order.
 
 - The head (request line and headers) has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS` headers, its query
-  :data:`MAX_PARAMETERS` parameters. So has whatever else a client may send without getting anywhere: one endless
-  header, a chunk extension, a trailer.
-- The head must be whole within the idle timeout, counted from its first byte or from the connection's beginning; a
-  connection on which nothing comes for that long is closed.
-- A client that takes none of its response for the idle timeout is cut off, also when the connection is to be closed
-  behind it. (Bodies are the application's to watch.)
-- Of requests that are sent ahead, :data:`MAX_AHEAD` may wait. What comes behind them is dropped, and the connection
-  ends with the last of them. No more are read before all of them have had their turn.
-- A client that sends no more after its requests gets its answers; one that ends within a request has gone.
-- Trailers of HTTP itself are dropped: the application has read the headers by then, and they must not change.
-- A request whose body has not come in full when its response begins ends the connection, and says so: what comes
-  next could not be told from the rest of the body. The rest is read and dropped for a while, since closing at once
-  would reset the connection and could take the response from the client's hands.
+  :data:`MAX_PARAMETERS` parameters. The limit of bytes also holds for anything else with which a request gets no
+  further: one endless header, a chunk extension, a trailer.
+- The head must arrive within the idle timeout, counted from its first byte, or from the end of the previous response if
+  that is later. A connection on which nothing comes for that long is closed.
+- A client that takes nothing of its response for the idle timeout is cut off, also if the connection is to be closed
+  after it. (Request bodies are watched by the application.)
+- :data:`MAX_AHEAD` pipelined requests may wait. What comes after them is dropped, and the connection ends with the
+  last of them. No more are read until all of them have had their turn.
+- A client that closes its side after whole requests still gets its answers; one that does so within a request has left.
+- HTTP trailers are dropped: the application has read the headers by then, and they must not change.
+- If a request's body has not arrived in full when its response begins, the connection ends after the response, which
+  says so: the next request could not be told from the rest of the body. The rest is read and dropped for a while, since
+  closing at once would reset the connection, and the client might lose the response.
 - The rest of a long body does not pass through the parser (:mod:`~strongroom.serving.straight`).
-- An offer to upgrade is declined, as RFC 9110 section 7.8 allows. With a body it is refused: the parser takes the
-  body for the other protocol, and its bytes would pass for the next request.
+- An offer to upgrade is ignored, as RFC 9110 section 7.8 allows. A request with such an offer and a body is refused:
+  the parser takes the body for the other protocol, and its bytes would be taken for the next request.
 
-Knows nothing of S3 but the form of its error answers.
+Knows nothing of S3 except the form of its error answers.
 """
 
 from __future__ import annotations
@@ -43,26 +43,30 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 
 MAX_PARAMETERS = 256
-"""Parameters in a query: SDKs move headers there. What sorting and decoding them costs is spent on whoever asks."""
+"""Parameters in a query, into which SDKs move headers. They are sorted and decoded for anybody, before a signature is
+checked.
+"""
 
 MAX_AHEAD = 64
-"""Requests that may wait for the one that is answered."""
+"""Requests that may wait for the one that is being answered."""
 
 LINGER = 5.0
-"""Seconds for which the rest of a body is still taken after the response."""
+"""Seconds for which the rest of a body is still read and dropped after the response."""
 
 _received = memoryview(bytearray(256 * 1024))
-"""Where all connections receive what is copied at once, for the parser: a process has one event loop."""
+"""The buffer into which all connections receive what is for the parser. It is copied out at once, and a process has
+only one event loop, so they can share it.
+"""
 
 _NOBODY = asyncio.BufferedProtocol()
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
-_MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # as AWS answers what is not HTTP
+_MALFORMED = ("BadRequest", "An error occurred when parsing the HTTP request.")  # AWS's answer to what is not HTTP
 
 
 @dataclass(slots=True)
 class Server:
-    """What the connections of a process share: what answers, the idle timeout in seconds, and what is under way."""
+    """What the connections of a process share: the application, the idle timeout in seconds, and what is under way."""
 
     answer: Answer
     idle_timeout: float
@@ -71,7 +75,7 @@ class Server:
 
 
 class _Refused(Exception):
-    """The request breaks a limit; raised within the parser's callbacks, which wrap it."""
+    """The request breaks a limit; raised within the parser's callbacks. The parser wraps it."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -87,8 +91,8 @@ class Protocol(asyncio.BufferedProtocol):
         self.clogged: asyncio.Future[None] | None = None
         self._server = server
         self._loop = loop
-        self._latest: Exchange | None = None  # the one that is read
-        self._queue: deque[Exchange] = deque()  # those that wait for the one that is answered
+        self._latest: Exchange | None = None  # the one whose request is being read, or was read last
+        self._queue: deque[Exchange] = deque()  # those that wait for the one that is being answered
         self._answering: Exchange | None = None
         self._reading = True
         self._deaf = False
@@ -110,12 +114,12 @@ class Protocol(asyncio.BufferedProtocol):
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; the first head is awaited from now on."""
+        """Begin; the first head is due within the idle timeout from now."""
         self.transport = transport
         self._parser = httptools.HttpRequestParser(self)
         self._server.connections.add(self)
         peer = transport.get_extra_info("peername")
-        self._client = peer[0].removeprefix("::ffff:") if peer else ""  # IPv4 as such on a socket for both
+        self._client = peer[0].removeprefix("::ffff:") if peer else ""  # an IPv4 address on a socket for IPv6 and IPv4
         self._secure = transport.get_extra_info("sslcontext") is not None
         self._since = self._loop.time()
         self._watch = self._loop.call_later(self._server.idle_timeout, self._look)
@@ -132,21 +136,21 @@ class Protocol(asyncio.BufferedProtocol):
                 exchange.lose()
         self._queue.clear()
         self._unclog()
-        # Nothing that holds memory waits for the garbage collector, which would find this in a circle.
+        # Break the reference cycles, so that no memory is held until the garbage collector finds them.
         self._answering = self._latest = self._straight = None
         del self._parser
         if self._secure:
-            self.transport.set_protocol(_NOBODY)  # uvloop's TLS, with its 256 KiB, keeps what it calls of a protocol
+            self.transport.set_protocol(_NOBODY)  # uvloop's TLS (256 KiB) holds bound methods of its protocol: a cycle
 
     def shutdown(self) -> None:
-        """The server ends: finish the response that is being made, then close."""
+        """The server is ending: finish the response that is being made, then close."""
         self._ends = True
         if self._answering is None:
             self.close()
 
     @property
     def may_stay(self) -> bool:
-        """Whether another request may follow the one that is answered."""
+        """Whether another request may follow the one that is being answered."""
         return not self._ends and (not self._asked_all or bool(self._queue))
 
     def close(self) -> None:
@@ -157,8 +161,8 @@ class Protocol(asyncio.BufferedProtocol):
             self._taking.part()
 
     def eof_received(self) -> bool:
-        """The client sends no more. It may wait for its answers all the same; one that has gone fails them as they are
-        written. True where the connection is still needed. (Below TLS it cannot be had any longer.)
+        """The client sends no more. It may still wait for its answers; if it has left, writing them fails. Returns True
+        if the connection is still needed. (With TLS, it cannot stay half open.)
         """
         self._asked_all = True
         if self._answering is None or self._in_body or self._secure:
@@ -167,11 +171,11 @@ class Protocol(asyncio.BufferedProtocol):
         return True
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes are to be put."""
+        """The buffer for the next bytes."""
         return _received if self._straight is None or self._deaf else self._straight.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes are there."""
+        """So many bytes have been put into the buffer."""
         if self._deaf:
             return
         if self._straight is None:
@@ -181,11 +185,11 @@ class Protocol(asyncio.BufferedProtocol):
             self._latest.heard = self._loop.time()
         if self._straight.updated(nbytes):
             self._straight = None
-            self._parser = httptools.HttpRequestParser(self)  # the last one still waits for the body
+            self._parser = httptools.HttpRequestParser(self)  # the former one still waits for the body
             self.on_message_complete()
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser; answer what it or a limit refuses, and close."""
+        """Feed the parser. If it refuses the bytes, or a limit is broken, answer with an error and close."""
         self._progress = False
         try:
             self._feed(data)
@@ -195,7 +199,7 @@ class Protocol(asyncio.BufferedProtocol):
         except httptools.HttpParserError:
             self._refuse(_MALFORMED[0])
             return
-        # What the parser holds back came without progress: one long header, a chunk extension, a trailer.
+        # Bytes for which the parser called nothing were no progress: one long header, a chunk extension, a trailer.
         self._fruitless = 0 if self._progress else self._fruitless + len(data)
         if self._fruitless > MAX_HEAD:
             self._refuse("RequestHeaderSectionTooLarge")
@@ -203,7 +207,7 @@ class Protocol(asyncio.BufferedProtocol):
             self._go_straight()
 
     def _go_straight(self) -> None:
-        """Receive the rest of the body past the parser, if it is the one that is wanted now."""
+        """Receive the rest of the body past the parser, if its request is the one that is being answered."""
         latest = self._latest
         if latest is not None and latest is self._answering and not self._deaf:
             self._straight = StraightBody(self._body_seen, self._body_size - self._body_seen, latest.take)
@@ -217,7 +221,7 @@ class Protocol(asyncio.BufferedProtocol):
                 data = data[upgrade.args[0] :]
 
     def _refuse(self, code: str) -> None:
-        """Hear no more; say why where that cannot be taken for something else; close."""
+        """Ignore whatever comes; say why, if that cannot be taken for part of another response; close."""
         self._deaf = True
         self._since = None
         latest = self._latest
@@ -228,7 +232,7 @@ class Protocol(asyncio.BufferedProtocol):
         elif latest is None or latest.complete or self._in_body:
             self._answer(code)
         else:
-            latest.persistent = False  # rubbish behind a good request: that one is still answered
+            latest.persistent = False  # rubbish after a good request, which is still answered
 
     def _answer(self, code: str) -> None:
         status, message = ERRORS.get(code, (400, _MALFORMED[1]))
@@ -258,7 +262,7 @@ class Protocol(asyncio.BufferedProtocol):
             raise _Refused("RequestHeaderSectionTooLarge")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One whole header, or one whole trailer, which is dropped."""
+        """One whole header; or one whole trailer, which is dropped."""
         if self._in_body:
             return
         self._head_size += len(name) + len(value) + 4
@@ -266,13 +270,13 @@ class Protocol(asyncio.BufferedProtocol):
         if self._head_size > MAX_HEAD or self._head_lines > MAX_HEADERS:
             raise _Refused("RequestHeaderSectionTooLarge")
         key, headers = name.decode("latin-1").lower(), self._headers
-        text = value.decode("latin-1").rstrip(" \t")  # not of the value (RFC 9110, section 5.5), and left by the parser
+        text = value.decode("latin-1").rstrip(" \t")  # no part of it (RFC 9110, section 5.5), but the parser leaves it
         if key == "host" and key in headers:
             raise _Refused(_MALFORMED[0])
         headers[key] = f"{headers[key]},{text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the application takes over, or will when its turn comes."""
+        """The head is complete: the application takes over, now or when the request's turn comes."""
         parser, headers = self._parser, self._headers
         method = parser.get_method().decode("ascii")
         if method == "CONNECT" or len(self._queue) >= MAX_AHEAD:
@@ -292,7 +296,7 @@ class Protocol(asyncio.BufferedProtocol):
         self._in_head = False
         chunked = "transfer-encoding" in headers
         if chunked and headers["transfer-encoding"].lower() != "chunked":
-            raise _Refused("NotImplemented")  # RFC 9112, 6.1: the parser takes others before it, and undoes none
+            raise _Refused("NotImplemented")  # RFC 9112, 6.1: the parser accepts other codings before it, decodes none
         self._body_size, self._body_seen = 0 if chunked else int(headers.get("content-length", "0")), 0
         expects_continue = modern and headers.get("expect", "").lower() == "100-continue"  # RFC 9110, 10.1.1
         exchange = Exchange(self, request, parser.should_keep_alive() and modern, expects_continue, modern)
@@ -304,14 +308,14 @@ class Protocol(asyncio.BufferedProtocol):
             self._queue.append(exchange)
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body."""
+        """A piece of the body."""
         self._progress = True
         self._body_seen += len(body)
         if self._latest is not None:
             self._latest.take(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request has arrived in full."""
         self._progress = True
         self._in_body = False
         if self._latest is not None:
@@ -327,7 +331,7 @@ class Protocol(asyncio.BufferedProtocol):
         task.add_done_callback(self._server.tasks.discard)
 
     def finished(self, exchange: Exchange) -> None:
-        """A response is complete: the next request's turn, or the end."""
+        """A response is complete: begin with the next request, or close the connection."""
         self._answering = None
         if not exchange.stays or not (self.may_stay or self._queue):
             self._linger()
@@ -337,10 +341,10 @@ class Protocol(asyncio.BufferedProtocol):
         else:
             self._since = self._loop.time()
         if not self._queue:
-            self.resume_reading()  # also for the last one's body; earlier, each answer would let more requests wait
+            self.resume_reading()  # the last one's body may still come; if done earlier, more requests would pile up
 
     def _linger(self) -> None:
-        """Close, when the rest that nobody wants has come, or after a while."""
+        """Close at once, or, if the rest of a body is still coming, after a while in which it is read and dropped."""
         if not (self._in_body or self._deaf):
             self.close()
             return
@@ -352,13 +356,13 @@ class Protocol(asyncio.BufferedProtocol):
         self._loop.call_later(LINGER, self.close)
 
     def pause_reading(self) -> None:
-        """Let nothing come for now."""
+        """Read nothing for now."""
         if self._reading:
             self._reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Let more come."""
+        """Go on reading."""
         if not (self._reading or self._asked_all):
             self._reading = True
             self.transport.resume_reading()
@@ -366,8 +370,8 @@ class Protocol(asyncio.BufferedProtocol):
     # -- the time that a head may take ---------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Check whether a head is late. There is one timer for a connection, not one for each request: when it fires,
-        it is set anew.
+        """Check whether a head is late. There is one timer for a connection, not one for each request: it is set again
+        whenever it fires.
         """
         timeout = self._server.idle_timeout
         late = timeout if self._since is None else self._since + timeout - self._loop.time()
@@ -376,7 +380,7 @@ class Protocol(asyncio.BufferedProtocol):
         elif self._in_head:
             self._refuse("RequestTimeout")
         else:
-            self.close()  # nothing has come: there is nothing to answer
+            self.close()  # nothing of a request has come: there is nothing to answer
 
     # -- what the client has not taken yet -----------------------------------------------------------------------------
 
@@ -386,7 +390,7 @@ class Protocol(asyncio.BufferedProtocol):
         self._taking.watch()
 
     def resume_writing(self) -> None:
-        """The client has taken enough; of what is left when the connection closes, it must take all."""
+        """The client has taken enough. Go on watching if the connection is closing: then it must take all."""
         if not self.transport.is_closing():
             self._taking.stop()
         self._unclog()
@@ -398,9 +402,9 @@ class Protocol(asyncio.BufferedProtocol):
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:
-    """The path and the query of a request's target, as they came."""
+    """The path and the query of a request's target, still encoded."""
     if url.startswith(b"/") and b"#" not in url:
         path, _, query = url.partition(b"?")
         return path, query
-    parsed = httptools.parse_url(url)  # the form with a host that proxies are sent, or "*"
+    parsed = httptools.parse_url(url)  # the form with a host, which clients send to proxies; or "*"
     return parsed.path or b"", parsed.query or b""

@@ -1,7 +1,7 @@
 """The rest of a long body of known length: received straight into the blocks that the application gets.
 
-The parser has nothing to find in it, and each pass through it costs a copy of every byte. Blocks end at multiples of
-their size, where packages end, too: so that an object's bytes can be sealed as they lie.
+There is nothing to parse in it, and passing through the parser would copy every byte. Blocks end at multiples of their
+size, where packages end too, so that an object's bytes can be sealed without being moved.
 
 Knows nothing of connections.
 """
@@ -13,26 +13,26 @@ from collections.abc import Callable
 from strongroom.buffers import unfilled
 
 BLOCK = 256 * 1024
-"""Bytes of a block: four packages, and still in the processor's cache when they are hashed and sealed."""
+"""Bytes of a block: four packages, which are still in the processor's cache when they are hashed and sealed."""
 
 WORTH = 64 * 1024
-"""Bytes that are to come where this is worth its while."""
+"""The fewest bytes still to come for which this pays."""
 
 
 class StraightBody:
-    """``left`` bytes of a body of which ``seen`` have come; each full block is given to ``take``."""
+    """The remaining ``left`` bytes of a body, after ``seen`` bytes of it; each full block is given to ``take``."""
 
     __slots__ = ("_block", "_filled", "_left", "_room", "_take")
 
     def __init__(self, seen: int, left: int, take: Callable[[bytearray], None]) -> None:
         self._take = take
-        self._left = left  # of those that no block was made for
+        self._left = left  # bytes for which no block has been allocated yet
         self._room = BLOCK - seen % BLOCK
         self._block: bytearray | None = None
         self._filled = 0
 
     def buffer(self) -> memoryview:
-        """Where the next bytes belong."""
+        """The room for the next bytes: what is left of the block."""
         if self._block is None:
             self._block = unfilled(min(self._room, self._left))
             self._filled, self._room = 0, BLOCK
@@ -40,7 +40,7 @@ class StraightBody:
         return memoryview(self._block)[self._filled :]
 
     def updated(self, count: int) -> bool:
-        """So many bytes have come; True if they were the last."""
+        """So many bytes have been put into the buffer. Returns True if they were the last."""
         block = self._block
         assert block is not None
         self._filled += count

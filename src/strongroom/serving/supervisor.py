@@ -1,9 +1,10 @@
-"""The parent of the workers: starts them, replaces one that crashes, ends them, and never serves a request itself.
+"""The parent of the workers: starts them, replaces those that crash, ends them, and never serves a request itself.
 
-- The first workers must all come up; if one does not, all end, with its reason as one line.
-- A worker that dies later is replaced, at once the first time, then at growing intervals. If its replacement cannot
-  start and no other worker serves, the server ends: an empty port is easier to notice than a silent one.
-- SIGTERM or SIGINT: the workers finish running requests; a second one ends them at once. SIGHUP: certificates anew.
+- The first workers must all come up; if one cannot start before any serves, all end, with its reason as one line.
+- A worker that dies later is replaced, at once the first time, then after growing pauses. If its replacement cannot
+  start and no other worker serves, the server ends: a closed port is easier to notice than a silent one.
+- SIGTERM or SIGINT: the workers finish running requests; a second signal ends them at once. SIGHUP: the certificate is
+  read again.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _spawn = multiprocessing.get_context("spawn")
 _log = logging.getLogger("strongroom.serving")
 
 _LONG_ENOUGH = 60.0
-"""Seconds after which a worker's death does not count as one of a row."""
+"""Seconds of life after which a worker's death is not counted with those before it."""
 
 _LONGEST_PAUSE = 30.0
 
 _DOUBLINGS = 5
-"""Of a pause of a second, after which it is the longest."""
+"""How often a pause of one second is doubled before it is the longest."""
 
 
 class CannotStart(Exception):
@@ -44,11 +45,11 @@ class CannotStart(Exception):
 
 
 Announce = Callable[[Sequence[tuple[str, int]], bool], None]
-"""Called once all workers serve, with the (host, port) of each listening socket and whether it is TLS."""
+"""Called once all workers serve, with the (host, port) of each listening socket and whether they speak TLS."""
 
 
 def serve(factory: Factory, settings: Settings, announce: Announce) -> int:
-    """Serve until a signal ends it; the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
+    """Serve until a signal ends it. Returns the exit code. Raises CannotListen, CannotStart, tls.BadCertificate."""
     harden()
     if (most := raise_limit()) < LEAST:
         raise CannotStart(
@@ -83,11 +84,11 @@ class _Worker:
         self.ready = False
         self.open = True
         self.failure = ""
-        # multiprocessing's helper, which would be started with the worker: that would lift the mask of the signals, and
-        # the helper, into which any process of this user may look, would inherit what only workers are to have.
+        # multiprocessing would start its helper process together with the worker. That would unblock the signals; and
+        # the helper, whose memory and environment any process of this user can read, would inherit the secrets.
         with bare_environment():
             multiprocessing.resource_tracker.ensure_running()
-        # The new process inherits the mask and keeps it until it can handle the signals: none is lost or kills it.
+        # The new process inherits the mask of signals and lifts it when it can handle them: none is lost, or kills it.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
             self.process.start()
@@ -96,7 +97,7 @@ class _Worker:
             far_end.close()
 
     def hear(self) -> None:
-        """Take what the worker has to say."""
+        """Take what the worker has sent."""
         try:
             while self.open and self.control.poll():
                 word = self.control.recv_bytes(64 * 1024)
@@ -104,10 +105,10 @@ class _Worker:
                 if word.startswith(FAILED):
                     self.failure = word[len(FAILED) :].decode(errors="replace")
         except (EOFError, OSError):
-            self.open = False  # it is ending; its exit says the rest
+            self.open = False  # it is ending; its exit code says the rest
 
     def say(self, word: bytes) -> None:
-        """Tell the worker, if it still listens."""
+        """Send the worker a word, if it still listens."""
         with contextlib.suppress(OSError):
             self.control.send_bytes(word)
 
@@ -124,13 +125,13 @@ class _Supervisor:
         self._sockets = sockets
         try:
             self._shared = Shared.for_workers(count)
-        except OSError as error:  # a file system that is read-only altogether, say
+        except OSError as error:  # for example, if all file systems are read-only
             raise CannotStart(
                 "workers need a little memory that they share, as a file in /dev/shm or in the directory for temporary"
                 f" files (TMPDIR), and none can be made: {error.strerror}"
             ) from None
         self._workers: list[_Worker] = []
-        self._due: list[tuple[float, int]] = []  # when (monotonic) to start a replacement, and of which number
+        self._due: list[tuple[float, int]] = []  # when (monotonic) to start a replacement, and of which worker
         self._crashes = 0
         self._announced = False
         self._signals = 0
@@ -138,7 +139,7 @@ class _Supervisor:
         self._unclean = False
 
     def run(self, announce: Callable[[], None]) -> int:
-        """Keep the workers alive until told to end; the exit code. Raises CannotStart."""
+        """Keep the workers alive until a signal says to end. Returns the exit code. Raises CannotStart."""
         heard, wake = socket.socketpair()
         with heard, wake:
             heard.setblocking(False)
@@ -151,7 +152,7 @@ class _Supervisor:
                     self._bring_up(number)
                 self._watch(heard, announce)
             except BaseException:
-                # The process waits for its workers as it ends: they must end too, and a signal must still end it.
+                # The process waits for its workers when it ends: so they must end too, and a signal must still end it.
                 for handled in HANDLED:
                     signal.signal(handled, signal.SIG_DFL)
                 self._end()
@@ -206,7 +207,7 @@ class _Supervisor:
     def _end(self) -> None:
         self._due.clear()
         for opened in self._sockets:
-            opened.close()  # once the workers have closed theirs too, clients are refused and not left waiting
+            opened.close()  # once the workers have closed theirs too, clients are refused instead of left waiting
         for worker in self._workers:
             worker.process.terminate()
 
@@ -249,7 +250,7 @@ class _Supervisor:
         )
 
     def _again(self, number: int) -> float:
-        """Have another worker of this number, after a pause that grows with each in a row; the pause, in seconds."""
+        """Replace a worker after a pause, which grows with each crash in a row. Returns the pause, in seconds."""
         pause = min(_LONGEST_PAUSE, 2.0 ** min(self._crashes - 1, _DOUBLINGS)) if self._crashes else 0.0
         self._crashes += 1
         self._due.append((time.monotonic() + pause, number))
@@ -262,7 +263,7 @@ class _Supervisor:
             self._bring_up(due[1])
 
     def _bring_up(self, number: int) -> None:
-        """Start a worker; where the system has no room for it while others serve, later. Raises CannotStart."""
+        """Start a worker; later, if the system has no room for it now and others serve. Raises CannotStart."""
         try:
             self._workers.append(self._start(number))
         except OSError as error:

@@ -1,7 +1,7 @@
 """Whether a client takes what is sent to it: one that takes nothing for a while is cut off.
 
-Below TLS, what uvloop's transport holds is not all that it was given: it says nothing of what the connection underneath
-holds, as much as it was given at once. So the kernel is asked how much has arrived, where it counts that.
+With TLS, uvloop's transport does not count all that it still holds: it leaves out what the connection below TLS holds,
+which may be as much as was written at once. So the kernel is also asked how much has arrived, if it counts that.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import struct
 import termios
 
 GOODBYE = 2.0
-"""Seconds for which a client that has taken all may take to end its side, as TLS has it."""
+"""Seconds that a client which has taken everything has left to close its side, as TLS provides."""
 
 _COUNT = struct.Struct("i")
-_TCP_INFO = getattr(socket, "TCP_INFO", -1)  # of Linux
+_TCP_INFO = getattr(socket, "TCP_INFO", -1)  # Linux only
 _ARRIVED = struct.Struct("120xQ")
-"""Of struct tcp_info (linux/tcp.h): tcpi_bytes_acked."""
+"""tcpi_bytes_acked in struct tcp_info (linux/tcp.h)."""
 
 
 class Taking:
-    """Watches one connection, from :meth:`watch` on: aborts it where nothing is taken for ``seconds``."""
+    """Watches one connection, from :meth:`watch` on: aborts it if nothing is taken for ``seconds``."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._transport = transport
@@ -34,19 +34,19 @@ class Taking:
         self._left = self._arrived = 0
 
     def watch(self) -> None:
-        """Begin, unless it has begun."""
+        """Begin to watch, unless it is being watched."""
         if self._timer is None:
             self._left, self._arrived = self._not_taken(), self._has_arrived()
             self._timer = self._loop.call_later(self._seconds, self._look)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def part(self) -> None:
-        """The transport is to close: abort it where it is still there :data:`GOODBYE` after the client took all."""
+        """The transport is to close: abort it if it is still open :data:`GOODBYE` after the client took everything."""
         if self._farewell is None:
             self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, False)
 
@@ -64,7 +64,7 @@ class Taking:
         self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, has_all)
 
     def _not_taken(self) -> int:
-        """Bytes that the client has not taken: those that the transport holds, and those that the kernel does, which
+        """Bytes that the client has not taken: those that the transport holds, and those that the kernel holds, which
         may be as many as a slow client takes in minutes.
         """
         held = self._transport.get_write_buffer_size()
@@ -75,7 +75,7 @@ class Taking:
         return held
 
     def _has_arrived(self) -> int:
-        """Bytes that the client's side has acknowledged since the connection began; 0 where nobody counts them."""
+        """Bytes that the client's side has acknowledged since the connection began; 0 if the kernel does not count."""
         connection = self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError, struct.error):
             (arrived,) = _ARRIVED.unpack(connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ARRIVED.size))

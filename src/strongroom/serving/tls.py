@@ -1,4 +1,4 @@
-"""TLS: the certificate and key of a directory, checked at start, read anew on demand.
+"""TLS: the certificate and key in a directory, checked at start, read again on demand.
 
 The file names are MinIO's: ``public.crt`` (the certificate, then its chain) and ``private.key``, both PEM.
 """
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""What TLS 1.2 may use: forward secrecy and AEAD, as 1.3 always has. (Distributions let their Python use more.)"""
+"""The ciphers for TLS 1.2: with forward secrecy and AEAD, as always in 1.3. (Distributions' Pythons allow others.)"""
 
 
 class BadCertificate(Exception):
@@ -26,12 +26,12 @@ class Certificate:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """A context for a server: TLS 1.2 or later, with ciphers that keep secrets for good. Raises BadCertificate."""
+        """A server's context: TLS 1.2 or later, only ciphers with forward secrecy. Raises BadCertificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_ciphers(_CIPHERS)
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # all are good, and clients know which one is fast for them
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # all are good, and clients know which is fast for them
         context.set_alpn_protocols(["http/1.1"])
         self._load_into(context)
         return context
@@ -43,7 +43,7 @@ class Certificate:
         except OSError as error:
             raise BadCertificate(f"cannot read {error.filename!r}: {error.strerror}") from None
         try:
-            # The password is asked for only where the key is encrypted; without it, OpenSSL would ask the terminal.
+            # Called only if the key is encrypted; without a callback, OpenSSL would ask at the terminal.
             context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").replace("_", " ").lower()
@@ -52,18 +52,18 @@ class Certificate:
             raise BadCertificate(f"{self.key} is encrypted; give it without a passphrase") from None
 
     def expired(self, now: datetime) -> datetime | None:
-        """When it expired, where that was before ``now``; else None."""
-        from cryptography import x509  # which takes 20 ms, and only a server with TLS needs it
+        """When it expired, if that was before ``now``; else None."""
+        from cryptography import x509  # importing it takes 20 ms, and only a server with TLS needs it
 
         try:
             end = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
         except (OSError, ValueError):
-            return None  # OpenSSL has taken it; whether it is valid is then for clients to judge
+            return None  # OpenSSL has accepted it; whether it is valid is then for clients to judge
         return end if end < now else None
 
 
 def find(directory: Path, *, required: bool = False) -> Certificate | None:
-    """The certificate of a directory, checked, or None where it holds neither file and none is ``required``.
+    """The certificate in a directory, checked; None if neither file is there and none is ``required``.
 
     Raises BadCertificate.
     """
@@ -85,7 +85,7 @@ def find(directory: Path, *, required: bool = False) -> Certificate | None:
 
 
 def now() -> datetime:
-    """The present, with its time zone."""
+    """The present time, in UTC."""
     return datetime.now(UTC)
 
 

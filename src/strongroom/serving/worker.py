@@ -1,7 +1,7 @@
-"""One worker process: the application and its connections on an event loop, spoken to by the supervisor over a pipe.
+"""One worker process: the application and its connections on an event loop, with a pipe to the supervisor.
 
-The pipe carries short words: ``ready`` and ``failed:REASON`` from here, ``reload`` to here. When it closes, the
-supervisor is gone, and the worker finishes as after SIGTERM: without a supervisor it would hold the port for ever.
+The pipe carries short words: ``ready`` and ``failed:REASON`` from the worker, ``reload`` to it. When it closes, the
+supervisor is gone, and the worker finishes as after SIGTERM: otherwise it would hold the port for ever.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from strongroom.serving.memory import keep_memory, use_huge_pages
 from strongroom.serving.protocol import Protocol, Server
 
 Factory = Callable[[Settings], Application]
-"""Makes the application in the worker that will run it; a function of a module, so that it can be pickled by name."""
+"""Makes the application in the worker that will run it; a module-level function, so that it can be pickled by name."""
 
 READY = b"ready"
 FAILED = b"failed:"
@@ -48,20 +48,20 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _log = logging.getLogger("strongroom.serving")
 
 _TICK = 0.1
-"""Seconds between two looks at whether to end, and between two words to the other workers on the load of this one."""
+"""Seconds between two checks of whether to end; also between two reports of this worker's load to the others."""
 
 _TELL = 0.5
-"""Seconds between two words to the other workers on what this one counted."""
+"""Seconds between two reports of this worker's metrics to the others."""
 
 _FOR_ALL = 24 * 3600.0
-"""Seconds after which uvloop cuts a TLS connection that the server closes, whatever the client has still to take. How
-long that may be, and how long the client's goodbye, is seen to by :mod:`strongroom.serving.taking`.
+"""Seconds after which uvloop cuts a TLS connection that the server closes, whatever the client has still to take. So
+long that it never does: :mod:`strongroom.serving.taking` limits how long a client may take, and its goodbye.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker is started with. Reaches it over multiprocessing's pipe, so secrets in it are seen by no one."""
+    """What a worker is started with. It is sent over multiprocessing's pipe, where nobody can see the secrets in it."""
 
     factory: Factory
     settings: Settings
@@ -77,16 +77,16 @@ class Shared:
 
     @classmethod
     def for_workers(cls, count: int) -> Shared:
-        """For so many."""
+        """Memory for so many workers."""
         return cls(RawArray("i", count), RawArray(c_ubyte, count * PLACE))
 
 
 def run(task: Task, sockets: list[socket.socket], control: Connection, shared: Shared, number: int) -> None:
-    """Be worker ``number`` until told to end. Exits with :data:`START_FAILED` where it cannot begin."""
+    """Run worker ``number`` until it is told to end. Exits with :data:`START_FAILED` if it cannot begin."""
     harden()
     keep_memory()
     logs.configure(task.settings.log_format)
-    # The supervisor hears the terminal's signals and passes SIGTERM on.
+    # The supervisor handles the terminal's signals and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -120,7 +120,10 @@ class _Worker:
         self._told = 0.0
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
-        """Start the application, serve, tell the supervisor; when told to end, finish what runs. Raises CannotBegin."""
+        """Start the application, tell the supervisor, serve until told to end, then finish what is running.
+
+        Raises CannotBegin.
+        """
         loop = asyncio.get_running_loop()
         loop.add_reader(self._control.fileno(), self._hear)
         loop.add_signal_handler(signal.SIGTERM, self._end)
@@ -128,7 +131,7 @@ class _Worker:
         await self._application.start()
         self._take_over()
         gc.collect()
-        gc.freeze()  # the application is there to stay: the garbage collector need not go through it again and again
+        gc.freeze()  # the application is never freed: the garbage collector need not go through it again and again
         use_huge_pages()
         connections = self._server.connections
         most = for_connections(raise_limit())
@@ -143,13 +146,13 @@ class _Worker:
             acceptor.close()
         for connection in list(connections):
             connection.shutdown()
-        await asyncio.sleep(_TICK)  # what was just accepted is told as it begins
-        while connections or self._server.tasks:  # noqa: ASYNC110 - looked at as seldom as the load is told
+        await asyncio.sleep(_TICK)  # connections that were just accepted are shut down when they begin
+        while connections or self._server.tasks:  # noqa: ASYNC110 - ten times a second is enough
             await asyncio.sleep(_TICK)
         await self._application.stop()
 
     def _take_over(self) -> None:
-        """Go on from the counts of the worker whose place this one takes, and learn those of the others."""
+        """Go on from the metrics of the worker that this one replaces, and have those of the others at hand."""
         metrics = self._application.metrics
         metrics.others = self._board.others
         try:
@@ -159,7 +162,7 @@ class _Worker:
             _log.exception("what the worker before this one counted could not be taken over")
 
     def _tell(self) -> None:
-        """Tell the other workers what was counted, now and then."""
+        """Show the other workers this worker's metrics, every :data:`_TELL` seconds."""
         metrics, now = self._application.metrics, time.monotonic()
         metrics.connections = len(self._server.connections)
         if now - self._told >= _TELL:
@@ -167,7 +170,7 @@ class _Worker:
             try:
                 left = self._board.leave(metrics.snapshot())
             except Exception:
-                _log.exception("what this worker counted could not be told")  # which ends no worker
+                _log.exception("what this worker counted could not be told")  # no reason for a worker to end
             else:
                 if not left:
                     _log.warning("there is no room for what this worker counted")
@@ -186,7 +189,7 @@ class _Worker:
             ssl_handshake_timeout=timeout if self._tls else None,
             ssl_shutdown_timeout=_FOR_ALL if self._tls else None,
         )
-        if self._ends:  # it came too late to be told with the others
+        if self._ends:  # it began after the others were shut down
             protocol.shutdown()
 
     def _hear(self) -> None:
@@ -200,9 +203,9 @@ class _Worker:
             self._reload(self._certificate)
 
     def _reload(self, certificate: tls.Certificate) -> None:
-        """Use what the files hold now for connections to come."""
+        """Use what the files hold now for new connections."""
         try:
-            # A context of its own: one that has another kind of key already (EC, RSA) would go on showing the old pair.
+            # A new context: a context holds a pair for each kind of key (EC, RSA), and might go on showing the old one.
             self._tls = certificate.context()
         except tls.BadCertificate as error:
             _log.error("the certificate was not read anew, the old one stays", extra={"reason": str(error)})
