@@ -1,4 +1,4 @@
-"""The body of a request on its way to the backend: what the client promised of it is verified before it is whole."""
+"""The body of a request on its way to the backend: its digests and signatures are verified before its end is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from strongroom.store.s3.messages import Download
 from strongroom.store.s3.streaming import StreamedBody
 
 BUFFER = 6 * 1024**2
-"""Bytes of a body that is taken whole before it is sent, and sent again where the backend stumbles."""
+"""Up to how many bytes a body is read whole before it is sent, so that it can be sent again if the backend fails."""
 
 MAX_DOCUMENT = 8 * 1024**2
 
@@ -25,10 +25,13 @@ _WIDTHS = {algorithm.header: -(-algorithm.size // 3) * 4 for algorithm in Algori
 
 
 async def whole_body(call: Call, operation: str, limit: int) -> tuple[bytes, dict[str, str]]:
-    """A small body, verified, and the headers that tell of it. Raises S3Error."""
+    """A small body, verified, and the headers to add for it (checksums from trailers, or Content-MD5). Raises S3Error.
+
+    ``limit``: bytes that it may have.
+    """
     headers = call.request.headers
     document, trailers = await call.body.read(decoder_for(call.payload, headers), limit)
-    if operation != "CompleteMultipartUpload":  # there, checksums are those of the whole object
+    if operation != "CompleteMultipartUpload":  # whose checksum headers are the whole object's
         Integrity(headers).check_document(document, trailers)
     added = {name: value for name, value in trailers.items() if name.startswith(_CHECKSUM)}
     if document and not added and not any(name.startswith(_CHECKSUM) for name in headers):
@@ -38,7 +41,7 @@ async def whole_body(call: Call, operation: str, limit: int) -> tuple[bytes, dic
 
 
 def streamed_body(call: Call) -> StreamedBody | None:
-    """The body of an upload that is too large to be taken whole; None for a smaller one. Raises S3Error."""
+    """The body of an upload that is too large to be read whole; None for a smaller one. Raises S3Error."""
     length = require_length(decoder_for(call.payload, call.request.headers))
     if length <= BUFFER:
         return None
@@ -48,7 +51,7 @@ def streamed_body(call: Call) -> StreamedBody | None:
 
 
 class Feeder:
-    """Feeds a streamed body from the client's. Its last chunk goes only when all was verified."""
+    """Feeds the streamed body from the client's. Its last chunk is sent only when everything has been verified."""
 
     def __init__(self, body: StreamedBody, integrity: Integrity, sending: asyncio.Task[Download]) -> None:
         self._body = body
@@ -58,20 +61,20 @@ class Feeder:
 
     @property
     def md5(self) -> bytes | None:
-        """The MD5 of the body, where the client promised one."""
+        """The MD5 of the body, if the client sent one to compare it with."""
         return self._md5.digest() if self._md5 else None
 
     async def write(self, data: Buffer) -> None:
-        """Take the next bytes. Raises what ended the request to the backend."""
+        """Take the next bytes. Raises what ended the request to the backend, if it has ended."""
         if self._hashers or self._md5:
             await asyncio.to_thread(self._hash, data)
         await self._unless_over(self._body.put(data))
 
     async def finish(self) -> None:
-        """No more comes from the client."""
+        """The client's body has ended."""
 
     async def end(self, trailing: str) -> None:
-        """All was verified: the body is whole."""
+        """Everything was verified: send the end of the body. ``trailing``: the value of its trailer, if it has one."""
         await self._unless_over(self._body.end(trailing))
 
     def _hash(self, data: Buffer) -> None:

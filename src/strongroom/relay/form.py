@@ -1,5 +1,5 @@
-"""Browser uploads on their way to the backend: each becomes an object as any client of the backend would put it, with
-the headers that the form asks for, and no record of ours.
+"""Browser uploads on their way to the backend: each becomes an object as any client of the backend would write it, with
+the headers that the form asks for, and without a record of ours.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class FormWriter(AnyObjectWriter):
 
 
 class _BackendObject(Gathering):
-    """An object of the backend's own that is being put."""
+    """A plain object that is being written to the backend."""
 
     async def commit(self) -> str:
-        """Make it; its ETag. Raises StoreError."""
+        """Make the object. Returns its ETag. Raises StoreError."""
         if self._large is None:
             request = Request("PUT", self._bucket, self._key, headers=self._headers or {}, body=self._buffer)
             return etag_in(await self._client.send(request), str(request))

@@ -1,4 +1,4 @@
-"""Which headers and parameters of a request go on to the backend, and which of its answer to the client. Pure."""
+"""Which headers and parameters of a request are passed to the backend, and what of its answer to the client. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strongroom.store.errors import Unavailable
 from strongroom.store.s3.metadata import OURS
 from strongroom.store.s3.names import HIDDEN
 
-# Of this connection, of the client's signature, or made anew for the backend.
+# Headers of this connection, of the client's signature, or made anew for the backend.
 _NOT_PASSED = frozenset(
     (
         "authorization",
@@ -22,7 +22,7 @@ _NOT_PASSED = frozenset(
         "expect",
         "host",
         "keep-alive",
-        "origin",  # which pages may reach the gateway is for the gateway to say
+        "origin",  # the gateway decides which web pages may use it
         "proxy-authorization",
         "te",
         "trailer",
@@ -37,9 +37,9 @@ _NOT_PASSED = frozenset(
         "x-amz-trailer",
     )
 )
-# How names of headers begin that S3 gives a meaning to. The last ones have to be signed, or stand for what a URL says.
+# How the names of headers begin that S3 gives a meaning to. Those in TO_BE_SIGNED were signed, or moved from the URL.
 _OF_S3 = ("cache-control", "content-", "expires", "if-", "range", *TO_BE_SIGNED)
-# Of the connection to the backend, or of its host.
+# Headers of the connection to the backend, or of its host.
 _NOT_ANSWERED = frozenset(
     (
         "alt-svc",
@@ -78,9 +78,9 @@ _HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
 
 
 def passed_headers(headers: Mapping[str, str], signed: Collection[str]) -> dict[str, str]:
-    """The headers of a request that go on: those of S3, and others that the client has signed. Whoever has a presigned
-    URL may send any others with it, and they would go on as if the gateway meant them: a backend, or what stands before
-    it, may take another method or another source from them.
+    """The headers of a request that are passed on: those of S3, and others that the client has signed. Others yet may
+    come from anybody who has a presigned URL, and would be passed on as if the gateway meant them: a backend, or a
+    proxy in front of it, may take another method or another source from them.
     """
     passed = {
         name: value
@@ -92,8 +92,8 @@ def passed_headers(headers: Mapping[str, str], signed: Collection[str]) -> dict[
 
 
 def passed_query(query: Mapping[str, str], headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The parameters of a request that go on: not those that stand for ``headers``. Of each name that is the first,
-    the one that was looked at here.
+    """The parameters of a request that are passed on, without those that were moved to ``headers``. ``query`` has the
+    first of each name, which is the one that was checked here.
     """
     return [
         (name, value)
@@ -104,7 +104,7 @@ def passed_query(query: Mapping[str, str], headers: Mapping[str, str]) -> list[t
 
 
 def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The headers of the backend's answer that the client sees."""
+    """The headers of the backend's answer that are passed to the client."""
     return [
         (name, value)
         for name, value in headers.items()
@@ -113,16 +113,16 @@ def answered_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def located(completion: bytes, url: str) -> bytes:
-    """The backend's answer to the completion of an upload, with the object's URL here in the place of that there."""
+    """The backend's answer to CompleteMultipartUpload, with the object's URL there replaced by its URL here."""
     return _LOCATION.sub(lambda found: f"<Location>{escape(url)}</Location>".encode(), completion, count=1)
 
 
 def without_hidden(listing: bytes) -> bytes:
-    """A listing of the backend without the gateways' own names. Raises Unavailable for one that is cut short."""
+    """A listing of the backend without the gateways' own objects. Raises Unavailable if it is cut short."""
     shown, removed, at, last = [], 0, 0, None
     while entry := _ENTRY.search(listing, at):
         end = listing.find(b"</" + entry[1] + b">", entry.end())
-        if end < 0:  # looked for once only: it may be all that a long document holds
+        if end < 0:  # give up at once: a search for each entry of a long document would take quadratic time
             raise Unavailable("the backend's listing is cut short")
         end += len(entry[0]) + 1
         name = _NAME.search(listing, entry.end(), end)
@@ -133,7 +133,7 @@ def without_hidden(listing: bytes) -> bytes:
         at = end
     shown.append(listing[at:])
     if last is not None and not _NEXT.search(listing):
-        # Clients go on behind the last name that they see, and end where they see none.
+        # Without a marker, clients go on after the last name that they see, and stop if they see none.
         marker = b"%s<NextMarker>%s</NextMarker>" % (_TRUNCATED, last)
         shown = [b"".join(shown).replace(b"<NextMarker></NextMarker>", b"").replace(_TRUNCATED, marker, 1)]
     return _COUNT.sub(lambda count: b"<KeyCount>%d</KeyCount>" % (int(count[1]) - removed), b"".join(shown))

@@ -1,9 +1,9 @@
-"""The relay: a request that was authenticated here goes to the backend under the gateway's credentials, with every
-encryption header that it brings, and the backend's answer goes to the client as it is.
+"""The relay: a request that was authenticated here goes to the backend under the gateway's credentials, with all its
+encryption headers, and the backend's answer goes to the client as it is.
 
-What other gateways keep hidden in a bucket stays so. An object that a gateway with a KMS encrypted is refused: its
-bytes would be ciphertext. Both are seen by the answer and not by the operation: a backend that does not know an
-operation takes no notice of the parameter that asks for it, and lists the bucket or sends the object.
+What other gateways keep hidden in a bucket stays hidden. An object that a gateway with a KMS encrypted is refused: its
+bytes would be ciphertext. Both are recognized in the answer, not by the operation: a backend that does not know an
+operation ignores the parameter that selects it, and lists the bucket or sends the object.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from strongroom.store.s3.records import complete
 _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
 _BY_ITSELF = (404, 409, 412)
-"""How the backend may refuse a write since it has done it, at an earlier attempt."""
+"""Statuses with which the backend may refuse a write because an earlier attempt has already done it."""
 _REDIRECTS = range(300, 400)
-_ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again where the answer is lost
+_ONCE = ("CreateMultipartUpload", "CreateBucket")  # not sent again if the answer is lost
 _UNSEEN = (
     "DeleteObjectTagging",
     "GetObjectAttributes",
@@ -48,12 +48,12 @@ _UNSEEN = (
     "PutObjectTagging",
     "SelectObjectContent",
 )
-"""Operations on objects whose answers do not say what the object is. Tags of what was encrypted are in its record."""
+"""Operations whose answers do not show whether the object is encrypted. Tags of encrypted objects are in the record."""
 _DELETION_TAGS = 20_000
-"""Tags in a list of objects to delete: a thousand objects, each with all that S3 has for them, need 12,000."""
+"""XML tags in a list of objects to delete: a thousand objects, each with every element that S3 has, need 12,000."""
 _CHUNK = 256 * 1024
 _LISTENED = "events"
-"""The parameter with which clients of MinIO ask to be told of events."""
+"""The parameter with which MinIO's clients ask for the stream of events."""
 _RENAMED = "x-amz-rename-source"
 _CUSTOMER = "x-amz-server-side-encryption-customer-"
 _SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
@@ -61,8 +61,8 @@ _VERSION = re.compile("versionId=([^&;#]+)")
 
 
 class BackendRelay:
-    """Passes requests on to one backend. ``allow_insecure_sse_c``: clients' keys, too, where they can be read on the
-    way.
+    """Passes requests on to one backend. ``allow_insecure_sse_c``: pass clients' keys on even over plain HTTP to
+    another machine.
     """
 
     def __init__(self, client: Client, *, allow_insecure_sse_c: bool = False) -> None:
@@ -70,10 +70,10 @@ class BackendRelay:
         self._takes_keys = allow_insecure_sse_c or not client.endpoint.in_the_clear
 
     async def relay(self, call: Call, operation: str) -> tuple[Answer, Response]:
-        """What the backend answers."""
+        """What the backend answers. Raises S3Error, StoreError, NoKMS (the object was encrypted by a gateway)."""
         self._check_name(call.bucket, call.key)
         self._check_headers(call)
-        keys = call.encryption.customer_key(), call.encryption.source_customer_key()  # sound ones, that came over TLS
+        keys = call.encryption.customer_key(), call.encryption.source_customer_key()  # raises unless they are valid
         if any(keys) and not self._takes_keys:
             raise S3Error("InvalidRequest", "Clients' keys are not passed on to a backend over plain HTTP.")
         source = await self._source(call)
@@ -84,7 +84,7 @@ class BackendRelay:
         except Refusal as refusal:
             earlier = refusal.__cause__
             if earlier is not None and call.request.method not in _READS and refusal.status in _BY_ITSELF:
-                raise earlier from None  # a client that is told of a refusal takes nothing to be done
+                raise earlier from None  # a client would take a refusal to mean that nothing was done
             headers = answered_headers(refusal.headers)
             if refusal.status in _REDIRECTS:  # clients would follow it past the gateway, with their keys
                 headers = [(name, value) for name, value in headers if name != "location"]
@@ -98,7 +98,7 @@ class BackendRelay:
     def form(
         self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
     ) -> FormWriter:
-        """Takes the file of a form."""
+        """A writer for the file of a form. Raises S3Error."""
         self._check_name(*name)
         self._check_metadata(headers)
         return FormWriter(pool, self._client, name, headers, md5, hashers)
@@ -153,12 +153,12 @@ class BackendRelay:
             document = without_hidden(document)
         elif operation == "CompleteMultipartUpload":
             document = located(document, f"{call.request.origin}{call.request.raw_path}")
-        failed = operation in LONG and is_error(document)  # not all clients look for that behind a 200
+        failed = operation in LONG and is_error(document)  # not all clients look for an error after a 200
         return Answer(), Response(500 if failed else response.status, response.headers, document)
 
     def _check_name(self, bucket: str, key: str) -> None:
-        """Raises AccessDenied for a name that is hidden, XMinioInvalidObjectName for one that may be taken for it,
-        NotImplemented for one that a MinIO takes for its administration, which would obey the gateway's credentials.
+        """Raises AccessDenied for a hidden name, XMinioInvalidObjectName for one that the backend may take for another,
+        NotImplemented for a path of MinIO's admin API, which would obey the gateway's credentials.
         """
         if names.is_hidden(key):
             raise S3Error("AccessDenied")
@@ -168,8 +168,8 @@ class BackendRelay:
             raise S3Error("XMinioInvalidObjectName")
 
     def _check_headers(self, call: Call) -> None:
-        """Raises NotImplemented for what reaches names that are not seen here, InvalidArgument for metadata that a
-        gateway would take for its own.
+        """Raises NotImplemented for requests that reach names which cannot be checked here, InvalidArgument for
+        metadata that a gateway would take for its own.
         """
         if call.request.method == "GET" and not call.key and _LISTENED in call.request.query:
             raise S3Error("NotImplemented", "Events are not passed on: an answer without end, with hidden names in it.")
@@ -185,15 +185,15 @@ class BackendRelay:
             raise S3Error("InvalidArgument", f"User metadata whose names begin with {OURS} are the gateway's own.")
 
     async def _source(self, call: Call) -> dict[str, str]:
-        """The header that names the source of a copy, if this is one, as it was understood here. The source must not be
-        an encrypted object of ours either.
+        """The header that names the source of a copy, written anew as it was understood here; none if this is no copy.
+        The source must not be an encrypted object of ours either.
         """
         text = call.request.headers.get("x-amz-copy-source")
         if text is None:
             return {}
         path, asked, parameters = text.partition("?")
         version = _VERSION.fullmatch(parameters)
-        if asked and not version:  # what else a backend finds there was not looked at here
+        if asked and not version:  # a backend might find something there that was not checked here
             raise S3Error("InvalidArgument", ArgumentName="x-amz-copy-source", ArgumentValue=text[:256])
         bucket, key = copy_source(path)
         self._check_name(bucket, key)
@@ -204,7 +204,7 @@ class BackendRelay:
         }
         version_id = unquote(version[1]) if version else ""
         if await self._look_at(bucket, key, version_id, headers):
-            # The copy's metadata would name a record that is another's.
+            # The copy's metadata would name a record that belongs to the source.
             raise S3Error("NotImplemented", "A gateway without a KMS does not copy what one with a KMS stored.")
         return {
             "x-amz-copy-source": f"/{bucket}/{quote(key)}"
@@ -212,8 +212,8 @@ class BackendRelay:
         }
 
     async def _look_at(self, bucket: str, key: str, version_id: str, headers: Mapping[str, str]) -> bool:
-        """What :meth:`_check_plain` says of an object; False where it cannot be had, and the request will be refused.
-        ``headers`` may hold the client's key for it.
+        """What :meth:`_check_plain` says of an object; False if the backend refuses to show it, as it will then refuse
+        the request. ``headers`` may hold the client's key for it.
         """
         query = [("versionId", version_id)] if version_id else []
         sent = {name: value for name, value in headers.items() if name.startswith(_CUSTOMER)}
@@ -226,8 +226,8 @@ class BackendRelay:
         return False
 
     async def _check_plain(self, bucket: str, key: str, download: Download) -> bool:
-        """Whether a gateway hid the record of a plain object. Raises NoKMS where an object was encrypted by a gateway,
-        Damaged where its record is none.
+        """Whether a gateway keeps a hidden record of this plain object. Raises NoKMS if a gateway encrypted the object,
+        Damaged if its record is missing or malformed.
         """
         if ID not in download.headers:
             return False
@@ -237,7 +237,7 @@ class BackendRelay:
         return hidden is not None
 
     def _check_deletion(self, bucket: str, document: bytes) -> None:
-        """A list of objects to delete names none of the gateways' own. Raises AccessDenied, MalformedXML."""
+        """Check that a list of objects to delete names no hidden ones. Raises as _check_name does, and MalformedXML."""
         try:
             for key in xml.texts_of_all(document, "Key", _DELETION_TAGS):
                 self._check_name(bucket, key)
@@ -246,9 +246,9 @@ class BackendRelay:
 
 
 class _Streaming:
-    """The body of the backend's answer, for the client; it is closed even if nobody came to read it.
+    """The body of the backend's answer, for the client. Closing it closes the answer, even if nothing was read.
 
-    ``length``: its bytes; None where they are passed on as they come, until there are no more.
+    ``length``: its bytes; None if it is passed on as it comes, until it ends.
     """
 
     def __init__(self, download: Download, length: int | None) -> None:
@@ -270,5 +270,5 @@ class _Streaming:
         return chunk
 
     async def aclose(self) -> None:
-        """Let go of the answer."""
+        """Close the answer."""
         self._download.close()
