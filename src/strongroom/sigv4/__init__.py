@@ -1,4 +1,4 @@
-"""Signature Version 4, for both ends: what a server verifies and what a client signs are computed by the same code.
+"""Signature Version 4, for both ends: a server verifies and a client signs with the same code.
 
 Rules of this package: it reads no clock, no environment and no socket, and knows nothing of S3's operations or errors.
 """

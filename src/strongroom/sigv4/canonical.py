@@ -1,8 +1,8 @@
 """The canonical form of a request, over which Signature Version 4 is computed, as S3 makes it.
 
 S3 differs from other AWS services: the path is encoded once and never normalised, so ``a//b`` and ``a/../b`` stay
-what they are. What the client sent is decoded and encoded again, so it does not matter which of the harmless
-characters a client escapes. Header values are Latin-1 text standing for bytes, and enter as these bytes.
+as they are. What the client sent is decoded and encoded again, so it does not matter which unreserved characters it
+escapes. Header values are Latin-1 text that stands for bytes, and are signed as these bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 
 class InvalidText(ValueError):
-    """A path, query or header holds characters that no request can have."""
+    """A path, query or header holds characters beyond Latin-1, which no request can have."""
 
 
 Pairs = list[tuple[str, str]]
@@ -22,13 +22,13 @@ Pairs = list[tuple[str, str]]
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
-# Only these: what str.split() takes for white space includes bytes that belong to UTF-8 sequences.
+# Only these: str.split() would also split at characters (as Latin-1) that are bytes of a UTF-8 sequence.
 _BLANKS = re.compile(r"[ \t]+")
-_ESCAPED = "surrogateescape"  # what is not UTF-8 stays what it is
+_ESCAPED = "surrogateescape"  # keeps bytes that are not UTF-8
 
 
 def canonical_path(raw_path: str) -> str:
-    """The path, decoded and encoded again once; ``/`` stays. Raises InvalidText."""
+    """The path, decoded and encoded again once; ``/`` is not escaped. Raises InvalidText."""
     if _PLAIN_PATH.fullmatch(raw_path):
         return raw_path or "/"
     return quote_from_bytes(unquote_to_bytes(_wire(raw_path)), safe="/~")
@@ -52,7 +52,7 @@ def canonical_query(pairs: Pairs) -> str:
 
 
 def canonical_headers(headers: Mapping[str, str], names: Sequence[str]) -> str:
-    """One ``name:value`` line for each name; outer blanks go, inner runs become one space."""
+    """One ``name:value`` line for each name; outer blanks are stripped, inner runs of blanks become one space."""
     lines = "".join([f"{name}:{headers.get(name, '')}\n" for name in names])
     if ": " in lines or " \n" in lines or "  " in lines or "\t" in lines:  # most requests have none of these
         return "".join([f"{name}:{_BLANKS.sub(' ', headers.get(name, '')).strip(' ')}\n" for name in names])
@@ -60,7 +60,7 @@ def canonical_headers(headers: Mapping[str, str], names: Sequence[str]) -> str:
 
 
 def as_minio(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as MinIO and its clients sign them: for them the blanks of Unicode (a no-break space) are blanks, too."""
+    """Headers as MinIO and its clients sign them: they treat Unicode blanks (a no-break space) as blanks, too."""
     return {
         name: value if value.isascii() else " ".join(_text(value).split()).encode("utf-8", _ESCAPED).decode("latin-1")
         for name, value in headers.items()

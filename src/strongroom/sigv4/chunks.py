@@ -1,4 +1,4 @@
-"""What ``x-amz-content-sha256`` may say of a body beside its digest, and the signatures of the chunks of a body.
+"""The values of ``x-amz-content-sha256`` that are not a digest, and the signatures of the chunks of a body.
 
 Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks", and the page of
 the same name on trailing headers, in the Amazon S3 API reference.
@@ -19,7 +19,7 @@ STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 @dataclass(slots=True)
 class ChunkSigning:
-    """What chunk signatures go on from: the request's own signature, its time and scope, and the signing key."""
+    """What chunk signatures start from: the request's own signature, its time and scope, and the signing key."""
 
     seed: str
     key: Secret
@@ -28,7 +28,7 @@ class ChunkSigning:
 
 
 class ChunkSigner:
-    """The chain of signatures over the chunks of one body, each built on the one before."""
+    """The chain of signatures over the chunks of one body; each covers the one before."""
 
     __slots__ = ("_previous", "_signing")
 

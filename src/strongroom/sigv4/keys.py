@@ -1,4 +1,4 @@
-"""The parts that every Signature Version 4 has in common: credential scope, signing key, timestamps, the MAC itself.
+"""What all forms of Signature Version 4 have in common: credential scope, signing key, timestamps, the MAC itself.
 
 Source: "Authenticating Requests (AWS Signature Version 4)" in the Amazon S3 API reference.
 """
@@ -26,18 +26,18 @@ DEFAULT_REGION = "us-east-1"
 EMPTY_SHA256 = sha256(b"").hexdigest()
 
 MAX_SKEW = timedelta(minutes=15)
-"""How far the clocks of client and server may lie apart."""
+"""How far the clocks of client and server may differ."""
 
 _CACHED_KEYS = 4096
 _TIMESTAMP_LENGTH = 16
 _TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
-_REGION = re.compile(r"[A-Za-z0-9-]{0,64}")  # short: signing keys are remembered by it
+_REGION = re.compile(r"[A-Za-z0-9-]{0,64}")  # bounded, since signing keys are cached under it
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(slots=True)
 class Scope:
-    """A credential scope: whose key, and for which day (``YYYYMMDD``), region and service the signing key holds."""
+    """A credential scope: whose key it is, and for which day (``YYYYMMDD``), region and service it signs."""
 
     access_key: str
     day: str
@@ -50,9 +50,9 @@ class Scope:
 
 
 def parse_credential(text: str) -> Scope | None:
-    """Read ``<access key>/<day>/<region>/<service>/aws4_request``; None where the form is another.
+    """Read ``<access key>/<day>/<region>/<service>/aws4_request``; None if it has fewer fields or no access key.
 
-    Access keys may hold slashes, so the scope is taken from the right.
+    Access keys may hold slashes, so the text is split from the right. The fields are not checked.
     """
     fields = text.rsplit("/", 4)
     if len(fields) != 5 or not fields[0]:
@@ -61,17 +61,17 @@ def parse_credential(text: str) -> Scope | None:
 
 
 def right_region(scope: Scope, region: str) -> bool:
-    """Whether a request that has to be signed for ``region`` is; "" takes any that could be one, and none."""
+    """Whether a request is signed for ``region``. If that is "", any well-formed region will do, the empty one, too."""
     return scope.region == region if region else _REGION.fullmatch(scope.region) is not None
 
 
-# (access key, day, region) → (the secret it was made from, signing key). Only keys of known credentials get here, and
-# requests of other days than these are turned away by the clock, so it stays small; the bound is for long runs.
+# (access key, day, region) → (the secret it was derived from, signing key). Only known credentials get here, and the
+# clock check refuses requests of other days, so it stays small; the bound is for long runs.
 _signing_keys: dict[tuple[str, str, str], tuple[Secret, Secret]] = {}
 
 
 def signing_key(access_key: str, secret: Secret, day: str, region: str) -> Secret:
-    """The key that signs for one day and region, derived from the secret key (remembered, four HMACs else)."""
+    """The key that signs for one day and region, derived from the secret key by four HMACs, and cached."""
     name = (access_key, day, region)
     cached = _signing_keys.get(name)
     if cached is not None and (cached[0] is secret or cached[0] == secret):
@@ -92,7 +92,7 @@ def signature(key: Secret, string_to_sign: str) -> str:
 
 
 def same_signature(expected: str, provided: str) -> bool:
-    """Compare in constant time; what is no signature at all is not the same."""
+    """Compare in constant time. False if ``provided`` is not even in the form of a signature."""
     return _SIGNATURE.fullmatch(provided) is not None and hmac.compare_digest(expected, provided)
 
 
@@ -102,11 +102,11 @@ def timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Read ISO 8601 basic form (``20130524T000000Z``); None where it is not that, or no such moment."""
+    """Read ISO 8601 basic form (``20130524T000000Z``); None if it does not have this form, or is no valid date."""
     return _parse_timestamp(text) if len(text) == _TIMESTAMP_LENGTH else None
 
 
-@lru_cache(1024)  # the requests of a second have the same
+@lru_cache(1024)  # requests of the same second share it
 def _parse_timestamp(text: str) -> datetime | None:
     match = _TIMESTAMP.fullmatch(text)
     if match is None:

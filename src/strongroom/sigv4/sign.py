@@ -1,6 +1,4 @@
-"""Signs requests: those to a backend, and presigned URLs. The counterpart of ``s3.auth.verify``, over the same
-canonical form.
-"""
+"""Signs requests to a backend, and presigns URLs: the counterpart of ``s3.auth.verify``, in the same canonical form."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SigningCredential:
-    """What requests are signed with; ``token`` is the session token of temporary credentials."""
+    """The credentials that sign a request; ``token`` is the session token of temporary ones."""
 
     access_key: str
     secret: Secret
@@ -61,13 +59,13 @@ class SigningCredential:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """Headers to add to the request that was signed, and what the signatures of its chunks (if any) build on."""
+    """Headers to add to the request that was signed, and what the signatures of its chunks (if any) start from."""
 
     headers: dict[str, str]
     chunks: ChunkSigning
 
 
-# Hop-by-hop headers, and those that proxies and clients alter on the way.
+# Hop-by-hop headers, and those that proxies and HTTP clients alter on the way.
 _NEVER_SIGNED = frozenset(
     ("authorization", "connection", "expect", "keep-alive", "te", "transfer-encoding", "upgrade", "user-agent")
 )
@@ -80,10 +78,10 @@ def sign(
     now: datetime,
     content_sha256: str = UNSIGNED_PAYLOAD,
 ) -> Signed:
-    """Sign ``request`` in its headers, which must hold ``host``.
+    """Sign ``request`` with an Authorization header. Its headers must include ``host``.
 
     ``content_sha256`` is the body's SHA-256 in hexadecimal, or one of the names in ``chunks`` (unsigned, streaming).
-    Every header of the request is signed but those that change on the way.
+    All headers of the request are signed, except for those that may change on the way.
     """
     stamp = _stamp(now.replace(microsecond=0))
     added = {"x-amz-date": stamp, "x-amz-content-sha256": content_sha256}
@@ -108,7 +106,7 @@ def sign(
 
 
 def presign(request: Request, credential: SigningCredential, region: str, now: datetime, expires: int) -> str:
-    """The query string of a presigned URL that holds for ``expires`` seconds. All headers of the request are signed."""
+    """The query string of a presigned URL, valid for ``expires`` seconds. All headers of the request are signed."""
     stamp = timestamp(now)
     scope = _scope(stamp[:8], region)
     names = ";".join(sorted(request.headers))
@@ -139,6 +137,6 @@ def _scope(day: str, region: str) -> str:
     return str(Scope("", day, region or DEFAULT_REGION, SERVICE, TERMINATOR))
 
 
-@lru_cache(64)  # the requests of a second have the same
+@lru_cache(64)  # requests of the same second share it
 def _stamp(second: datetime) -> str:
     return timestamp(second)
