@@ -1,3 +1,3 @@
-"""Moving objects over S3, in and out: ``strongroom import`` and ``strongroom export``. Clients of S3, like any other:
-they know nothing of keys, stores or servers.
+"""Moving objects in and out over S3: ``strongroom import`` and ``strongroom export``. Both are S3 clients like any
+other, and know nothing of keys, stores or servers.
 """

@@ -14,7 +14,7 @@ from strongroom.transfer.s3 import S3, Described, Listed, Locked, S3Failed, uplo
 from strongroom.transfer.state import State
 
 PIECE = 16 * 1024 * 1024
-"""Bytes of a part, where the source does not suggest another size."""
+"""Bytes of a part, unless the source's parts suggest another size."""
 MAX_PIECE = 64 * 1024 * 1024
 _MIN_PART = 5 * 1024 * 1024
 _MAX_PARTS = 10_000
@@ -23,11 +23,11 @@ _OTHERS = "another object of this name is at the target; see --overwrite"
 
 
 class Stopped(Exception):
-    """The copying was asked to stop."""
+    """Copying was asked to stop."""
 
 
 class NotCopied(Exception):
-    """An object could not be copied; the message says why. ``unavailable``: that lies with the S3, not the object."""
+    """An object could not be copied; the message says why. ``unavailable``: because of the S3, not of the object."""
 
     def __init__(self, message: str, unavailable: bool = False) -> None:
         super().__init__(message)
@@ -36,8 +36,8 @@ class NotCopied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How objects are to be copied. ``customer_key`` opens SSE-C objects, and seals their copies; ``encrypt`` asks for
-    SSE-S3 for all others; ``overwrite``: also where an object of that name is.
+    """How objects are to be copied. ``customer_key`` opens SSE-C objects and encrypts their copies; ``encrypt``: copies
+    of unencrypted objects get SSE-S3, too; ``overwrite``: replace other objects of the same name at the target.
     """
 
     customer_key: Secret | None = None
@@ -47,7 +47,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Copier:
-    """Copies objects. ``moved`` is told of bytes that have been read from the source; ``stop`` ends all copying."""
+    """Copies objects. ``moved`` is called with the number of bytes read from the source; ``stop`` ends all copying."""
 
     source: S3
     target: S3
@@ -57,7 +57,7 @@ class Copier:
     moved: Callable[[int], None]
 
     def copy(self, listed: Listed, bucket: str) -> str:
-        """Copy an object into ``bucket`` and read it back; its SHA-256. Raises NotCopied, Stopped."""
+        """Copy an object into ``bucket`` and read it back. Returns its SHA-256. Raises NotCopied, Stopped."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._copy(listed, bucket)
@@ -88,8 +88,8 @@ class Copier:
         return digest.hexdigest()
 
     def _is_ours(self, listed: Listed, bucket: str, etag: str) -> bool:
-        """Whether the object at the target, which has this ETag, is the copy that was last written there. Where no
-        ETag was noted, as older releases did not, its bytes must be those that were copied.
+        """Whether the object at the target, which has this ETag, is the copy that was last written there. If no ETag
+        was noted (older releases did not), its bytes are compared with what was copied.
         """
         known = self.state.written(bucket, listed.key)
         if known is not None:
@@ -102,7 +102,7 @@ class Copier:
         return hmac.compare_digest(self._digest(bucket, listed.key, etag, secret), expected)
 
     def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None, etag: str) -> str:
-        """The SHA-256 of an object that is at the target and the same: a killed run left it, say. Raises NotCopied."""
+        """The SHA-256 of an object whose equal is at the target already, from a killed run, say. Raises NotCopied."""
         if not etag:
             raise NotCopied(_OTHERS)
         digest = hashlib.sha256()
@@ -135,7 +135,7 @@ class Copier:
         yield bytes(piece)
 
     def _piece_size(self, listed: Listed, described: Described, secret: Secret | None) -> int:
-        """That of the source's parts where they are equal, so that the copy gets the same ETag; else one that fits."""
+        """The size of the source's parts if all are equal, so that the copy gets the same ETag; else one that fits."""
         if described.parts > 1:
             size = self.source.part_size(listed.bucket, listed.key, secret)
             if (
@@ -159,7 +159,7 @@ class Copier:
         first = next(pieces)
         if len(first) == described.size and described.parts < 2:
             for _ in pieces:
-                pass  # sees that nothing more comes
+                pass  # runs the generator to its end, where it checks the size
             return self.target.put(bucket, key, first, fields, over)
         upload = self.target.begin_upload(bucket, key, fields)
         self.state.upload_opened(bucket, key, upload)
@@ -180,7 +180,7 @@ class Copier:
     def _verify(
         self, bucket: str, key: str, described: Described, secret: Secret | None, etag: str, expected: str
     ) -> None:
-        """Read a copy back. Raises NotCopied where it is not what was read from the source."""
+        """Read a copy back. Raises NotCopied if it differs from what was read from the source."""
         copied = self.target.describe(bucket, key, secret)
         if not copied.same_as(described):
             raise NotCopied("its metadata were others when they were read back; the copy was removed")
@@ -202,7 +202,7 @@ class Copier:
 
 @contextmanager
 def _reading_source() -> Iterator[None]:
-    """Raises NotCopied where an object is not there any more."""
+    """A context that raises NotCopied if the object is no longer at the source."""
     try:
         yield
     except S3Failed as error:

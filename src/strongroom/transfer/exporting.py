@@ -1,5 +1,5 @@
-"""``strongroom export``: the plaintext of all objects of a place into a folder, in parallel; can be stopped and gone on
-with.
+"""``strongroom export``: writes the plaintext of all objects of a place into a folder, in parallel. A stopped export
+can be resumed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Export:
     threads: int
 
     def run(self, report: Report, stop: threading.Event, watcher: Watcher) -> None:
-        """Write what is not there yet. Raises S3Failed where it cannot be listed; OSError."""
+        """Write what is not in the folder yet. Raises S3Failed if the source cannot be listed; OSError."""
         buckets = [self.place.bucket] if self.place.bucket else self.source.buckets()
 
         def todo() -> Iterator[Listed]:
@@ -38,7 +38,7 @@ class Export:
                 for listed in listed_in(self.source, bucket, self.place.prefix, report, named=bool(self.place.bucket)):
                     if self.folder.has(listed):
                         report.before += 1
-                        if stop.is_set():  # which whoever takes them does not see of those that are passed over
+                        if stop.is_set():  # run() checks this only for objects that are not skipped
                             return
                         continue
                     watcher.found(listed)

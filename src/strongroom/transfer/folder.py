@@ -1,10 +1,10 @@
-"""A folder with exported objects: where each goes, and the manifest that says so. Only this module writes there.
+"""A folder with exported objects: where each one is, and the manifest that says so. Only this module writes there.
 
-A key is a path where a file system can hold it as one: then the object is at ``BUCKET/KEY``. A key that leads elsewhere
-(``..``), that no file can have, or none here (``:`` on a FAT disk), or that is taken (``a`` beside ``a/b``; ``A``
-beside ``a`` where case does not count) goes to ``.strongroom-export/other``, under the SHA-256 of its name.
-``manifest.jsonl`` has a line for each object. What it says is kept in a database beside it as long as an export runs:
-nothing of millions of objects stays in memory.
+An object is at ``BUCKET/KEY`` if the file system can hold that path. A key that leads elsewhere (``..``), that is not
+valid as a file's name at all, or not here (``:`` on a FAT disk), or that is taken (``a`` beside ``a/b``; ``A`` beside
+``a`` if case is ignored) goes to ``.strongroom-export/other``, under the SHA-256 of its name.
+``manifest.jsonl`` has a line for each object. While an export runs, its content is in a temporary database, so that
+millions of objects take no memory.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ CREATE TABLE lines (
 CREATE INDEX inodes ON lines (inode);
 BEGIN;
 """
-"""It is never committed: nobody reads it after the run."""
+"""The transaction is never committed: nobody reads the database after the run."""
 _NO_PLACE = (
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG
 )  # fmt: skip
-"""What says that a name is taken, or none that this file system knows."""
+"""Errors which say that a name is taken, or not valid on this file system."""
 
 
 class FolderRefused(Exception):
@@ -70,8 +70,8 @@ class Folder:
     """A folder for one export; may be shared by threads."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it. A new one stays empty until the first object comes: an export that failed before then does
-        not make one of what others put there afterwards.
+        """Open or make the folder. A new one stays empty until the first object comes: if the export fails before that
+        and somebody else uses the folder, it is not mistaken for an export later.
 
         Raises FolderRefused, OSError.
         """
@@ -89,7 +89,7 @@ class Folder:
             self._prepare()
 
     def has(self, listed: Listed) -> bool:
-        """Whether this object, unchanged since, lies here."""
+        """Whether this object has been exported to this folder, and has not changed since."""
         query = "SELECT file, size, etag, modified FROM lines WHERE bucket = ? AND key = ?"
         with self._lock:
             row = next(iter(self._ask(query, listed.bucket, listed.key)), None)
@@ -101,13 +101,15 @@ class Folder:
             return False
 
     def temporary(self, bucket: str, key: str) -> Path:
-        """A path for the bytes of an object while they come. Raises FolderRefused, OSError."""
+        """A path for the bytes of an object while they are being received. Raises FolderRefused, OSError."""
         with self._lock:
             self._prepare()
         return self._own / "tmp" / _hashed(bucket, key)
 
     def add(self, written: Path, line: Exported) -> None:
-        """Put the bytes of an object, durable in a :meth:`temporary` file, in their place, and set ``line.file``."""
+        """Move an object's bytes, durable in a :meth:`temporary` file, to their place. Writes ``line`` to the manifest,
+        with ``file`` filled in. Raises FolderRefused, OSError, sqlite3.Error.
+        """
         name = (line.bucket, line.key)
         with self._lock:
             place = self._place(name)
@@ -130,9 +132,9 @@ class Folder:
                 raise
 
     def close(self) -> None:
-        """Write the manifest anew, in order, a line an object. Where nothing came, what was prepared is removed.
+        """Rewrite the manifest: sorted, one line for each object. A new folder without objects is emptied instead.
 
-        Where a line could not be kept, on a full disk say, the manifest stays as it was appended to. Raises OSError.
+        If a line could not be kept (the disk was full, say), the manifest stays as it was appended to. Raises OSError.
         """
         if self._manifest is None or self._lines is None:
             return
@@ -162,7 +164,7 @@ class Folder:
             raise FolderRefused(f"{self.path} holds something else than an export; name an empty folder, or a new one")
 
     def _prepare(self) -> TextIO:
-        """Make what an export needs, once; its manifest."""
+        """Make the files that an export needs, once. Returns the manifest, opened to append to it."""
         if self._manifest is None:
             self._check()
             (self._own / "other").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ class Folder:
         return self._manifest
 
     def _hold(self) -> None:
-        """Keep other exports away as long as this one runs: each has its own idea of what the manifest says."""
+        """Lock out other exports as long as this one runs: each has a copy of the manifest of its own."""
         if self._held is not None:
             return
         held = (self._own / "lock").open("a", encoding="utf-8")
@@ -214,7 +216,7 @@ class Folder:
         written.replace(place)
 
     def _keep(self, line: Exported, text: str) -> None:
-        """Remember a line, and how it is written."""
+        """Keep a line of the manifest and its text in the database."""
         inode = None
         with suppress(OSError):
             inode = _inode(self.path / line.file)
@@ -222,7 +224,7 @@ class Folder:
         self._ask("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
 
     def _ask(self, statement: str, *values: str | int | None) -> list[tuple[Any, ...]]:
-        """What the database says; nothing before there is one."""
+        """The rows that the database answers with; none before it is open."""
         return [] if self._lines is None else self._lines.execute(statement, values).fetchall()
 
     def _read_manifest(self) -> None:
@@ -230,7 +232,7 @@ class Folder:
         with suppress(FileNotFoundError), path.open("rb") as rows:
             for number, row in enumerate(rows, 1):
                 if not row.endswith(b"\n"):
-                    os.truncate(path, whole)  # torn
+                    os.truncate(path, whole)  # cut short, by a killed run or a full disk
                     return
                 whole += len(row)
                 try:

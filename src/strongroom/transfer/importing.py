@@ -1,5 +1,5 @@
-"""``strongroom import``: all objects of a place in one S3 to another, in parallel, each read back; can be stopped and
-gone on with at any time.
+"""``strongroom import``: copies all objects of a place in one S3 to another, in parallel, and reads each one back. It
+can be stopped and resumed at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from strongroom.transfer.state import State
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One import. All buckets, or one (into another of the target's, if ``target_place`` names one)."""
+    """One import, of all buckets or of one (into a bucket of another name, if ``target_place`` has one)."""
 
     source: S3
     source_place: Place
@@ -29,7 +29,7 @@ class Import:
     threads: int
 
     def run(self, report: Report, stop: threading.Event, watcher: Watcher) -> None:
-        """Copy what has not been copied. Raises S3Failed where it cannot be listed, or a bucket not be made."""
+        """Copy what has not been copied. Raises S3Failed if the source cannot be listed or a bucket not be made."""
         if not report.dry_run:
             self._abort_old_uploads()
         buckets = [self.source_place.bucket] if self.source_place.bucket else self.source.buckets()
@@ -46,7 +46,7 @@ class Import:
                 for listed in listed_in(self.source, bucket, prefix, report, named=named):
                     if not empty and self.state.has(listed):
                         report.before += 1
-                        if stop.is_set():  # which whoever takes them does not see of those that are passed over
+                        if stop.is_set():  # run() checks this only for objects that are not skipped
                             return
                         continue
                     watcher.found(listed)
@@ -55,8 +55,8 @@ class Import:
         run(todo(), work, self.threads, report, stop, watcher)
 
     def _prepare(self, bucket: str, report: Report) -> bool:
-        """Make the target's bucket, unless this is a dry run. True where all that earlier runs copied is gone from it:
-        it is forgotten then, and has to be copied again.
+        """Make the target's bucket, unless this is a dry run. True if everything that earlier runs copied is gone from
+        it: the state then forgets those copies, and the objects are copied again.
         """
         target, prefix = self._target_of(bucket), self.source_place.prefix
         made = not report.dry_run and self.target.make_bucket(target)

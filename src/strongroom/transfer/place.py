@@ -1,4 +1,4 @@
-"""Where objects are copied from or to: an S3 endpoint, and what of it. Values, pure."""
+"""Where objects are copied from or to: an S3 endpoint, a bucket, a prefix. Values only, pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Place:
 
     @property
     def in_the_clear(self) -> bool:
-        """Whether what is sent there can be read on the way: plain HTTP, and to another machine."""
+        """Whether what is sent there can be read on the way: plain HTTP to another machine."""
         return in_the_clear(self.endpoint)
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How an S3 is reached. Without keys and profile, botocore looks where AWS's tools do. ``ca``: a file of PEM."""
+    """How an S3 is reached. What is None, botocore finds where AWS's tools look. ``ca``: a PEM file of certificates."""
 
     access_key: str | None = None
     secret_key: Secret | None = None

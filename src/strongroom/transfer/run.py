@@ -1,4 +1,4 @@
-"""Running a transfer: what is listed goes to threads, what comes of it into a report. Knows nothing of what they do."""
+"""Running a transfer: hands listed objects to threads, and collects the results in a report, whatever the work is."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.s3 import S3, Listed, S3Failed
 
 _AHEAD = 4
-"""How many objects a thread has waiting for it."""
+"""How many objects are submitted at a time for each thread, the one in work included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Functions told how it goes: ``found`` of an object to copy, ``moved`` of bytes, ``ended`` of an object."""
+    """Functions called as a transfer goes on, with: an object ``found`` to copy, bytes ``moved``, an ``ended`` object."""
 
     found: Callable[[Listed], None]
     moved: Callable[[int], None]
@@ -26,7 +26,7 @@ class Watcher:
 
 
 def listed_in(source: S3, bucket: str, prefix: str, report: Report, *, named: bool) -> Iterator[Listed]:
-    """The objects of a bucket. One that was not ``named`` may be removed meanwhile: the others are gone on with.
+    """The objects of a bucket. If the user did not name the bucket, it may be removed meanwhile: that is only noted.
 
     Raises S3Failed.
     """
@@ -46,10 +46,10 @@ def run(
     stop: threading.Event,
     watcher: Watcher,
 ) -> None:
-    """Do ``work`` for each of ``objects`` in threads, until done or ``stop`` is set: by others, or here when the S3
-    or its KMS is not available for many in a row.
+    """Do ``work`` for each of ``objects`` in threads, until all are done or ``stop`` is set: by others, or here if the
+    S3 or its KMS is not available for many objects in a row.
 
-    What ``objects`` raises is raised, after the threads have ended.
+    An exception of ``objects`` is raised after the threads have ended.
     """
     outage = Outage(threads)
 
@@ -81,7 +81,7 @@ def run(
 def _collect(
     pending: dict[Future[None], Listed], report: Report, watcher: Watcher, outage: Outage, until: str | None
 ) -> bool:
-    """Note what has ended; whether it is no use to go on."""
+    """Report the work that has ended. Returns whether it is no use to go on."""
     in_vain = False
     done, _ = wait(pending, return_when=until) if until else wait(pending)
     for future in done:

@@ -1,4 +1,4 @@
-"""An S3 as a client sees it, typed: the few operations that copying needs, over botocore."""
+"""A typed S3 client over botocore, with the few operations that copying needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _KINDS: dict[str, Encryption] = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:
 
 
 class S3Failed(Exception):
-    """The S3 refused an operation or could not be reached. ``code`` is S3's code, or ""."""
+    """The S3 refused an operation or could not be reached.
+
+    ``code`` is S3's code (only the HTTP status if a HEAD was refused), "unreachable", or "" for other failures.
+    """
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -42,19 +45,19 @@ class S3Failed(Exception):
 
     @property
     def unavailable(self) -> bool:
-        """Whether it is full, or not to be had at all now, or its KMS is not (HEAD gives no more than a status)."""
+        """Whether the S3 is full, or it or its KMS is not available (503: all that a HEAD shows of that)."""
         return self.code in (_UNREACHABLE, "503", "ServiceUnavailable", "XMinioStorageFull")
 
 
 class Locked(S3Failed):
-    """An object opens with a key of a client's (SSE-C) that was not given."""
+    """An object is encrypted with a client's key (SSE-C) that was not given."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "AccessDenied")
 
 
 class NoKeys(S3Failed):
-    """Neither keys are given nor any found where AWS's tools look."""
+    """No keys were given, and none found where AWS's tools look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Described:
     parts: int = 0
 
     def same_as(self, other: Described) -> bool:
-        """Whether two objects say the same of themselves, but for their ETags, times and encryption."""
+        """Whether two objects have the same size, headers, metadata and tags; ETag, time and encryption may differ."""
         return (self.size, dict(self.headers), dict(self.metadata), self.tags) == (
             other.size, dict(other.headers), dict(other.metadata), other.tags,
         )  # fmt: skip
@@ -119,7 +122,7 @@ class S3:
         self.endpoint = endpoint
         events = self._client.meta.events
         for operation in ("PutObject", "CreateMultipartUpload"):
-            # What came as UTF-8 goes on as UTF-8, and what is no date, as it came.
+            # Metadata in UTF-8 are sent as UTF-8, and an Expires that is not a date is sent as it came.
             events.unregister(f"before-parameter-build.s3.{operation}", validate_ascii_metadata)
             events.register(f"before-parameter-build.s3.{operation}", _keep_expires)
             events.register(f"before-call.s3.{operation}", _add_expires)
@@ -129,7 +132,7 @@ class S3:
         return [row["Name"] for row in self._call("list_buckets").get("Buckets", [])]
 
     def make_bucket(self, bucket: str) -> bool:
-        """Make a bucket; False if it is there."""
+        """Make a bucket; False if it already exists."""
         try:
             self._call("head_bucket", Bucket=bucket)
             return False
@@ -178,7 +181,7 @@ class S3:
         )
 
     def etag(self, bucket: str, key: str, customer_key: Secret | None) -> str | None:
-        """The ETag of the object of this name; "" if it takes another key to learn it, None if there is no object."""
+        """The ETag of the object of this name; "" if that needs another client's key, None if there is no object."""
         try:
             return str(self._head(bucket, key, customer_key)["ETag"]).strip('"')
         except Locked:
@@ -200,31 +203,31 @@ class S3:
         try:
             with answer["Body"] as body:
                 yield from iter(lambda: body.read(CHUNK), b"")
-        except (BotoCoreError, HTTPError, OSError) as error:  # botocore hands on what TLS says as it is
+        except (BotoCoreError, HTTPError, OSError) as error:  # botocore does not wrap errors of TLS
             raise S3Failed(f"reading it ended early: {error}") from error
 
     def put(self, bucket: str, key: str, body: bytes, fields: Mapping[str, Any], over: str | None) -> str:
-        """Write an object whole; its ETag. ``over`` says what it may replace: the object with that ETag, nothing
-        ("") or whatever is there (None).
+        """Write an object in one request. Returns its ETag. ``over`` says what it may replace: the object with that
+        ETag, nothing ("") or whatever is there (None).
         """
         answer = self._call("put_object", Bucket=bucket, Key=key, Body=body, **fields, **_only_over(over))
         return str(answer["ETag"]).strip('"')
 
     def begin_upload(self, bucket: str, key: str, fields: Mapping[str, Any]) -> str:
-        """Open a multipart upload; its id."""
+        """Open a multipart upload. Returns its id."""
         return str(self._call("create_multipart_upload", Bucket=bucket, Key=key, **fields)["UploadId"])
 
     def put_part(
         self, bucket: str, key: str, upload: str, number: int, body: bytes, customer_key: Secret | None
     ) -> Mapping[str, Any]:
-        """Write a part; what :meth:`complete` wants to know of it."""
+        """Write a part. Returns what :meth:`complete` needs for it."""
         answer = self._call(
             "upload_part", Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **_sse_c(customer_key)
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Mapping[str, Any]], over: str | None) -> str:
-        """Make the object of its parts; its ETag. ``over`` as with :meth:`put`."""
+        """Make the object of its parts. Returns its ETag. ``over`` as in :meth:`put`."""
         answer = self._call(
             "complete_multipart_upload", Bucket=bucket, Key=key, UploadId=upload,
             MultipartUpload={"Parts": list(parts)}, **_only_over(over),
@@ -242,7 +245,7 @@ class S3:
     def delete_if_still(self, bucket: str, key: str, etag: str, customer_key: Secret | None) -> None:
         """Remove the object with this ETag, and no other."""
         if self.etag(bucket, key, customer_key) != etag:
-            return  # MinIO removes it whatever If-Match says
+            return  # checked here since MinIO ignores If-Match when it deletes
         self._call("delete_object", Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
 
     def _head(self, bucket: str, key: str, customer_key: Secret | None) -> Any:
@@ -266,7 +269,7 @@ class S3:
             rows = self._call("get_object_tagging", Bucket=bucket, Key=key)["TagSet"]
         except S3Failed as error:
             if error.code in ("NotImplemented", "NoSuchTagSet", "MethodNotAllowed"):
-                return ""  # servers without tags, old gateways among them
+                return ""  # a server without tags, such as an old gateway
             raise
         return urlencode(sorted((row["Key"], row["Value"]) for row in rows))
 
@@ -276,11 +279,11 @@ class S3:
         except ClientError as error:
             fault = error.response.get("Error", {})
             code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))
-            # An answer to HEAD has no document, so botocore knows its status only; MinIO and we say more in headers.
+            # An answer to HEAD has no body, so botocore knows only its status; MinIO and Strongroom add these headers.
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             message = headers.get("x-minio-error-desc", "").strip('"') or message
             named = headers.get("x-minio-error-code", "")
-            if named.startswith("KMS."):  # that a key is not there is 400 also, and no key of a client's opens that
+            if named.startswith("KMS."):  # a missing master key is a 400, too; a client's key is no help then
                 code = named
             raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
         except (ConnectionError, HTTPClientError) as error:
@@ -290,7 +293,7 @@ class S3:
 
 
 def upload_fields(described: Described, encryption: Encryption, customer_key: Secret | None) -> dict[str, Any]:
-    """The parameters of an upload that make an object say of itself what ``described`` does."""
+    """The parameters of an upload whose object gets the headers, metadata and tags of ``described``."""
     fields: dict[str, Any] = {**described.headers, "Metadata": dict(described.metadata)}
     if described.tags:
         fields["Tagging"] = described.tags
@@ -302,20 +305,20 @@ def upload_fields(described: Described, encryption: Encryption, customer_key: Se
 
 
 def _text(value: str) -> str:
-    """A header's value as its sender meant it: botocore reads UTF-8 as Latin-1, and sends what it is given as UTF-8."""
+    """A header's value as its sender meant it: botocore decodes received headers as Latin-1, but sends UTF-8."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:
-        return value  # Latin-1 indeed
+        return value  # it is Latin-1
 
 
 def _keep_expires(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Take Expires out of the parameters, where botocore takes nothing but a date; browsers take "0" and "-1", too."""
+    """Take Expires out of the parameters, where botocore allows only a date; "0" and "-1" are in use, too."""
     context[_EXPIRES] = params.pop(_EXPIRES, None)
 
 
 def _add_expires(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Put it among the headers of the request, as it came."""
+    """Put Expires among the headers of the request, as it came."""
     if context.get(_EXPIRES) is not None:
         params["headers"][_EXPIRES] = context[_EXPIRES]
 

@@ -1,4 +1,4 @@
-"""What an import has done so far, in a small SQLite file: so that one that was stopped goes on where it was."""
+"""What an import has done so far, in a small SQLite file, so that a stopped import resumes where it was."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CREATE TABLE IF NOT EXISTS done (
 CREATE TABLE IF NOT EXISTS written (bucket TEXT, key TEXT, etag TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-"""``done`` has buckets and ETags of the source; ``written`` and ``uploads`` have the target's. Files from before there
-was ``written`` have rows in ``done`` only.
+"""``done`` has buckets and ETags of the source; ``written`` and ``uploads`` have the target's. Files of older
+releases, which had no ``written``, have rows in ``done`` only.
 """
 
 
 class State:
-    """A state file; may be shared by threads. Raises OSError, sqlite3.Error when it cannot be opened."""
+    """A state file; may be shared by threads. Raises OSError, sqlite3.Error if it cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,14 +41,14 @@ class State:
         self._database.close()
 
     def has(self, listed: Listed) -> bool:
-        """Whether this object, unchanged since, has been copied and verified."""
+        """Whether this object has been copied and verified, and has not changed since."""
         query = "SELECT etag, size, modified FROM done WHERE bucket = ? AND key = ?"
         with self._lock:
             row = self._database.execute(query, (listed.bucket, listed.key)).fetchone()
         return bool(row == (listed.etag, listed.size, listed.modified.isoformat()))
 
     def sha256(self, bucket: str, key: str) -> str | None:
-        """The SHA-256 of what was last copied from this name at the source; None if nothing was."""
+        """The SHA-256 of the object last copied from this name at the source; None if there is none."""
         return self._text("SELECT sha256 FROM done WHERE bucket = ? AND key = ?", (bucket, key))
 
     def written(self, bucket: str, key: str) -> str | None:
@@ -65,18 +65,18 @@ class State:
         self._write("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", (bucket, key, etag))
 
     def knows(self, bucket: str, prefix: str) -> bool:
-        """Whether anything has been copied from this bucket whose key begins with ``prefix``."""
+        """Whether any object whose key begins with ``prefix`` has been copied from this bucket."""
         query = "SELECT 1 FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ? LIMIT 1"
         with self._lock:
             return self._database.execute(query, (bucket, prefix, prefix)).fetchone() is not None
 
     def forget(self, bucket: str, prefix: str, target: str) -> None:
-        """Forget what was copied from ``bucket`` into ``target``, of the keys that begin with ``prefix``."""
+        """Forget that objects whose keys begin with ``prefix`` were copied from ``bucket`` into ``target``."""
         self._write("DELETE FROM written WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (target, prefix, prefix))
         self._write("DELETE FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (bucket, prefix, prefix))
 
     def upload_opened(self, bucket: str, key: str, upload: str) -> None:
-        """Note an open upload, which must be aborted should this process die."""
+        """Note an open upload, which the next run must abort if this process dies."""
         self._write("INSERT INTO uploads VALUES (?, ?, ?)", (bucket, key, upload))
 
     def upload_ended(self, upload: str) -> None:
