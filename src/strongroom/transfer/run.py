@@ -18,7 +18,7 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Functions called as a transfer goes on, with: an object ``found`` to copy, bytes ``moved``, an ``ended`` object."""
+    """Functions that are called with an object ``found`` to copy, bytes that were ``moved``, an object ``ended``."""
 
     found: Callable[[Listed], None]
     moved: Callable[[int], None]
