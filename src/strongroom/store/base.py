@@ -32,7 +32,7 @@ Record = Mapping[str, bytes]
 
 ENCRYPTED = ":sse"
 """An entry that the records of encrypted objects have, and no others. It is all that a store may know of what its bytes
-mean: one that keeps objects as files for others to read leaves the bytes of those without it as they are.
+mean: a store that keeps objects as files for others to read leaves the bytes of objects without this entry as they are.
 """
 
 FOUND = ":found"
@@ -46,18 +46,18 @@ MAX_CHECK = 128 * 1024
 
 LEFT = ":minio"
 """An entry in the record of an object that MinIO left: the document beside it (``fs.json``, ``dare.meta``), as it is.
-To write a record with this entry keeps what MinIO left; to write one without it removes that.
+Writing a record with this entry keeps what MinIO left; writing one without it removes that.
 """
 
 DAMAGED_RECORD: Record = {":damaged": b""}
-"""What a store gives for a record that the medium no longer holds whole, so that a listing can go on beside it. The
-layer above takes it for no record of any object.
+"""What a store returns in place of a record that is damaged on the medium, so that listings can go on. The layer above
+accepts it as the record of no object.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must hold of the name at the moment of the write.
+    """What must be true of the name at the moment of the write.
 
     ``absent``: no object is there. ``identity``: the object that is there has this identity. Neither: no condition.
     """
@@ -96,7 +96,7 @@ class Stored(NamedTuple):
 class Page:
     """One page of a listing: objects and common prefixes, each in order.
 
-    ``next`` is what to pass as ``after`` for the page that follows, or None where this was the last.
+    ``next`` is what to pass as ``after`` for the next page, or None if this was the last.
     """
 
     objects: Sequence[Stored]
@@ -146,7 +146,7 @@ class PartPage:
 
 
 class Writer(Protocol):
-    """Takes the bytes of one object. Nothing is seen of it before :meth:`commit` returns."""
+    """Takes the bytes of one object. Nothing of it is visible before :meth:`commit` returns."""
 
     async def write(self, data: Buffer) -> None:
         """Append ``data`` (any length; the caller may reuse the buffer once this returns). Raises StoreFull."""
@@ -155,10 +155,10 @@ class Writer(Protocol):
     @property
     def append(self) -> Callable[[Buffer, bool], None] | None:
         """A function that does what :meth:`write` does, but blocks: for a thread that has already worked on the bytes.
-        None where the bytes do not go into a file.
+        None if the bytes do not go into a file.
 
         Its second argument says that nothing follows, so that the bytes can be made durable right away. Raises
-        StoreFull. ``abort`` must not be called while it is at work.
+        StoreFull. ``abort`` must not be called while it runs.
         """
         ...
 
@@ -204,59 +204,59 @@ class Reader(Protocol):
         ...
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
-        """Stored bytes, ``length`` of them from ``start``, where they are in memory; else None. Never waits.
+        """``length`` stored bytes from ``start`` on if they are in memory; else None. Never waits.
 
-        The result may lie in ``room``, which has at least so many bytes: this spares new memory, which has to be
-        cleared.
+        The result may lie in ``room``, which has at least ``length`` bytes: this saves allocating new memory, which
+        has to be cleared.
         """
         ...
 
     @property
     def read(self) -> Callable[[int, int], bytes] | None:
-        """A function that gives ``length`` stored bytes from ``start``, and blocks: for a thread that goes on to work
-        on them. None where the bytes do not come from a file: use :meth:`stream`.
+        """A function (start, length) that returns stored bytes, and blocks: for a thread that goes on to work on them.
+        None if the bytes do not come from a file: use :meth:`stream`.
 
-        It raises Damaged. It may be called, and may still be at work, when the object is closed.
+        It raises Damaged. It may be called, and may still be running, when the object is closed.
         """
         ...
 
     async def annex(self) -> bytes:
-        """The annex that was committed with the record, b"" where there was none. Raises ObjectChanged where it cannot
-        be had any more.
+        """The annex that was committed with the record, b"" if there was none. Raises ObjectChanged if it is no longer
+        available.
         """
         ...
 
     async def check(self) -> None:
-        """See that as many bytes are stored as were recorded, reading none of them. Raises Damaged."""
+        """Check, without reading them, that as many bytes are stored as were recorded. Raises Damaged."""
         ...
 
     def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Stored bytes from ``start``, exactly ``length`` of them, in chunks of the store's choosing (up to 1 MiB).
+        """Exactly ``length`` stored bytes from ``start`` on, in chunks of the store's choosing (up to 1 MiB).
 
-        Raises Damaged when the medium has fewer, ObjectChanged where they cannot be had any more. The range lies
-        within the object.
+        Raises Damaged if the medium has fewer, ObjectChanged if they are no longer available. The range lies within
+        the object.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of it. Harmless when called twice."""
+        """Release it. Harmless when called twice."""
         ...
 
 
 class Store(Protocol):
-    """A place for objects. All methods raise NoSuchBucket where the bucket is not there."""
+    """A place for objects. All methods raise NoSuchBucket if the bucket does not exist."""
 
     async def start(self) -> None:
         """Open what has to be opened, in the process and event loop that will use it."""
         ...
 
     async def stop(self) -> None:
-        """Finish what was acknowledged and let go of everything."""
+        """Finish what was acknowledged and release everything."""
         ...
 
     @property
     def hides_below(self) -> bool:
-        """Whether listings pass over what lies below an object (``a/b`` where there is an ``a``)."""
+        """Whether listings leave out what lies below an object (``a/b`` if there is an object ``a``)."""
         return False
 
     # -- buckets ---------------------------------------------------------------------------------------------------
@@ -274,11 +274,11 @@ class Store(Protocol):
         ...
 
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep a setting of a bucket, or remove it (None)."""
+        """Store a setting of a bucket, or remove it (None)."""
         ...
 
     async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting of a bucket unless there is one of this name; the one that is kept now."""
+        """Store a setting of a bucket unless there is one of this name. Returns the one that is stored now."""
         ...
 
     async def delete_bucket(self, name: str) -> None:
@@ -288,7 +288,7 @@ class Store(Protocol):
     # -- objects ---------------------------------------------------------------------------------------------------
 
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> Writer:
-        """Begin an object. ``size`` is the number of stored bytes to come where it is known: a hint, not a check.
+        """Begin an object. ``size`` is the number of stored bytes to come, if known: a hint, not a check.
 
         ``encrypted`` says whether the record will have the entry :data:`ENCRYPTED`. Raises NameRefused.
         """
@@ -323,8 +323,8 @@ class Store(Protocol):
         """Up to ``limit`` objects and common prefixes together, whose names start with ``prefix``.
 
         Names come after ``after`` ("" for all) in the order of their UTF-8 bytes. With a ``delimiter`` ("" for none),
-        names that hold it behind the prefix are rolled up into one common prefix, up to and with the delimiter; where
-        ``after`` is itself such a common prefix, all names under it are passed over.
+        names that contain it after the prefix are rolled up into one common prefix, up to and including the delimiter;
+        if ``after`` is itself such a common prefix, all names under it are skipped.
         """
         ...
 
@@ -367,9 +367,9 @@ class Store(Protocol):
         ...
 
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
-        """Open uploads, as :meth:`list` has it; ``after`` is a (key, upload id), ("", "") for all.
+        """Open uploads, selected as in :meth:`list`; ``after`` is a (key, upload id), ("", "") for all.
 
-        With an upload id of "" all uploads of the key in ``after`` are passed over too.
+        With an upload id of "", all uploads of the key in ``after`` are skipped, too.
         """
         ...
 
@@ -378,7 +378,7 @@ class EncryptingStore(Store, Protocol):
     """A store whose storage can encrypt objects by itself, on top of what the layer above does."""
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> Store:
-        """The same store, which has the storage encrypt what is written (and decrypt what is read) so."""
+        """The same store, but one that has the storage encrypt what is written, and decrypt what is read, like this."""
         ...
 
 
@@ -386,13 +386,13 @@ class BucketChecks(Protocol):
     """Keeps a check value in each bucket, out of the clients' sight."""
 
     async def read_check(self, bucket: str) -> bytes | None:
-        """The check value, None where there is none. Raises NoSuchBucket."""
+        """The check value, None if there is none. Raises NoSuchBucket."""
         ...
 
     async def leave_check(self, bucket: str, document: bytes) -> bool:
-        """Leave a check value; False where another was left meanwhile. Raises NoSuchBucket."""
+        """Store a check value unless there is one; False if there is. Raises NoSuchBucket."""
         ...
 
     async def replace_check(self, bucket: str, document: bytes) -> None:
-        """Put another in the place of a check value. Raises NoSuchBucket."""
+        """Replace the check value. Raises NoSuchBucket."""
         ...

@@ -6,7 +6,7 @@ import errno
 import os
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says where nothing more fits: on the file system, or into a quota."""
+"""The errors of the system when there is no room left: on the file system, or in a quota."""
 
 
 class StoreError(Exception):
@@ -66,7 +66,7 @@ class MetadataRefused(StoreError):
 
 
 class Forbidden(StoreError):
-    """The system does not let us at what was asked for: it belongs to others, say; the message names it."""
+    """The system denies access to what was asked for: it belongs to others, say; the message names it."""
 
 
 class StoreFull(StoreError):

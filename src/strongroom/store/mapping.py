@@ -33,7 +33,7 @@ def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
 
 
 def decode_mapping(data: bytes) -> dict[str, bytes]:
-    """Read what :func:`encode_mapping` gave. Raises ValueError."""
+    """The mapping that :func:`encode_mapping` encoded. Raises ValueError."""
     mapping: dict[str, bytes] = {}
     at = 0
     while at < len(data):

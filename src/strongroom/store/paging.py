@@ -1,4 +1,4 @@
-"""Pages of listings: the order of names, and names that are all at hand with prefixes rolled up. Pure."""
+"""Pages of listings: the order of names, and rolling up prefixes among names that are all in memory. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOP = b"\xff"  # above every key: no UTF-8 has this byte
 
 
 def successor(prefix: bytes) -> bytes:
-    """The first name behind all that start with ``prefix`` (UTF-8, so its last byte is never 255)."""
+    """The first name after all that start with ``prefix`` (UTF-8, so its last byte is never 255)."""
     return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else _TOP
 
 
@@ -26,7 +26,7 @@ def common_prefix(key: AnyStr, prefix: AnyStr, delimiter: AnyStr) -> AnyStr | No
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """What a listing asks for: names that begin with ``prefix``, rolled up at ``delimiter`` behind it."""
+    """What a listing asks for: names that begin with ``prefix``, rolled up at the first ``delimiter`` after it."""
 
     prefix: str
     delimiter: str
@@ -36,7 +36,7 @@ class Rolled:
         return common_prefix(key, self.prefix, self.delimiter)
 
     def behind(self, key: str, after: str) -> bool:
-        """Whether a key is to be listed behind ``after``: a name, or a common prefix with all that is under it."""
+        """Whether a key is to be listed after ``after``: a name, or a common prefix, which covers all keys under it."""
         if not key.startswith(self.prefix):
             return False
         if after and self.roll(after) == after and key.startswith(after):
@@ -45,7 +45,9 @@ class Rolled:
 
 
 def page_of(names: Iterable[tuple[str, T]], rolled: Rolled, limit: int) -> tuple[list[tuple[str, T | None]], bool]:
-    """Up to ``limit`` of ``names``, which are in order, None for a common prefix; and whether there are more."""
+    """Up to ``limit`` entries from ``names``, which are in order, with None for a common prefix; and whether there are
+    more.
+    """
     found: list[tuple[str, T | None]] = []
     for key, item in names:
         prefix = rolled.roll(key)
@@ -58,21 +60,21 @@ def page_of(names: Iterable[tuple[str, T]], rolled: Rolled, limit: int) -> tuple
 
 
 def order_of(upload: Upload) -> tuple[bytes, int, str]:
-    """Where an upload stands among others: by key, then by time of start, then by id."""
+    """The sort key of an upload: by key, then by time of start, then by id."""
     return upload.key.encode(), upload.started, upload.upload_id
 
 
 def page_of_uploads(
     uploads: Sequence[Upload], prefix: str, delimiter: str, after: tuple[str, str], limit: int
 ) -> UploadPage:
-    """One page of all open uploads of a bucket (in order), as Store.uploads has it."""
+    """One page of ``uploads`` (all open uploads of a bucket, in order), as Store.uploads returns it."""
     rolled = Rolled(prefix, delimiter)
     marker = next((upload for upload in uploads if (upload.key, upload.upload_id) == after), None)
 
     def behind(upload: Upload) -> bool:
         if marker is not None:
             return upload.key.startswith(prefix) and order_of(upload) > order_of(marker)
-        if after[1] and upload.key == after[0]:  # it has ended: rather show again than pass over the others of its key
+        if after[1] and upload.key == after[0]:  # the marker has ended: rather repeat than skip uploads of its key
             return upload.key.startswith(prefix)
         return rolled.behind(upload.key, after[0])
 

@@ -1,5 +1,5 @@
-"""What was used lately, for stores that would have to ask for it again. Bounded in bytes of memory, since it is clients
-who say how long names and records are. Pure.
+"""A cache of what was used lately, for stores that would have to ask for it again. Bounded in bytes of memory, since
+clients decide how long names and records are. Pure.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from strongroom.store.base import Record
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_ENTRY = 800  # bytes that an entry takes beside its name and record, about
-_FIELD = 150  # bytes that a field of a record takes beside its texts, about
+_ENTRY = 800  # about how many bytes an entry takes, besides its name and record
+_FIELD = 150  # about how many bytes a field of a record takes, besides its texts
 
 
 class Recent(Generic[K, V]):
-    """A dictionary in up to about ``most`` bytes of memory; beyond that, what was used longest ago goes."""
+    """A dictionary that takes up to about ``most`` bytes of memory: it drops what was used longest ago."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -52,5 +52,5 @@ class Recent(Generic[K, V]):
 
 
 def weight_of(name: str, record: Record) -> int:
-    """The bytes of memory that an entry takes which holds this name and record, about."""
+    """About how many bytes of memory an entry with this name and record takes."""
     return _ENTRY + getsizeof(name) + sum([_FIELD + len(field) + len(text) for field, text in record.items()])

@@ -1,8 +1,8 @@
 """Listings over the layout of MinIO's S3 gateway: objects under their own names, in the order of names.
 
-The document of an object ``a`` stands at ``a/.minio/dare.meta``, behind ``a-b`` and before ``a0``; the object itself
-belongs before both. So a name is given out only when no object can come any more that belongs before it: because the
-listing below is past where its document would be, or because the store was asked and there is none.
+The document of an object ``a`` is listed at ``a/.minio/dare.meta``, after ``a-b`` and before ``a0``; the object itself
+belongs before both. So a name is returned only once no object that belongs before it can still come: the listing below
+is past the place of that object's document, or the store was asked for it and there is none.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _AT_ONCE = 32
 _FEW = 4
 
 Find = Callable[[str, str], Awaitable[Stored | None]]
-"""What MinIO left under a key. The second argument is the identity of its document, where that is known, else ""."""
+"""What MinIO left under a key. The second argument is the identity of its document if that is known, else ""."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
 class _Entry:
-    """A name and its object, None for a common prefix. Where a name comes twice, the object that is ours goes first."""
+    """A name and its object, None for a common prefix. If a name occurs twice, the object written by us sorts first."""
 
     name: bytes
     left: bool
@@ -47,7 +47,7 @@ class Wanted:
 
 
 class Merge:
-    """One listing: what the store below has, with what MinIO left in its place."""
+    """One listing: what the store below has, with what MinIO left sorted in where it belongs."""
 
     def __init__(self, store: Store, wanted: Wanted, find: Find) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class Merge:
         self._position: str | None = ""  # how far the store below has been read; None: to its end
 
     async def page(self) -> Page:
-        """One page, as Store.list has it."""
+        """One page, as Store.list returns it."""
         objects: list[Stored] = []
         prefixes: list[str] = []
         last = self._wanted.after
@@ -95,16 +95,18 @@ class Merge:
 
     @property
     def _below(self) -> str:
-        """The delimiter for the store below: any but "/" is for us, since it may stand in what is hidden."""
+        """The delimiter for the store below. Any but "/" is handled here, since hidden names may contain it."""
         return "/" if self._wanted.delimiter == "/" else ""
 
     def _is_open(self, entry: _Entry) -> bool:
-        """Whether it is the common prefix that ``after`` lies under: it has names behind that, though it is none."""
+        """Whether this is the common prefix that ``after`` lies under: it sorts before ``after``, but has names after
+        it, so it is listed.
+        """
         name, after = entry.name.decode(), self._wanted.after
         return entry.stored is None and name != after and self._rolled(after) == name
 
     def _passed_over(self, name: str) -> bool:
-        """Whether a name lies under the common prefix that the listing goes on behind."""
+        """Whether ``after`` is a common prefix and a name lies under it."""
         after = self._wanted.after
         return self._rolled(after) == after != "" and name.startswith(after)
 
@@ -113,15 +115,16 @@ class Merge:
         return common_prefix(name, prefix, self._wanted.delimiter) if name.startswith(prefix) else None
 
     async def _settled(self, name: str) -> bool:
-        """Whether nothing can come that belongs before ``name``; asks the store for what it has not come to yet.
+        """Whether nothing that belongs before ``name`` can still come. Asks the store for documents that the listing
+        has not reached yet.
 
-        Where that finds something, it is taken in, and the answer is of the new first name.
+        If one is found, its object is added, and the answer is about the name that is first then.
         """
         for key in before(name):
             if not self._is_wanted(key) or self._is_behind(key) or key in self._asked:
                 continue
             if len(self._heap) < _PAGE // 2:
-                return False  # little is at hand: reading on tells it, and brings more
+                return False  # few names are at hand: reading on answers it, and brings more
             self._asked[key] = True
             stored = await self._find(key, "")
             if stored is not None:
@@ -133,11 +136,11 @@ class Merge:
         return key.startswith(self._wanted.prefix) and key.encode() > self._wanted.after.encode()
 
     def _is_behind(self, key: str) -> bool:
-        """Whether the store below has been read past where the document of ``key`` would be."""
+        """Whether the store below has been read past the place where the document of ``key`` would be."""
         return self._position is None or self._position.encode() > (key + DOCUMENT).encode()
 
     async def _take(self, page: Page) -> None:
-        """Take in a page of the store below."""
+        """Add a page of the store below."""
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def take(stored: Stored) -> None:
@@ -159,7 +162,7 @@ class Merge:
         await asyncio.gather(*map(take, page.objects), *map(take_prefix, page.prefixes))
 
     async def _take_left(self, key: str, identity: str) -> None:
-        """Take in what MinIO left under a key, or what has come in its place since the page was read."""
+        """Add what MinIO left under a key, or what has replaced it since the page was read."""
         left = await self._find(key, identity)
         if left is not None:
             self._push(key, left, left=True)
@@ -168,7 +171,7 @@ class Merge:
             self._push(key, await self._store.head(self._wanted.bucket, key), left=False)
 
     async def _holds_more(self, prefix: str) -> bool:
-        """Whether a common prefix holds an object behind ``after``, beside the one of its own name."""
+        """Whether there is an object after ``after`` under a common prefix, not counting one of the same name."""
         after = self._wanted.after if self._wanted.after.startswith(prefix) else ""
         while True:
             page = await self._store.list(self._wanted.bucket, prefix, "", after, _FEW)

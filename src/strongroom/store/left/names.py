@@ -5,7 +5,7 @@
     KEY/.minio/ID/dare.meta         an open upload; its parts are in an upload of the backend's own
     KEY/.minio/ID/NUMBER/part.meta  what is known of one of its parts
 
-Other names with ``.minio`` in them are those of somebody's objects (a saved home directory has some).
+Other names with ``.minio`` in them are ordinary objects (a backup of a home directory has some).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def left_object(key: str) -> str | None:
 
 
 def before(name: str) -> Iterator[str]:
-    """The objects which would stand before ``name`` although their documents stand behind it: ``a`` before ``a-b``, and
-    before ``a/-b``.
+    """The objects that sort before ``name`` although their documents sort after it: ``a`` for ``a-b``, and for
+    ``a/-b``.
     """
     for at, character in enumerate(name):
         if at and (character < "/" or (character == "/" and name[at:] < DOCUMENT)):

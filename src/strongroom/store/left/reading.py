@@ -21,16 +21,16 @@ class LeftReader:
         return self._stored
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
-        """Stored bytes from ``start`` where they are in memory."""
+        """Stored bytes from ``start`` on if they are in memory."""
         return self.data.cached(start, length, room)
 
     @property
     def read(self) -> Callable[[int, int], bytes] | None:
-        """What gives stored bytes and blocks, where the store has that."""
+        """The blocking read function of the store below, if it has one."""
         return self.data.read
 
     async def annex(self) -> bytes:
-        """Nothing: what an annex is for stands in the document."""
+        """Nothing: the document contains what an annex is for."""
         return b""
 
     def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
@@ -38,9 +38,9 @@ class LeftReader:
         return self.data.stream(start, length)
 
     async def check(self) -> None:
-        """See that the stored bytes are there."""
+        """Check that the stored bytes are there."""
         await self.data.check()
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         await self.data.close()

@@ -40,13 +40,13 @@ CLEAN = "left"
 """The setting of a bucket that says, with :data:`NONE`, that MinIO left nothing there."""
 
 NONE = b"none"
-_LOOK_AGAIN = 60.0  # seconds after which a bucket is asked anew whether it is clean
-_CLEAN_SECONDS = 300.0  # and one that was: it may be removed and made anew elsewhere, with what MinIO left in it
+_LOOK_AGAIN = 60.0  # seconds after which it is looked again whether a bucket is clean
+_CLEAN_SECONDS = 300.0  # the same if it was clean: others may remove it and make one anew with what MinIO left in it
 _IDENTITY = "left "
 _PAGE = 1000
-_START = 16  # bytes of a stream that tell it from other data
+_START = 16  # bytes at the beginning of a stream by which it is told from other data
 _REMEMBERED = 32 * 1024**2  # bytes of memory: 20,000 objects with short names and few headers
-_SMALL = 4096  # bytes of a document that is worth remembering
+_SMALL = 4096  # bytes: longer documents are not remembered
 
 
 class LeftStore(Store):
@@ -59,9 +59,8 @@ class LeftStore(Store):
         self._remembered: Recent[tuple[str, str], Stored] = Recent(_REMEMBERED)
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> LeftStore:
-        """The same store, which has the storage of the one below encrypt what is written (and decrypt what is read) so.
-
-        Only where the one below is an EncryptingStore.
+        """The same store, but one that has the storage below encrypt what is written, and decrypt what is read, like
+        this. Only if the store below is an EncryptingStore.
         """
         other = object.__new__(LeftStore)
         inner = cast(EncryptingStore, self.inner).encrypted(sse_s3=sse_s3, customer_key=customer_key)
@@ -93,11 +92,11 @@ class LeftStore(Store):
         return await self.inner.buckets()
 
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting."""
+        """Store or remove a setting."""
         await self.inner.set_bucket(name, setting, document)
 
     async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one."""
+        """Store a setting unless there is one."""
         return await self.inner.leave_setting(name, setting, document)
 
     async def delete_bucket(self, name: str) -> None:
@@ -114,18 +113,18 @@ class LeftStore(Store):
             except StoreError:
                 if not known:
                     raise
-                return True  # what it was; an object that has just been written is there all the same
+                return True  # as before: an error here would deny an object that has just been written
             self._clean[bucket] = (known, time.monotonic())
         return known
 
     async def tidy(self, bucket: str, since: int) -> bool:
-        """Remove what MinIO left of uploads that were not completed, and of objects that were adopted or written over
-        by a process that died before it had ended them, where it is older than ``since`` (nanoseconds).
+        """Remove what MinIO left of uploads that were not completed, and of objects that a process adopted or wrote
+        over but did not remove before it died; only what is older than ``since`` (nanoseconds).
 
-        Where nothing of MinIO's is left then, the bucket is marked clean; whether it is.
+        If nothing of MinIO's is left then, the bucket is marked clean. Returns whether it is clean.
         """
         if await self.is_clean(bucket):
-            return True  # whatever names its objects have, they are of clients of ours
+            return True  # whatever the names in it look like, they are those of our clients' objects
         after: str | None = ""
         clean, ended = True, ""
         while after is not None:
@@ -148,9 +147,9 @@ class LeftStore(Store):
         return clean
 
     async def _is_replaced(self, bucket: str, document: Stored, since: int) -> bool:
-        """Whether the object of this document has long been hidden by a later one under its own key.
+        """Whether the object of this document was replaced by a later one under its own key, and that before ``since``.
 
-        Long: whoever is adopting the object now takes its end for that of a deletion (see :meth:`rewrite`).
+        Not later: whoever is adopting the object just now would take its removal for a deletion (see :meth:`rewrite`).
         """
         key = left_object(document.key)
         if key is None:
@@ -160,7 +159,7 @@ class LeftStore(Store):
         return False
 
     async def _is_orphan(self, bucket: str, data: Stored) -> bool:
-        """Whether these are streams without a document: nobody can open them. (MinIO left such when it deleted.)"""
+        """Whether these are streams without a document, which nobody can open. (MinIO left some when it deleted.)"""
         key = data.key.removesuffix(DATA)
         if key == data.key or await self._read(bucket, key) is not None:
             return False
@@ -174,7 +173,7 @@ class LeftStore(Store):
     # -- what was left ---------------------------------------------------------------------------------------------
 
     async def _left(self, bucket: str, key: str, identity: str = "") -> Stored | None:
-        """What MinIO left under a key, None where that is nothing; ``identity`` of its document, where it is known."""
+        """What MinIO left under a key, or None; ``identity``: that of its document, if known."""
         remembered = self._remembered.get((bucket, key))
         if remembered is not None and remembered.identity == _IDENTITY + identity:
             return remembered
@@ -195,20 +194,22 @@ class LeftStore(Store):
         finally:
             await reader.close()
         size = 0
-        with suppress(LegacyDamaged, NotCovered):  # whoever opens it is told
+        with suppress(LegacyDamaged, NotCovered):  # raised again when somebody opens it
             described = read_document(document)
             size, modified = described.stored or 0, described.modified or modified
         return Stored(key, size, modified, {LEFT: document}, identity)
 
     async def _end(self, bucket: str, key: str) -> bool:
-        """Remove what MinIO left under a key; whether there was anything."""
+        """Remove what MinIO left under a key. Returns whether there was anything."""
         if await self.is_clean(bucket) or not await self.inner.delete(bucket, key + DOCUMENT):
             return False
         await self.inner.delete(bucket, key + DATA)
         return True
 
     async def allowed(self, bucket: str, key: str, when: Condition) -> Condition:
-        """The condition that the store below is to check. Raises ConditionFailed if what MinIO left decides it."""
+        """The condition that the store below has to check. Raises ConditionFailed if what MinIO left (or an object of
+        ours in its place) already violates ``when``.
+        """
         if when == ALWAYS or await self.is_clean(bucket):
             return when
         if when.identity is not None and not when.identity.startswith(_IDENTITY):
@@ -225,8 +226,8 @@ class LeftStore(Store):
     async def _check(self, bucket: str, key: str) -> None:
         """Raises NameRefused for what cannot be written in a bucket that is not clean.
 
-        MinIO's gateway kept ``a`` below ``a/``, beside ``a/b``. Before a MinIO, an object that lies at ``a`` hides all
-        below it, so what was left there would not be found any more, nor be adopted.
+        MinIO's gateway kept the object ``a`` below ``a/``, beside ``a/b``. If the backend is a MinIO, an object at
+        ``a`` hides everything below it, so what was left there would no longer be found, nor adopted.
         """
         if await self.is_clean(bucket):
             return
@@ -245,7 +246,7 @@ class LeftStore(Store):
         return LeftWriter(self, bucket, key, await self.inner.writer(bucket, key, size, encrypted))
 
     async def written(self, bucket: str, key: str, stored: Stored) -> Stored:
-        """End what MinIO left under a key that has been written."""
+        """Remove what MinIO left under a key that has been written."""
         await self._end(bucket, key)
         return stored
 
@@ -290,7 +291,7 @@ class LeftStore(Store):
         return await self.inner.copy(data, bucket, key, record, annex, await self.allowed(bucket, key, when))
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
-        """Replace the record of an object; one that MinIO left comes to lie under its own key by that."""
+        """Replace the record of an object; one that MinIO left is thereby moved to its own key."""
         if when.identity is None or not when.identity.startswith(_IDENTITY):
             return await self.inner.rewrite(bucket, key, record, annex, when)
         source = await self.open(bucket, key)
@@ -301,7 +302,7 @@ class LeftStore(Store):
         finally:
             await source.close()
         if not await self._end(bucket, key):
-            # Somebody ended it meanwhile, who may not have seen the copy: it must not bring back what was deleted.
+            # Somebody else removed it meanwhile, perhaps without seeing the copy, which must not undo a deletion.
             with suppress(ConditionFailed):
                 await self.inner.delete(bucket, key, Condition(identity=stored.identity))
             raise ConditionFailed(f"{bucket}/{key}")
@@ -310,7 +311,7 @@ class LeftStore(Store):
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
         """Remove an object, and what MinIO left under its key.
 
-        What was left goes first: a copy of it that :meth:`rewrite` makes meanwhile is removed here, or there.
+        What MinIO left is removed first: then a copy that :meth:`rewrite` makes meanwhile is removed here or there.
         """
         if is_hidden(key) and not await self.is_clean(bucket):
             return False
@@ -325,7 +326,7 @@ class LeftStore(Store):
         return await self.inner.delete(bucket, key, when) or ended
 
     async def _require(self, bucket: str, key: str, identity: str) -> None:
-        """See that an object of ours is there. Raises ConditionFailed."""
+        """Raises ConditionFailed unless an object of ours with this identity is there."""
         with suppress(NoSuchObject, Damaged):
             if (await self.inner.head(bucket, key)).identity == identity:
                 return
@@ -380,5 +381,5 @@ class LeftStore(Store):
         await self.inner.abort_upload(bucket, key, upload_id)
 
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
-        """One page of open uploads; those that MinIO's gateway left open are not among them."""
+        """One page of open uploads, without those that MinIO's gateway left open."""
         return await self.inner.uploads(bucket, prefix, delimiter, after, limit)

@@ -1,4 +1,4 @@
-"""The Writer of the protocol over another store: with the object, it ends what MinIO left under the same key."""
+"""The Writer over another store: once the object is written, it removes what MinIO left under the same key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LeftWriter:
-    """The Writer of the protocol: ends what MinIO left under the key, when the object is there."""
+    """The Writer of the protocol: it removes what MinIO left under the key once the object is there."""
 
     def __init__(self, store: LeftStore, bucket: str, key: str, inner: Writer) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class LeftWriter:
 
     @property
     def append(self) -> Callable[[Buffer, bool], None] | None:
-        """What appends and blocks, where the store has that."""
+        """The blocking append function of the store below, if it has one."""
         return self._inner.append
 
     async def write(self, data: Buffer) -> None:
