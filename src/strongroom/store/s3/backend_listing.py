@@ -1,4 +1,4 @@
-"""The backend's own listing: pages of names, hidden ones and all, and what is peculiar about it in each backend.
+"""The backend's own listing: pages of names, including hidden ones, with the peculiarities of each backend.
 
 Knows nothing of what clients may see, nor of records.
 """
@@ -19,15 +19,15 @@ from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
 
 PAGE = 1000
-"""Names that the backend lists at a time, at most."""
+"""The most names that the backend lists at a time."""
 
-_IDLE_PAGES = 1000  # AWS passes over as many deleted versions before a name that is there
-_UNTOLD = "\ufffd"  # stands for what XML cannot hold, in names that are listed without an encoding
+_IDLE_PAGES = 1000  # AWS may skip as many deleted versions before it comes to a name that is there
+_UNTOLD = "\ufffd"  # stands for characters that XML cannot hold, in names that are listed without an encoding
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as the backend lists it; ``metadata`` where it lists them too (MinIO does, when asked)."""
+    """An object as the backend lists it, with ``metadata`` if it lists them, too (MinIO does when asked)."""
 
     key: str
     size: int
@@ -36,15 +36,15 @@ class Listed:
     metadata: Mapping[str, str] | None = field(default=None, compare=False)
 
     def described(self) -> Described | None:
-        """The object as its headers would tell, where they are listed so that this is sure. Raises Damaged."""
+        """The object as its headers would describe it; None unless the listing shows them exactly. Raises Damaged."""
         if self.metadata is None or not all(map(str.isascii, self.metadata.values())):
-            return None  # which bytes a listing means by other characters, only the headers tell
+            return None  # only the headers tell which bytes a listing means by other characters
         return describe(self.key, self.size, {**self.metadata, "etag": self.etag}, self.modified)
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """One page of the backend's listing. ``next`` is its token for the following one, or None."""
+    """One page of the backend's listing. ``next`` is its token for the next page, or None."""
 
     objects: Sequence[Listed]
     prefixes: Sequence[str]
@@ -59,7 +59,7 @@ def name_of(entry: Listed | str) -> str:
 async def list_names(
     client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None = None
 ) -> Names:
-    """One page of the backend's listing, hidden names and all. Raises StoreError."""
+    """One page of the backend's listing, including hidden names. Raises StoreError."""
     if not client.is_minio:
         return await _list_names(client, bucket, prefix, delimiter, after, limit, token)
     try:
@@ -82,11 +82,11 @@ async def list_names(
 async def _list_minio(
     client: Client, bucket: str, prefix: str, delimiter: str, after: str, limit: int, token: str | None
 ) -> Names:
-    """The same of MinIO.
+    """The same from a MinIO.
 
-    It counts names before ``after`` as listed, where they stand beside the folder of ``after`` (``a.1`` beside
-    ``a/1``), and ends the listing early. It does not where it goes on from a token of its own, so an end is asked for
-    once more with one. A release that has no such tokens lists less then, and the first answer holds.
+    It counts names before ``after`` as listed if they stand beside the folder of ``after`` (``a.1`` beside ``a/1``),
+    and so ends the listing early. It does not if it goes on from a token of its own, so when a listing ends, it is
+    asked for once more with such a token. Releases without these tokens list less then, and the first answer counts.
     """
     page = await _list_names(client, bucket, prefix, delimiter, after, limit, token)
     within_folder = after.startswith(prefix) and "/" in after[prefix.rfind("/") + 1 :]
@@ -99,7 +99,7 @@ async def _list_minio(
 
 
 def _together(ended: Names, resumed: Names) -> Names:
-    """What either of two answers has, as far as the second one goes."""
+    """The names in either of two answers, as far as the second one goes."""
     objects = {listed.key: listed for listed in (*ended.objects, *resumed.objects)}
     prefixes = {*ended.prefixes, *resumed.prefixes}
     last: list[Listed | str] = [*resumed.objects[-1:], *resumed.prefixes[-1:]]
@@ -124,7 +124,7 @@ async def _list_names(
     request = Request("GET", bucket, query=query)
     if client.is_minio:
         answer = await client.send(Request("GET", bucket, query=[*query, ("metadata", "true")]))
-        with suppress(xml.BadAnswer):  # it makes elements of names of metadata, also of those that none can have
+        with suppress(xml.BadAnswer):  # MinIO names elements after metadata, even if no element can have such a name
             return _read(answer.body, token)
     answer = await client.send(request)
     try:
@@ -142,9 +142,10 @@ async def _list_names(
 
 
 async def _told(client: Client, bucket: str, page: Names) -> Names:
-    """A page without the names that the backend has but cannot tell: versitygw writes U+FFFD for control characters.
-    Nothing is found under what it tells, and what goes on behind that passes over other names: such a token gives way
-    to the last name that is told, which is what versitygw has for tokens; to "" where there is none.
+    """A page without the names that the backend has but cannot express: versitygw writes U+FFFD for control characters.
+
+    Nothing is found under such a name, and a listing that goes on after it skips other names. So if it is the token,
+    it is replaced by the last name that is real (versitygw's tokens are names), or by "" if there is none.
     """
 
     async def is_object(listed: Listed) -> bool:
@@ -155,7 +156,7 @@ async def _told(client: Client, bucket: str, page: Names) -> Names:
         except NoSuchObject:
             return False
         except Refused:
-            return True  # it needs a client's key to be looked at
+            return True  # it cannot be looked at without a client's key
         return unquoted(answer.headers.get("etag", "")) == listed.etag
 
     async def is_prefix(prefix: str) -> bool:
@@ -170,7 +171,7 @@ async def _told(client: Client, bucket: str, page: Names) -> Names:
 
 
 def _read(document: bytes, token: str | None) -> Names:
-    """The page that was asked for with ``token``. Raises BadAnswer, also where it would go on with the same."""
+    """The page that was asked for with ``token``. Raises BadAnswer, also if its token for the next page is the same."""
     root = xml.read(document)
     if root.name != "ListBucketResult":
         raise xml.BadAnswer("it is no listing")
@@ -193,15 +194,15 @@ def _read(document: bytes, token: str | None) -> Names:
 
 
 class Walk:
-    """The pages of the backend's listing, one after the other, from the names behind ``after`` on.
+    """The pages of the backend's listing, one after the other, with the names after ``after``.
 
-    It sees to it that they get on, and to an end: a backend may list the same names again and again, or none at all,
-    and say each time that more follow.
+    It checks that they advance, so that they come to an end: a backend may list the same names again and again, or
+    none at all, and say each time that more follow.
     """
 
     def __init__(self, client: Client, bucket: str, prefix: str, delimiter: str, after: str) -> None:
         self.after = after
-        """The name behind which names are asked for."""
+        """The name after which names are asked for."""
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
@@ -211,7 +212,7 @@ class Walk:
         self._idle = 0
 
     async def page(self, limit: int) -> Names:
-        """The next page, of up to ``limit`` names. Raises StoreError, Unavailable where the listing does not get on."""
+        """The next page, of up to ``limit`` names. Raises StoreError; Unavailable if the listing does not advance."""
         page = await list_names(
             self._client, self._bucket, self._prefix, self._delimiter, self.after, limit, self._token
         )
@@ -220,7 +221,7 @@ class Walk:
         return page
 
     def skip_to(self, after: str) -> None:
-        """Go on with the names behind ``after``."""
+        """Go on with the names after ``after``."""
         self.after, self._token = after, None
 
     def _check(self, page: Names) -> None:
@@ -234,14 +235,14 @@ class Walk:
 
 
 async def hidden_names(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[str]:
-    """The hidden names below a folder, in order, behind ``after``."""
+    """The hidden names below a folder that come after ``after``, in order."""
     async for listed in hidden_objects(client, bucket, folder, after):
         yield listed.key
 
 
 async def hidden_objects(client: Client, bucket: str, folder: str, after: str = "") -> AsyncIterator[Listed]:
-    """The hidden objects below a folder, in order, behind the name ``after``; other names that a backend lists, which
-    makes no sense, are passed over.
+    """The hidden objects below a folder whose names come after ``after``, in order. Names outside the folder, which no
+    backend should list, are skipped.
     """
     walk = Walk(client, bucket, folder, "", after)
     while True:

@@ -1,4 +1,4 @@
-"""Multipart uploads of the backend: opened, completed, dropped; and :class:`LargePut`, which makes one object by one.
+"""Multipart uploads of the backend: opened, completed, dropped; and :class:`LargePut`, which writes an object with one.
 
 Knows nothing of the uploads that clients open (see :mod:`strongroom.store.s3.uploads`).
 """
@@ -26,7 +26,7 @@ from strongroom.store.s3.records import remove_hidden
 
 
 async def open_backend_upload(client: Client, bucket: str, key: str, headers: dict[str, str]) -> str:
-    """Open a multipart upload of the backend; its id. Raises StoreError."""
+    """Open a multipart upload of the backend. Returns its id. Raises StoreError."""
     request = Request("POST", bucket, key, [("uploads", "")], headers, again=False)
     answer = await client.send(request)
     try:
@@ -55,10 +55,10 @@ class Completion:
     object_id: str
 
     async def run(self, *, sure: bool = True) -> str:
-        """Complete the upload; the object's ETag. ``sure``: that the upload was there can be relied on.
+        """Complete the upload. Returns the object's ETag. ``sure``: whether an answer of success can be relied on.
 
-        An answer of 200 may hold an error, as S3 has it. Where the answer is an error, or was lost, or comes to a
-        repeated request, the object itself is looked at. Raises StoreError.
+        An answer with status 200 may hold an error, as S3 documents. If the answer is an error, was lost, or belongs to
+        a repeated request, the object itself is looked at. Raises StoreError.
         """
         query, body = [("uploadId", self.backend_id)], xml.completion(self.parts)
         request = Request("POST", self.bucket, self.key, query, dict(self.headers), body)
@@ -72,17 +72,17 @@ class Completion:
         return await self._confirmed(told, request)
 
     async def _made_despite(self, error: StoreError, request: Request) -> str:
-        """The ETag of the object if it was made in spite of an error. Raises StoreError.
+        """The ETag of the object if it was made despite an error. Raises StoreError.
 
-        The first attempt may have made it, and its answer been lost, whatever the last attempt was answered.
+        The first attempt may have made it and its answer may have been lost, whatever the answer to the last one is.
         """
         try:
             etag = await self._found()
         except Unavailable as unseen:
-            # An object under a client's key is not seen without it, at no later time either.
+            # Without its key, an object under a client's key cannot be seen, now or later.
             if undecided(error) or not is_anothers(unseen, self.headers):
                 raise
-            if "if-none-match" in self.headers:  # which backends themselves may answer so
+            if "if-none-match" in self.headers:  # backends themselves may answer like this
                 raise ConditionFailed(f"{self.bucket}/{self.key} is there, under a client's key") from error
             etag = None
         if etag is not None:
@@ -94,38 +94,38 @@ class Completion:
         raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
 
     async def _confirmed(self, told: str, request: Request) -> str:
-        """The ETag of an object that the backend says it made, once it is seen to be there. Raises Unavailable.
+        """The ETag of an object that the backend says it made, after checking that it is there. Raises Unavailable.
 
-        versitygw also says so of an upload that is gone, and to a repeated request where it was killed in the midst of
-        the first one, whose object never comes.
+        versitygw also reports success for an upload that is gone, and for a repeated request if it was killed while it
+        worked on the first one, so that the object never appears.
         """
         try:
             etag = await self._found()
         except Unavailable as unseen:
             if not is_anothers(unseen, self.headers):
                 raise
-            return told  # it is not seen without the client's key
+            return told  # it cannot be seen without the client's key
         if etag is None:
             raise Unavailable(f"{request}: the backend says that it was done, and the object is not there")
         return etag
 
     async def _found(self) -> str | None:
-        """The ETag of the object, None where it is not there, or not made of these parts. Raises Unavailable where that
-        cannot be seen.
+        """The ETag of the object; None if it is not there, or not made of these parts. Raises Unavailable if neither
+        can be found out.
         """
         etag = await made_by(self.client, self.bucket, self.key, self.object_id, self.headers)
         return etag if etag is not None and _is_of(self.parts, etag) else None
 
 
 async def abort_backend_upload(client: Client, bucket: str, key: str, backend_id: str) -> None:
-    """Drop an upload of the backend; that it is gone already is no error. Raises StoreError."""
+    """Drop an upload of the backend; it is no error if it is gone already. Raises StoreError."""
     with contextlib.suppress(NoSuchUpload, NoSuchObject):
         await client.send(Request("DELETE", bucket, key, [("uploadId", backend_id)]))
 
 
 async def ask(client: Client, request: Request) -> xml.Node:
-    """The document that answers a request which may take long, with an ETag in it. It may be an error although the
-    status is 200. Raises StoreError.
+    """The document that answers a request which may take long; it has an ETag. Raises StoreError, also for an error
+    that comes with status 200.
     """
     return _document(await client.send(request), request)
 
@@ -143,10 +143,10 @@ def _document(answer: Answer, request: Request) -> xml.Node:
 
 
 def _is_of(parts: Sequence[tuple[int, str]], etag: str) -> bool:
-    """Whether an object with this ETag can be made of these parts: as many, and, where ETags are MD5s, the same."""
+    """Whether an object with this ETag can consist of these parts: as many and, if ETags are MD5s, the same ones."""
     total, dash, count = etag.rpartition("-")
     if not dash or not count.isdigit():
-        return True  # the backend has another kind of ETags
+        return True  # the backend uses another kind of ETags
     if int(count) != len(parts):
         return False
     try:
@@ -157,7 +157,7 @@ def _is_of(parts: Sequence[tuple[int, str]], etag: str) -> bool:
 
 
 class LargePut:
-    """A PUT or a copy that is a multipart upload of the backend. While one part is sent, the next one is gathered."""
+    """A PUT or a copy done as a multipart upload of the backend. While one part is sent, the next one is gathered."""
 
     def __init__(self, client: Client, bucket: str, key: str, object_id: str, encryption: BackendEncryption) -> None:
         self._client = client
@@ -171,9 +171,9 @@ class LargePut:
         self._over = False
 
     async def begin(self, headers: Mapping[str, str] | None = None) -> None:
-        """Open the upload, and leave a marker for the sweep should this process end before it does.
+        """Open the upload, and leave a marker by which the sweep finds it if this process ends before the upload does.
 
-        ``headers`` say of the object what is recorded of it; by default that its record lies in its place.
+        ``headers`` hold what is recorded of the object; by default they say that its record is a hidden one.
         """
         described = {**(pointing_headers(self._id) if headers is None else headers), **self._encryption.creating}
         self._backend_id = await open_backend_upload(self._client, self._bucket, self._key, described)
@@ -181,7 +181,7 @@ class LargePut:
         await self._client.send(Request("PUT", self._bucket, names.put_name(self._id), body=marker.encode()))
 
     async def send(self, part: bytearray) -> None:
-        """Send the next part, behind the one that is under way. Raises what became of that."""
+        """Start to send the next part, once the previous one is sent. Raises the error of the previous one."""
         await self.finish()
         self._sending = asyncio.create_task(self._send(part, len(self._etags) + 1))
 
@@ -190,7 +190,7 @@ class LargePut:
         self._etags.append(etag_in(await self._client.send(request), str(request)))
 
     async def copy(self, headers: Mapping[str, str], ask: Callable[[Request], Awaitable[xml.Node]]) -> None:
-        """Have the backend make the next part of bytes that it has; ``ask`` gives its answer. Raises StoreError."""
+        """Have the backend make the next part from bytes that it has; ``ask`` returns its answer. Raises StoreError."""
         request = self._part(len(self._etags) + 1, {**headers, **self._encryption.reading})
         self._etags.append(unquoted((await ask(request)).text("ETag")))
 
@@ -205,17 +205,17 @@ class LargePut:
             self._sending = None
 
     async def complete(self, when: Condition) -> str:
-        """Make the object; its ETag. The record has to lie there already. Raises StoreError."""
+        """Make the object. Returns its ETag. The record must have been written already. Raises StoreError."""
         parts = list(enumerate(self._etags, 1))
         headers = {**condition_headers(when), **self._encryption.reading}
-        self._over = True  # until the backend says no: its object may come to be, and then needs its record
+        self._over = True  # unless the backend clearly refuses: the object may still appear, and then needs its record
         try:
             etag = await Completion(
                 self._client, self._bucket, self._key, self._backend_id, parts, headers, self._id
             ).run()
         except StoreError as error:
             self._over = undecided(error)
-            if isinstance(error, NoSuchUpload):  # clients know of none; it was done, perhaps, and replaced since
+            if isinstance(error, NoSuchUpload):  # clients know no upload; perhaps it was completed, and replaced since
                 raise Unavailable(f"{self._bucket}/{self._key}: the backend has its upload no more") from error
             raise
         with contextlib.suppress(StoreError):  # the sweep finds what stays behind
@@ -223,7 +223,7 @@ class LargePut:
         return etag
 
     async def abort(self) -> None:
-        """Drop the upload and its parts; what cannot be dropped now, the sweep finds."""
+        """Drop the upload and its parts; the sweep finds what cannot be dropped now."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])

@@ -1,4 +1,4 @@
-"""Buckets of the backend, their settings, and the check value that lies in each."""
+"""Buckets of the backend, their settings, and the check value in each."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Buckets:
         return Bucket(name, 0)
 
     async def find(self, name: str) -> Bucket:
-        """The bucket with its settings: one request tells both."""
+        """The bucket with its settings. One request tells whether it exists and what they are."""
         _, settings = await self._settings(name)
         return Bucket(name, 0, settings)
 
@@ -67,7 +67,7 @@ class Buckets:
         return sorted(found, key=lambda bucket: bucket.name)
 
     async def set(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting. Gateways that do so at the same time do not undo each other's."""
+        """Store or remove a setting. Gateways that do this at the same time do not undo each other's changes."""
 
         def changed(settings: Mapping[str, bytes]) -> Mapping[str, bytes]:
             others = {key: value for key, value in settings.items() if key != setting}
@@ -76,14 +76,14 @@ class Buckets:
         await self._change(name, changed)
 
     async def leave(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one; the one that is kept now."""
+        """Store a setting unless there is one. Returns the one that is stored now."""
         settings = await self._change(name, lambda settings: {setting: document, **settings})
         return settings[setting]
 
     async def _change(
         self, name: str, changed: Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
     ) -> Mapping[str, bytes]:
-        """Make other settings of those that there are; those that there are then."""
+        """Replace the settings by what ``changed`` makes of them. Returns the new ones."""
         for _ in range(_MAX_ATTEMPTS):
             etag, before = await self._settings(name)
             settings = changed(before)
@@ -102,7 +102,7 @@ class Buckets:
         raise Unavailable(f"the settings of the bucket {name!r} are being changed too often")
 
     async def _settings(self, name: str) -> tuple[str, Mapping[str, bytes]]:
-        """The settings and the backend's ETag of them ("" where there are none). Raises NoSuchBucket."""
+        """The backend's ETag of the settings ("" if there are none), and the settings. Raises NoSuchBucket."""
         try:
             answer = await self._client.send(Request("GET", name, names.SETTINGS))
         except NoSuchObject:
@@ -124,7 +124,7 @@ class Buckets:
             await remove_names(self._client, name, [key for key in hidden if key not in last])
             await remove_names(self._client, name, last)
             await self._client.send(Request("DELETE", name))
-        except BaseException:  # an object came meanwhile, of which one may be the record: the bucket stays as it was
+        except BaseException:  # an object may have come meanwhile, its record been removed: the bucket stays as it was
             await asyncio.shield(self._put_back(name, kept))
             raise
 
@@ -141,7 +141,7 @@ class Buckets:
         return kept
 
     async def _put_back(self, name: str, kept: Mapping[str, bytes]) -> None:
-        """Lay down again what was removed, but for what others have laid there since."""
+        """Write again what was removed, except what others have written since."""
         for key, body in kept.items():
             try:
                 await self._lay(name, key, body)
@@ -155,21 +155,21 @@ class Buckets:
         try:
             await self._client.send(Request("PUT", name, key, headers=absent, body=body))
         except ConditionFailed:
-            if key == names.SETTINGS:  # an upload has left a listing key there, and nothing of how the bucket encrypts
+            if key == names.SETTINGS:  # an upload has stored a listing key there, but not how the bucket encrypts
                 before = _decode(name, body)
                 await self._change(name, lambda settings: {**before, **settings})
 
     # -- the check value -------------------------------------------------------------------------------------------
 
     async def read_check(self, name: str) -> bytes | None:
-        """The check value that lies in a bucket, None where there is none. Raises NoSuchBucket."""
+        """The check value in a bucket, None if there is none. Raises NoSuchBucket."""
         try:
             return (await self._client.send(Request("GET", name, names.CHECK))).body
         except NoSuchObject:
             return None
 
     async def leave_check(self, name: str, document: bytes) -> bool:
-        """Leave a check value; False where another was left meanwhile."""
+        """Store a check value unless there is one; False if there is."""
         headers = condition_headers(Condition(absent=True))
         try:
             await self._client.send(Request("PUT", name, names.CHECK, headers=headers, body=document))
@@ -178,12 +178,12 @@ class Buckets:
         return True
 
     async def replace_check(self, name: str, document: bytes) -> None:
-        """Put another in the place of a check value."""
+        """Replace the check value."""
         await self._client.send(Request("PUT", name, names.CHECK, body=document))
 
 
 def _decode(name: str, body: bytes) -> Mapping[str, bytes]:
-    """The settings of a bucket in their document. Raises Damaged."""
+    """The settings of a bucket, read from their document. Raises Damaged."""
     try:
         document = json.loads(body)
         return {str(key): base64.b64decode(value, validate=True) for key, value in document.items()}

@@ -1,8 +1,8 @@
-"""The client of the backend: signs requests, sends them over pooled connections, tries again where that is safe, and
+"""The client of the backend: signs requests, sends them over pooled connections, retries them if that is safe, and
 follows redirects to the regions of buckets.
 
-Knows requests and answers, nothing of objects or records. What the backend refuses is raised as the error of the store
-protocol that it means; what cannot be an answer is :class:`~strongroom.store.errors.Unavailable`.
+Knows requests and answers, nothing of objects or records. A refusal by the backend is raised as the corresponding error
+of the store protocol; for what cannot be an answer, :class:`~strongroom.store.errors.Unavailable` is raised.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from strongroom.trust import trusted
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
-_LONG = 600.0  # seconds for what takes long, less than the lock of a completion lasts
-_LONGER = 10  # times as long, where that is less
-_LONGEST = 3600.0  # for the whole answer to what takes long, however many blanks come meanwhile
+_LONG = 600.0  # seconds of silence for requests that take long, less than the lock of a completion lasts
+_LONGER = 10  # or this many times the usual timeout, if that is less
+_LONGEST = 3600.0  # seconds for the whole answer to such a request, however many blanks come meanwhile
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
-_SURE = 1.0  # seconds for which an answer tells that the backend takes this server's credentials
-_PIECE = 256 * 1024  # of a larger body: what the backend has to take in time
+_SURE = 1.0  # seconds after an accepted request for which this server's credentials are taken to be good
+_PIECE = 256 * 1024  # larger bodies are sent in pieces of this size, each of which the backend has to take in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ class _Head:
 
 @dataclass(slots=True)
 class _Attempts:
-    """The attempts at one request. ``earlier``: what one ended with that may have been done, or be done yet."""
+    """The attempts at one request. ``earlier``: the error of an attempt that may have been, or may yet be, carried out
+    all the same.
+    """
 
     request: Request
     number: int = 1
@@ -70,12 +72,14 @@ class _Attempts:
 
     @property
     def are_over(self) -> bool:
-        """Whether there is no other: they were enough, or some of a body was sent that cannot be sent again."""
+        """Whether there is no further attempt: there were enough, or a body was begun that cannot be sent again."""
         body = self.request.body
         return self.number >= _ATTEMPTS or (isinstance(body, StreamedBody) and body.begun)
 
     def remember(self, error: StoreError) -> None:
-        """Remember what an attempt ended with. Streamed bodies go again only if nothing of them was sent."""
+        """Remember the error of an attempt. Not for streamed bodies: they are sent again only if nothing of them was
+        sent, so nothing can have been carried out.
+        """
         if not isinstance(self.request.body, StreamedBody):
             self.earlier = error
 
@@ -84,8 +88,8 @@ class Client:
     """Speaks to one backend. ``region`` is where buckets are until the backend says otherwise.
 
     ``ca``: a file of certificates that the backend's is checked against, instead of the system's. ``timeout``: seconds
-    that the backend may keep silent (longer where it has much to do). ``own``: the credentials to use where botocore's
-    chain finds none.
+    that the backend may keep silent (longer if the request takes long). ``own``: the credentials to use if botocore's
+    chain finds none, or if ``chain`` is False.
     """
 
     def __init__(
@@ -106,18 +110,18 @@ class Client:
         self._timeout = timeout
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
-        """What the backend calls itself, once it was heard of: MinIO lists metadata, which others do not."""
+        """What the backend calls itself, known after its first answer: MinIO lists metadata, others do not."""
         self._regions = Regions(endpoint, region)
         self._credentials: CredentialSource = FixedCredentials(own)
-        self._taken_at = -inf  # when an answer told last that the backend takes them, by the loop's clock
+        self._taken_at = -inf  # when an answer last showed that the backend accepts them, by the loop's clock
 
     @property
     def is_minio(self) -> bool:
-        """Whether the backend is MinIO, as far as it was heard of."""
+        """Whether the backend is MinIO; False before its first answer."""
         return self.software == "MinIO"
 
     async def start(self) -> None:
-        """Find credentials, open the pool of connections. Raises OSError, ssl.SSLError for a CA that is none."""
+        """Find credentials, open the pool of connections. Raises StoreError; OSError, SSLError for a bad CA file."""
         tls: ssl.SSLContext | None = None
         if self.endpoint.secure:
             tls = trusted(self._ca)
@@ -130,17 +134,17 @@ class Client:
         await self._pool.stop()
 
     async def send(self, request: Request) -> Answer:
-        """Send a request and read the whole answer, which is one of success. Raises StoreError."""
+        """Send a request and read the whole answer to it, which is a success. Raises StoreError."""
         response, earlier = await self._send(request)
         return Answer(
             response.status, response.headers, await self._download(response, request).whole(MAX_ANSWER), earlier
         )
 
     async def open(self, request: Request, *, raw: bool = False, lasting: bool = True) -> Download:
-        """Send a request and leave the body of the answer to be read; it has to be closed. ``lasting``: whether other
-        requests may be sent before it was read to its end.
+        """Send a request; the caller reads the body of the answer, and has to close it. ``lasting``: whether the caller
+        may send other requests before it has read all of the body.
 
-        Raises StoreError; with ``raw`` Refusal instead of what the backend's refusal means.
+        Raises StoreError; with ``raw``, a refusal by the backend is raised as Refusal.
         """
         response, _ = await self._send(request, raw, lasting)
         return self._download(response, request)
@@ -148,10 +152,10 @@ class Client:
     async def _send(
         self, request: Request, raw: bool = False, lasting: bool = False
     ) -> tuple[Response, StoreError | None]:
-        """The answer of success to a request, after as many attempts as it takes. Raises StoreError, Refusal.
+        """The successful answer to a request, after as many attempts as it takes. Raises StoreError, Refusal.
 
-        With it, or as the cause of what is raised: what an earlier attempt ended with that may have been done, or be
-        done yet.
+        With it, or as the cause of what is raised: the error of an earlier attempt that may have been, or may yet be,
+        carried out all the same.
         """
         if self.endpoint.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
@@ -183,9 +187,9 @@ class Client:
             attempts.number += 1
 
     async def _is_redirected(self, response: Response, attempts: _Attempts, raw: bool) -> bool:
-        """Whether an answer that refuses sends the request elsewhere; False where another attempt may succeed.
+        """Whether a refusal redirects the request to another region; False if another attempt may succeed.
 
-        Raises StoreError, Refusal, where the refusal is the last word.
+        Raises StoreError, Refusal if the refusal is final.
         """
         request = attempts.request
         document, (code, message, region) = await self._refusal(response, request)
@@ -213,7 +217,7 @@ class Client:
         headers = {"host": host, **request.headers}
         if isinstance(body, StreamedBody):
             headers.update(body.headers)
-            if self.endpoint.exact:  # AWS wants it; others go by the digest, and versitygw keeps it with the object
+            if self.endpoint.exact:  # AWS wants it; others go by the digest, and versitygw stores it with the object
                 encoding = request.headers.get("content-encoding")
                 headers["content-encoding"] = f"aws-chunked,{encoding}" if encoding else "aws-chunked"
         signed = sign(
@@ -252,7 +256,7 @@ class Client:
         return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
 
     async def _refusal(self, response: Response, request: Request) -> tuple[bytes, tuple[str, str, str]]:
-        """The document of an answer that refuses; its code, message and region."""
+        """The document of a refusal; its code, message and region."""
         try:
             document = await self._download(response, request).whole(_MAX_ERROR)
         except Unavailable:
@@ -276,10 +280,10 @@ class Client:
         return document, (code, message, region or named)
 
     async def _refused_itself(self, request: Request, code: str) -> tuple[str, str]:
-        """Code and message of a refusal of this server's own credentials, which an answer to HEAD cannot tell from one
-        of the object: a GET takes the same permission, and says why. ``code`` where it is something else.
+        """Code and message of the refusal if this server's own credentials are what is refused; else ``code`` and "".
 
-        Not at each HEAD: a page of objects under clients' keys has a thousand that are refused.
+        The answer to a HEAD does not say which it is. So a GET is sent, which takes the same permission, and whose
+        answer gives the reason; but not after each HEAD: a page of objects under clients' keys has a thousand refused.
         """
         if asyncio.get_running_loop().time() - self._taken_at < _SURE:
             return code, ""
@@ -303,18 +307,18 @@ class Client:
         return Download(response, request, _LONGEST if request.takes_long else self._long_timeout)
 
     def _doubt(self, code: str) -> None:
-        """Have the credentials looked for anew; not for one signature that is found wrong while others are not: some
-        backends sign other bytes than AWS (versitygw does for a tab in a header), and any client can send them.
+        """Look for new credentials, unless a single signature is found wrong while others are accepted: some backends
+        sign other bytes than AWS (versitygw does for a tab in a header), and any client can send such bytes.
         """
         if code != "SignatureDoesNotMatch" or asyncio.get_running_loop().time() - self._taken_at > _SURE:
             self._credentials.refused()
 
 
 def _outgoing(body: Buffer | StreamedBody, signed: Signed) -> Buffer | Outgoing:
-    """A body as it is sent: at once where it is small."""
+    """A body in the form in which it is sent: in one piece if it is small."""
     if isinstance(body, StreamedBody):
         pieces = SignedBody(body, signed.chunks)
-        # A body that cannot be sent twice is not begun before the backend says that it wants it.
+        # A body that cannot be sent twice is not begun until the backend says that it wants it.
         return Outgoing(pieces.length, partial(aiter, pieces), asked=True)
     return body if len(body) <= _PIECE else Outgoing(len(body), partial(_pieces, body))
 

@@ -1,7 +1,7 @@
 """The lock under which an upload is completed: a hidden object beside the upload, which all gateways see.
 
-Only one completion of an upload may go on at a time, since the record that it lays down has to be that of the parts
-which the backend takes. The hidden object holds a random token, by which a completion knows its own lock again.
+Only one completion of an upload may run at a time, since the record that it writes has to match the parts which the
+backend puts together. The hidden object holds a random token, by which a completion recognises its own lock.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from strongroom.store.s3.messages import Request
 from strongroom.store.s3.putting import condition_headers
 
 LONGEST = 900.0
-"""Seconds that a completion may take before it counts as dead, and another one takes its lock away."""
+"""Seconds after which a completion counts as dead, so that another one removes its lock."""
 
 _WAIT, _PAUSE = 3.0, 0.2
-"""Seconds for which a completion waits for another one of the same upload, and between two looks."""
+"""Seconds that a completion waits for another one of the same upload, and seconds between two looks."""
 
 _AGAIN, _AGAIN_AT_MOST = 0.5, 8.0
-"""Seconds until a release that failed is tried again: twice as many each time, up to so many."""
+"""Seconds until a failed release is tried again, doubled each time; and the most that it gets to."""
 
 
 class CompletionLock:
@@ -39,7 +39,7 @@ class CompletionLock:
         self._releasing: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
-        """Give up locks that could not be released yet."""
+        """Give up releasing locks that could not be released yet."""
         for task in self._releasing:
             task.cancel()
 
@@ -57,10 +57,10 @@ class CompletionLock:
                 return own
             except ConditionFailed:
                 pass
-            except StoreError:  # it may lie there all the same
+            except StoreError:  # the lock may have been written all the same
                 await asyncio.shield(self._release_if_taken(bucket, upload_id, own))
                 raise
-            with contextlib.suppress(NoSuchObject):  # it has just ended
+            with contextlib.suppress(NoSuchObject):  # the other completion has just ended
                 answer = await self._client.send(Request("GET", bucket, name))
                 if answer.body == own:  # the answer to the first attempt was lost
                     return own
@@ -73,7 +73,7 @@ class CompletionLock:
             await asyncio.sleep(_PAUSE)
 
     async def _release_if_taken(self, bucket: str, upload_id: str, own: bytes) -> None:
-        """Release a lock that may have been taken, though the backend's answer says otherwise."""
+        """Release a lock that may have been taken although the backend answered with an error, or not at all."""
         try:
             await self._release_if(bucket, upload_id, {own})
         except StoreError:
@@ -95,7 +95,7 @@ class CompletionLock:
                 await self._client.send(Request("DELETE", bucket, name))
 
     def _release_later(self, bucket: str, upload_id: str, own: bytes) -> None:
-        """Release the lock when the backend is back: others would wait until its completion counts as dead."""
+        """Release the lock when the backend is back: others would wait until this completion counts as dead."""
         left = self._left.setdefault((bucket, upload_id), set())
         left.add(own)
         if len(left) == 1:

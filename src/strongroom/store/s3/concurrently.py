@@ -13,7 +13,7 @@ _AT_ONCE = 128
 
 
 async def each(items: Sequence[T], ask: Callable[[T], Awaitable[R]], at_once: int = _AT_ONCE) -> list[R]:
-    """What ``ask`` answers for each item, in order; up to ``at_once`` are asked for at a time."""
+    """The results of ``ask`` for each item, in order; up to ``at_once`` calls run at a time."""
     results: list[R | None] = [None] * len(items)
     remaining = iter(enumerate(items))
 

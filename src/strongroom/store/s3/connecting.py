@@ -1,7 +1,6 @@
 """Opens connections to hosts: finds their addresses, and does TLS.
 
-Backends that close the connection with every answer (versitygw does, unless it is told otherwise) make this part of
-each request.
+If the backend closes the connection after every answer (versitygw does by default), this is part of each request.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 CONNECT_SECONDS = 10.0
 
-_KNOWN, _KNOWN_SECONDS = 1000, 30.0  # hosts whose addresses are remembered (each bucket may be one), and for how long
-_NEXT_ADDRESS = 0.25  # seconds after which the next address of a host is tried beside the first (RFC 8305)
+_KNOWN, _KNOWN_SECONDS = 1000, 30.0  # hosts (each bucket may be one) whose addresses are remembered, and for how long
+_NEXT_ADDRESS = 0.25  # seconds after which the next address of a host is tried in parallel (RFC 8305)
 _PORTS = {False: 80, True: 443}
 _PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-"""Of a silent connection: a host that is gone is known after a minute, and what is between does not forget it."""
+"""Probes of a silent connection: a host that is gone is noticed after a minute, and devices on the way do not drop the
+connection."""
 
 
 class Unreachable(OSError):
-    """There is no connection to be had: nothing was sent."""
+    """No connection could be opened: nothing was sent."""
 
 
 class Connector:
@@ -52,7 +52,7 @@ class Connector:
             raise Unreachable(f"{host}: {error}") from error
 
     async def _addresses(self, host: str, name: str, port: int) -> deque[AddrInfoType]:
-        """The addresses of a host, each time with another one at the front."""
+        """The addresses of a host, rotated by one with each call."""
         now = self._loop.time()
         until, addresses = self._known.get(host, (now, deque[AddrInfoType]()))
         if until <= now:
@@ -65,7 +65,7 @@ class Connector:
 
     async def _open(self, name: str, addresses: deque[AddrInfoType], protocol: Callable[[], P]) -> P:
         tls: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls, "server_hostname": name}
-        if len(addresses) == 1:  # uvloop alone does it at a third of the cost
+        if len(addresses) == 1:  # uvloop's own way takes a third of the time
             address, port = addresses[0][4][:2]
             return _probed(await self._loop.create_connection(protocol, str(address), int(port), **tls))
         sock = await start_connection(list(addresses), happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
@@ -78,7 +78,7 @@ class Connector:
 
 
 def _probed(made: tuple[asyncio.Transport, P]) -> P:
-    """The protocol of a connection, which the kernel probes from now on."""
+    """The protocol of a connection, after telling the kernel to probe it."""
     transport, protocol = made
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():

@@ -4,16 +4,15 @@ The server is not trusted: what it can make grow or keep waiting has a limit, an
 about where it ended, the connection is not used again.
 
 - The head of an answer, with the 1xx answers before it, has at most :data:`MAX_HEAD` bytes and :data:`MAX_HEADERS`
-  headers, and must be whole in time, counted from the end of the request. So much else may come without getting
-  anywhere: a chunk extension, a trailer. Trailers are dropped.
+  headers, and must be complete in time, counted from the end of the request. No more than MAX_HEAD bytes may come
+  without progress elsewhere, either (in a chunk extension or a trailer). Trailers are dropped.
 - Bodies stop coming while nobody reads them (:mod:`~strongroom.store.s3.response`). While somebody does, at least
-  :data:`LEAST` bytes have to come in the time that the server may keep silent: a byte now and then is no answer.
-- An answer that comes before the request was sent in full ends the sending, and the connection with it. It can be a
-  refusal only: nothing was done yet that could have succeeded.
-- Bytes that nobody asked for end the connection; so do the codings and upgrades that were never offered.
+  :data:`LEAST` bytes have to come in the time that the server may keep silent: a byte now and then is not enough.
+- An answer that comes before the request was sent in full ends the sending and the connection. It can only be a
+  refusal: the server cannot have carried out a request that it does not have yet.
+- Bytes that nobody asked for end the connection; so do codings and upgrades that were never offered.
 
-Time is not kept with a timer for each request: whoever holds connections asks each now and then whether it is
-:meth:`Connection.late`.
+There is no timer for each request: whoever holds connections regularly calls :meth:`Connection.late` on each.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 
 LEAST = 16 * 1024
-"""Bytes of a body that have to come in the time that the server may keep silent, unless it has come to its end."""
+"""Bytes of a body that have to come in the time that the server may keep silent, unless the body ends."""
 
 PATIENCE = 2.0
-"""Seconds to wait for the word that a body is wanted. Who says nothing may not know of it (RFC 9110, 10.1.1)."""
+"""Seconds to wait for 100 Continue. A server that does not send it may not know of it (RFC 9110, 10.1.1)."""
 
 _VERSIONS = ("1.1", "1.0")
 _STATUS_LINE = len("HTTP/1.1 100 \r\n\r\n")
@@ -49,7 +48,7 @@ _CONTINUE, _SWITCHING = 100, 101
 class Broken(ConnectionError):
     """The connection ended before the answer did, or what came is not HTTP.
 
-    ``stale``: it was used before, and the server sent nothing more on it: most likely it had given it up already.
+    ``stale``: it was used before, and the server sent nothing more on it: most likely it had closed it already.
     """
 
     def __init__(self, reason: str, *, stale: bool = False) -> None:
@@ -79,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
-        """No answer is awaited."""
+        """Set the state in which no answer is awaited."""
         self._parser: httptools.HttpResponseParser | None = None
         self._response: Response | None = None
         self._answered: asyncio.Future[Response] | None = None
@@ -95,11 +94,11 @@ class Connection(asyncio.Protocol):
     async def request(
         self, head: bytes, body: Buffer | Outgoing, *, bodiless: bool, silence: float, least: int = LEAST
     ) -> Response:
-        """Send a request, whose head is encoded already; its answer, once the head of that has come.
+        """Send a request, whose head is encoded already. Returns the answer once its head has come.
 
-        ``bodiless``: the answer has no body whatever its head says, the request being a HEAD. ``silence``: seconds that
-        the server may keep silent, or take nothing of what is sent; ``least``: bytes of the body that it brings in that
-        time. Raises Broken, TimeoutError, and what ``pieces`` raises.
+        ``bodiless``: the answer has no body, whatever its head says, since the request is a HEAD. ``silence``: seconds
+        that the server may keep silent, or take nothing of what is sent; ``least``: bytes of the answer's body that
+        have to come in that time. Raises Broken, TimeoutError, and what ``pieces`` raises.
         """
         assert self._response is None and self._transport is not None
         self._response = response = Response(self)
@@ -121,7 +120,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(head)
             return await answered
         except BaseException:
-            if self._response is response:  # else the connection is somebody else's by now
+            if self._response is response:  # otherwise another request uses the connection by now
                 self.abort()
             raise
 
@@ -142,7 +141,7 @@ class Connection(asyncio.Protocol):
             await asyncio.wait((self._wanted,), timeout=PATIENCE)
         pieces = body.pieces()
         while self._response is response:
-            self._deadline = inf  # what comes next is waited for elsewhere
+            self._deadline = inf  # while we wait for the next piece, the server need not do anything
             piece = await anext(pieces, None)
             if self._response is not response or self._transport is None:
                 return
@@ -164,13 +163,13 @@ class Connection(asyncio.Protocol):
         self._deadline = self._loop.time() + self._silence
 
     def late(self, now: float) -> None:
-        """End with TimeoutError where the server has kept silent for too long at ``now`` (the loop's time)."""
+        """End with TimeoutError if the server has kept silent for too long at ``now`` (the loop's time)."""
         if now > self._deadline:
             self._fail(TimeoutError("the server has kept silent for too long"))
 
     @property
     def is_closing(self) -> bool:
-        """Whether no request can be sent over it any more."""
+        """Whether it can no longer be used for requests."""
         return self._transport is None or self._transport.is_closing()
 
     @property
@@ -191,7 +190,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; an answer that is whole sets the connection free."""
+        """Feed the parser. Once the answer is complete, the connection is free for other requests."""
         parser = self._parser
         if parser is None:
             self.abort()  # an answer to nothing
@@ -210,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self._whole:
             self._set_free(clean)
             return
-        # What the parser holds back came without progress: one long header, a chunk extension, a trailer.
+        # What the parser holds back counts as no progress: one long header, a chunk extension, a trailer.
         self._fruitless = 0 if self._progress else self._fruitless + len(data)
         if self._fruitless > MAX_HEAD:
             self._fail(Broken("the answer is not sound: a line of it is endless"))
@@ -220,7 +219,7 @@ class Connection(asyncio.Protocol):
                 self._await_server()
 
     def _set_free(self, clean: bool) -> None:
-        """The answer is whole: the connection is idle, or ends where it cannot be relied on."""
+        """The answer is complete: the connection is idle from now on, or ends if it cannot be relied on."""
         assert self._response is not None and self._transport is not None
         headers = self._response.headers
         stays = (
@@ -243,12 +242,12 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def eof_received(self) -> None:
-        """The server sends no more, which is how a body without length ends."""
+        """The server sends no more: this is how a body without a length ends."""
         if self._until_end and self._response is not None:
             self._set_free(clean=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; whoever waits is told."""
+        """End, and raise an error to whoever waits."""
         if exc is None:
             self.eof_received()
         if self._response is not None:
@@ -259,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def _fail(self, error: Exception) -> None:
-        """Tell whoever waits for the answer why it does not come, and end."""
+        """Raise ``error`` to whoever waits for the answer or its body, and end."""
         response, answered = self._response, self._answered
         self.abort()
         if answered is not None and not answered.done():
@@ -270,7 +269,7 @@ class Connection(asyncio.Protocol):
     # -- flow ----------------------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Let the server wait: nobody reads its answer."""
+        """Make the server wait: nobody reads its answer."""
         if not self._paused and self._transport is not None:
             self._paused = True
             self._deadline = inf
@@ -286,11 +285,11 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def pause_writing(self) -> None:
-        """The server takes less than is sent."""
+        """The server takes less than is sent: wait before sending more."""
         self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """It has taken enough."""
+        """The server has taken enough: go on."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
@@ -298,14 +297,14 @@ class Connection(asyncio.Protocol):
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """The first byte of an answer, or of what comes behind it."""
+        """The first byte of an answer, or of what follows it."""
         self._excess = self._whole
         self._head_size += _STATUS_LINE
         if self._head_size > MAX_HEAD:
             raise _Refused("too much comes before it")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One whole header, or one whole trailer, which is dropped."""
+        """A complete header; or a complete trailer, which is dropped."""
         if self._in_body or self._whole:
             return
         assert self._response is not None
@@ -316,7 +315,7 @@ class Connection(asyncio.Protocol):
         headers[name.lower().decode("latin-1")] = value.rstrip(b" \t").decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is complete."""
         if self._whole:
             return
         assert self._response is not None and self._parser is not None and self._answered is not None
@@ -356,6 +355,6 @@ class Connection(asyncio.Protocol):
             self._response.feed(body)
 
     def on_message_complete(self) -> None:
-        """The answer is whole, or one that was not the last."""
+        """The answer is complete, or a 1xx answer before it is."""
         if self._in_body:
             self._whole = True

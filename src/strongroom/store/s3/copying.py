@@ -1,4 +1,4 @@
-"""Copies of the S3 store: made by the backend, with a record of their own. No byte comes through the gateway."""
+"""Copies in the S3 store: made by the backend, with their own records. Most need no bytes to go through the gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from strongroom.store.s3.records import remove_hidden, write_hidden
 from strongroom.store.s3.writing import BUFFER
 
 LARGEST_COPY = 5 * 1024**3
-"""Stored bytes that the backend copies in one request (S3 API reference, "CopyObject"); sealed 5 GiB are more."""
+"""The most stored bytes that the backend copies in one request (S3 API reference, "CopyObject"). An object of 5 GiB has
+more once it is sealed."""
 
 _PART = 1024**3
 _LEAST_PART = 5 * 1024**2
@@ -38,9 +39,9 @@ class Copier:
     async def copy(
         self, source: S3Reader, bucket: str, hidden: HiddenRecord, encryption: BackendEncryption, when: Condition
     ) -> Stored:
-        """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged where it was replaced."""
+        """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged if it was replaced."""
         object_id = names.new_id()
-        # Conditions are decided with the completion of an upload: few backends decide them with a copy.
+        # Under a condition a multipart upload is used: few backends check conditions of a copy.
         in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS
         try:
             body = await _body_to_put(source, hidden.key, when)
@@ -61,7 +62,7 @@ class Copier:
         return Stored(hidden.key, source.stored.size, hidden.modified, hidden.record, identity)
 
     async def _recorded(self, bucket: str, object_id: str, hidden: HiddenRecord) -> dict[str, str]:
-        """The headers that hold a record, or say where it lies from now on."""
+        """The headers that hold a record; or those that point to it, once it is written as a hidden one."""
         headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
         if headers is None:
             headers = pointing_headers(object_id, hidden.record)
@@ -91,7 +92,7 @@ class Copier:
         try:
             answer = await self._ask(request, source)
         except StoreError:
-            # Perhaps the answer to the first attempt was lost, and the second met what that had made.
+            # Perhaps the answer to the first attempt was lost, and the second met the object that it had made.
             etag = await made_by(self._client, bucket, key, object_id, encryption.creating)
             if etag is None:
                 raise
@@ -123,7 +124,7 @@ class Copier:
             raise
 
     async def _ask(self, request: Request, source: S3Reader) -> xml.Node:
-        """The answer to a request that copies. Raises ObjectChanged where the source was replaced."""
+        """The answer to a request that copies. Raises ObjectChanged if the source was replaced."""
         try:
             return await ask(self._client, request)
         except (ConditionFailed, NoSuchObject, Refused) as error:
@@ -145,11 +146,11 @@ async def _send(source: S3Reader, put: LargePut) -> None:
 
 
 async def _body_to_put(source: S3Reader, key: str, when: Condition) -> bytes | None:
-    """All bytes of a source that is put in one piece; None where the backend copies it.
+    """All bytes of a source that is to be put in one piece; None if the backend copies it.
 
-    What is written under a condition needs another ETag than that of the condition, or whoever has read what was there
-    before would take it for that. The ETag of small objects depends on whether they are put, or made of one part.
-    Names of folders are always put: MinIO and versitygw refuse uploads under them.
+    An object written under a condition needs another ETag than the condition's, or whoever read the old object would
+    take the new one for it. The ETag of a small object depends on whether it is put, or uploaded as one part. Objects
+    whose names end in a slash are always put (under a condition): MinIO and versitygw refuse uploads under such names.
     """
     size = source.stored.size
     etag = etag_of(when.identity) if when.identity is not None else ""
@@ -167,8 +168,8 @@ def _md5(data: bytes) -> str:
 
 
 def _spans(size: int) -> Iterator[tuple[int, int]]:
-    """The first and the last byte of each part of a copy; all are as long, but for the last one. What is not small is
-    divided in another way each time: that makes another ETag.
+    """The first and the last byte of each part of a copy; all have the same length, except the last one. Unless the
+    source is small, the length differs from copy to copy, so that the ETag does, too.
     """
     most = max(min(size, _PART), 1)
     least = max(_LEAST_PART, most - most // 4)
@@ -177,7 +178,7 @@ def _spans(size: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_out_of_range(error: Refused) -> bool:
-    """Whether a range was refused, which some look at before the ETag. AWS's code for it means much else, too."""
+    """Whether a range was refused: some backends check it before the ETag. AWS uses its code for other errors, too."""
     return error.code == "InvalidRange" or (
         error.code == "InvalidArgument" and error.message.startswith("Range specified is not valid")
     )

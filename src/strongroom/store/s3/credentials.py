@@ -1,9 +1,9 @@
 """Credentials towards the backend: those that botocore's chain finds (environment, profile, web identity, container,
 instance), else the gateway's own pair. Knows nothing of requests.
 
-Credentials that end are had anew in the background, long before they do. A request waits for new ones only where those
-at hand may have ended when it arrives, or were refused, and then all that wait share one attempt: where they come from
-may be slow. It may also hang, be away when the gateway starts, and answer what makes no sense.
+Credentials that expire are renewed in the background, long before they do. A request waits for new ones only if those
+at hand may have expired when it arrives, or were refused; all requests that wait share one attempt, since the place
+that credentials come from may be slow. It may also hang, be away when the gateway starts, or answer nonsense.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from strongroom.store.errors import StoreError, Unavailable
 
 _log = logging.getLogger("strongroom.backend")
 
-_LEFT = 60  # seconds of life that credentials need for a request: clocks differ, and a request may be repeated
-_PAUSE = 30.0  # seconds between two attempts while there are credentials that have not ended
-_SHORT_PAUSE = 1.0  # seconds between two attempts while there are none: whoever refuses is not asked at each request
+_LEFT = 60  # seconds that credentials must still be valid for a request: clocks differ, and it may be repeated
+_PAUSE = 30.0  # seconds between two attempts while there are credentials that have not expired
+_SHORT_PAUSE = 1.0  # seconds between two attempts while there are none, so that not each request leads to one
 _PATIENCE = 30.0  # seconds that requests wait for an attempt
-_LOST = 300.0  # seconds after which an attempt is given up: its thread, and what it asks, may hang for ever
+_LOST = 300.0  # seconds after which an attempt is given up: its thread may hang for ever
 _MAX_REASON = 300
 
 T = TypeVar("T")
@@ -36,11 +36,11 @@ class CredentialSource(Protocol):
     """Gives the credentials that are valid now."""
 
     async def current(self) -> SigningCredential:
-        """What to sign the next request with. Raises Unavailable where there is nothing."""
+        """The credentials to sign the next request with. Raises Unavailable if there are none."""
         ...
 
     def refused(self) -> None:
-        """The backend does not take them any more."""
+        """Note that the backend does not accept them any more."""
         ...
 
 
@@ -55,26 +55,26 @@ class FixedCredentials:
         return self._credential
 
     def refused(self) -> None:
-        """There are no others."""
+        """Nothing: there are no others."""
 
 
 class ChainedCredentials:
-    """What botocore found. It asks where they came from, too, and that blocks: in a thread.
+    """The credentials that botocore's chain finds. Renewing them blocks, so it is done in a thread.
 
-    ``found`` is botocore's object; None where there are credentials to be had, but not yet. ``own`` is what to use
-    as long as the chain finds none: that an instance has a role may be told some time after its start.
+    ``found`` is botocore's object; None if there is none yet. ``own`` is what to use as long as the chain finds none:
+    an instance may learn of its role some time after its start.
     """
 
     def __init__(self, found: Any, own: SigningCredential | None = None) -> None:
         self._found = found
         self._own = self._credential = own
         self._attempt: asyncio.Task[SigningCredential] | None = None
-        self._begun_at = 0.0  # when it began, by the loop's clock
+        self._begun_at = 0.0  # when the attempt began, by the loop's clock
         self._next = 0.0  # when the next attempt in the background may begin
-        self._failure = "", 0.0  # why there are none, and until when nobody is asked anew
+        self._failure = "", 0.0  # why there are none, and until when no new attempt is made
 
     async def current(self) -> SigningCredential:
-        """The credentials. Raises Unavailable where they have ended and no others can be had."""
+        """The credentials. Raises Unavailable if they have expired and no others can be obtained."""
         held = self._credential
         if held is None or self._ends_in(_LEFT):
             return await self._awaited()
@@ -83,17 +83,19 @@ class ChainedCredentials:
         return held
 
     def refused(self) -> None:
-        """Look for others before the next request, in whatever the chain reads: somebody may have put them there."""
+        """Have the whole chain searched anew before the next request: somebody may have put others there."""
         if self._attempt is None and asyncio.get_running_loop().time() >= self._next:
             self._found = self._credential = None
 
     def _ends_in(self, seconds: int | None) -> bool:
-        """Whether the credentials at hand end so soon; None: as soon as botocore thinks of new ones."""
+        """Whether the credentials at hand expire within so many seconds; None: within the time that botocore uses."""
         needed = getattr(self._found, "refresh_needed", None)
         return bool(needed is not None and needed(refresh_in=seconds))
 
     async def _awaited(self) -> SigningCredential:
-        """What the attempt comes to that is under way or due. Raises Unavailable, also where it takes too long."""
+        """The credentials from the attempt that is under way, or from a new one. Raises Unavailable, also if it takes
+        too long.
+        """
         now = asyncio.get_running_loop().time()
         failure, until = self._failure
         if self._attempt is None and now < until:
@@ -105,10 +107,10 @@ class ChainedCredentials:
         except TimeoutError:
             raise _none(f"no answer within {_PATIENCE:.0f} s") from None
         except Unavailable as error:
-            raise Unavailable(str(error)) from error  # one for each that waits
+            raise Unavailable(str(error)) from error  # a new exception for each waiting request
 
     def _begun(self) -> asyncio.Task[SigningCredential]:
-        """The attempt that is under way; begun where none is."""
+        """The attempt that is under way; begins one if there is none."""
         if self._attempt is None:
             self._begun_at = asyncio.get_running_loop().time()
             self._attempt = asyncio.create_task(self._fresh())
@@ -128,12 +130,12 @@ class ChainedCredentials:
             async with asyncio.timeout(_LOST):
                 self._credential = await self._asked()
         except TimeoutError:
-            self._found = None  # what hangs in it has its lock
+            self._found = None  # the thread that hangs in it holds its lock
             raise _none(f"no answer within {_LOST:.0f} s") from None
         except _Unusable as error:
             self._found = None  # it would give the same again, for hours
             raise _none(str(error)) from None
-        except Exception as error:  # what a chain asks raises whatever it likes: BotoCoreError, OSError, RuntimeError
+        except Exception as error:  # the chain's sources raise anything: BotoCoreError, OSError, RuntimeError
             raise _none(_said(error)) from error
         return self._credential
 
@@ -150,8 +152,8 @@ class ChainedCredentials:
 async def find_credentials(own: SigningCredential) -> CredentialSource:
     """The credentials of botocore's chain, or ``own`` as long as it finds none.
 
-    Raises StoreError for settings of the chain that are wrong. Where what it asks does not answer, or makes no sense,
-    it is asked again when they are needed.
+    Raises StoreError if settings of the chain are wrong. If what the chain asks does not answer, or answers nonsense,
+    it is asked again when credentials are needed.
     """
     from botocore.exceptions import BotoCoreError, CredentialRetrievalError
 
@@ -160,14 +162,14 @@ async def find_credentials(own: SigningCredential) -> CredentialSource:
         async with asyncio.timeout(_PATIENCE):
             found = await _in_thread(_chain)
         if found is not None and not hasattr(found, "refresh_needed"):
-            _usable(found)  # these stand in settings: nobody is asked for them
+            _usable(found)  # these come from settings: checking them asks nobody
     except TimeoutError:
         reason = f"no answer within {_PATIENCE:.0f} s"
     except CredentialRetrievalError as error:
         reason = _said(error)
     except (BotoCoreError, OSError, _Unusable) as error:
         raise StoreError(f"the credentials for the backend: {_said(error)}") from error
-    except Exception as error:  # what a chain makes of an answer that it does not expect
+    except Exception as error:  # the chain's way of failing at an answer that it does not expect
         reason = _said(error)
     if reason is not None:
         _log.warning("no credentials for the backend yet: %s", reason)
@@ -182,7 +184,7 @@ async def find_credentials(own: SigningCredential) -> CredentialSource:
 def _chain() -> Any:
     from botocore.session import Session  # 100 ms, and only the S3 gateway needs it
 
-    # What it tells, this module says: in one line, and without a traceback.
+    # This module logs the same in one line, without a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     return Session().get_credentials()
 
@@ -192,7 +194,7 @@ class _Unusable(Exception):
 
 
 def _usable(found: Any) -> SigningCredential:
-    """What botocore's object holds now. Raises _Unusable, and what the chain raises."""
+    """The credentials that botocore's object holds now. Raises _Unusable, and what the chain raises."""
     frozen = found.get_frozen_credentials()
     access_key, secret_key, token = frozen.access_key, frozen.secret_key, frozen.token or None
     for name, value in (("access key", access_key), ("session token", token)):  # which go into headers
@@ -208,7 +210,7 @@ def _none(reason: str) -> Unavailable:
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, on one line: it may hold all that was answered."""
+    """What went wrong, in one line of limited length: the error's text may contain the whole answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     words = " ".join(str(error).split())[:_MAX_REASON]
@@ -218,8 +220,8 @@ def _said(error: Exception) -> str:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises, from a thread of its own: what hangs in it holds up no other work that threads
-    do, and not the end of the process.
+    """What ``call`` returns or raises, run in a thread of its own: if it hangs, it delays neither other work in threads
+    nor the end of the process.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()

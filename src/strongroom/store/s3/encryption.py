@@ -18,7 +18,7 @@ _SOURCE = "x-amz-copy-source-server-side-encryption-customer-"
 
 @dataclass(frozen=True, slots=True)
 class BackendEncryption:
-    """How the backend encrypts an object once more: with a key of its own (``sse_s3``), or with this one."""
+    """How the backend encrypts an object once more: with its own key (``sse_s3``), or with ``customer_key``."""
 
     sse_s3: bool = False
     customer_key: Secret | None = None
@@ -35,7 +35,7 @@ class BackendEncryption:
 
     @property
     def copying(self) -> dict[str, str]:
-        """The headers that name this as the encryption of a copy's source."""
+        """The headers that say that the source of a copy is encrypted like this."""
         return self._key_headers(_SOURCE)
 
     def _key_headers(self, prefix: str) -> dict[str, str]:

@@ -19,8 +19,8 @@ _PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A backend. ``host`` (with its port, where that is not the scheme's own) is "" for AWS, whose hosts follow from
-    the region.
+    """A backend. ``host`` (with its port, unless that is the scheme's default) is "" for AWS, whose hosts depend on the
+    region.
     """
 
     secure: bool
@@ -34,12 +34,12 @@ class Endpoint:
 
     @property
     def in_the_clear(self) -> bool:
-        """Whether what goes there can be read on the way: plain HTTP, to another machine."""
+        """Whether what is sent can be read on the way: plain HTTP, to another machine."""
         return in_the_clear(f"{self.scheme}://{self.host}")
 
     @property
     def exact(self) -> bool:
-        """Whether names are what they are there: AWS keeps objects, others may keep files."""
+        """Whether the backend takes each name as it is: AWS does, others may keep objects as files."""
         return not self.host or self.host.partition(":")[0].endswith((AWS_SUFFIX, AWS_SUFFIX + ".cn"))
 
     def address(self, region: str, bucket: str = "", key: str = "") -> tuple[str, str]:
@@ -51,15 +51,15 @@ class Endpoint:
         return host, f"/{bucket}/{path}" if key else f"/{bucket}"
 
     def administers(self, bucket: str, key: str) -> bool:
-        """Whether a MinIO takes a request for its administration, and not for an object: it would obey the credentials
-        that a gateway signs with. It goes by the path, also where the bucket is in the host's name.
+        """Whether a MinIO would take a request for one to its administration API, and not for an object, and obey it,
+        since the gateway signs it. MinIO decides by the path, even if the bucket is in the host's name.
         """
         path = key if self._virtual(bucket) else f"{bucket}/{key}"
         return path.startswith(_ADMINISTERED) and not self.exact
 
     def _virtual(self, bucket: str) -> bool:
         if self.style == "auto":
-            # A bucket with dots in its name is not what a wildcard certificate names.
+            # A wildcard certificate does not cover a bucket with dots in its name.
             return not self.host and not (self.secure and "." in bucket)
         return self.style == "virtual"
 

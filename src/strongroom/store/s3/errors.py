@@ -1,4 +1,4 @@
-"""What a backend answers when it refuses, and what that means in the store protocol. Pure."""
+"""The answers with which a backend refuses, and what they mean in the store protocol. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strongroom.store.errors import (
     Unavailable,
 )
 
-# S3's error codes that the store protocol has a word for.
+# S3's error codes that have a counterpart in the store protocol.
 _MEANINGS: dict[str, type[StoreError]] = {
     "NoSuchBucket": NoSuchBucket,
     "NoSuchKey": NoSuchObject,
@@ -47,8 +47,8 @@ CREDENTIALS_REFUSED = frozenset(
         "TokenRefreshRequired",
     }
 )
-"""Codes of answers that refuse who asks: this server, with its credentials and its clock, and not its client, which
-would take them for its own and give up, or set its clock."""
+"""Codes of answers that refuse this server because of its credentials or its clock. They are not passed on: a client
+would think that its own are meant, and give up, or set its clock."""
 
 # What an answer without a document (to a HEAD, say) means.
 _STATUSES = {
@@ -94,13 +94,13 @@ def meaning(status: int, code: str, message: str, what: str) -> StoreError:
 
 
 def status_behind(code: str) -> int:
-    """The status that an error would have had that stands behind a 200, as S3 has it where it takes long."""
+    """The status for the code of an error that came with status 200, as S3 sends it if a request takes long."""
     return _STATUSES_OF_FAULTS.get(code, 400)
 
 
 def undecided(error: BaseException) -> bool:
-    """Whether what was asked for may have been done, or be done yet: there was no answer, or one of a fault, to this
-    attempt or to an earlier one, which stands behind the error.
+    """Whether a request may have been, or may yet be, carried out despite its error: this attempt, or an earlier one
+    (whose error is the cause of this one), got no answer, or one that reports a fault.
     """
     silent = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.status in _FAULTS)
     return silent or (error.__cause__ is not None and undecided(error.__cause__))

@@ -1,8 +1,7 @@
 """Listings of the S3 store: the backend's, without the hidden names, each object with its record.
 
-The listing that S3 has does not tell what the metadata say (MinIO's can). They come from a HEAD for each object, many
-at a time, and are remembered by the backend's ETag, size and time, so that an object that did not change is asked for
-once.
+S3's listing does not contain metadata (MinIO's can). They come from a HEAD for each object, many at a time, and are
+remembered by the backend's ETag, size and time, so that an object that does not change is asked for only once.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from strongroom.store.s3.records import Unrecorded, complete
 _REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
 
 Find = Callable[[str, str], Awaitable[Stored]]
-"""The object under a bucket and a key, asked of the backend."""
+"""Asks the backend for the object under a bucket and a key."""
 
 
 class Listings:
@@ -37,7 +36,7 @@ class Listings:
         self._known: Recent[tuple[str, Listed], Stored] = Recent(_REMEMBERED)
 
     async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
-        """One page, as Store.list has it."""
+        """One page, as Store.list returns it."""
         entries, more = await self._entries(bucket, prefix, delimiter, after, limit)
         objects = [entry for entry in entries if isinstance(entry, Listed)]
         stored = await each(objects, lambda listed: self._stored(bucket, listed))
@@ -68,12 +67,12 @@ class Listings:
                 return entries, False
             if len(entries) == limit and not delimiter and name_of(entries[-1]) > names.LAST_HIDDEN:
                 return entries, True  # more than the backend lists at a time; what follows is not hidden
-            if hidden and not delimiter:  # pass over what else is hidden at one go
+            if hidden and not delimiter:  # skip all other hidden names at once
                 walk.skip_to(max([walk.after, names.LAST_HIDDEN, *map(name_of, entries[-1:])]))
 
     async def _rolled_up(self, bucket: str, rolled: Rolled, after: str, limit: int) -> tuple[list[Listed | str], bool]:
-        """The same at a delimiter that the backend is not asked about: with any but a slash, MinIO lists a common
-        prefix again on the page that follows, for ever where its names fill one.
+        """The same for a delimiter that the backend is not given: with any but a slash, MinIO lists a common prefix
+        again on the next page, and does so for ever if its names fill a page.
         """
         entries: list[Listed | str] = []
         walk = Walk(
@@ -98,13 +97,13 @@ class Listings:
             last = page.objects[-1].key
             common = rolled.roll(last)
             if names.is_hidden(last):
-                walk.skip_to(names.LAST_HIDDEN)  # pass over what else is hidden at one go
+                walk.skip_to(names.LAST_HIDDEN)  # skip all other hidden names at once
             elif common is not None and common + names.TOP > last:
-                walk.skip_to(common + names.TOP)  # and over what else has this prefix
+                walk.skip_to(common + names.TOP)  # and all other names with this prefix
 
     async def _begun(self, bucket: str, rolled: Rolled, after: str) -> list[str]:
-        """The common prefix that a page begins within, where names behind ``after`` have it: not every backend lists
-        it.
+        """The common prefix that ``after`` lies within, if names after ``after`` have it, too: not every backend lists
+        it. An empty list if there is none.
         """
         within = rolled.roll(after) if after.startswith(rolled.prefix) else None
         if within is None or within == after or names.is_hidden(within):
@@ -113,7 +112,7 @@ class Listings:
         return [within] if page.objects else []
 
     async def _visible(self, bucket: str, entry: Listed | str) -> bool:
-        """Whether clients may see an entry: not a hidden name, nor a prefix that only hidden names have."""
+        """Whether clients may see an entry: it is neither a hidden name nor a prefix that only hidden names have."""
         if isinstance(entry, Listed) or not names.HIDDEN.startswith(entry):
             return not names.is_hidden(name_of(entry))
         if entry == names.HIDDEN:
@@ -123,7 +122,7 @@ class Listings:
         return any(not names.is_hidden(listed.key) for listed in (*before.objects, *behind.objects))
 
     async def _stored(self, bucket: str, listed: Listed) -> Stored | None:
-        """An object with its record; None where it is gone meanwhile."""
+        """An object with its record; None if it is gone by now."""
         known = self._known.get((bucket, listed))
         if known is not None:
             return known
@@ -132,7 +131,7 @@ class Listings:
         except NoSuchObject:
             return None
         except (Damaged, Refused, LengthUnknown):
-            # The listing goes on. What is wrong with the object, whoever reads it is told.
+            # The listing goes on. Reading the object raises what is wrong with it.
             return Stored(listed.key, listed.size, listed.modified, {":sse": b""}, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
             weight = weight_of(listed.key, stored.record) + len(listed.etag) + len(stored.identity)

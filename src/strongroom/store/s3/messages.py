@@ -1,4 +1,4 @@
-"""Requests to the backend and its answers, as the client takes and gives them. Knows nothing of how they are sent."""
+"""Requests to the backend and its answers, as the client takes and returns them. Knows nothing of how they are sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import StreamedBody
 
 MAX_ANSWER = 16 * 1024**2
-"""Bytes of the longest document that is taken from the backend: a page of 1,000 names of 1,024 bytes, escaped."""
+"""Bytes of the longest document that is accepted from the backend: a page of 1,000 names of 1,024 bytes, escaped."""
 
 Query = Sequence[tuple[str, str]]
 
@@ -21,7 +21,7 @@ Query = Sequence[tuple[str, str]]
 class Request:
     """A request to the backend. Names of ``headers`` are in lower case, values are Latin-1 text standing for bytes.
 
-    ``again``: whether it may be sent twice, where the first answer is lost.
+    ``again``: whether it may be sent twice if the first answer is lost.
     """
 
     method: str
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def takes_long(self) -> bool:
-        """Whether the backend may be at work on it for minutes without a word: it copies, or puts parts together."""
+        """Whether the backend may work on it for minutes without sending anything: it copies, or joins parts."""
         completes = self.method == "POST" and any(name == "uploadId" for name, _ in self.query)
         return completes or "x-amz-copy-source" in self.headers
 
@@ -44,8 +44,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Header names are in lower case. ``earlier``: what an attempt before it ended with that may have
-    been done, or be done yet.
+    """A whole answer. Header names are in lower case. ``earlier``: the error of an earlier attempt that may have been,
+    or may yet be, carried out all the same.
     """
 
     status: int
@@ -67,7 +67,7 @@ def length_in(headers: Mapping[str, str], what: str) -> int:
 
 
 class Download:
-    """An answer whose body is still to be read; ``seconds`` is how long that may take where it is read as one."""
+    """An answer whose body is still to be read. ``seconds``: how long :meth:`whole` may take."""
 
     def __init__(self, response: Response, request: Request, seconds: float) -> None:
         self._response = response
@@ -78,12 +78,12 @@ class Download:
 
     @property
     def length(self) -> int:
-        """Bytes of the body. Raises LengthUnknown where the backend does not say."""
+        """Bytes of the body. Raises LengthUnknown if the backend does not say."""
         return length_in(self.headers, str(self._request))
 
     async def read(self, most: int, least: int | None = None) -> bytes:
-        """The next bytes: ``most`` of them, or all that are left; with ``least``, what has come of them once there are
-        so many. Raises Unavailable.
+        """The next ``most`` bytes, or all that are left; with ``least``, those that have come as soon as they are at
+        least so many. Raises Unavailable.
         """
         try:
             return await self._response.read(most, least)
@@ -93,7 +93,7 @@ class Download:
     async def whole(self, most: int) -> bytes:
         """All of it, up to ``most`` bytes; nothing is left to be closed. Raises Unavailable."""
         try:
-            async with asyncio.timeout(None if self._response.whole else self._seconds):  # most are: no timer for them
+            async with asyncio.timeout(None if self._response.whole else self._seconds):  # mostly whole: no timer then
                 document = await self._response.read(most + 1)
         except OSError as error:  # TimeoutError is one
             raise Unavailable(f"{self._request}: the backend's answer broke off") from error
@@ -104,12 +104,12 @@ class Download:
         return document
 
     def close(self) -> None:
-        """Let go of the connection; it is used again where the body has come to its end."""
+        """Release the connection; it is used again if the body has come to its end."""
         self._response.close()
 
 
 class Refusal(Exception):
-    """An answer that refuses, as it came; for whoever passes it on."""
+    """An answer that refuses, as it came, for callers that pass it on."""
 
     def __init__(self, status: int, headers: Mapping[str, str], document: bytes) -> None:
         super().__init__(status)

@@ -1,9 +1,9 @@
-"""Records in the metadata of backend objects: encoded, decoded, and laid beside the object where they do not fit. Pure.
+"""Records in the metadata of backend objects: encoded, decoded, and stored beside the object if they do not fit. Pure.
 
 A record without ``:sse`` is that of a plain object; its content headers and user metadata are the backend object's
-own, so that the object can be read without a gateway. Everything else of a record is one value of the backend's user
-metadata. Where that would be too long, or is not known when the backend wants it, the record lies under the hidden
-prefix, in an object named by the id that the metadata say. The id is new with every write.
+own, so that the object can be read without a gateway. Everything else in a record is encoded as one value of the
+backend's user metadata. If that would be too long, or is not known yet when the backend needs it, the record lies under
+the hidden prefix, in an object named by the id that the metadata contain. The id is new with every write.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ RECORD = OURS + "record"
 MODIFIED = OURS + "modified"
 
 UNPACK = META + "snowball-auto-extract"
-"""Metadata with which MinIO unpacks an archive instead of storing it, under whatever names the archive has."""
+"""Metadata that make MinIO unpack an archive instead of storing it, under whatever names the archive contains."""
 
 MAX_USER_METADATA = 2048
-"""Bytes of user metadata that S3 keeps with an object, names and values together."""
+"""The most bytes of user metadata that S3 stores with an object, names and values together."""
 
 _NATIVE = frozenset(
     ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 )
-_SEALED_ETAG = 96  # hexadecimal digits: an MD5 in one package of a DARE stream
+_SEALED_ETAG = 96  # hexadecimal digits of an MD5 that is sealed as one package of a DARE stream
 _DOCUMENT = b"SRH1"
 _KEY, _ANNEX, _TIME = "@key", "@annex", "@modified"
 BACKEND_ID = "@backend"
-"""The entry of the record of an upload or a large PUT that holds the backend's own id of it."""
+"""The entry in the record of an upload or a large PUT that holds the backend's own id of it."""
 
 _MILLISECOND = 1_000_000
-_LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999: what is later is no time of ours
-_UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one of its own
+_LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999: we never write a later time
+_UNTYPED = ":untyped"  # a plain object without a content type: the backend gives it one, which is ignored
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenRecord:
-    """The document that holds a record which does not stand in the object's metadata. ``modified`` in nanoseconds."""
+    """The document with a record that is not in the object's metadata. ``modified`` in nanoseconds."""
 
     key: str
     modified: int
@@ -55,7 +55,7 @@ class HiddenRecord:
     annex: bytes = b""
 
     def encode(self) -> bytes:
-        """As bytes; :func:`decode_hidden` reads them back."""
+        """The document as bytes, which :func:`decode_hidden` reads."""
         own = {_KEY: self.key.encode(), _TIME: str(self.modified).encode(), _ANNEX: self.annex}
         return _DOCUMENT + encode_mapping({**own, **self.record})
 
@@ -73,7 +73,7 @@ def decode_hidden(data: bytes) -> HiddenRecord:
 
 
 def inline_headers(object_id: str, record: Record, modified: int) -> dict[str, str] | None:
-    """The headers of a backend object that hold its whole record; None where they would be too long."""
+    """The headers of a backend object that hold its whole record; None if they would be too long."""
     native, rest = _split(record)
     headers = {ID: object_id, MODIFIED: str(modified // _MILLISECOND)}
     headers[RECORD] = base64.b64encode(encode_mapping(rest)).decode()
@@ -82,13 +82,15 @@ def inline_headers(object_id: str, record: Record, modified: int) -> dict[str, s
 
 
 def pointing_headers(object_id: str, record: Record | None = None) -> dict[str, str]:
-    """The headers of a backend object whose record is hidden; content headers of a plain one stand there too."""
+    """The headers of a backend object whose record is hidden. They include the content headers of a plain object."""
     native = _split(record)[0] if record is not None else {}
     return {ID: object_id, **{name: value for name, value in native.items() if not name.startswith(META)}}
 
 
 def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What of a record can be headers of the backend object as they are, and the rest."""
+    """The entries of a record that can be headers of the backend object as they are, and the rest. Raises
+    MetadataRefused.
+    """
     native: dict[str, str] = {}
     rest: dict[str, bytes] = {}
     for name, value in record.items():
@@ -107,7 +109,7 @@ def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A backend object as its headers tell: ``record`` is None where it is hidden under ``object_id``."""
+    """A backend object as its headers describe it: ``record`` is None if it is hidden under ``object_id``."""
 
     key: str
     size: int
@@ -117,7 +119,9 @@ class Described:
     record: Record | None
 
     def stored(self, hidden: HiddenRecord | None = None) -> Stored:
-        """The object as the store protocol has it. Raises Damaged where the hidden record is another's."""
+        """The object in the form of the store protocol. Raises Damaged if a hidden record is missing, or another
+        object's.
+        """
         record, modified = self.record, self.modified
         if record is None:
             if hidden is None or hidden.key != self.key:
@@ -127,7 +131,7 @@ class Described:
 
     @property
     def identity(self) -> str:
-        """The identity of the store protocol: the backend's ETag, and what is new with every write."""
+        """The identity in the store protocol: the backend's ETag, with the id (or else the time) of the write."""
         return f"{self.etag} {self.object_id or self.modified}"
 
 
@@ -137,15 +141,15 @@ def etag_of(identity: str) -> str:
 
 
 def sealed_by_minio(key: str, etag: str) -> bool:
-    """Whether this is what MinIO has for the ETag of an object that it encrypts and whose name ends in a slash. It
-    tells that to a HEAD and looks at it for conditions; what it tells of the same object to a GET is another.
+    """Whether this is a sealed ETag, which MinIO uses for an object that it encrypts and whose name ends in a slash. It
+    gives it in the answer to a HEAD, and compares conditions with it; in the answer to a GET it gives another.
     """
     return key.endswith("/") and len(etag) == _SEALED_ETAG
 
 
 def describe(key: str, size: int, headers: Mapping[str, str], modified: int | None = None) -> Described:
-    """Read the headers of a backend object (names in lower case). Raises Damaged for a record that is none, Unavailable
-    for headers that are no object's. ``modified`` stands for the time that they lack.
+    """Read the headers of a backend object (names in lower case). ``modified`` is its time if the headers lack it (as
+    those in a listing do). Raises Damaged if the record is invalid, Unavailable if the headers are no object's.
     """
     etag = unquoted(headers.get("etag", ""))
     if not etag:
@@ -170,7 +174,7 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
 
 
 def _time(nanoseconds: int) -> int:
-    """A time that somebody else may have written. Raises ValueError where it is out of all bounds."""
+    """Check a time that somebody else may have written. Raises ValueError if it is out of bounds."""
     if not 0 <= nanoseconds // _MILLISECOND <= _LATEST:
         raise ValueError("it is of no time")
     return nanoseconds
@@ -191,11 +195,11 @@ def unquoted(etag: str) -> str:
 
 @lru_cache(1024)
 def http_time(text: str) -> int:
-    """An HTTP date in nanoseconds since the epoch; 0 where it is none."""
+    """An HTTP date in nanoseconds since the epoch; 0 if it is none."""
     moment = parse_http_date(text)
     return int(moment.timestamp()) * 1_000_000_000 if moment else 0
 
 
 def to_milliseconds(nanoseconds: int) -> int:
-    """A time in nanoseconds, as exact as metadata keep it."""
+    """A time in nanoseconds, rounded down to whole milliseconds as metadata keep it."""
     return nanoseconds // _MILLISECOND * _MILLISECOND

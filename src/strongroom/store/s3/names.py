@@ -2,7 +2,7 @@
 
     .strongroom.sys/settings                the bucket's settings
     .strongroom.sys/check                   the check value of the KMS
-    .strongroom.sys/records/ID              the record and annex of the object whose metadata say ID
+    .strongroom.sys/records/ID              the record and annex of the object whose metadata contain ID
     .strongroom.sys/uploads/ID/record       an open multipart upload
     .strongroom.sys/uploads/ID/completing   somebody is completing it
     .strongroom.sys/uploads/ID/part/…       empty: what is recorded of one of its parts stands in the name
@@ -23,10 +23,10 @@ from strongroom.store.errors import NameRefused, NameReserved, NoSuchObject
 
 HIDDEN = ".strongroom.sys/"
 LAST_HIDDEN = HIDDEN + "~"
-"""Behind every hidden name: their characters are letters, digits and ``-._/=``."""
+"""Sorts after every hidden name: these consist of letters, digits and ``-._/=``."""
 
 TOP = "\U0010ffff"
-"""Above every other character."""
+"""Sorts after every other character."""
 
 SETTINGS = HIDDEN + "settings"
 CHECK = HIDDEN + "check"
@@ -36,8 +36,8 @@ PUTS = HIDDEN + "puts/"
 
 _MILLISECOND = 1_000_000
 _PIECE = 168
-"""Characters of a part's record without a slash: an S3 on a file system takes 255 bytes between two of them, and what
-stands before the record has about 80."""
+"""Characters of a part's record between two slashes: an S3 on a file system allows 255 bytes between slashes, and what
+comes before the record takes about 80."""
 _UNCLEAN = re.compile(r"^/|//|(?:^|/)\.{1,2}(?:/|$)")
 _REFUSED = re.compile(r"//|(?:^|(?<=[/\\]))\s*\.{1,2}\s*(?:[/\\]|$)")
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -50,7 +50,7 @@ def new_id() -> str:
 
 
 def id_of(token: bytes) -> str:
-    """16 bytes as an id."""
+    """The id that stands for 16 bytes."""
     return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
@@ -70,7 +70,7 @@ def put_name(put_id: str) -> str:
 
 
 def upload_folder(upload_id: str) -> str:
-    """What all that belongs to an upload begins with."""
+    """What the names of all that belongs to an upload begin with."""
     return f"{UPLOADS}{upload_id}/"
 
 
@@ -80,13 +80,13 @@ def upload_name(upload_id: str) -> str:
 
 
 def completing_name(upload_id: str) -> str:
-    """What is there while somebody completes an upload."""
+    """The name of the object that is there while somebody completes an upload."""
     return upload_folder(upload_id) + "completing"
 
 
 def check_writable(key: str, exact: bool) -> None:
-    """Raises NameReserved for a name that is the gateway's own, NameRefused for one that the backend may take for
-    another; ``exact``: it takes none for another.
+    """Raises NameReserved for a name that is the gateway's own, NameRefused for one that the backend may confuse with
+    another; ``exact``: the backend never does that.
     """
     if is_hidden(key):
         raise NameReserved(f"names that begin with {HIDDEN} are the gateway's own")
@@ -95,21 +95,21 @@ def check_writable(key: str, exact: bool) -> None:
 
 
 def check_readable(key: str, exact: bool) -> None:
-    """Raises NoSuchObject for a name that is the gateway's own, and for one that nothing can lie under."""
+    """Raises NoSuchObject for a name that is the gateway's own, and for one that no object can have."""
     if is_hidden(key) or not (exact or is_clean(key)):
         raise NoSuchObject(key)
 
 
 def is_clean(key: str) -> bool:
-    """Whether a backend on a file system takes a name for what it is: MinIO drops slashes at the beginning, versitygw
-    resolves ``//``, ``.`` and ``..``, and so each may lay one object over another, or over what is hidden.
+    """Whether a backend on a file system takes a name as it is: MinIO drops slashes at the beginning, versitygw
+    resolves ``//``, ``.`` and ``..``, so either may overwrite one object with another, or overwrite what is hidden.
     """
     return not _UNCLEAN.search(key)
 
 
 def taken_by_minio(prefix: str, after: str) -> tuple[str, str] | None:
-    """A prefix, and a name to list behind, that MinIO takes in place of those with ``.``, ``..`` or ``//`` in them,
-    which it refuses: what is asked for is in the answer, among others. None where it can hold nothing of the kind.
+    """A prefix, and a name to list after, that MinIO accepts instead of those with ``.``, ``..`` or ``//`` in them,
+    which it refuses: the answer contains what is asked for, among other names. None if MinIO can hold no such names.
     """
     found = _REFUSED.search(prefix)
     if found is not None:
@@ -121,7 +121,7 @@ def taken_by_minio(prefix: str, after: str) -> tuple[str, str] | None:
 
 
 def _below(name: str) -> str:
-    """A name before this one, with hardly any other between them."""
+    """A name that sorts shortly before this one, with hardly any other between them."""
     return f"{name[:-1]}{chr(ord(name[-1]) - 1)}{TOP}"
 
 
@@ -132,7 +132,7 @@ def is_hidden(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PartName:
-    """What the name of a part's object says: its number, the backend's ETag, stored bytes, time, and its record."""
+    """What the name of a part's object contains: the part's number, the backend's ETag, stored bytes, time, record."""
 
     number: int
     etag: str
@@ -155,12 +155,12 @@ def part_folder(upload_id: str) -> str:
 
 
 def first_part_name(upload_id: str, number: int) -> str:
-    """A name before those of part ``number``, and behind those of all parts before it."""
+    """A name that sorts before those of part ``number``, and after those of all parts before it."""
     return f"{part_folder(upload_id)}{number:05}"
 
 
 def decode_part(name: str) -> PartName | None:
-    """Read the whole name of a part's object; None where it is no such name."""
+    """What the whole name of a part's object contains; None if it is not such a name."""
     match = _PART.fullmatch(name.partition("/part/")[2].replace("/", ""))
     if match is None:
         return None

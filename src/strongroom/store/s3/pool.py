@@ -1,7 +1,7 @@
-"""Connections to the backend's hosts: as many as requests need at a time, kept for those that follow.
+"""Connections to the backend's hosts: as many as requests need at a time, kept for later requests.
 
-Whoever reads a long answer may have to ask for something else before it goes on (the record of the object, or where the
-bytes go). So long answers never take all connections: each would wait for another one to end, for ever.
+Whoever reads a long answer may have to send other requests before it goes on (for the object's record, or for what
+takes the bytes). So long answers never take all connections: each would wait for another one to end, for ever.
 
 Knows hosts and connections, nothing of S3.
 """
@@ -19,19 +19,20 @@ from strongroom.store.s3.response import Response
 from strongroom.store.s3.wire import Outgoing
 
 CONNECTIONS = 512
-"""Connections that are open at most. Answers that last take three quarters of them at most."""
+"""The most connections that are open. Lasting answers take at most three quarters of them."""
 
 IDLE_SECONDS = 15.0
 
 LOOK = 1.0
-"""Seconds between looks at all connections, unless they have less to keep silent."""
+"""Seconds between checks of all connections, at most; a quarter of the time that they may keep silent, if that is less.
+"""
 
 _GOODBYE = 1.0
 
 
 class Pool:
-    """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: the least of those that requests
-    allow for.
+    """The connections. ``tls``: the context for TLS, None for plain HTTP. ``silence``: the shortest time that any
+    request lets the server keep silent.
     """
 
     def __init__(self, tls: ssl.SSLContext | None, silence: float = inf) -> None:
@@ -58,11 +59,11 @@ class Pool:
         least: int = LEAST,
         lasting: bool = False,
     ) -> Response:
-        """Send a request to a host (``name``, ``name:port``); its answer, as :meth:`Connection.request` has it.
+        """Send a request to a host (``name``, ``name:port``). Returns its answer, as :meth:`Connection.request` does.
 
-        ``again``: whether it may be sent once more, over a new connection, where the server had given up the one that
-        it was sent over. ``lasting``: whether other requests may be sent before the answer is read to its end. Raises
-        Unreachable, Broken, TimeoutError.
+        ``again``: whether it may be sent once more, over a new connection, if the server had already closed the one
+        that it was sent over. ``lasting``: whether the caller may send other requests before it has read all of the
+        answer. Raises Unreachable, Broken, TimeoutError.
         """
         connection = await self._connection(host, lasting)
         try:
@@ -87,7 +88,7 @@ class Pool:
         await asyncio.wait((self._over,), timeout=_GOODBYE)
 
     async def _connection(self, host: str, lasting: bool, *, fresh: bool = False) -> Connection:
-        """A connection of one's own, the one that was used last where there is one (not for ``fresh``)."""
+        """A connection for one request: the idle one that was used last, or a new one (always new with ``fresh``)."""
         await self._take_place(lasting)
         kept = self._idle.get(host)
         while kept and not fresh:
@@ -150,7 +151,7 @@ class Pool:
     # -- what happens now and then -------------------------------------------------------------------------------------
 
     def _look_after(self) -> None:
-        """End what is late, and what was idle for long."""
+        """End connections that are late, and those that were idle for long."""
         now = self._loop.time()
         for connection in list(self._busy):
             connection.late(now)
@@ -164,7 +165,7 @@ class Pool:
         self._timer = self._loop.call_later(self._look, self._look_after) if busy else None
 
     def _make_room(self) -> None:
-        """Where more would be open than may be, end the one that was idle longest."""
+        """If more connections would be open than allowed, end the one that has been idle longest."""
         kept = [connection for connections in self._idle.values() for connection in connections]
         if kept and len(kept) + len(self._busy) + self._connecting > CONNECTIONS:
             oldest = min(kept, key=lambda connection: connection.idle_since)

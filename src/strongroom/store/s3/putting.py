@@ -1,4 +1,4 @@
-"""One PUT of an object with its record, its condition decided by the backend; and what its answer says was written."""
+"""One PUT of an object with its record, whose condition the backend checks; and finding out what was written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strongroom.store.s3.metadata import ID, HiddenRecord, etag_of, inline_heade
 from strongroom.store.s3.records import write_hidden
 
 _LOOK_FIRST = 64 * 1024
-"""Bytes of a conditional PUT above which one looks first whether something is there: versitygw refuses it before it has
+"""Bytes of a conditional PUT above which we check first whether an object is there: versitygw refuses it before it has
 the body, and closes the connection, so that its answer is often lost."""
 
 
@@ -27,7 +27,7 @@ async def put_object(
     encryption: dict[str, str],
     when: Condition,
 ) -> str:
-    """Put an object with its record, which is hidden only where it must be; the backend's ETag. Raises StoreError."""
+    """Put an object with its record, which is hidden only if need be. Returns the backend's ETag. Raises StoreError."""
     if when.absent and len(body) > _LOOK_FIRST and await _is_there(client, bucket, hidden.key):
         raise ConditionFailed(f"PUT {bucket}/{hidden.key}: an object is there")
     headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
@@ -42,7 +42,7 @@ async def put_object(
     except (ConditionFailed, NoSuchObject) as error:
         etag = None
         if when != ALWAYS:
-            # Perhaps the answer to the first attempt was lost, and the second met what it had made.
+            # Perhaps the answer to the first attempt was lost, and the second met the object that it had made.
             try:
                 etag = await made_by(client, bucket, hidden.key, object_id, encryption)
             except Unavailable as unseen:
@@ -52,15 +52,15 @@ async def put_object(
             raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
         return etag
     except Refused as error:
-        # MinIO says so of a key before it says that something is there.
+        # MinIO complains of a client's key before it says that something is there.
         if when.absent and error.status == 400 and await _is_there(client, bucket, hidden.key):
             raise ConditionFailed(f"{request}: an object is there, under another key") from error
         raise
 
 
 async def made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
-    """The ETag of the object of this name where it has this id, None where it has another or there is none; ``headers``
-    are those that it was written with. Raises Unavailable where that cannot be seen.
+    """The ETag of the object of this name if it has this id; None if it has another, or there is no object. ``headers``
+    are those that it was written with. Raises Unavailable if that cannot be found out.
     """
     keys = {name: value for name, value in headers.items() if "-customer-" in name}
     try:
@@ -73,14 +73,14 @@ async def made_by(client: Client, bucket: str, key: str, object_id: str, headers
 
 
 def is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
-    """Whether an object could not be seen with ``headers`` since it is under another key, or under one at all."""
+    """Whether an object could not be seen with ``headers`` because it is under a client's key that they do not hold."""
     refused = unseen.__cause__
     wrong = (400, 403) if any("-customer-" in name for name in headers) else (400,)
     return isinstance(refused, Refused) and refused.status in wrong
 
 
 async def _is_there(client: Client, bucket: str, key: str) -> bool:
-    """Whether there is an object of this name, also one that is not shown without a client's key. Raises StoreError."""
+    """Whether there is an object of this name, even if it is not shown without a client's key. Raises StoreError."""
     try:
         await client.send(Request("HEAD", bucket, key))
     except NoSuchObject:
@@ -92,7 +92,7 @@ async def _is_there(client: Client, bucket: str, key: str) -> bool:
 
 
 def condition_headers(when: Condition) -> dict[str, str]:
-    """The headers that make the backend decide a condition."""
+    """The headers that make the backend check a condition."""
     if when.absent:
         return {"if-none-match": "*"}
     if when.identity is not None:
@@ -101,7 +101,7 @@ def condition_headers(when: Condition) -> dict[str, str]:
 
 
 def etag_in(answer: Answer, what: str) -> str:
-    """The ETag in the headers of an answer. Raises Unavailable where there is none."""
+    """The ETag in the headers of an answer. Raises Unavailable if there is none."""
     etag = unquoted(answer.headers.get("etag", ""))
     if not etag:
         raise Unavailable(f"{what}: the backend's answer has no ETag")

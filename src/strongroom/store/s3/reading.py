@@ -1,4 +1,4 @@
-"""The Reader of the S3 store: one answer of the backend that goes on, or ranges of an object pinned by its ETag."""
+"""The Reader of the S3 store: reads one answer of the backend, or ranges of an object that is pinned by its ETag."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from strongroom.store.s3.metadata import Described, HiddenRecord, sealed_by_mini
 
 CHUNK = 256 * 1024
 INLINE = 128 * 1024
-"""Stored bytes up to which an object is read at once when it is opened."""
+"""Objects of up to so many stored bytes are read when they are opened."""
 
 _RESUMED = 3
 _WORTH = 5 * 1024 * 1024
-"""Bytes after which an answer that breaks off is no failed attempt: of large objects many come to an end early."""
+"""Bytes after which an answer that breaks off does not count as a failure: while a large object is read, many may."""
 
 
 class S3Reader:
-    """The Reader of the protocol. ``download`` is the answer that brings the whole object, where there is one."""
+    """The Reader of the protocol. ``download``: an answer with the whole object; ``inline``: all its bytes."""
 
     read = None
 
@@ -56,7 +56,7 @@ class S3Reader:
         return self._inline is not None or self._download is not None
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
-        """Stored bytes from ``start`` where the object is small."""
+        """Stored bytes from ``start`` on if the object is small."""
         return None if self._inline is None else self._inline[start : start + length]
 
     async def annex(self) -> bytes:
@@ -64,7 +64,7 @@ class S3Reader:
         return self._hidden.annex if self._hidden else b""
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Stored bytes from ``start``. Raises Damaged, ObjectChanged, Unavailable."""
+        """Stored bytes from ``start`` on. Raises Damaged, ObjectChanged, Unavailable."""
         if self._inline is not None:
             yield self._inline[start : start + length]
             return
@@ -86,7 +86,7 @@ class S3Reader:
                     raise Damaged(f"the backend sends fewer bytes of {self._stored.key!r} than it announced")
 
     async def _from(self, start: int, end: int) -> Download:
-        """The bytes from ``start`` up to ``end``: of the answer at hand where that is what it brings."""
+        """The bytes from ``start`` up to ``end``: from the answer at hand if they are its first ones."""
         download, self._download = self._download, None
         if download is not None:
             if start == 0:
@@ -109,7 +109,7 @@ class S3Reader:
             raise
         etag = unquoted(answer.headers.get("etag", ""))
         told = etag == self.described.etag or sealed_by_minio(self._stored.key, self.described.etag)
-        if not told:  # not every backend, or cache before it, looks at the condition
+        if not told:  # some backends, or caches in front of them, ignore the condition
             answer.close()
             raise ObjectChanged(f"{name} was replaced while it was being read")
         if answer.status != 206 or answer.length != end - start:
@@ -121,7 +121,7 @@ class S3Reader:
         """Nothing more: the backend said how many bytes it has when the object was opened."""
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         download, self._download = self._download, None
         if download is not None:
             download.close()

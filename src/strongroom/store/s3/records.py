@@ -1,4 +1,4 @@
-"""Hidden records: those that do not stand in the metadata of their object. Written before the object, read with it."""
+"""Hidden records: those that are not in the metadata of their object. Written before the object, read with it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BATCH_DELETE = 1000
 
 
 class Unrecorded(Damaged):
-    """The record of the object of this ``identity`` is missing, damaged or another's; or the object was replaced since
-    it was seen, and its record removed.
+    """The record of the object with this ``identity`` is missing, damaged or another object's; or the object has been
+    replaced since it was seen, and its record removed.
     """
 
     def __init__(self, message: str, identity: str) -> None:
@@ -28,12 +28,12 @@ class Unrecorded(Damaged):
 
 
 async def write_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> None:
-    """Lay a record down under an id. Raises StoreError."""
+    """Write a hidden record under an id. Raises StoreError."""
     await client.send(_writing(bucket, object_id, hidden))
 
 
 async def write_or_replace_hidden(client: Client, bucket: str, object_id: str, hidden: HiddenRecord) -> bool:
-    """Lay a record down, also in the place of another; whether it is certain that there was none. Raises StoreError."""
+    """Write a hidden record, even over another. Returns whether there surely was none. Raises StoreError."""
     writing = _writing(bucket, object_id, hidden)
     only_first = replace(writing, headers={"if-none-match": "*"})
     try:
@@ -49,7 +49,7 @@ def _writing(bucket: str, object_id: str, hidden: HiddenRecord) -> Request:
 
 
 async def read_hidden(client: Client, bucket: str, described: Described) -> HiddenRecord:
-    """The hidden record of an object. Raises Damaged where there is none, or what is there is none."""
+    """The hidden record of an object. Raises Damaged if it is missing or invalid."""
     try:
         answer = await client.send(Request("GET", bucket, names.record_name(described.object_id)))
         return decode_hidden(answer.body)
@@ -65,7 +65,7 @@ async def remove_hidden(client: Client, bucket: str, object_id: str) -> None:
 
 
 async def complete(client: Client, bucket: str, described: Described) -> tuple[Stored, HiddenRecord | None]:
-    """The object of the store protocol, with its hidden record where it has one. Raises Unrecorded."""
+    """The object in the form of the store protocol, and its hidden record if it has one. Raises Unrecorded."""
     if described.record is not None:
         return described.stored(), None
     try:
@@ -78,7 +78,7 @@ async def complete(client: Client, bucket: str, described: Described) -> tuple[S
 
 
 async def remove_names(client: Client, bucket: str, keys: Sequence[str]) -> None:
-    """Remove hidden objects. Raises StoreError where one stays."""
+    """Remove hidden objects. Raises StoreError if the backend fails to remove one."""
     for start in range(0, len(keys), _BATCH_DELETE):
         body = xml.deletion(keys[start : start + _BATCH_DELETE])
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -1,4 +1,4 @@
-"""Where the backend's buckets are, as far as its answers have told: their regions, and hosts that AWS redirects to."""
+"""Where the backend's buckets are, as learnt from its answers: their regions, and hosts that AWS redirects to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what all later requests for a b
 
 
 class Regions:
-    """The regions of buckets, ``default`` where none was learnt."""
+    """The regions of buckets; ``default`` for a bucket whose region was not learnt."""
 
     def __init__(self, endpoint: Endpoint, default: str) -> None:
         self._endpoint = endpoint
@@ -32,7 +32,9 @@ class Regions:
         return self._hosts.get(bucket, host), path
 
     def learn(self, bucket: str, region: str) -> bool:
-        """Remember the region of a bucket that the backend names; whether the same request can now go elsewhere."""
+        """Remember the region that the backend names for a bucket. Returns whether a repeated request can now go
+        elsewhere.
+        """
         if not bucket:
             return False
         if _REGION.fullmatch(region) and region != self.of(bucket):
@@ -42,7 +44,7 @@ class Regions:
         return bucket in self._hosts
 
     def follow(self, bucket: str, location: str) -> None:
-        """Follow a temporary redirect of AWS, to hosts of AWS only: the request carries a signature."""
+        """Follow a temporary redirect of AWS, but only to hosts of AWS: requests carry a signature."""
         host = urlsplit(location).netloc
         if not self._endpoint.host and host.endswith(AWS_SUFFIX):
             self._hosts[bucket] = host

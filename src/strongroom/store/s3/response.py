@@ -1,6 +1,6 @@
 """An answer as it comes over a connection: its head, and its body in a buffer that stays small.
 
-Knows no sockets: the connection feeds it, and is asked to pause where nobody reads.
+Knows no sockets: the connection feeds it, and is asked to pause while nobody reads.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections import deque
 from typing import Protocol
 
 BUFFER = 512 * 1024
-"""Bytes of a body that are held before the server has to wait (or as many as a reader asked for at once)."""
+"""Bytes of a body that are held before the server has to wait (more if a reader asks for more at once)."""
 
 
 class Source(Protocol):
     """Where an answer comes from."""
 
     def pause(self) -> None:
-        """Let the server wait."""
+        """Make the server wait."""
         ...
 
     def resume(self) -> None:
@@ -25,14 +25,14 @@ class Source(Protocol):
         ...
 
     def abort(self) -> None:
-        """Nobody wants the rest."""
+        """End the connection: nobody wants the rest."""
         ...
 
 
 class Response:
     """An answer. Header names are in lower case, values Latin-1 text standing for bytes.
 
-    ``repeated``: the request was sent before, over a connection that ended without a word.
+    ``repeated``: the request had been sent before, over a connection that ended without an answer.
     """
 
     __slots__ = (
@@ -68,8 +68,8 @@ class Response:
         return self._whole
 
     async def read(self, most: int, least: int | None = None) -> bytes:
-        """The next ``most`` bytes of the body, or all that are left; with ``least``, what has come of them once there
-        are so many.
+        """The next ``most`` bytes of the body, or all that are left; with ``least``, those that have come as soon as
+        they are at least so many.
 
         Raises what the connection failed with: OSError, TimeoutError.
         """
@@ -103,7 +103,7 @@ class Response:
         return b"".join(taken)
 
     def close(self) -> None:
-        """Let go of the connection, which ends where the body did not come in full."""
+        """Release the connection, which ends if the body did not come in full."""
         self._pieces.clear()
         self._size = 0
         if not self._whole and self._error is None:
@@ -112,7 +112,7 @@ class Response:
     # -- for the connection --------------------------------------------------------------------------------------------
 
     def feed(self, piece: bytes) -> None:
-        """Some of the body has come."""
+        """Take a piece of the body that has come."""
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size >= max(BUFFER, self._wanted):
@@ -121,12 +121,12 @@ class Response:
             self._wake()
 
     def finish(self) -> None:
-        """The body is whole."""
+        """Note that the body is complete."""
         self._whole = True
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """No more will come: whoever reads on is told why."""
+        """No more will come: raise ``error`` to whoever reads on."""
         self._error = error
         self._wake()
 

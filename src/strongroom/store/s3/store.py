@@ -1,6 +1,6 @@
 """S3Store: the store protocol on another S3. Puts together the client, the writers, the readers and the listings.
 
-It keeps no state but what it remembers to ask less: any number of them can share a backend.
+It has no state except caches that save requests: any number of S3Stores can share a backend.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from strongroom.store.s3.uploads import Uploads
 from strongroom.store.s3.writing import S3PartWriter, S3Writer
 
 _LOOKS = 16
-"""Looks at an object that is another one each time."""
+"""The most looks at an object that is another one each time."""
 
 
 class S3Store(Store):
-    """Objects on another S3. ``encryption`` is what the backend does to objects on top (see :meth:`encrypted`)."""
+    """Objects on another S3. ``encryption``: how the backend encrypts them on top (see :meth:`encrypted`)."""
 
     def __init__(self, client: Client, encryption: BackendEncryption = NOT_ENCRYPTED) -> None:
         self.client = client
@@ -58,7 +58,9 @@ class S3Store(Store):
         self._copier = Copier(client)
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> S3Store:
-        """The same store, which asks the backend to encrypt what it writes, and to decrypt what it reads, so."""
+        """The same store, but one that asks the backend to encrypt what is written, and decrypt what is read, like
+        this.
+        """
         other = object.__new__(S3Store)
         other.__dict__.update(self.__dict__, _encryption=BackendEncryption(sse_s3, customer_key))
         return other
@@ -95,11 +97,11 @@ class S3Store(Store):
         return await self._buckets.all()
 
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting."""
+        """Store or remove a setting."""
         await self._buckets.set(name, setting, document)
 
     async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one."""
+        """Store a setting unless there is one."""
         return await self._buckets.leave(name, setting, document)
 
     async def delete_bucket(self, name: str) -> None:
@@ -108,15 +110,15 @@ class S3Store(Store):
         await self._buckets.delete(name)
 
     async def read_check(self, bucket: str) -> bytes | None:
-        """The check value of the KMS that lies in a bucket."""
+        """The check value of the KMS in a bucket."""
         return await self._buckets.read_check(bucket)
 
     async def leave_check(self, bucket: str, document: bytes) -> bool:
-        """Leave a check value; False where one was left meanwhile."""
+        """Store a check value unless there is one; False if there is."""
         return await self._buckets.leave_check(bucket, document)
 
     async def replace_check(self, bucket: str, document: bytes) -> None:
-        """Put another in the place of a check value."""
+        """Replace the check value."""
         await self._buckets.replace_check(bucket, document)
 
     # -- objects ---------------------------------------------------------------------------------------------------
@@ -132,9 +134,9 @@ class S3Store(Store):
         return (await self.open(bucket, key, whole=False)).stored
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
-        """Open the object under this key: with the request for its bytes, where all of them are wanted."""
+        """Open the object under this key. If all its bytes are wanted, this already requests them."""
         names.check_readable(key, self.client.endpoint.exact)
-        # A HEAD tells the ETag that conditions need; before MinIO a GET may tell another (see sealed_by_minio).
+        # A HEAD gives the ETag that conditions need; MinIO may give another one to a GET (see sealed_by_minio).
         return await self._open(bucket, key, whole=whole and not key.endswith("/"))
 
     async def _open(self, bucket: str, key: str, *, whole: bool) -> S3Reader:
@@ -143,7 +145,7 @@ class S3Store(Store):
             try:
                 return await (self._open_whole(bucket, key) if whole else self._open_pinned(bucket, key))
             except Unrecorded as error:
-                # Perhaps it was replaced between the looks at the object and at its record: then another is there now.
+                # Perhaps the object was replaced before its record was read: then another one is there now.
                 looks += 1
                 if error.identity == seen or looks == _LOOKS:
                     raise
@@ -180,12 +182,12 @@ class S3Store(Store):
     async def copy(
         self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
     ) -> Stored:
-        """Put the bytes of an opened object under a name: the backend copies them."""
+        """Put the bytes of an opened object under a name: the backend copies them, if it still has them."""
         assert isinstance(source, S3Reader)
         names.check_writable(key, self.client.endpoint.exact)
         hidden = HiddenRecord(key, to_milliseconds(time.time_ns()), record, annex)
-        # Onto itself it is a new record for the same bytes, as in `rewrite`: another one that is being written must see
-        # that. Under a client's key each write has another ETag anyway.
+        # A copy onto itself is a new record for the same bytes, as in `rewrite`: another record that is being written
+        # at the same time must notice. Under a client's key each write has another ETag anyway.
         keyed = self._encryption.customer_key or source.encryption.customer_key
         anew = when == ALWAYS and (source.bucket, source.stored.key) == (bucket, key) and not keyed
         unchanged = Condition(identity=source.stored.identity)
@@ -199,7 +201,7 @@ class S3Store(Store):
         return await self._copy_bytes(source, bucket, hidden, when)
 
     async def _copy_bytes(self, source: S3Reader, bucket: str, hidden: HiddenRecord, when: Condition) -> Stored:
-        """The backend no longer has the source, but its bytes are here or on their way."""
+        """Copy an object that the backend no longer has, but whose bytes are here or on their way."""
         writer = await self.writer(bucket, hidden.key, source.stored.size)
         try:
             async for chunk in source.stream(0, source.stored.size):
@@ -210,9 +212,9 @@ class S3Store(Store):
             raise
 
     async def rewrite(self, bucket: str, key: str, record: Record, annex: bytes | None, when: Condition) -> Stored:
-        """Replace the record of an object: the backend copies it onto itself. A new id goes with the new record.
+        """Replace the record of an object: the backend copies it onto itself. The new record has a new id.
 
-        Always under the condition that nobody has replaced the object meanwhile: the record is no other's.
+        Always under the condition that nobody has replaced the object meanwhile: the record is for no other.
         """
         names.check_writable(key, self.client.endpoint.exact)
         source = await self._open(bucket, key, whole=False)
@@ -235,7 +237,7 @@ class S3Store(Store):
                 await remove_hidden(self.client, bucket, source.described.object_id)
 
     async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
-        """Remove an object, and then its record, where that is hidden."""
+        """Remove an object, and then its record if that is hidden."""
         names.check_writable(key, self.client.endpoint.exact)
         answer: Answer | None
         try:
@@ -247,7 +249,7 @@ class S3Store(Store):
         except Refused as error:
             if error.status != 400:
                 raise
-            answer = None  # it needs a key to be looked at, but none to be removed
+            answer = None  # looking at it takes a client's key, removing it does not
         described = None
         with contextlib.suppress(Damaged):
             described = describe(key, 0, answer.headers) if answer is not None else None
@@ -256,12 +258,12 @@ class S3Store(Store):
         try:
             await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
         except (ConditionFailed, NoSuchObject) as error:
-            # Perhaps the answer to the first attempt was lost, and the second met nothing any more.
+            # Perhaps the answer to the first attempt was lost, and the second one found the object gone.
             if not undecided(error) or await self._is_there(bucket, key):
                 raise
         if described is not None and described.record is None and names.is_id(described.object_id):
             with contextlib.suppress(StoreError):
-                # Raises where it is another's: somebody made a copy at the backend, whose metadata name it too.
+                # Raises if the record is another object's: of a copy that somebody made at the backend with its id.
                 await complete(self.client, bucket, described)
                 await remove_hidden(self.client, bucket, described.object_id)
         return True
@@ -274,7 +276,7 @@ class S3Store(Store):
         return True
 
     async def _named(self, request: Request) -> Answer:
-        """The answer to a HEAD of an object, which is 404 both where that is not there and where its bucket is not."""
+        """The answer to a HEAD of an object. Raises NoSuchObject or NoSuchBucket, whatever a 404 stands for."""
         try:
             return await self.client.send(request)
         except NoSuchObject:

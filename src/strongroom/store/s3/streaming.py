@@ -1,4 +1,4 @@
-"""Bodies that are passed on as they come: cut into chunks, each signed, so that plain HTTP cannot alter them unnoticed.
+"""Bodies that are passed on as they come: in signed chunks, so that over plain HTTP nobody can alter them unnoticed.
 
 Source: "Transferring Payload in Multiple Chunks (Chunked Upload)" in the Amazon S3 API reference.
 """
@@ -30,33 +30,33 @@ class StreamedBody:
         self.trailer = trailer
         self.trailing = ""
         self.begun = False
-        """Whether some of it was taken to be sent: it cannot be had again."""
+        """Whether some of it was taken to be sent, so that it cannot be sent again."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell of such a body, beside its coding."""
+        """The headers that describe such a body, apart from its coding."""
         headers = {"x-amz-decoded-content-length": str(self.length)}
         return headers if self.trailer is None else {**headers, "x-amz-trailer": self.trailer[0]}
 
     @property
     def kind(self) -> str:
-        """What ``x-amz-content-sha256`` says of it."""
+        """The value of ``x-amz-content-sha256`` for it."""
         return STREAMING_SIGNED if self.trailer is None else STREAMING_SIGNED_TRAILER
 
     async def put(self, data: Buffer) -> None:
-        """Give the next bytes; waits while the backend is slow. They are copied."""
+        """Add the next bytes; waits while the backend is slow. They are copied."""
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             await self._queue.put(bytes(view[start : start + CHUNK]))
 
     async def end(self, trailing: str = "") -> None:
-        """No more comes; ``trailing`` is the value of the header that follows, where one was announced."""
+        """End the body; ``trailing`` is the value of the header that follows, if one was announced."""
         self.trailing = trailing
         await self._queue.put(None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes, in pieces of CHUNK but for the last."""
+        """The bytes, in pieces of CHUNK bytes except the last one."""
         held = bytearray()
         self.begun = True
         while (piece := await self._queue.get()) is not None:
@@ -69,7 +69,7 @@ class StreamedBody:
 
 
 class SignedBody:
-    """A streamed body in the form of the wire: chunks with their signatures."""
+    """A streamed body as it goes over the wire: chunks with their signatures."""
 
     def __init__(self, body: StreamedBody, signing: ChunkSigning) -> None:
         self._body = body

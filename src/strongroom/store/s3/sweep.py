@@ -1,8 +1,8 @@
 """The sweep: finds and removes what gateways that ended early left under the hidden prefix, and only that.
 
-What may still be in use is told from what is not by four rules. Nothing that is younger than a day is touched. A
-record stays while the object under its key names it, or while an upload or a PUT of its id is open. An upload stays
-while the backend has it. What cannot be understood stays.
+Four rules keep what may still be in use. Nothing younger than a day is touched. A record stays while the object under
+its key names it, or while an upload or a PUT with its id is open. An upload stays while the backend has it. What cannot
+be understood stays.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from strongroom.store.s3.metadata import BACKEND_ID, ID, HiddenRecord, decode_hi
 from strongroom.store.s3.records import remove_names
 
 DAY = 24 * 3600.0
-"""Seconds that something must be old to be an orphan."""
+"""The age in seconds from which something can be an orphan."""
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found, and removed unless it was asked only to look: hidden names, by what they were."""
+    """What a sweep found, and removed unless it only looked: hidden names, by what they were."""
 
     records: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
@@ -41,8 +41,8 @@ class Swept:
 
 
 class Sweep:
-    """Sweeps one bucket. ``age``: seconds that something must be old; ``dry``: only look; ``stop``: when it is set,
-    what was begun is ended, and nothing more. ``swept`` is what was found until now.
+    """Sweeps one bucket. ``age``: seconds from which something can be an orphan; ``dry``: only look; ``stop``: once it
+    is set, what was begun is finished and nothing more is begun. ``swept`` is what was found so far.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Sweep:
         return self.swept
 
     async def _run(self) -> None:
-        # In this order: an upload that is completed meanwhile has its record seen before its end.
+        # In this order: of an upload that is completed meanwhile, the record is listed before the upload ends.
         records = await self._old_records()
         uploads = await self._listed(names.UPLOADS)
         puts = await self._listed(names.PUTS)
@@ -79,7 +79,7 @@ class Sweep:
         await each([object_id for object_id in records if object_id not in open_ids], self._record)
 
     async def _old_records(self) -> list[str]:
-        """The ids of the records that are old: each large object has one, so no more of them is kept in memory."""
+        """The ids of the old records. Each large object has a record, so nothing but ids is kept in memory."""
         return [
             _id(item) async for item in hidden_objects(self._client, self._bucket, names.RECORDS) if self._old(item)
         ]
@@ -101,7 +101,7 @@ class Sweep:
         await self._remove([name])
 
     async def _put(self, item: Listed) -> None:
-        """A large PUT that never ended: its upload at the backend, its record, its marker."""
+        """Remove a large PUT that never ended: its upload at the backend, its record, its marker."""
         if self._stop.is_set():
             return
         hidden = await self._read(item.key)
@@ -119,7 +119,7 @@ class Sweep:
         await self._remove(gone)
 
     async def _upload(self, folder: tuple[str, list[Listed]]) -> None:
-        """An upload that the backend has no more, or whose own record is gone."""
+        """Remove an upload that the backend no longer has, or whose own record is gone."""
         if self._stop.is_set():
             return
         upload, items = folder
@@ -132,12 +132,12 @@ class Sweep:
         await self._remove(sorted((item.key for item in items), reverse=True))
 
     async def _busy(self, hidden: HiddenRecord) -> bool:
-        """Whether parts still come."""
+        """Whether parts have come lately."""
         newest = await self._parts(hidden)
         return newest is not None and newest >= self._before
 
     async def _parts(self, hidden: HiddenRecord) -> int | None:
-        """When the newest part of a backend's upload came, 0 where none did; None where there is no such upload."""
+        """The time of the newest part of a backend's upload, 0 if it has none; None if there is no such upload."""
         newest, marker = 0, 0
         while True:
             query = [("uploadId", _backend_id(hidden)), ("part-number-marker", str(marker))]
@@ -157,18 +157,18 @@ class Sweep:
                 raise Unavailable(f"the backend's list of parts: {error}") from error
 
     async def _points(self, key: str, object_id: str) -> bool:
-        """Whether the object under a key names this id, or cannot be asked."""
+        """Whether the object under a key names this id, or cannot be looked at."""
         try:
             answer = await self._client.send(Request("HEAD", self._bucket, key))
         except NoSuchObject:
             return False
         except Refused:
-            return True  # it needs a client's key to be looked at
+            return True  # looking at it takes a client's key
         return answer.headers.get(ID) == object_id
 
     async def _read(self, name: str) -> HiddenRecord | None:
-        """What lies under a name; None where that is gone, or cannot be understood: it may be a later release's, or no
-        answer of the backend's at all.
+        """The document under a name; None if it is gone, or cannot be understood: it may be a later release's, or the
+        backend's answer may be wrong.
         """
         try:
             return decode_hidden((await self._client.send(Request("GET", self._bucket, name))).body)

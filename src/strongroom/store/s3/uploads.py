@@ -1,8 +1,8 @@
 """Multipart uploads of the S3 store: uploads of the backend, with a record of ours beside each under the hidden prefix.
 
-What is recorded of a part stands in the name of an empty hidden object, together with the backend's ETag of the part.
-A listing of these names and one of the backend's parts, laid side by side, tell any gateway which parts there are:
-those that both know. A gateway that ended between the two leaves a part that was never acknowledged and is not listed.
+The record of a part is kept in the name of an empty hidden object, together with the backend's ETag of the part. From a
+listing of these names and one of the backend's parts any gateway knows which parts there are: those in both. A gateway
+that ended between writing the two leaves a part that was never acknowledged and is not listed.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ from strongroom.store.s3.writing import S3PartWriter
 
 _REMEMBERED = 16 * 1024**2  # bytes of memory: 10,000 uploads with short names and few headers
 _COMPLETION_MOST = 780.0
-"""Seconds after which one gives up, however often it is tried and however many blanks the backend sends meanwhile: well
-before another one takes it for dead."""
+"""Seconds after which a completion gives up, however often it was tried and however many blanks the backend sends
+meanwhile: well before another completion takes it for dead."""
 _PAGE = 1000
 _LAST_PART = 10_000
 
@@ -73,7 +73,7 @@ class Uploads:
         self._lock = CompletionLock(client)
 
     def stop(self) -> None:
-        """End what goes on beside requests."""
+        """End what goes on outside of requests."""
         self._lock.stop()
 
     async def create(
@@ -97,7 +97,7 @@ class Uploads:
         return opened.upload
 
     async def find(self, bucket: str, key: str, upload_id: str) -> OpenUpload:
-        """An upload that was opened; it may have ended since, which the backend says. Raises NoSuchUpload."""
+        """An upload that was opened. It may have ended since: only the backend knows. Raises NoSuchUpload."""
         opened = await self._read(bucket, upload_id)
         if opened is None or opened.upload.key != key:
             await self._buckets.require(bucket)
@@ -161,14 +161,14 @@ class Uploads:
                 self._recorded_parts(bucket, upload_id, after, count),
             )
             if after and after == start and not there and self._client.is_minio:
-                after, count = 0, _PAGE  # it lists nothing behind a number that no part has
+                after, count = 0, _PAGE  # MinIO lists nothing after a number that no part has
                 continue
             for number, etag, size in there:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size and number > start:
                     found.append(_part(name, _record_of(name)))
             if any((number, etag) not in recorded for number, etag, _ in there):
-                await self._backend_parts(bucket, opened, 0, 1)  # perhaps the upload ended, and the names went with it
+                await self._backend_parts(bucket, opened, 0, 1)  # raises if the upload ended, and its names with it
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
@@ -208,7 +208,7 @@ class Uploads:
     async def _recorded_parts(
         self, bucket: str, upload_id: str, after: int, count: int
     ) -> dict[tuple[int, str], PartName]:
-        """What is recorded of the first ``count`` parts behind a number, and perhaps of some more."""
+        """What is recorded of the first ``count`` parts after number ``after``, and perhaps of some more."""
         first = names.first_part_name(upload_id, after + 1)
         found: dict[tuple[int, str], PartName] = {}
         numbers: set[int] = set()
@@ -234,7 +234,7 @@ class Uploads:
         when: Condition,
         encryption: BackendEncryption,
     ) -> Stored:
-        """Make one object of parts. The record lies there before the backend completes."""
+        """Make one object of parts. Its record is written before the backend completes."""
         opened = await self.find(bucket, key, upload_id)
         modified = to_milliseconds(time.time_ns())
         hidden = HiddenRecord(key, modified, record, annex)
@@ -243,7 +243,7 @@ class Uploads:
         own = await self._lock.take(bucket, upload_id)
         try:
             async with asyncio.timeout(_COMPLETION_MOST):
-                await self._backend_parts(bucket, opened, 0, 1)  # it may have ended while this one waited
+                await self._backend_parts(bucket, opened, 0, 1)  # raises if the upload ended while this one waited
                 etag = await self._complete(bucket, opened, chosen, headers, hidden)
             with contextlib.suppress(StoreError):  # the sweep finds what stays behind
                 await self._forget(bucket, upload_id)
@@ -262,21 +262,23 @@ class Uploads:
         headers: dict[str, str],
         hidden: HiddenRecord,
     ) -> str:
-        """Lay the record down, and have the backend complete; the ETag of the object that it made."""
-        upload_id, sure = opened.upload.upload_id, self._client.software != "VERSITYGW"  # it may be aborted meanwhile
+        """Write the record, and have the backend complete the upload. Returns the ETag of the object."""
+        # If the upload is aborted meanwhile, versitygw reports success all the same.
+        upload_id, sure = opened.upload.upload_id, self._client.software != "VERSITYGW"
         first = await write_or_replace_hidden(self._client, bucket, upload_id, hidden)
         try:
             completion = Completion(self._client, bucket, hidden.key, opened.backend_id, chosen, headers, upload_id)
             return await completion.run(sure=sure)
         except StoreError as error:
-            # Nobody removes it later: what may have been done, also by one before, may be done after an abort.
+            # It stays if this completion or an earlier one may have been, or may yet be, carried out, even after an
+            # abort: otherwise it is removed here, since nobody does so later.
             if first and not undecided(error):
                 with contextlib.suppress(StoreError):
                     await remove_hidden(self._client, bucket, upload_id)
             raise
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
-        """End an upload. The record of a completion that failed without a clear word stays for the sweep."""
+        """End an upload. If a completion failed without a clear answer, its record stays for the sweep."""
         self._known.forget((bucket, upload_id))
         opened = await self.find(bucket, key, upload_id)
         await abort_backend_upload(self._client, bucket, key, opened.backend_id)

@@ -10,8 +10,8 @@ from strongroom.buffers import Buffer
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The body of a request that is sent in ``pieces``, ``length`` bytes in all; ``asked``: only if the server says
-    that it wants it (``expect: 100-continue``). ``pieces`` begins anew each time that the request is sent.
+    """The body of a request that is sent in ``pieces``, ``length`` bytes in all. ``asked``: the server is asked first
+    whether it wants it (``expect: 100-continue``). ``pieces`` is called anew each time that the request is sent.
     """
 
     length: int
@@ -22,8 +22,8 @@ class Outgoing:
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     """Request line and headers; values are Latin-1 text standing for bytes.
 
-    Raises ValueError where something in them would end a line or the request line's target: none of it could begin
-    another header or another request.
+    Raises ValueError if something in them would end a line, or the target in the request line: so nothing in them can
+    begin another header or another request.
     """
     lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()], "", ""]
     head = "\r\n".join(lines)

@@ -1,5 +1,5 @@
-"""Writers of the S3 store. An object that fits into a small buffer is one PUT, repeated where the backend stumbles; a
-larger one becomes a multipart upload of the backend, its record hidden, since it is known only after the last byte.
+"""Writers of the S3 store. An object that fits into a small buffer is one PUT, repeated if the backend fails; a larger
+one becomes a multipart upload of the backend with a hidden record, since that is known only after the last byte.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from strongroom.store.s3.records import write_hidden
 from strongroom.store.s3.streaming import StreamedBody
 
 BUFFER = 6 * 1024**2
-"""Stored bytes that are held back: what is larger goes to the backend in parts of this size (S3 wants 5 MiB)."""
+"""Stored bytes that are held back: larger objects go to the backend in parts of this size (S3 wants 5 MiB)."""
 
 
 class Gathering:
-    """Bytes of an object for the backend: held back while they are few, sent in parts as they come where they are not.
+    """Bytes of an object for the backend: held back while there are few, sent in parts as they come if there are more.
 
-    ``headers`` are those of an upload in parts; by default they say that the object's record lies in its place.
+    ``headers`` are those of an upload in parts; by default they say that the object's record is a hidden one.
     """
 
     append = None
@@ -69,7 +69,7 @@ class Gathering:
         await self._large.send(part)
 
     async def _sent(self, large: LargePut) -> None:
-        """All parts are with the backend when this returns."""
+        """Send what is left, and wait until the backend has all parts."""
         if self._buffer:
             await self._spill()
         await large.finish()
@@ -108,11 +108,11 @@ class S3Writer(Gathering):
 
 
 PartDone = Callable[[str, int, Record], Coroutine[Any, Any, Part]]
-"""Keeps what is recorded of a part that the backend has: its ETag there, its stored bytes, its record."""
+"""Records a part that the backend has. Arguments: its ETag there, its stored bytes, its record."""
 
 
 class S3PartWriter:
-    """The PartWriter of the protocol: a small part is sent when it is whole, a large one as it comes."""
+    """The PartWriter of the protocol: a small part is sent when it is complete, a large one as it comes."""
 
     append = None
 
@@ -136,7 +136,7 @@ class S3PartWriter:
         await self._feed(self._stream.put(data))
 
     async def _feed(self, feeding: Coroutine[Any, Any, None]) -> None:
-        """Feed the request, unless it ended: its error is raised then."""
+        """Feed the request. If it ends meanwhile, raises its error, or Unavailable."""
         assert self._sending is not None
         task = asyncio.ensure_future(feeding)
         await asyncio.wait([task, self._sending], return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,8 @@
-"""XML of the S3 protocol as a client has it: answers read, documents for requests written. Pure.
+"""XML of the S3 protocol, from the client's side: answers are read, documents for requests written. Pure.
 
-Answers come from the backend, which is not trusted more than any stranger: no DTD, and so no entities of its own; of
-bounded length, and of so many elements. The parser calls the tree's builder with no Python in between: a listing has
-thousands of elements.
+Answers come from the backend, which is trusted no more than any stranger: they may have no DTD, and so no entities of
+their own, and their length and number of elements are bounded. The parser calls the tree builder with no Python in
+between: a listing has thousands of elements.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from strongroom.markup import WINDOW, has_endless_tag
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _MAX_TAGS = 400_000
-"""Tags of a document, of those that end an element, too: twice as many as an answer has that means something."""
+"""The most tags of a document, end tags included: twice as many as any sensible answer has."""
 
 _LATEST = 253_402_300_799_999  # milliseconds since the epoch at the end of 9999
 
@@ -48,7 +48,7 @@ class Node:
         return {child.tag.lower(): child.text or "" for child in self._element}
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The text of its child of this name. Raises BadAnswer where there is none and no default."""
+        """The text of its child of this name. Raises BadAnswer if there is none and no default."""
         text = self._element.findtext(name, default)
         if text is None:
             raise BadAnswer(f"there is no {name}")
@@ -62,7 +62,7 @@ class Node:
             raise BadAnswer(f"{name} is not a number") from error
 
     def moment(self, name: str) -> int:
-        """The same as a time, in nanoseconds since the epoch, the nearest that there is for us. Raises BadAnswer."""
+        """The same as a time in nanoseconds since the epoch, clamped to the times that we know. Raises BadAnswer."""
         try:
             moment = datetime.fromisoformat(self.text(name))
         except ValueError as error:
@@ -71,7 +71,7 @@ class Node:
         return max(0, min(round(moment.timestamp() * 1000), _LATEST)) * 1_000_000
 
     def key(self, name: str, encoded: bool) -> str:
-        """The same as an object's name, URL-encoded where the listing says so. Raises BadAnswer."""
+        """The same as an object's name, URL-decoded if the listing is ``encoded``. Raises BadAnswer."""
         text = self.text(name)
         if not encoded:
             return text
@@ -87,10 +87,10 @@ def read(document: bytes) -> Node:
 
 
 def texts_of_all(document: bytes, name: str, most: int) -> list[str]:
-    """The texts of all elements of this name, wherever they stand, with any prefix and whatever else they hold: all
-    that some reader could take for one. Raises BadAnswer, also for more than ``most`` tags.
+    """The texts of all elements of this name, wherever they are, with any prefix and whatever else they contain: all
+    that any reader could take for one. Raises BadAnswer, also for more than ``most`` tags.
 
-    No tree is built: of a stranger's document it takes twenty times as much memory.
+    No tree is built: for a stranger's document it may take twenty times as much memory.
     """
     found: list[str] = []
     within: list[list[str] | None] = []
@@ -124,7 +124,7 @@ def _feed(
     end: Callable[[str], object],
     text: Callable[[str], object],
 ) -> None:
-    """Tell what is in a document. Raises BadAnswer."""
+    """Parse a document, calling ``start``, ``end`` and ``text``. Raises BadAnswer."""
     if document.count(b"<") > most:
         raise BadAnswer("it has too many elements")
     if has_endless_tag(document):
@@ -136,10 +136,10 @@ def _feed(
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
     try:
-        for at in range(0, len(document), WINDOW):  # other threads have a turn between them
+        for at in range(0, len(document), WINDOW):  # in windows, so that other threads get a turn
             parser.Parse(document[at : at + WINDOW], False)
         parser.Parse(b"", True)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding that nobody knows
+    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an unknown encoding
         raise BadAnswer("it is not XML") from error
 
 
@@ -148,7 +148,7 @@ def _refuse(*declared: object) -> None:
 
 
 def read_error(document: bytes) -> tuple[str, str, str] | None:
-    """Code, message and region of an error document; None where it is none."""
+    """Code, message and region of an error document; None if it is no such document."""
     try:
         root = read(document)
         if root.name != "Error":
