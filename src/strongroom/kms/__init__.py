@@ -1,1 +1,1 @@
-"""Key management: whoever holds a master key wraps and unwraps data keys here. Knows nothing of objects or HTTP."""
+"""Key management: data keys are wrapped and unwrapped by whatever holds the master key. Knows nothing of objects."""

@@ -1,6 +1,6 @@
 """The KMS protocol: data keys, wrapped by a master key that never leaves the KMS.
 
-A *context* is bound to each wrapped key: it opens only with the same one. ``context_bytes`` is its one encoding.
+Each wrapped key is bound to a *context*, and opens only with the same one. ``context_bytes`` is its canonical encoding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def context_bytes(context: Context) -> bytes:
 
 
 class KMSError(Exception):
-    """Base of what a KMS raises on purpose. Messages name keys and endpoints, never secrets."""
+    """Base of the errors that a KMS raises on purpose. Messages name keys and endpoints, never secrets."""
 
 
 class KMSUnavailable(KMSError):
@@ -44,12 +44,12 @@ class WrappedKeyInvalid(KMSError):
 
 
 def anew(error: KMSError) -> KMSError:
-    """The same error, for one more of those that wait for the same answer: each has a traceback of its own."""
+    """A copy of the error, for another caller that waits for the same answer: each needs a traceback of its own."""
     return type(error)(str(error))
 
 
 class WrappedKey(NamedTuple):
-    """A data key as it may be stored: who wrapped it (``provider``, "static" say), with which master key, and how.
+    """A data key as it may be stored: the kind of KMS that wrapped it (``provider``), the master key, the ciphertext.
 
     ``provider`` and ``key_id`` are at most 255 bytes each, ``ciphertext`` at most 65,535.
     """
@@ -69,10 +69,10 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class KMSStatus:
-    """What ``status`` found: ``error`` is None where wrapping and unwrapping work.
+    """What ``status`` found: ``error`` is None if wrapping and unwrapping work.
 
-    ``endpoint`` is "" where there is none; ``token_seconds`` how long the token lives if it is not renewed; ``seconds``
-    what the wrap and the unwrap took together.
+    ``endpoint`` is "" if there is none; ``token_seconds``: how long the token lives if it is not renewed; ``seconds``:
+    how long wrapping and unwrapping took together.
     """
 
     provider: str
@@ -84,31 +84,32 @@ class KMSStatus:
 
 
 class KMS(Protocol):
-    """Wraps and unwraps data keys. Calls may come at the same time; order is kept within a call."""
+    """Wraps and unwraps data keys. Calls may run concurrently; a call's answers are in the order of its arguments."""
 
     @property
     def key_id(self) -> str:
-        """The name of the master key that new data keys are wrapped with, where no other is asked for."""
+        """The name of the master key that new data keys are wrapped with, unless another is asked for."""
         ...
 
     async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
-        """A new data key for each context, wrapped with the master key ``key_id``; "" is the one that :attr:`key_id`
-        names. Raises KMSError.
+        """A new data key for each context, wrapped with the master key ``key_id``; "" for that of :attr:`key_id`.
+
+        Raises KMSError.
         """
         ...
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        """Open wrapped keys, each with its context; for each the plaintext data key, or why it did not open."""
+        """Open wrapped keys, each with its context. Returns for each the plaintext data key, or why it did not open."""
         ...
 
     def in_memory(self, wrapped: WrappedKey) -> bool:
-        """Whether the master key behind this lies in the memory of this process for as long as it runs: nobody can
-        deny it meanwhile, and whoever reads that memory has every key below it.
+        """Whether the master key that wrapped this lies in the memory of this process for as long as it runs. Then
+        nobody can withdraw it meanwhile, and whoever reads that memory has every key below it.
         """
         ...
 
     async def status(self) -> KMSStatus:
-        """Whether it works, tried for real."""
+        """Whether the KMS works, found out by wrapping and unwrapping a key."""
         ...
 
     async def start(self) -> None:
@@ -116,5 +117,5 @@ class KMS(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         ...

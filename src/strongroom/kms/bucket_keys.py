@@ -1,7 +1,7 @@
-"""Bucket keys: data keys that outlive a request, for as long as the operator allows, where a bucket asks for it.
+"""Bucket keys: data keys that are kept after the request, if a bucket asks for it, for as long as the operator allows.
 
-Objects of a bucket that are written meanwhile share one data key, and those who read them ask the KMS once. The price:
-a master key that is disabled goes on to open what was opened shortly before, until the time is over.
+Objects that are written to a bucket during that time share one data key, and the KMS is asked once for all reads of
+them. The price: when a master key is disabled, what was opened shortly before still opens until the time is over.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Generic, TypeVar
 from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey, context_bytes
 
 MOST = 5000
-"""Keys that are kept for writing, and for reading; beyond that, the oldest goes."""
+"""The most keys that are kept for writing, and as many for reading; if there are more, the oldest is forgotten."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class _Kept(Generic[K, V]):
-    """What is forgotten ``seconds`` after it was asked for, also if nobody looks."""
+    """Values, each of which is forgotten ``seconds`` after it was asked for: by a timer, not when somebody looks."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -54,7 +54,7 @@ class BucketKeys:
         self._reading: _Kept[tuple[WrappedKey, bytes], bytes] = _Kept(seconds)
 
     async def generate(self, context: Context, key_id: str) -> DataKey:
-        """The data key for what is written now under this context and master key. Raises KMSError."""
+        """The data key for what is now written under this context and master key. Raises KMSError."""
         bound = _digest(context)
         data_key = self._writing.get((key_id, bound))
         if data_key is None:
@@ -79,5 +79,5 @@ class BucketKeys:
 
 
 def _digest(context: Context) -> bytes:
-    """A context in few bytes: clients may add thousands to it."""
+    """A hash of a context, since clients may add thousands of bytes to it."""
     return hashlib.sha256(context_bytes(context)).digest()

@@ -1,16 +1,16 @@
-"""Questions that are asked at the same time go out together. Knows nothing of what is asked, nor of whom.
+"""Batching: questions that are asked at the same time go out in one call. Knows nothing of what is asked, nor of whom.
 
 When a question goes out, and with which others:
 
-- Where nothing is on its way and no company is to be expected, at once: a single client waits for one call.
-- Otherwise it waits for the call that is on its way, and goes out with all that have come meanwhile.
-- Where many have been asking lately, it waits for most of as many as there were, since they come back: a busy server
-  reaches the KMS a request at a time, and would else send many small calls.
-- Never for longer than *patience*, twice what a call usually takes: then it goes out beside the call that is slow. So
-  one slow call holds up nothing but what went out with it.
+- If no call is on its way and no others are expected, at once: a single client waits for one call only.
+- Otherwise it waits for the call that is on its way, and goes out with all questions that have come meanwhile.
+- If many have been asking lately, it waits until most of that number are there, since they will ask again: requests of
+  a busy server come one by one, and would otherwise cause many small calls.
+- A question that has waited for the *patience*, twice what a call usually takes, goes out beside the slow call, if one
+  more call is allowed. So one slow call delays nothing but what went out with it.
 
-The expectation of company is what was seen together (a call and those who came while it was on its way); when it
-does not come within the patience, it falls to what did come.
+The number expected is how many were last seen together (a call's askers, and those who came while it was on its way);
+if fewer come within the patience, it falls to the number that did come.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _USUAL_AT_FIRST = 0.005
 _LEAST_PATIENCE = 0.002
 _MOST_PATIENCE = 0.250
 _COMPANY = 8
-"""The least expectation for which is waited."""
+"""The smallest number expected for which it waits although no call is on its way."""
 
 
 @dataclass(slots=True)
@@ -41,9 +41,8 @@ class _Asked(Generic[Q, A]):
 class Gatherer(Generic[Q, A]):
     """Asks by ``send``, which takes many questions and gives an answer for each, in order.
 
-    At most ``most`` questions go out in one call, and at most as many calls are on their way at once as ``calls`` says
-    at the time. What ``send``
-    raises, everybody gets whose question was in that call, as an exception of their own made by ``anew``.
+    At most ``most`` questions go out in one call, and at most ``calls()`` calls are on their way at once. If ``send``
+    raises, everybody whose question was in that call gets a copy of the exception, made by ``anew``.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Gatherer(Generic[Q, A]):
         return await asked.answers
 
     async def stop(self) -> None:
-        """Give up all that is asked; whoever asks later is given up at once."""
+        """Cancel everything that is being asked; whoever asks later is cancelled at once."""
         self._stopped = True
         if self._woken is not None:
             self._woken.cancel()
@@ -104,10 +103,10 @@ class Gatherer(Generic[Q, A]):
         self._woken = loop.call_later(seconds, self._pump) if seconds > 0 else loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Send what should go out now; see to it that the rest is looked at again."""
+        """Send what should go out now; if the rest is to wait, set a timer for it."""
         self._woken = None
         while self._waiting and self._waiting[0].answers.done():
-            self._waiting.popleft()  # whoever asked has gone
+            self._waiting.popleft()  # whoever asked was cancelled
         while self._waiting and len(self._under_way) < self._calls():
             left = self._waiting[0].since + self._patience - asyncio.get_running_loop().time()
             if left > 0 and self._better_wait():
@@ -126,7 +125,7 @@ class Gatherer(Generic[Q, A]):
 
     def _full(self) -> bool:
         room = self._most
-        for asked in self._waiting:  # each has a question at least: no more than `most` are looked at
+        for asked in self._waiting:  # each has at least one question, so at most `most` are looked at
             room -= len(asked.questions)
             if room <= 0:
                 return True
@@ -165,7 +164,7 @@ class Gatherer(Generic[Q, A]):
                     asked.answers.set_exception(self._anew(error))
             return
         if not all(isinstance(answer, Exception) for answer in answers):
-            self._usual += (loop.time() - begun - self._usual) / 8  # what failed does not say how long a call takes
+            self._usual += (loop.time() - begun - self._usual) / 8  # failures do not show how long a call takes
         self._expected = max(self._expected, len(batch) + len(self._waiting))
         start = 0
         for asked in batch:

@@ -1,7 +1,7 @@
-"""The keyring: one KMS that wraps new data keys, and others that only open what they once wrapped.
+"""The keyring: one KMS that wraps new data keys, and others that only unwrap what they once wrapped.
 
-That is how a master key is replaced, and how an installation moves from a static key to Vault. Knows of its members
-only what the KMS protocol says: each answers NoSuchKey for what another wrapped, and then the next is asked.
+This is how a master key is replaced, and how an installation moves from a static key to Vault. Relies only on the KMS
+protocol: a member answers NoSuchKey for what another one wrapped, and then the next is asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Keyring:
 
     @property
     def key_id(self) -> str:
-        """The name of the master key that new data keys are wrapped with, where no other is asked for."""
+        """The name of the master key that new data keys are wrapped with, unless another is asked for."""
         return self._active.key_id
 
     async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
@@ -29,7 +29,7 @@ class Keyring:
         return await self._active.generate(contexts, key_id)
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        """Open wrapped keys, whichever member has the master key."""
+        """Open wrapped keys, each by the member that has its master key."""
         first = await self._active.unwrap(keys)
         if len(self.members) == 1:
             return first
@@ -45,7 +45,7 @@ class Keyring:
         return answers
 
     def in_memory(self, wrapped: WrappedKey) -> bool:
-        """Whether a member says so."""
+        """Whether any member has the master key in memory."""
         return any(member.in_memory(wrapped) for member in self.members)
 
     async def status(self) -> KMSStatus:

@@ -1,4 +1,4 @@
-"""Which master key wrapped a data key, by what is stored of it. Pure."""
+"""Which master key wrapped a data key, read from the stored form. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = {LEGACY: STATIC, PROVIDER_UNBOUND: TRANSIT}  # other forms that the sam
 
 
 class MasterKey(NamedTuple):
-    """Which master key it is: its kind ("static", "transit"), its name, and its version, 0 where it has none."""
+    """Identifies a master key: its kind ("static", "transit"), its name, and its version (0 if it has none)."""
 
     kind: str
     key_id: str

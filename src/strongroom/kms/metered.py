@@ -1,4 +1,4 @@
-"""A KMS in front of another that tells of each call how long it took and what became of it."""
+"""A KMS in front of another; reports of each call how long it took and how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from strongroom.kms.base import (
 )
 
 Tell = Callable[[str, Iterable[str], float], None]
-"""Called with "generate" or "unwrap", a result for each data key, and the seconds."""
+"""Called with "generate" or "unwrap", a result for each data key, and the seconds that the call took."""
 
 OK = "ok"
 _RESULTS = {
@@ -31,7 +31,7 @@ _RESULTS = {
 
 
 class MeteredKMS:
-    """The KMS protocol; ``tell`` hears of each call."""
+    """The KMS protocol; calls ``tell`` after each call."""
 
     def __init__(self, kms: KMS, tell: Tell) -> None:
         self._kms = kms
@@ -39,7 +39,7 @@ class MeteredKMS:
 
     @property
     def key_id(self) -> str:
-        """As the KMS behind has it."""
+        """That of the KMS behind it."""
         return self._kms.key_id
 
     async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
@@ -61,7 +61,7 @@ class MeteredKMS:
         return answers
 
     def in_memory(self, wrapped: WrappedKey) -> bool:
-        """As the KMS behind says."""
+        """The answer of the KMS behind it."""
         return self._kms.in_memory(wrapped)
 
     async def status(self) -> KMSStatus:
@@ -73,7 +73,7 @@ class MeteredKMS:
         await self._kms.start()
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         await self._kms.stop()
 
 

@@ -1,8 +1,8 @@
-"""How the calls of one process hold back from a KMS that says "not now". Knows nothing of what is called, nor how.
+"""Holds back the calls of one process while a KMS says "not now". Knows nothing of what is called, nor how.
 
-A KMS that limits the rate of calls is at work, and will answer soon, but not if everybody goes on asking. So one
-refusal holds back all calls: for as long as it says, or for a pause that doubles with each further refusal. Then they
-go out one after the other, a little apart: the first that is refused holds back the others.
+A KMS that limits the rate of calls works, and will answer soon, but not if everybody goes on asking. So one refusal
+holds back all calls: for as long as it says, or for a pause that doubles with each further refusal. Then calls go out
+one after the other, a little apart, so that the first one that is refused holds back the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until = float("-inf")  # nothing goes out before
+        self._until = float("-inf")  # nothing goes out before this time
         self._busy_until = float("-inf")
         self._pause = _FIRST_PAUSE
         self.reason = ""
@@ -34,7 +34,7 @@ class Pace:
         return self._clock() < self._busy_until
 
     def turn(self) -> float:
-        """Take a turn: 0 where a call goes out now, else the seconds after which to ask again."""
+        """Take a turn: 0 if the call is to go out now, else the seconds after which to ask for a turn again."""
         now = self._clock()
         if now < self._until:
             return self._until - now
@@ -43,12 +43,12 @@ class Pace:
         return 0.0
 
     def refused(self, reason: str, seconds: float | None) -> None:
-        """A call was told "not now", and to wait for so many ``seconds``, if that was said."""
+        """A call was answered "not now"; ``seconds`` is how long the KMS says to wait, None if it does not say."""
         now = self._clock()
         if seconds is not None:
             pause = min(max(seconds, _FIRST_PAUSE), _LONGEST_ASKED)
         elif self._holds(now):
-            pause = 0.0  # it went out before the last refusal was known
+            pause = 0.0  # this call went out before the last refusal was known
         else:
             pause = self._pause
             self._pause = min(2 * pause, _LONGEST_PAUSE)
@@ -57,10 +57,10 @@ class Pace:
         self.reason = reason
 
     def answered(self) -> None:
-        """A call was answered."""
+        """A call was answered, so the next pause is the shortest again, unless calls are held back now."""
         if not self._holds(self._clock()):
             self._pause = _FIRST_PAUSE
 
     def _holds(self, now: float) -> bool:
-        """Whether calls are held back, and not only kept apart."""
+        """Whether calls are held back, rather than only kept apart."""
         return now + _APART < self._until

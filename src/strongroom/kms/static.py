@@ -1,7 +1,7 @@
-"""The static KMS: one master key, given directly by the environment or a Docker secret.
+"""The static KMS: one master key, given in the environment or in a Docker secret.
 
 A data key is wrapped with AES-256-GCM under HMAC-SHA256(master key, length of the key id ‖ key id ‖ context): each
-context has a wrapping key of its own, so that the random nonces of one key never come near their birthday bound.
+context has a wrapping key of its own, so that the random nonces under one key never come near the birthday bound.
 The wrapped form is the 12-byte nonce, the ciphertext and the tag: 60 bytes.
 """
 
@@ -38,9 +38,9 @@ _OTHER_KEY = (
 
 
 class StaticKMS:
-    """Wraps data keys with the one master key that it is given.
+    """Wraps data keys with one master key.
 
-    ``key`` is 32 bytes; ValueError otherwise.
+    ``key`` has 32 bytes. Raises ValueError if it has not.
     """
 
     def __init__(self, key_id: str, key: Secret) -> None:
@@ -57,17 +57,17 @@ class StaticKMS:
         return self._key_id
 
     async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
-        """A new random data key for each context. Raises NoSuchKey for another master key than the one there is."""
+        """A new random data key for each context. Raises NoSuchKey if ``key_id`` is not the name of the master key."""
         if key_id not in ("", self._key_id):
             raise NoSuchKey(f"no master key {key_id!r} is configured: the one there is, is {self._key_id!r}")
         return [self._generate(context) for context in contexts]
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        """Open wrapped keys; NoSuchKey for those of another master key, WrappedKeyInvalid for what does not open."""
+        """Open wrapped keys; the answer is NoSuchKey for another master key, WrappedKeyInvalid if one does not open."""
         return [self._unwrap(wrapped, context) for wrapped, context in keys]
 
     def in_memory(self, wrapped: WrappedKey) -> bool:
-        """Whether this is the master key behind it."""
+        """Whether this master key wrapped it."""
         return wrapped.provider in (PROVIDER, legacy.PROVIDER) and wrapped.key_id == self._key_id
 
     async def status(self) -> KMSStatus:

@@ -1,13 +1,13 @@
-"""The transit KMS: master keys in Vault or OpenBao, which wraps and unwraps data keys; they never leave it.
+"""The transit KMS: master keys in Vault or OpenBao, which wraps and unwraps data keys. They never leave it.
 
-What is asked at the same time goes out in one call. A new data key is 32 random bytes of ours, wrapped by
-``transit/encrypt``, many in a call; where the policy does not grant that, one that ``transit/datakey/plaintext``
-makes. Which one, is found out by trying, and tried again whenever the KMS says no.
+Data keys that are asked for at the same time go out in one call. A new data key is 32 random bytes made here and
+wrapped by ``transit/encrypt``, many in a call; if the policy does not grant that, ``transit/datakey/plaintext`` makes
+it. Which of the two works is found out by trying, and the other is tried whenever the KMS denies one.
 
-The context of a data key goes along as associated data, which the KMS then enforces. Some Vaults do not take it
-(``datakey`` of Vault; everything before Vault 1.13): before a worker wraps its first key, it tries whether they do.
-Keys that are wrapped without have a provider name of their own, so that the way to unwrap each is never guessed; the
-names of those that MinIO's 2019 release left are the same.
+The context of a data key is sent as associated data, so that the KMS enforces it. Some Vaults do not support that
+(``datakey`` of Vault; everything before Vault 1.13): before a worker wraps its first key, it tries whether its Vault
+does. Keys that are wrapped without it have a provider name of their own, so that how to unwrap a key is never guessed;
+keys that MinIO's 2019 release left have that name, too.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ PROVIDER = "transit"
 """The provider of data keys whose context the KMS enforces, as associated data."""
 
 PROVIDER_UNBOUND = "transit-context"
-"""The provider of data keys that were wrapped without associated data: the context matters to derived keys only."""
+"""The provider of data keys that were wrapped without associated data: only a transit key with key derivation looks at
+their context.
+"""
 
 _T = TypeVar("_T")
 _Make = Callable[[Sequence[Item]], Awaitable[Sequence[tuple[bytes, bytes]]]]
-"""Makes a data key for each item: plaintext and wrapped form."""
+"""Makes a data key for each item: its plaintext and its wrapped form."""
 
 _TRIAL = {"strongroom": "trial"}
 _DATAKEYS_AT_ONCE = 16
@@ -55,7 +57,7 @@ _FEW_CALLS = 2
 
 
 class _Way:
-    """One way to make data keys; it is tried once whether the KMS enforces their context that way."""
+    """One way to make data keys, and whether the KMS enforces their context that way, which is tried once."""
 
     def __init__(self, make: _Make) -> None:
         self.make = make
@@ -63,8 +65,9 @@ class _Way:
         self._trials: dict[str, asyncio.Task[bool]] = {}  # under way, by master key
 
     async def bound(self, key: str, attempt: Callable[[str, _Make], Coroutine[None, None, bool]]) -> bool:
-        """Whether it does. Raises KMSError where that cannot be tried with ``key`` now, whoever asks meanwhile: one
-        after the other they would wait long for a KMS that denies it.
+        """Whether the KMS enforces the context. Raises KMSError if that cannot be tried with ``key`` now.
+
+        All who ask at the same time share one trial: with one each, they would wait long for a KMS that denies it.
         """
         if self._bound is not None:
             return self._bound
@@ -77,7 +80,7 @@ class _Way:
         except KMSError as error:
             raise anew(error) from None
         except asyncio.CancelledError:
-            self._drop(key, trial)  # it took too long for one: whoever comes now tries anew
+            self._drop(key, trial)  # it took too long for one caller: whoever comes next tries again
             raise
 
     def _tried(self, key: str, trial: asyncio.Task[bool]) -> None:
@@ -91,10 +94,10 @@ class _Way:
 
 
 class TransitKMS:
-    """Wraps new data keys with the transit key ``key_id``, in its version ``version`` (0: the latest), or with the
-    latest version of another that it is asked for, where the policy grants it.
+    """Wraps new data keys with version ``version`` (0: the latest) of the transit key ``key_id``; or, if asked to, with
+    the latest version of another one, which the policy must grant.
 
-    It unwraps what any version, and any other transit key that the policy grants, has wrapped.
+    Unwraps what any version of any transit key has wrapped that the policy grants.
     """
 
     def __init__(self, session: VaultSession, key_id: str, version: int = 0) -> None:
@@ -111,11 +114,11 @@ class TransitKMS:
 
     @property
     def key_id(self) -> str:
-        """The name of the transit key that wraps where no other is asked for."""
+        """The name of the transit key that wraps, unless another is asked for."""
         return self._key_id
 
     async def start(self) -> None:
-        """Begin to log in. A KMS that cannot be reached yet is no error."""
+        """Begin to log in. It is no error if the KMS cannot be reached yet."""
         await self._session.start()
 
     async def stop(self) -> None:
@@ -147,7 +150,7 @@ class TransitKMS:
     # -- unwrapping ----------------------------------------------------------------------------------------------------
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
-        """Open wrapped keys; for each the data key, or why it did not open."""
+        """Open wrapped keys. Returns for each the data key, or why it did not open."""
         found = await self._unwrap([(wrapped, context_bytes(context)) for wrapped, context in keys])
         again = [
             (index, form)
@@ -157,7 +160,7 @@ class TransitKMS:
             if form != context_bytes(context)
         ]
         if again:
-            # MinIO wrote some names otherwise, by release, and a key that derives takes the context to the letter.
+            # MinIO's releases encoded some names differently, and with key derivation every byte of the context counts.
             answers = await self._unwrap([(keys[index][0], form) for index, form in again])
             for (index, _), answer in zip(again, answers, strict=True):
                 if isinstance(found[index], KMSError) and not isinstance(answer, WrappedKeyInvalid):
@@ -203,7 +206,7 @@ class TransitKMS:
                 made = await self._in_time(self._generate(second, contexts, key))
             except KMSDenied:
                 raise denied from None
-        if key == self._key_id:  # what the policy grants of other keys says nothing of most data keys
+        if key == self._key_id:  # which way the policy grants for another key says nothing about this one
             self._ways = (second, first)
         return made
 
@@ -214,7 +217,7 @@ class TransitKMS:
         made = await way.make(items)
         version = self._version_of(key)
         if version and any(wire.version_of(wrapped) != version for _, wrapped in made):
-            # Vault's datakey has not always known versions: it took the latest.
+            # Older Vaults' datakey ignores the version and takes the latest.
             raise NoSuchKey(
                 f"the KMS at {self._url} does not wrap with version {version} of the master key {key!r}"
                 " (MINIO_SSE_VAULT_KEY_VERSION) where it makes data keys: grant transit/encrypt"
@@ -246,8 +249,9 @@ class TransitKMS:
         return _or_raise(plaintext), _or_raise(wrapped)
 
     async def _try(self, key: str, make: _Make) -> bool:
-        """Whether data keys that are made this way are bound to their context by the KMS, tried with ``key``, which is
-        about to be used: another may be disabled, or not granted. Raises KMSError.
+        """Whether the KMS enforces the context of data keys that are made this way. Raises KMSError.
+
+        It is tried with ``key``, which is about to be used: another may be disabled, or not granted.
         """
         right, wrong = context_bytes(_TRIAL), context_bytes({"strongroom": "another"})
         ((plaintext, wrapped),) = await make([Item(key, right, bound=True)])
@@ -261,8 +265,8 @@ class TransitKMS:
         opened = tuple(isinstance(a, bytes) and hmac.compare_digest(a, plaintext) for a in answers)
         if opened == (True, False, False):
             return True
-        # The last alone: this way of wrapping does not take associated data. All: nothing there does. (Or all but the
-        # second, by a key that derives.)
+        # Only the last opened: this way of wrapping ignores associated data. All opened: the whole KMS ignores it (with
+        # key derivation, the second does not open then).
         if opened[2]:
             return False
         raise KMSUnavailable(f"the KMS at {self._url} is not available: it does not unwrap what it wrapped")
@@ -270,7 +274,7 @@ class TransitKMS:
     # -- both ----------------------------------------------------------------------------------------------------------
 
     async def _by_key(self, operation: str, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
-        """A call for the data keys of each master key, all at the same time."""
+        """One call for each master key, with all its data keys; the calls run at the same time."""
         by_key: dict[str, list[int]] = {}
         for index, item in enumerate(items):
             by_key.setdefault(item.key, []).append(index)
@@ -292,15 +296,15 @@ class TransitKMS:
             return [anew(error) for _ in items]
 
     def _calls(self) -> int:
-        """How many calls may be on their way: few where each counts, so that more data keys share one."""
+        """How many calls may be on their way: few while the KMS limits their rate, so that more data keys share one."""
         return _FEW_CALLS if self._pace.busy else _CALLS
 
     def _version_of(self, key: str) -> int:
-        """The version of a transit key that wraps: the one that the settings pin is that of the key they name."""
+        """The version of a transit key that is to wrap: the version in the settings is for the key in the settings."""
         return self._version if key == self._key_id else 0
 
     async def _in_time(self, answer: Awaitable[_T]) -> _T:
-        """What is asked, or KMSUnavailable when it takes too long, waiting for its turn included."""
+        """The answer. Raises KMSUnavailable if it takes too long, including the wait for its turn."""
         try:
             async with asyncio.timeout(self._longest):
                 return await answer

@@ -1,7 +1,7 @@
-"""Transit's words: what is sent to Vault's transit engine and what its answers mean. Pure functions.
+"""Transit's wire format: what is sent to Vault's transit engine and what its answers mean. Pure functions.
 
-Source: the API reference of the transit secrets engine; the texts of refusals are those that OpenBao 2.7 was seen to
-give, and Vault's sources have the same.
+Source: the API reference of the transit secrets engine. The texts of refusals were observed with OpenBao 2.7, and
+Vault's sources have the same.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from strongroom.kms.base import (
     WrappedKeyInvalid,
 )
 
-if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+if TYPE_CHECKING:  # importing it loads aiohttp, for which a server without a Vault need not wait
     from strongroom.kms.vault_client import Answer
 
 DATA_KEY = 32
 """Bytes of a data key."""
 
 MOST = 128
-"""Data keys in one call. OpenBao takes a request with 1,000 strings; an item has up to 7, names included."""
+"""Data keys in one call. OpenBao accepts 1,000 strings in a request; an item has up to 7, names included."""
 
 _MAX_CIPHERTEXT = 65_535
 _MAX_REASON = 200
@@ -37,7 +37,7 @@ _CIPHERTEXT = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
 _VERSION = re.compile(rb"vault:v([0-9]{1,9}):")
 _KEY_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
-# The first that stands in a refusal says which it is.
+# What a refusal means: the first row whose text occurs in it counts.
 _REFUSALS: tuple[tuple[str, type[KMSError], str], ...] = (
     ("soft-deleted", KeyDisabled, "is disabled (soft-deleted)"),
     ("disallowed by policy", KeyDisabled, "is disabled for this version (min_decryption_version)"),
@@ -56,9 +56,9 @@ _REFUSALS: tuple[tuple[str, type[KMSError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One data key of a batch. ``secret`` is what to wrap (32 bytes), ``wrapped`` what to unwrap; one of them is empty.
+    """One data key of a batch. ``secret`` is what to wrap (32 bytes), ``wrapped`` what to unwrap; the other is empty.
 
-    ``bound``: whether the KMS checks ``context`` as associated data; else only a key that derives looks at it.
+    ``bound``: the KMS checks ``context`` as associated data; otherwise only a key with derivation looks at it.
     """
 
     key: str
@@ -74,18 +74,18 @@ def is_key_name(name: str) -> bool:
 
 
 def is_ciphertext(wrapped: bytes) -> bool:
-    """Whether it looks like what transit gives: anything else would spoil the batch that it goes out with."""
+    """Whether it looks like a ciphertext of transit: anything else would make the whole batch fail."""
     return len(wrapped) <= _MAX_CIPHERTEXT and _CIPHERTEXT.fullmatch(wrapped) is not None
 
 
 def version_of(wrapped: bytes) -> int:
-    """The version of the master key that gave a ciphertext; 0 where it names none."""
+    """The version of the master key that made a ciphertext; 0 if it names none."""
     found = _VERSION.match(wrapped)
     return int(found[1]) if found else 0
 
 
 def batch(items: Sequence[Item], version: int = 0) -> Mapping[str, object]:
-    """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` 0 for the key's latest."""
+    """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` 0 is the key's latest."""
     return {"batch_input": [_input(item, version) for item in items]}
 
 
@@ -102,8 +102,8 @@ def _input(item: Item, version: int) -> Mapping[str, object]:
 
 def _binding(item: Item) -> Mapping[str, object]:
     context = base64.b64encode(item.context).decode()
-    # The context goes along twice: as what a derived key is derived from (the others ignore it; a batch has it in all
-    # its items or in none), and as what the cipher authenticates.
+    # The context is sent twice: as input of key derivation (keys without it ignore that; all items of a batch must have
+    # it, or none), and as what the cipher authenticates.
     return {"context": context, "associated_data": context} if item.bound else {"context": context}
 
 
@@ -112,7 +112,7 @@ def _versioned(version: int) -> Mapping[str, object]:
 
 
 def results(answer: Answer, items: Sequence[Item], where: str) -> Sequence[bytes | KMSError]:
-    """What a batch came to: for each item its plaintext or ciphertext, or why not. Raises KMSError for all of them."""
+    """The results of a batch: for each item its plaintext or ciphertext, or an error. Raises KMSError if all failed."""
     rows = answer.data.get("batch_results")
     if rows is None:
         raise refusal(answer, items[0].key if items else "", where)
@@ -149,7 +149,7 @@ def ciphertext_in(fields: Mapping[str, object], where: str) -> bytes | KMSError:
 
 
 def refusal(answer: Answer, key: str, where: str) -> KMSError:
-    """What an answer that is no result means."""
+    """The error that an answer without a result means."""
     if answer.status == 403:
         return KMSDenied(f"the KMS at {where} denies the use of the master key {key!r}: {answer.reason}")
     return _meant(answer.reason, key, where) or _unusable(answer.reason, key, where)

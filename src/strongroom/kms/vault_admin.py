@@ -1,6 +1,6 @@
-"""What an administrator does to a Vault for Strongroom: sets it up, makes, rotates, disables and enables keys.
+"""What an administrator does to a Vault for Strongroom: set it up; make, rotate, disable and enable keys.
 
-Needs a token that may do it. Knows nothing of settings, or of how it is shown.
+Needs a token that may do this. Knows nothing of settings, nor of how results are shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from strongroom.kms.base import KMSDenied, KMSError, NoSuchKey
 from strongroom.kms.transit_wire import is_key_name, nonsense
 from strongroom.secret import Secret
 
-if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+if TYPE_CHECKING:  # importing it loads aiohttp, for which a server without a Vault need not wait
     from strongroom.kms.vault_client import Answer, VaultClient
 
 _POLICY = """\
@@ -24,21 +24,21 @@ path "transit/encrypt/{key}"           {{ capabilities = ["read", "update"] }}
 path "transit/decrypt/{key}"           {{ capabilities = ["read", "update"] }}
 """
 _PATHS = ("decrypt", "encrypt", "datakey/plaintext")
-# Comments of a policy, and the strings in which there are none.
+# Comments in a policy; and strings, within which nothing is a comment.
 _COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|#[^\n]*|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _RULE = r'"transit/{path}/{key}"\s*[:=]?\s*\{{([^{{}}]*)'
 _NOT_THERE = (404, 405)
-# How the types of keys begin that bind a name to what they wrap.
+# Prefixes of the key types that can authenticate a name along with what they wrap.
 _WRAPS = ("aes128-gcm", "aes256-gcm", "chacha20", "xchacha20", "managed_key")
 
 
 class AdminRefused(KMSError):
-    """The Vault will not do it; the message says what, and why in its own words."""
+    """The Vault refuses, or the change would do harm; the message says what and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to set up: the transit key, and an AppRole whose tokens live ``period`` and are renewed ("5m", say)."""
+    """What to set up: the transit key, and an AppRole whose tokens live for ``period`` and can be renewed."""
 
     key: str
     role: str
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the set-up; ``needed`` is False where it had been done before."""
+    """A step of the set-up; ``needed`` is False if it had been done before."""
 
     what: str
     needed: bool
@@ -63,7 +63,7 @@ class RoleCredentials:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """A transit key: its latest version, the least that may unwrap, whether it is disabled as a whole, its type."""
+    """A transit key: its latest version, the oldest that may unwrap, whether it is disabled as a whole, its type."""
 
     name: str
     latest: int
@@ -74,14 +74,14 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A transit key that is listed and cannot be read: one that the token may not, say; ``error`` says why."""
+    """A transit key that is listed but cannot be read, for example because the token may not; ``error`` says why."""
 
     name: str
     error: str
 
 
 class VaultAdmin:
-    """Changes one Vault, with a token. Methods raise AdminRefused, NoSuchKey and KMSUnavailable."""
+    """Changes one Vault, with a token. Methods raise AdminRefused, KMSDenied, NoSuchKey and KMSUnavailable."""
 
     def __init__(self, client: VaultClient, token: Secret) -> None:
         self._client = client
@@ -90,7 +90,7 @@ class VaultAdmin:
     # -- setting up ----------------------------------------------------------------------------------------------------
 
     async def steps(self, plan: Plan) -> list[Step]:
-        """What :meth:`carry_out` would do. What is there already is left as it is."""
+        """The steps of :meth:`carry_out`. What exists already is left as it is."""
         _checked_role(plan.role)
         mounts = (await self._do("GET", "sys/mounts", "list the secrets engines")).data
         methods = (await self._do("GET", "sys/auth", "list the auth methods")).data
@@ -100,14 +100,14 @@ class VaultAdmin:
             _check_type(plan.key, str(key.data.get("type")))
         role = await self._get(f"auth/approle/role/{plan.role}") if method else None
         if role is not None and not _names(role.data.get("token_policies"), plan.role):
-            # Somebody else's, or one that was denied access: neither is for this command to change.
+            # Either it is somebody else's, or its access was withdrawn: in both cases it is not ours to change.
             raise AdminRefused(
                 f"there is a role {plan.role!r} without the policy {plan.role!r}: give it that policy (in"
                 f" auth/approle/role/{plan.role}/policies), or choose another name with --role"
             )
         policy = await self._get(f"sys/policies/acl/{plan.role}")
         if policy is not None and not _grants(str(policy.data.get("policy")), plan.key):
-            # To write it anew would take from others what they have.
+            # Overwriting it would take from others what it grants them.
             raise AdminRefused(
                 f"there is a policy {plan.role!r} that does not grant the key {plan.key!r}: add to it (strongroom kms"
                 f" key grant {plan.key}), or choose another name with --role"
@@ -122,19 +122,19 @@ class VaultAdmin:
         ]
 
     async def carry_out(self, plan: Plan) -> tuple[list[Step], RoleCredentials]:
-        """Set up what is not there yet; the role's id and a new secret id."""
+        """Set up what is not there yet. Returns the steps, and the role's id with a new secret id."""
         steps = await self.steps(plan)
         engine, key, method, policy, role, _ = (step.needed for step in steps)
         if engine:
             await self._do("POST", "sys/mounts/transit", "enable the transit engine", {"type": "transit"})
-            # Else whoever may encrypt with a key that is not there makes one, with a slip in the name, say. An engine
-            # that others have set up is left as they have it.
+            # Otherwise, encrypting with a key that does not exist makes it, for example after a typing error in its
+            # name. An engine that others have set up keeps its configuration.
             await self._do("POST", "transit/config/keys", "configure the transit engine", {"disable_upsert": True})
         if key:
             await self._do("POST", f"transit/keys/{plan.key}", "make the key", {"type": "aes256-gcm96"})
         if method:
             await self._do("POST", "sys/auth/approle", "enable AppRole", {"type": "approle"})
-            # A secret id cannot be guessed; to lock the role out after a few failures only lets strangers do so.
+            # A secret id cannot be guessed; locking the role out after a few failures would only let strangers do so.
             unlocked = {"user_lockout_config": {"lockout_disable": True}}
             await self._do("POST", "sys/auth/approle/tune", "configure AppRole", unlocked)
         if policy:
@@ -150,7 +150,7 @@ class VaultAdmin:
     # -- keys ----------------------------------------------------------------------------------------------------------
 
     async def keys(self) -> list[KeyState | Unread]:
-        """All transit keys; those that cannot be read are among them."""
+        """All transit keys, including those that cannot be read."""
         listed = await self._client.call("LIST", "transit/keys", None, self._token)
         if listed.status == 404:
             return []
@@ -177,11 +177,11 @@ class VaultAdmin:
     def _state(self, name: str, found: Answer) -> KeyState:
         kind, latest, least = map(found.data.get, ("type", "latest_version", "min_decryption_version"))
         if not isinstance(kind, str) or not isinstance(latest, int) or not isinstance(least, int):
-            raise nonsense(self._client.address.url)  # "enabled" and "disabled" are not guessed
+            raise nonsense(self._client.address.url)  # whether a key is enabled or disabled must not be guessed
         return KeyState(name, latest, least, found.data.get("soft_deleted") is True, kind)
 
     async def create(self, name: str) -> KeyState:
-        """Make a key; one that is there stays as it is."""
+        """Make a key; one that exists stays as it is."""
         _check_name(name)
         await self._do("POST", f"transit/keys/{name}", f"make the key {name!r}", {"type": "aes256-gcm96"})
         state = await self.key(name)
@@ -189,7 +189,7 @@ class VaultAdmin:
         return state
 
     async def grant(self, name: str, role: str) -> KeyState:
-        """Let a role that :meth:`carry_out` made use another key, by the policy of its name. Raises NoSuchKey."""
+        """Let a role that :meth:`carry_out` made use another key: add it to its policy. Raises NoSuchKey."""
         state = await self.key(name)
         _check_type(name, state.kind)
         policy = await self._get(f"sys/policies/acl/{_checked_role(role)}")
@@ -197,7 +197,7 @@ class VaultAdmin:
             raise AdminRefused(f"there is no policy {role!r}: strongroom kms setup makes it")
         text = str(policy.data.get("policy"))
         if not _grants(text, name):
-            if text.lstrip().startswith("{"):  # what followed would be taken, and not be heeded
+            if text.lstrip().startswith("{"):  # Vault would accept what is appended, and ignore it
                 raise AdminRefused(f"the policy {role!r} is JSON: add the paths of the key {name!r} to it by hand")
             if any('"deny"' in rule for path in _PATHS for rule in _rules(text, path, name)):
                 raise AdminRefused(f"the policy {role!r} denies the key {name!r}, whatever is added: edit it by hand")
@@ -213,10 +213,10 @@ class VaultAdmin:
         return await self.key(name)
 
     async def disable(self, name: str) -> KeyState:
-        """Let nobody use a key until it is enabled. Raises NoSuchKey.
+        """Disable a key until it is enabled again. Raises NoSuchKey.
 
-        OpenBao soft-deletes it, which denies everything. Vault knows no such thing: there the key gets a new version,
-        and all former ones are denied; what is wrapped from then on is under the new one.
+        OpenBao soft-deletes it, so that every use is denied. Vault has no such feature: there the key gets a new
+        version, and all former versions are denied; what is wrapped from then on is under the new one.
         """
         state = await self.key(name)
         deleted = await self._client.call("DELETE", f"transit/keys/{name}/soft-delete", None, self._token)
@@ -231,7 +231,7 @@ class VaultAdmin:
         return now
 
     async def enable(self, name: str) -> KeyState:
-        """Let a key be used again, in all versions that it has. Raises NoSuchKey."""
+        """Enable a key again, in all versions that it has. Raises NoSuchKey."""
         found = await self._read(name)
         state, first = self._state(name, found), _first_version(found)
         if state.disabled:
@@ -241,12 +241,12 @@ class VaultAdmin:
         return await self.key(name)
 
     async def _least(self, name: str, version: int, found: Answer) -> None:
-        """Deny what versions before this one wrapped, of a key that was ``found`` so. It lets no versions wrap that it
-        does not unwrap.
+        """Make ``version`` the oldest that may unwrap, of a key whose state is ``found``. Versions that may not unwrap
+        may not wrap either.
         """
         body = {"min_decryption_version": version}
         wraps = found.data.get("min_encryption_version")
-        if isinstance(wraps, int) and 0 < wraps < version:  # 0: the latest, whichever it is
+        if isinstance(wraps, int) and 0 < wraps < version:  # 0: always the latest
             body["min_encryption_version"] = version
         await self._do("POST", f"transit/keys/{name}/config", f"configure the key {name!r}", body)
 
@@ -273,7 +273,7 @@ class VaultAdmin:
 
 
 def _first_version(found: Answer) -> int:
-    """The oldest version that a key still has: those before it may have been removed (``trim``)."""
+    """The oldest version that a key still has: older ones may have been removed (``trim``)."""
     first = found.data.get("min_available_version")
     return max(first, 1) if isinstance(first, int) else 1
 
@@ -289,7 +289,7 @@ def _check_type(name: str, kind: str) -> None:
 
 
 def _mounted(mounts: Mapping[str, object], kind: str) -> bool:
-    """Whether an engine or a method lies where the server looks for it, at the name of its kind."""
+    """Whether an engine or auth method is mounted where the server expects it: at the name of its kind."""
     found = mounts.get(f"{kind}/")
     if isinstance(found, dict) and found.get("type") != kind:
         raise AdminRefused(f"what is mounted at {kind}/ is of the type {found.get('type')}: that place is needed")
@@ -297,7 +297,7 @@ def _mounted(mounts: Mapping[str, object], kind: str) -> bool:
 
 
 def _names(policies: object, policy: str) -> bool:
-    """Whether a list of policies names one; upper and lower case are one in their names."""
+    """Whether a list of policies names this one; upper and lower case are the same in their names."""
     return isinstance(policies, list) and policy.lower() in (str(name).lower() for name in policies)
 
 
@@ -308,13 +308,13 @@ def _checked_role(name: str) -> str:
 
 
 def _grants(policy: str, key: str) -> bool:
-    """Whether a policy lets a server unwrap with a key, and wrap, in one of the two ways."""
+    """Whether a policy lets a server unwrap with a key, and wrap in one of the two ways."""
     unwraps, *wraps = (any(_permits(rule) for rule in _rules(policy, path, key)) for path in _PATHS)
     return unwraps and any(wraps)
 
 
 def _rules(policy: str, path: str, key: str) -> list[str]:
-    """What a policy says of a path of a key, each time that it does, but for what is commented out."""
+    """All rules of a policy for this path of a key, except those that are commented out."""
     text = _COMMENT.sub(lambda found: found[1] or " ", policy)
     return re.findall(_RULE.format(path=path, key=re.escape(key)), text)
 

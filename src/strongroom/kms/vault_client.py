@@ -1,7 +1,7 @@
-"""One HTTP call to Vault or OpenBao and its answer. Knows nothing of tokens' lives, of transit or of data keys.
+"""HTTP calls to Vault or OpenBao, and their answers. Knows nothing of tokens' lives, of transit or of data keys.
 
-Whatever is not an answer of a Vault in due time (no connection, a time-out, something that is not its JSON, more
-than it would ever say) is KMSUnavailable. What a Vault refuses is an answer, with a status.
+If no Vault answers in time (no connection, a time-out, something that is not its JSON, more than it would ever send, a
+server error), that is KMSUnavailable. A refusal is an answer, with a status.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from strongroom.secret import Secret
 _MAX_REASON = 300
 _MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
-_NOT_NOW = (412, 429)  # a Vault at work, which has too much of it, or does not know yet what the active node does
+_NOT_NOW = (412, 429)  # the Vault works, but is overloaded, or has not caught up with the active node yet
 _RETRY_AFTER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
 class VaultAddress:
-    """Where a Vault is, how to trust it, and who we are to it.
+    """Where a Vault is, how to trust it, and how to identify ourselves.
 
-    ``url`` is ``https://HOST:PORT``, with a path where a proxy in front demands one; ``namespace`` "" for none;
-    ``ca_path``, ``client_certificate``, ``client_key`` as :func:`strongroom.kms.vault_tls.trusting` has them;
-    ``timeout`` is the longest that one call may take, in seconds; ``patience``, how long it is made again where the
-    Vault says "not now" (0: as long as ``timeout``).
+    ``url`` is ``https://HOST:PORT``, with a path if a proxy in front needs one; ``namespace`` is "" for none;
+    ``ca_path``, ``client_certificate`` and ``client_key`` are those of :func:`strongroom.kms.vault_tls.trusting`;
+    ``timeout`` is the longest that one call may take, in seconds; ``patience``: for how many seconds a call is repeated
+    while the Vault says "not now", if that is longer than ``timeout``.
     """
 
     url: str
@@ -53,15 +53,15 @@ class VaultAddress:
 
     @property
     def longest(self) -> float:
-        """How long whoever asks may have to wait, in seconds."""
+        """The longest that a caller may have to wait, in seconds."""
         return max(self.timeout, self.patience)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a Vault answered: the HTTP status and the parts of its JSON document; secrets may be among them.
+    """What a Vault answered: the HTTP status and the JSON document, which may hold secrets.
 
-    ``retry_after``: how many seconds to wait before it is asked again, where it says so.
+    ``retry_after``: how many seconds it says to wait before it is asked again; None if it does not say.
     """
 
     status: int
@@ -70,22 +70,22 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it did what it was asked for."""
+        """Whether the Vault did what it was asked for."""
         return 200 <= self.status < 300
 
     @property
     def data(self) -> Mapping[str, object]:
-        """What it was asked for, {} where there is nothing."""
+        """The ``data`` of the answer, {} if there are none."""
         return _mapping(self.document.get("data"))
 
     @property
     def auth(self) -> Mapping[str, object]:
-        """What it says of a token that it gave or renewed, {} where it did not."""
+        """The ``auth`` of the answer: the token that was given or renewed; {} if there is none."""
         return _mapping(self.document.get("auth"))
 
     @property
     def reason(self) -> str:
-        """Why it refused, in its own words on one line, or the status where it gives none."""
+        """Why the Vault refused, in its own words on one line; the status if it gives no reason."""
         errors = self.document.get("errors")
         said = errors[:_MOST_REASONS] if isinstance(errors, list) else []
         words = " ".join(error[:_MAX_REASON] for error in said if isinstance(error, str))
@@ -105,16 +105,16 @@ class _Connections:
     left: bool = False
 
     async def end(self) -> None:
-        """Close them, unless a call needs one still."""
+        """Close them if they were left and no call needs them any more."""
         if self.left and not self.calls:
             await self.session.close()
 
 
 class VaultClient:
-    """Calls one Vault, over connections that it keeps. To be used within the event loop that called :meth:`start`.
+    """Calls one Vault, over connections that it keeps. To be used in the event loop that called :meth:`start`.
 
-    They are kept for as long as what answers there is a Vault at work. After that, new ones are made: another node may
-    have its name or address by now, and what is kept would go on to reach the one that is sealed, or is no more.
+    They are kept while a working Vault answers over them. After a failure, new ones are made: another node may have its
+    name or address by now, while the old connections would still lead to one that is sealed or gone.
     """
 
     def __init__(self, address: VaultAddress) -> None:
@@ -141,7 +141,7 @@ class VaultClient:
         return aiohttp.ClientSession(
             connector=VaultConnector(self._tls),
             headers=headers,
-            auto_decompress=False,  # nobody asked for it, and a little that is compressed can be very much
+            auto_decompress=False,  # compression was not asked for, and a small answer could expand without limit
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self.address.timeout, sock_connect=self.address.timeout * _CONNECT_SHARE
@@ -155,7 +155,7 @@ class VaultClient:
             self._connections = None
 
     def _leave(self, connections: _Connections) -> None:
-        """Make new connections from now on; these are closed when the calls over them have ended."""
+        """Make new connections from now on. These are closed when the calls over them have ended."""
         if connections is self._connections:
             self._connections = _Connections(self._session())
             connections.left = True
@@ -170,8 +170,8 @@ class VaultClient:
     ) -> Answer:
         """One call; ``path`` is what follows ``/v1/``. Raises KMSUnavailable.
 
-        It is made again, in due time, where the Vault says "not now"; if it is ``repeatable``, at once where a
-        connection that was kept turns out to be gone.
+        It is repeated, after a pause, while the Vault says "not now". If it is ``repeatable``, it is also repeated once
+        if the Vault closes the connection, since one that was kept may turn out to be gone.
         """
         headers = {"X-Vault-Token": token.reveal().decode("ascii", "replace")} if token else {}
         content = None if body is None else json.dumps(body).encode()
@@ -185,7 +185,7 @@ class VaultClient:
             self.pace.refused(answer.reason, answer.retry_after)
 
     async def _turn(self, deadline: float) -> None:
-        """Wait until a call may go out. Raises KMSUnavailable where that is not before the deadline."""
+        """Wait until a call may go out. Raises KMSUnavailable if that would be after the deadline."""
         while left := self.pace.turn():
             if time.monotonic() + left > deadline:
                 raise self._unavailable(f"{self.pace.reason}; it is asked again in {left:.1f} s")
@@ -206,11 +206,11 @@ class VaultClient:
                     why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
                     raise self._unavailable(f"it closed the connection{why}") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise self._unavailable(_said(error)) from None  # what is malformed stands in it, secrets and all
+                raise self._unavailable(_said(error)) from None  # the error holds the malformed bytes: maybe secrets
         raise AssertionError("not reached")
 
     async def _exchange(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-        """One exchange, over connections that are left where no Vault at work answered."""
+        """One exchange. If no working Vault answered, its connections are left."""
         connections = self._connections
         assert connections is not None, "start() comes first"
         connections.calls += 1
@@ -218,7 +218,7 @@ class VaultClient:
             return await self._exchange_over(connections.session, method, path, content, headers)
         except (KMSUnavailable, aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.__cause__, ssl.SSLError):
-                # One of the two certificates has expired, say: what the files hold by now may do.
+                # Maybe one of the two certificates has expired, and the files hold a new one by now.
                 with contextlib.suppress(BadTLSFile):
                     self._tls = await asyncio.to_thread(self._trusting)
             self._leave(connections)
@@ -262,16 +262,16 @@ class VaultClient:
 def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error})"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):  # its number is none of the system's
+    if isinstance(error, aiohttp.ClientConnectorSSLError):  # its number is OpenSSL's, not an errno
         return f"it does not speak TLS as this server does ({error.os_error.strerror or error.os_error})"
     if isinstance(error, TooMuch):
         return str(error)
     if isinstance(error, aiohttp.ClientPayloadError):
         return "its answer broke off, or cannot be decoded"
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno  # asyncio's own words name only the address, which the message has
+        number = error.os_error.errno  # asyncio's text only repeats the address, which the message has already
         said = os.strerror(number) if number and number > 0 else error.os_error.strerror or str(error.os_error)
-        return said or "it closed the connection before TLS was agreed upon"  # for which asyncio has no words at all
+        return said or "it closed the connection before TLS was agreed upon"  # asyncio's error has no text then
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"what answers there does not speak HTTP ({type(error).__name__})"

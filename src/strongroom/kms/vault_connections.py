@@ -1,8 +1,8 @@
-"""Connections to a Vault that bring no more than one answer of a Vault for each call. Knows nothing of calls.
+"""Connections to a Vault over which, for each call, at most one answer of bounded length is received.
 
-``aiohttp`` limits the lines and headers of an answer, and whoever reads a body may stop. Nothing limits interim answers
-(``100 Continue``), the framing of chunks, and what comes over a connection that nobody reads from: whoever sends these
-without end would fill the memory, and keep the event loop from all else, deadlines among it.
+``aiohttp`` limits the lines and headers of an answer, and whoever reads a body may stop. But it does not limit interim
+answers (``100 Continue``), the framing of chunks, or what comes over a connection that nobody reads from: a peer that
+sends these without end would fill the memory and block the event loop, deadlines included.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 MAX_ANSWER = 4 * 1024**2
-"""Bytes of the longest answer that is read, with all that frames it."""
+"""Bytes of the longest answer that is read, framing included."""
 
 _MOST_HEADS = 16
 _CONNECTIONS = 32
 
 
 class TooMuch(aiohttp.ClientPayloadError):
-    """More comes than an answer may be; the text says of what. The connection is closed."""
+    """More has come than an answer may have; the text says of what. The connection is closed."""
 
 
 class _Connection(ResponseHandler):
-    """One connection. Counts what comes since a call was last sent over it."""
+    """One connection. Counts what has come since a call was last sent over it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -40,7 +40,7 @@ class _Connection(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the Vault."""
+        """Bytes have come from the Vault."""
         self._bytes += len(data)
         if self._bytes <= MAX_ANSWER:
             super().data_received(data)
@@ -48,7 +48,7 @@ class _Connection(ResponseHandler):
             self._end(f"its answer is longer than {MAX_ANSWER:,} bytes")
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """The head of an answer, interim ones too."""
+        """The head of an answer, or of an interim answer, has come."""
         self._heads += 1
         if self._heads <= _MOST_HEADS:
             super().feed_data(data, size)
@@ -67,7 +67,7 @@ class _Connection(ResponseHandler):
 
 
 class VaultConnector(aiohttp.TCPConnector):
-    """Makes such connections, with ``tls`` where the Vault is reached over it. Within an event loop."""
+    """Makes such connections, with ``tls`` if the URL is https. To be made within an event loop."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__(ssl=tls if tls else True, limit=_CONNECTIONS)

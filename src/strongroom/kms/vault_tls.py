@@ -1,4 +1,4 @@
-"""How to trust a Vault, and how to show who we are: certificates from files to an SSL context. Makes no connection."""
+"""TLS to a Vault: an SSL context from files with its authorities and our client certificate. Makes no connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strongroom.trust import trusted
 
 
 class BadTLSFile(Exception):
-    """A file of certificates or of a key cannot be used. The message names it and says why; never what is in it."""
+    """A file with certificates or a key cannot be used. The message names it and says why, but not what is in it."""
 
 
 def trusting(
@@ -17,9 +17,9 @@ def trusting(
 ) -> ssl.SSLContext:
     """A context for connections to a Vault. Raises BadTLSFile.
 
-    ``ca_path``: a PEM file, or a directory in which every PEM file counts, whatever its name; None for the system's own
-    authorities. ``client_certificate`` and ``client_key``: PEM files, where the Vault asks for them (``client_key``
-    None: both are in one file).
+    ``ca_path``: a PEM file, or a directory in which every PEM file counts, whatever its name; None for the system's
+    authorities. ``client_certificate`` and ``client_key``: PEM files, if the Vault asks for a certificate
+    (``client_key`` None: both are in one file).
     """
     context = trusted() if ca_path is None else trusted(pem=_authorities(ca_path))
     if client_certificate is not None:
@@ -53,7 +53,7 @@ def _present(context: ssl.SSLContext, certificate: Path, key: Path | None) -> No
         except OSError as error:
             raise BadTLSFile(f"cannot read {str(file)!r}: {error.strerror}") from None
     try:
-        # A password is never asked for: nobody sits at the terminal of a server.
+        # OpenSSL must not ask for a password: nobody sits at a server's terminal.
         context.load_cert_chain(certificate, key, password=_no_password)
     except _Encrypted:
         raise BadTLSFile(f"the key in {str(key or certificate)!r} has a password; give one without") from None

@@ -1,13 +1,16 @@
-"""The token of an AppRole: logs in, renews at half its life, logs in again where the token is no more.
+"""The token of an AppRole: logs in, renews the token at half its life, logs in again when the token is dead.
 
-Knows nothing of what the token is used for. A request never fails because a token ran out: a call that is refused is
-looked at (is the token still alive?) and, if it is not, made once more with a new one; a third time only where that one
-has ended meanwhile, too. A token that is alive and refused is a policy that says no, and that is the answer. (Where it
-may not look at itself, so is one that was refused when it was new, for some seconds: else each refusal would leave a
-token in the Vault.) But a token keeps the policies that its role had when it was given: one that was refused is
-replaced and not renewed, within a minute, and so what the role has been granted meanwhile takes effect. A secret id
-that is refused is not tried over and over: Vaults lock a role out after five failures, for a quarter of an hour.
-Another one is tried at once.
+Knows nothing of what the token is used for.
+
+- A request never fails because a token ran out. If a call is denied, the Vault is asked whether the token is still
+  alive; if it is not, the call is repeated with a new one, and once more if that one has ended meanwhile, too.
+- If the token is alive, the policy denies the call, and that is the answer. If the token may not ask whether it is
+  alive, a denial of a new token is taken for the answer, and for some seconds so are others: otherwise each of them
+  would leave one more token in the Vault.
+- A token keeps the policies that its role had at login. So after a denial it is replaced, not renewed, as soon as it is
+  a minute old: what the role has been granted meanwhile takes effect then.
+- A secret id that was refused is not tried over and over: Vaults lock a role out after five failures, for a quarter of
+  an hour. Another secret id is tried at once.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 from strongroom.kms.base import KMSDenied, KMSError, KMSUnavailable, anew
 from strongroom.secret import Secret
 
-if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+if TYPE_CHECKING:  # importing it loads aiohttp, for which a server without a Vault need not wait
     from strongroom.kms.vault_client import Answer, VaultClient
 
 _FIRST_PAUSE = 1.0
@@ -32,17 +35,17 @@ _FIRST_REST = 5.0
 _LONGEST_REST = 300.0
 _DOUBT = 60.0
 _FAREWELL = 2.0
-_TOKEN = re.compile("[!-~]{1,4096}")  # what a header can hold, and any server takes in one
-_LONGEST_LIFE = 10**10  # three centuries, what fits into a Vault's own durations
+_TOKEN = re.compile("[!-~]{1,4096}")  # what a header can hold, and any server accepts in one
+_LONGEST_LIFE = 10**10  # seconds; some three centuries, the longest duration that a Vault can represent
 
 _log = logging.getLogger("strongroom.kms")
 
 
 @dataclass(frozen=True, slots=True)
 class AppRole:
-    """Who we are to a Vault. ``secret_id`` is called at each login, so that one that was replaced is picked up.
+    """What we log in to a Vault with. ``secret_id`` is called at each login, so that a replaced one is picked up.
 
-    It raises OSError or ValueError where there is none.
+    It raises OSError or ValueError if there is none.
     """
 
     role_id: Secret
@@ -53,21 +56,21 @@ class AppRole:
 class _Token:
     value: Secret
     life: float
-    """Seconds from ``since`` on; 0 for one that does not end."""
+    """Seconds from ``since`` on; 0 if the token does not expire."""
     since: float
-    """When it was asked for: the answer may have been long on its way."""
+    """When the token was asked for; the answer may have come much later."""
     first_life: float
     renewable: bool
 
     def due(self, doubted: bool) -> float | None:
-        """When to renew it, or to replace it where it is ``doubted``; None for never."""
+        """When to renew the token, or, if it is ``doubted``, to replace it; None for never."""
         times = [self.since + self.life / 2] if self.life else []
         return min([*times, self.since + _DOUBT] if doubted else times, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A login that was refused. The same secret id rests ``rest`` seconds: a Vault locks a role out after a few."""
+    """A refused login. The same secret id is not tried for ``rest`` seconds: a few failures lock the role out."""
 
     secret_id: Secret
     reason: str
@@ -76,7 +79,7 @@ class _Refusal:
 
 
 class VaultSession:
-    """A :class:`VaultClient` with a token that is always there when it is needed."""
+    """A :class:`VaultClient`, and a token for it that is kept alive."""
 
     def __init__(self, client: VaultClient, role: AppRole) -> None:
         self.client = client
@@ -86,12 +89,12 @@ class VaultSession:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._failing = False
-        self._doubted = False  # whether the token was refused something since it was given
+        self._doubted = False  # whether a call with this token was denied
         self._refusal: _Refusal | None = None
-        self._in_vain = float("-inf")  # when a new token changed nothing, and could not be looked at
+        self._in_vain = float("-inf")  # when a new token was last denied, too, and could not ask whether it is alive
 
     async def start(self) -> None:
-        """Begin. A Vault that cannot be reached now is no error: it may come later."""
+        """Begin. It is no error if the Vault cannot be reached yet."""
         await self.client.start()
         self._keeper = asyncio.create_task(self._keep())
 
@@ -115,16 +118,16 @@ class VaultSession:
 
     @property
     def life_left(self) -> float | None:
-        """How many seconds the token lives from now, if nobody renewed it; None without one, or if it is endless."""
+        """How many seconds the token still lives if it is not renewed; None without a token, or if it never expires."""
         token = self._token
         if token is None or not token.life:
             return None
         return max(0.0, token.since + token.life - asyncio.get_running_loop().time())
 
     async def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        """A call with the token. An answer with status 403 means that the policy says no.
+        """A call with the token. An answer with status 403 means that the policy denies it.
 
-        Raises KMSUnavailable; KMSDenied where the Vault refuses the AppRole.
+        Raises KMSUnavailable; KMSDenied if the Vault refuses the AppRole.
         """
         token = self._token or await self._log_in(None)
         for new in (False, True, True):
@@ -143,7 +146,7 @@ class VaultSession:
         raise self._unavailable("its tokens end before they are used")
 
     def _lasts(self, token: _Token) -> bool:
-        """Whether this is the token that there is, and its life is not over by the clock."""
+        """Whether this is the current token, and has not expired by the clock."""
         return self._has(token) and self.life_left != 0
 
     def _doubt(self, token: _Token) -> None:
@@ -152,13 +155,13 @@ class VaultSession:
             self._changed.set()
 
     async def _alive(self, token: _Token) -> bool:
-        return self._has(token) and await self._looks_at_itself(token)  # else it was replaced meanwhile
+        return self._has(token) and await self._looks_at_itself(token)  # not the current one: replaced meanwhile
 
     async def _looks_at_itself(self, token: _Token) -> bool:
         return (await self.client.call("GET", "auth/token/lookup-self", None, token.value)).ok
 
     async def _log_in(self, spent: _Token | None) -> _Token:
-        """A token other than ``spent``: by one login, however many ask for it at the same time."""
+        """A token other than ``spent``. All who ask for it at the same time share one login."""
         if self._token is not None and not (spent and self._has(spent)):
             return self._token
         if self._login is None or self._login.done():
@@ -170,7 +173,7 @@ class VaultSession:
             raise anew(error) from error
 
     def _has(self, token: _Token) -> bool:
-        """Whether this is the token that there is, renewed or not."""
+        """Whether this is the current token, renewed or not."""
         return self._token is not None and self._token.value == token.value
 
     async def _new_token(self) -> _Token:
@@ -228,7 +231,7 @@ class VaultSession:
             pause = _FIRST_PAUSE
 
     async def _until_due(self) -> None:
-        """Wait until the token, whichever it is by then, is to be renewed or replaced; not at all without one."""
+        """Wait until the current token is to be renewed or replaced. Returns at once if there is none."""
         while (token := self._token) is not None:
             self._changed.clear()
             due = token.due(self._doubted)
@@ -247,7 +250,7 @@ class VaultSession:
             return
         if token is not None and token.renewable:
             renewed = await self._renewed(token)
-            # A life that has become short nears the longest that the token may have.
+            # If a renewal gives much less than the first life, the token nears the longest life that it may have.
             if renewed is not None and renewed.life >= token.first_life / 2:
                 if self._token is token:
                     self._keep_token(renewed)
@@ -255,7 +258,7 @@ class VaultSession:
         await self._log_in(token)
 
     async def _replaced(self, token: _Token) -> bool:
-        """Whether another has taken the place of this one, which is given back; else it is good for what it may do."""
+        """Replace this token by a new one, and give it back. Returns False, and keeps it, if the login is refused."""
         try:
             await self._log_in(token)
         except KMSDenied:
@@ -268,7 +271,7 @@ class VaultSession:
         try:
             answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
         except KMSUnavailable:
-            return None  # also what OpenBao says of one that is past its longest life (500); a login tells which
+            return None  # OpenBao also answers 500 for a token past its longest life; a login shows which it is
         return _token_of(answer, token, asked_at) if answer.ok else None
 
 
@@ -283,7 +286,7 @@ def _token_of(answer: Answer, former: _Token | None, asked_at: float) -> _Token 
 
 
 def _seen(task: asyncio.Task[_Token]) -> None:
-    """Whoever waited may have gone: a failure that nobody hears is no news to the event loop."""
+    """Take note of a failure, lest the event loop logs it if all who waited were cancelled."""
     if not task.cancelled():
         task.exception()
 
