@@ -1,3 +1,1 @@
-"""The S3 protocol: who asks, for which operation, with which headers; XML in and out. Knows nothing of keys or
-disks.
-"""
+"""The S3 protocol: authentication, routing, the operations and their headers, XML. Knows nothing of keys or disks."""

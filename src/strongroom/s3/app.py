@@ -1,10 +1,10 @@
-"""The S3 application: takes a request through its stations and sends the answer.
+"""The S3 application: takes a request through all steps and sends the answer.
 
-Route, authenticate, parse, handle, serialize, send: each station has its own module. What happens here is the order,
-and what becomes of errors: an S3Error is answered as S3 has it; what the layers below raise on purpose is
-translated; anything else is logged and answered InternalError, or cuts the connection where the answer has begun, so
-that a client never takes half an object for a whole one. (An answer that was begun for the sake of a client's patience
-ends with the error where clients look for it.)
+Route, authenticate, parse, handle, serialize, send: each step has its own module. This one has their order and the
+handling of errors. An S3Error is answered as S3 does; what the layers below raise on purpose is translated to one;
+anything else is logged and answered with InternalError. If the answer has already begun, the connection is cut, so that
+a client never takes half an object for a whole one. (An answer that was begun early to keep a client waiting ends with
+the error, for operations where clients look for it.)
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ log = logging.getLogger("strongroom.s3")
 
 Page = Callable[[HttpRequest], Awaitable[Response]]
 
-_HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # the last is what "mc ready" asks for
+_HEALTH = ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster")  # "mc ready" asks for the last
 _WITH_BODY = ("PUT", "POST")
-_STREAMED = ("PutObject", "UploadPart")  # their bodies go to the handler as they come
+_STREAMED = ("PutObject", "UploadPart")  # their handlers read the body
 _LARGE_XML = ("DeleteObjects", "CompleteMultipartUpload")
 _MAX_LARGE_XML = 8 * 1024**2
 _MAX_XML = 256 * 1024
@@ -71,13 +71,13 @@ T = TypeVar("T")
 class S3App:
     """Serves S3 from a sealed store.
 
-    ``credentials``: access keys and their secrets. ``region``: the one that requests have to be signed for; "" takes
-    any, and answers as us-east-1. ``any_location``: buckets may be asked for in any region. ``domains``: those under
-    which buckets are host names. ``allow_insecure_sse_c``: take clients' keys without TLS (a proxy in front ends it).
-    ``idle_timeout``: seconds.
-    ``relay``: where requests go that are not to be served here; browser uploads are read here all the same.
-    ``cross_origin`` knows which web pages may send requests: all, unless it is given. ``observer`` is told of each
-    request. ``pages``: what is answered at paths that S3 does not have.
+    ``credentials``: access keys and their secrets. ``region``: the region that requests have to be signed for; ""
+    accepts any, and answers as us-east-1. ``any_location``: CreateBucket may name any region. ``domains``: those under
+    which buckets are host names. ``allow_insecure_sse_c``: accept clients' keys without TLS (if a proxy in front
+    terminates it). ``idle_timeout``: seconds.
+    ``relay``: passes requests to a backend instead of serving them here; the forms of browser uploads are still read
+    here. ``cross_origin`` says which web pages may send requests; without it, all may. ``observer`` sees each request.
+    ``pages``: handlers of paths that are not S3's.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class S3App:
         self._large_documents = asyncio.Semaphore(2)
 
     def _bind(self) -> Mapping[str, Handler]:
-        """The handler of each served operation. Raises LookupError where one is missing."""
+        """The handler of each served operation. Raises LookupError if one is missing."""
         groups = (
             BucketHandlers(self._objects, self._region, self._any_location, self._cross_origin),
             ObjectHandlers(self._objects),
@@ -165,7 +165,7 @@ class S3App:
         await _send(exchange, seen, answer, response)
 
     async def _refuse(self, exchange: Exchange, seen: Seen, error: Exception) -> None:
-        """Answer with what went wrong."""
+        """Answer with an error. Raises ConnectionAbortedError if that is too late."""
         request = exchange.request
         fields = about(seen.request_id, seen.operation, seen.bucket, seen.key)
         fault = translate(error, fields)
@@ -176,7 +176,7 @@ class S3App:
         if isinstance(error, KMSError):
             seen.reason = str(error)
         if exchange.started and not (exchange.open_ended and seen.operation in ENDS_WITH_ERRORS):
-            # The headers promised more than can be sent: leave the connection broken, not ended.
+            # The headers promised more than can be sent: cut the connection instead of ending the answer.
             seen.status = fault.status
             raise ConnectionAbortedError(f"{seen.request_id}: {fault.code} while sending") from error
         refusal = error_response(fault, request.raw_path, seen.request_id, _HOST_ID, request.method == "HEAD")
@@ -187,14 +187,14 @@ class S3App:
             seen.error = GONE
 
     async def _for_page(self, seen: Seen) -> Headers:
-        """The headers that let the web page which sent a request see the answer, if it may."""
+        """The headers that let the web page that sent a request see the answer; none if it may not."""
         request = seen.request
         if seen.operation == PAGE or request.method == PREFLIGHT_METHOD:
-            return []  # pages are not S3; what a preflight asks for was answered, or refused
+            return []  # not S3; or a preflight, whose answer has its own headers
         return answered(await self._cross_origin.rules(seen.bucket), request.headers["origin"], request.method)
 
     async def _preflight(self, seen: Seen) -> tuple[Answer, Response]:
-        """Tell a browser whether a page may send a request. Nobody signs such a question."""
+        """Tell a browser whether a page may send a request. Preflight requests are not signed."""
         target = target_of(seen.request, self._domains)
         seen.operation, seen.bucket, seen.key = PREFLIGHT, target.bucket, target.key
         allowed = preflight(await self._cross_origin.rules(target.bucket), seen.request.headers)
@@ -236,7 +236,7 @@ class S3App:
         if request.method in _WITH_BODY and operation.name not in _STREAMED:
             document = await _document(call, operation.name)
         if len(document) > _INLINE_XML:
-            async with self._large_documents:  # a hostile one takes fifty MiB more than its size
+            async with self._large_documents:  # a hostile one takes 50 MiB more than its size
                 parsed = await asyncio.to_thread(operation.parse, request, route.target, document)
         else:
             parsed = operation.parse(request, route.target, document)
@@ -244,7 +244,7 @@ class S3App:
         return answer, operation.serialize(answer.output)
 
     def _identity(self, request: HttpRequest, operation: str) -> Identity:
-        """Who sent it. Clients that do not know a bucket's region learn it from the error."""
+        """Who sent the request. Raises S3Error, with a header for clients that do not know the bucket's region."""
         try:
             return authenticate(request, self._credentials, self._signed_for, datetime.now(UTC))
         except S3Error as error:
@@ -253,13 +253,11 @@ class S3App:
             raise
 
     def _patiently(self, exchange: Exchange, seen: Seen, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        """The work. Where it is of a kind that may take long, its answer is begun meanwhile, so that the client goes on
-        waiting.
-        """
+        """``work``. If the operation may take long, its answer is begun meanwhile, lest the client gives up."""
         return patiently(exchange, partial(self._opening, seen), work) if seen.operation in LONG else work
 
     async def _opening(self, seen: Seen) -> Headers:
-        """The headers of an answer that nothing is known of yet."""
+        """The headers of an answer that is begun before its outcome is known."""
         for_page = await self._for_page(seen) if "origin" in seen.request.headers else []
         return [("x-amz-request-id", seen.request_id), *_STANDING, *for_page]
 
@@ -274,7 +272,7 @@ async def _send(exchange: Exchange, seen: Seen, answer: Answer, response: Respon
     status = seen.status = answer.status or response.status
     if exchange.open_ended:
         if status >= 300 and not (seen.operation in ENDS_WITH_ERRORS and is_error(response.body)):
-            raise S3Error("InternalError")  # a backend's refusal: clients would take it for success
+            raise S3Error("InternalError")  # a backend's refusal, which clients would take for success after a 200
         seen.sent = len(response.body)
         await conclude(exchange, response.body)
         return
@@ -304,13 +302,13 @@ async def _stream(
 
 
 async def _document(call: Call, operation: str) -> bytes:
-    """The body of an operation that takes XML, checked against all that the client promised of it."""
+    """The body of an operation that takes XML, checked against the client's digests. Raises S3Error."""
     headers = call.request.headers
     limit = _MAX_LARGE_XML if operation in _LARGE_XML else _MAX_XML
     document, trailers = await call.body.read(decoder_for(call.payload, headers), limit)
-    if operation == "CreateMultipartUpload":  # which has no body; AWS's CRT announces here the checksum of the parts
+    if operation == "CreateMultipartUpload":  # it has no body: AWS's CRT announces the checksum of the parts here
         headers = {name: value for name, value in headers.items() if name != "x-amz-sdk-checksum-algorithm"}
-    if operation != "CompleteMultipartUpload":  # there they are those of the whole object
+    if operation != "CompleteMultipartUpload":  # whose checksum headers are the whole object's
         integrity = Integrity(headers)
         integrity.check_document(document, trailers)
     return document

@@ -1,11 +1,11 @@
 """Decoders of request bodies: plain ones, and ``aws-chunked`` ones with signed chunks and trailing headers.
 
-No I/O inside: the body's bytes go in as they come from the wire, in pieces of any size, and the object's bytes come out
-as views of what went in. The heavy part (SHA-256) is apart from the splitting, so that the caller can choose how much
-of it is done at a time: :meth:`BodyDecoder.feed` splits, which costs microseconds; :attr:`BodyDecoder.hasher` has to
-see what came out. Who does not show it all of that is safe: then ``finish`` raises.
+No I/O: the body's bytes go in as they come from the wire, in pieces of any size, and the object's bytes come out as
+views of what went in. The expensive part (SHA-256) is separate from the splitting, so that the caller can choose how
+much of it is done at a time: :meth:`BodyDecoder.feed` splits, which costs microseconds; the caller then gives what came
+out to :attr:`BodyDecoder.hasher`. A caller that leaves any of it out is safe: ``finish`` raises then.
 
-Rule: pieces come out before they are proven. Nothing may be made durable under its name before ``finish`` returned.
+Rule: pieces come out before they are verified. No object may appear under its name before ``finish`` has returned.
 
 Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" and "... With
 Trailing Headers" in the Amazon S3 API reference.
@@ -28,13 +28,13 @@ from strongroom.sigv4.chunks import ChunkSigner
 from strongroom.sigv4.keys import same_signature
 
 MAX_CHUNK_HEADER = 256
-"""Bytes in the line that begins a chunk; a signed one with a 16-digit size has 99."""
+"""Most bytes of the line that begins a chunk; a signed one with a 16-digit size has 99."""
 
 MIN_CHUNK = 8192
-"""Bytes in a chunk that is not the last with data (InvalidChunkSizeError)."""
+"""Least bytes of a chunk, except for the last with data (InvalidChunkSizeError)."""
 
 MAX_TRAILERS = 8192
-"""Bytes of all trailing headers together."""
+"""Most bytes of all trailing headers together."""
 
 _SIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})\r\n")
 _UNSIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
@@ -43,7 +43,7 @@ _TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 class Hasher(Protocol):
-    """Takes bytes in."""
+    """A hash that bytes are added to."""
 
     def update(self, data: Buffer, /) -> None:
         """Take in the next bytes."""
@@ -51,38 +51,37 @@ class Hasher(Protocol):
 
 
 class BodyDecoder(Protocol):
-    """Takes a request's body as it came and gives the object's bytes."""
+    """Turns a request's body, as it came, into the object's bytes."""
 
     @property
     def decoded_length(self) -> int | None:
-        """How many bytes will come out; None where the request does not say."""
+        """How many bytes will come out; None if the request does not say."""
         ...
 
     @property
     def hasher(self) -> Hasher | None:
-        """What has to see the object's bytes, in order, before :meth:`finish`; None where nothing has to.
-
-        Its ``update`` raises SignatureDoesNotMatch.
+        """The hash that the caller has to give all object bytes to, in order, before :meth:`finish`; None if there is
+        none. Its ``update`` raises SignatureDoesNotMatch.
         """
         ...
 
     def feed(self, data: Piece) -> list[Piece | memoryview]:
-        """The object's bytes in ``data``: views of it, in order. Raises S3Error as :meth:`finish` does."""
+        """The object's bytes in ``data``, as views of it, in order. Raises the same errors as :meth:`finish`."""
         ...
 
     def finish(self) -> dict[str, str]:
-        """The body is over: the trailing headers, names in lower case.
+        """The body has ended. Returns the trailing headers, names in lower case.
 
-        Raises IncompleteBody (malformed framing, too), InvalidChunkSizeError, MalformedTrailerError,
+        Raises IncompleteBody (also for malformed framing), InvalidChunkSizeError, MalformedTrailerError,
         SignatureDoesNotMatch, XAmzContentSHA256Mismatch.
         """
         ...
 
 
 def decoder_for(payload: Payload, headers: Mapping[str, str]) -> BodyDecoder:
-    """The decoder of a body, from what the signature says of it and from the request's headers (lower-case names).
+    """The decoder of a body, chosen by how it has to be checked and by the request's headers (lower-case names).
 
-    Raises MissingContentLength where an ``aws-chunked`` body does not say its decoded length, InvalidArgument.
+    Raises MissingContentLength if the decoded length of an ``aws-chunked`` body is not given, InvalidArgument.
     """
     if isinstance(payload, ChunkedPayload):
         length = _number(headers, "x-amz-decoded-content-length")
@@ -97,14 +96,14 @@ def decoder_for(payload: Payload, headers: Mapping[str, str]) -> BodyDecoder:
 
 
 def require_length(decoder: BodyDecoder) -> int:
-    """The decoded length, where an operation cannot do without. Raises MissingContentLength."""
+    """The decoded length, for operations that need it. Raises MissingContentLength."""
     if decoder.decoded_length is None:
         raise S3Error("MissingContentLength")
     return decoder.decoded_length
 
 
 def stored_content_encoding(value: str | None) -> str | None:
-    """``content-encoding`` as it belongs to the object: without ``aws-chunked``, which belongs to the transfer."""
+    """The object's ``content-encoding``: without ``aws-chunked``, which is about the transfer only."""
     if value is None:
         return None
     kept = [item for item in value.split(",") if item.strip().lower() not in ("aws-chunked", "")]
@@ -112,7 +111,7 @@ def stored_content_encoding(value: str | None) -> str | None:
 
 
 class _PlainDecoder:
-    """A body that is the object's bytes."""
+    """A body that consists of the object's bytes and nothing else."""
 
     __slots__ = ("_seen", "decoded_length", "hasher")
 
@@ -156,19 +155,19 @@ class _HashedDecoder(_PlainDecoder):
 
 
 class _ChunkHasher:
-    """Checks the signatures of chunks: hashes their bytes, whose lengths and signatures it is told before they come."""
+    """Checks the signatures of chunks: hashes their bytes, and learns their lengths and signatures beforehand."""
 
     __slots__ = ("_chunks", "_hash", "_left", "_provided", "_signer")
 
     def __init__(self, signer: ChunkSigner) -> None:
         self._signer = signer
         self._chunks: deque[tuple[int, str]] = deque()
-        self._left = 0  # bytes to come of the chunk that is being hashed
+        self._left = 0  # bytes still to come of the chunk that is being hashed
         self._provided = ""
         self._hash = sha256()
 
     def expect(self, size: int, signature: str) -> None:
-        """The next chunk has ``size`` bytes, none where it is the last."""
+        """The next chunk has ``size`` bytes and this signature. The last chunk has 0 bytes."""
         self._chunks.append((size, signature))
 
     def update(self, data: Buffer, /) -> None:
@@ -183,7 +182,7 @@ class _ChunkHasher:
                 self._check(self._provided)
 
     def finish(self) -> None:
-        """All chunks have come, the last one, too. Raises SignatureDoesNotMatch, also where not all was hashed."""
+        """All chunks have come, including the last. Raises SignatureDoesNotMatch, also if not all bytes were hashed."""
         size, provided = self._chunks.popleft()
         if size or self._left:
             raise S3Error("SignatureDoesNotMatch")
@@ -199,7 +198,7 @@ class _ChunkHasher:
 class _State(Enum):
     HEADER = auto()  # the line that begins a chunk
     DATA = auto()  # a chunk's bytes
-    DATA_END = auto()  # CR LF behind them
+    DATA_END = auto()  # the CR LF after them
     TAIL = auto()  # what follows the last chunk's line
 
 
@@ -215,10 +214,10 @@ class _ChunkedDecoder:
         self._trailer = payload.trailer
         self._declared = declared
         self._state = _State.HEADER
-        self._line = bytearray()  # what has come of a line, or of the tail
-        self._left = 0  # bytes to come of this chunk
+        self._line = bytearray()  # what has come so far of a line, or of the tail
+        self._left = 0  # bytes still to come of this chunk
         self._total = 0  # bytes of all chunks so far, this one included
-        self._small = False  # whether the last chunk with data was under the minimum
+        self._small = False  # whether the latest chunk with data was under the minimum
 
     def feed(self, data: Piece) -> list[Piece | memoryview]:
         pieces: list[Piece | memoryview] = []
@@ -251,7 +250,7 @@ class _ChunkedDecoder:
         return {}
 
     def _take_line(self, data: Piece, at: int) -> int:
-        """Take in bytes up to the end of a line; where ``data`` has it whole, act on it. The place to go on from."""
+        """Take in bytes up to the end of a line; act on it once it is whole. Returns where in ``data`` to go on."""
         newline = data.find(b"\n", at, at + MAX_CHUNK_HEADER)
         stop = newline + 1 if newline >= 0 else len(data)
         if len(self._line) + stop - at > MAX_CHUNK_HEADER:
@@ -293,7 +292,7 @@ class _ChunkedDecoder:
         self._line += data
 
     def _parse_trailers(self) -> dict[str, str]:
-        """Read the trailing headers. Lines end in CR LF or LF, blank ones are passed over: clients differ there."""
+        """Read the trailing headers. Lines end in CR LF or LF, and empty ones are skipped: clients differ there."""
         if not self._line.endswith(b"\n"):
             raise _incomplete()
         trailers: dict[str, str] = {}

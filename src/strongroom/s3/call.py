@@ -1,4 +1,4 @@
-"""One call of an operation: what a handler is given beside its typed input, and what it gives back."""
+"""One call of an operation: what a handler gets in addition to its typed input, and what it returns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ Headers = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Call:
-    """A request that was authenticated and routed. ``body`` is for the operations that stream it.
+    """A request that was authenticated and routed. ``body`` is for operations that stream it.
 
-    ``signed``: the names of the headers that the client signed. ``request_id`` is the one that the client is told, for
-    log lines.
+    ``signed``: the names of the headers that the client signed. ``request_id``: as in the answer, for log lines.
     """
 
     request: HttpRequest
@@ -38,14 +37,14 @@ class Call:
 
 
 class Chunks(Protocol):
-    """Bytes that come piece by piece. ``aclose`` lets go of what they come from."""
+    """Bytes that come piece by piece. ``aclose`` closes their source."""
 
     def __aiter__(self) -> AsyncIterator[Buffer]:
         """The pieces."""
         ...
 
     async def aclose(self) -> None:
-        """End, wherever it is."""
+        """Close the source, even if not all pieces were read."""
         ...
 
 
@@ -53,9 +52,9 @@ class Chunks(Protocol):
 class Answer:
     """What a handler answers.
 
-    ``output`` is the operation's output shape, None for an empty one; ``headers`` tell of an object (see
+    ``output`` is the operation's output shape, None for an empty one; ``headers`` describe an object (see
     :mod:`strongroom.s3.describe`); ``status`` replaces the operation's own. ``body`` is the object's bytes,
-    ``length`` of them (None where nobody knows yet); an iterator is closed when it was sent or when the client is gone.
+    ``length`` of them (None: not known yet); an iterator is closed when it was sent or when the client is gone.
     ``about`` is the object or upload that the request was about, for the access log.
     """
 
@@ -68,7 +67,7 @@ class Answer:
 
 
 Handler = Callable[[Call, Any], Coroutine[Any, Any, Answer]]
-"""Of an operation: answers a call, given its input shape."""
+"""Handles an operation: gets a call and the operation's input shape, and answers."""
 
 
 class Relay(Protocol):
@@ -81,7 +80,7 @@ class Relay(Protocol):
     def form(
         self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
     ) -> AnyObjectWriter:
-        """Takes the file of a form for an object of this bucket and key, which gets ``headers``; ``md5`` and
-        ``hashers`` as BodyPipeline has them. Raises S3Error.
+        """A writer for the file of a form. Its object gets this name (bucket, key) and ``headers``; ``md5`` and
+        ``hashers`` are those of BodyPipeline. Raises S3Error.
         """
         ...

@@ -1,7 +1,8 @@
 """S3's checksums: computing them, reading them from a request, comparing them, and combining those of parts.
 
-Source: "Checking object integrity" in the Amazon S3 User Guide, and the checksum headers of the API reference. Knows
-nothing of bodies and objects: digests are raw bytes here, and base64 only on the wire (CRCs big-endian).
+Digests are raw bytes here (CRCs big-endian), and base64 on the wire. Knows nothing of bodies and objects.
+
+Source: "Checking object integrity" in the Amazon S3 User Guide, and the checksum headers of the API reference.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from strongroom.s3.errors import S3Error
 
 
 class Algorithm(StrEnum):
-    """A checksum algorithm, by the name that S3 gives it."""
+    """A checksum algorithm, by its name in S3."""
 
     CRC32 = "CRC32"
     CRC32C = "CRC32C"
@@ -60,7 +61,7 @@ class ChecksumType(StrEnum):
 
 
 class Hasher(Protocol):
-    """A checksum in the making. Safe to update in a worker thread, one call at a time."""
+    """A checksum that is being computed. May be updated in worker threads, one call at a time."""
 
     def update(self, data: Buffer, /) -> None:
         """Take in the next bytes."""
@@ -89,7 +90,7 @@ class _Crc:
 
 
 def hasher(algorithm: Algorithm) -> Hasher:
-    """A fresh checksum of this algorithm."""
+    """A new hasher for this algorithm."""
     return _KINDS[algorithm].new()
 
 
@@ -98,7 +99,7 @@ def hasher(algorithm: Algorithm) -> Hasher:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The checksum that a client promises for its body; ``value`` is the raw digest, None where a trailer brings it."""
+    """The checksum that a client announces for its body; ``value``: the raw digest, None if it comes in a trailer."""
 
     algorithm: Algorithm
     value: bytes | None
@@ -118,10 +119,10 @@ class Expected:
 
 
 def expected(headers: Mapping[str, str]) -> Expected | None:
-    """The checksum that a request brings for its body, in a header or a trailer; None where it brings none.
+    """The checksum that a request has for its body, in a header or a trailer; None if there is none.
 
-    Names are lower-case; a form's fields may be passed as well. Raises InvalidRequest: two checksums, a value that is
-    no digest of its algorithm, an algorithm that S3 or this server does not have, an announced one that is missing.
+    Names are lower-case; ``headers`` may be a form's fields. Raises InvalidRequest for two checksums, for a value that
+    cannot be a digest of its algorithm, for an unknown algorithm, and if an announced checksum is missing.
     """
     found = brought(headers)
     trailing = _trailing(headers["x-amz-trailer"]) if "x-amz-trailer" in headers else []
@@ -143,9 +144,9 @@ def wanted(headers: Mapping[str, str]) -> Algorithm | None:
 
 
 def multipart(headers: Mapping[str, str]) -> tuple[Algorithm, ChecksumType] | None:
-    """What CreateMultipartUpload asks for: an algorithm and how parts combine; None where it asks for nothing.
+    """What CreateMultipartUpload asks for: an algorithm and how parts combine; None if it asks for no checksum.
 
-    Raises InvalidRequest for a type without an algorithm, an unknown type, and a pair that S3 does not have.
+    Raises InvalidRequest for a type without an algorithm, an unknown one of either, and a pair that S3 does not have.
     """
     algorithm = wanted(headers)
     text = headers.get("x-amz-checksum-type")
@@ -189,7 +190,7 @@ def parse_type(text: str) -> ChecksumType:
 
 
 def parse_value(algorithm: Algorithm, text: str, place: str = "header") -> bytes:
-    """The raw digest of a base64 value. Raises InvalidRequest where it is not one of this algorithm."""
+    """The raw digest in a base64 value. Raises InvalidRequest if it cannot be one of this algorithm."""
     value = _decode(text)
     if value is None or len(value) != algorithm.size:
         raise S3Error("InvalidRequest", f"Value for {algorithm.header} {place} is invalid.")
@@ -197,13 +198,13 @@ def parse_value(algorithm: Algorithm, text: str, place: str = "header") -> bytes
 
 
 def format_value(digest: bytes) -> str:
-    """A raw digest as it stands in headers and XML: base64."""
+    """A raw digest as headers and XML have it: base64."""
     return base64.b64encode(digest).decode()
 
 
 def brought(headers: Mapping[str, str]) -> list[Algorithm]:
-    """The algorithm whose value is among the headers, if there is one. Raises InvalidRequest for one that S3 does not
-    have, and for several.
+    """The algorithm whose checksum is among the headers, in a list; empty if there is none. Raises InvalidRequest for
+    an unknown algorithm, and for several.
     """
     found = []
     for name in headers:
@@ -258,7 +259,7 @@ def _check_announced(announced: str | None, promised: Expected | None) -> None:
 
 
 def content_md5(headers: Mapping[str, str]) -> bytes | None:
-    """The raw MD5 of ``content-md5``, None where it is not sent. Raises InvalidDigest."""
+    """The raw MD5 in ``content-md5``; None if it was not sent. Raises InvalidDigest."""
     text = headers.get("content-md5")
     if text is None:
         return None
@@ -269,7 +270,7 @@ def content_md5(headers: Mapping[str, str]) -> bytes | None:
 
 
 def check_md5(promised: bytes | None, computed: bytes) -> None:
-    """Compare the raw MD5 of a body with what ``content-md5`` promised. Raises BadDigest."""
+    """Compare the raw MD5 of a body with that in ``content-md5``. Raises BadDigest."""
     if promised is not None and not hmac.compare_digest(promised, computed):
         raise S3Error(
             "BadDigest",
@@ -290,7 +291,10 @@ def composite(algorithm: Algorithm, digests: Sequence[bytes]) -> str:
 
 
 def full_object(algorithm: Algorithm, parts: Iterable[tuple[bytes, int]]) -> bytes:
-    """The raw CRC of a whole object, from (raw digest, length in bytes) of its parts in order; no data is read."""
+    """The raw CRC of a whole object, combined from the (raw digest, length in bytes) of its parts, in order.
+
+    Raises ValueError for an algorithm whose digests cannot be combined.
+    """
     combine = _KINDS[algorithm].combine
     if combine is None:
         raise ValueError(f"{algorithm} of a whole cannot be had from those of its parts")
@@ -302,7 +306,9 @@ def full_object(algorithm: Algorithm, parts: Iterable[tuple[bytes, int]]) -> byt
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """``types``: what S3 allows for multipart objects, the default first. ``combine``: CRC of A and B, length of B."""
+    """``types``: those that S3 allows for multipart objects, the default first. ``combine`` gets the CRCs of A and B,
+    and the length of B, and returns the CRC of A followed by B.
+    """
 
     size: int
     new: Callable[[], Hasher]

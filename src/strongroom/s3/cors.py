@@ -1,10 +1,10 @@
-"""Cross-origin requests: which web pages may reach buckets from a browser. Pure, but for :class:`CrossOrigin`.
+"""Cross-origin requests: which web pages may reach buckets from a browser. Pure, except for :class:`CrossOrigin`.
 
-A bucket's own rules decide, as at S3; without any, the server's one rule does, as at MinIO. All that is decided is
-what a browser shows to a page: requests have to be signed all the same, and other clients do not look at it.
+A bucket's own rules decide, as in S3; if it has none, the server's only rule does, as in MinIO. The rules only decide
+what a browser shows to a page: requests have to be signed all the same, and other clients ignore them.
 
 Source: "Using cross-origin resource sharing (CORS)" in the Amazon S3 User Guide, the Fetch standard, section 3.3, and
-of errors the answers of AWS.
+for errors the answers of AWS.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from strongroom.sealed.store import SealedStore
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 MAX_RULES = 100
-"""Rules of a bucket (S3 User Guide, "Elements of a CORS configuration")."""
+"""Most rules of a bucket (S3 User Guide, "Elements of a CORS configuration")."""
 MAX_DOCUMENT = 64 * 1024
-"""Bytes of a bucket's rules (S3 API reference, PutBucketCors)."""
+"""Most bytes of a bucket's rules (S3 API reference, PutBucketCors)."""
 MAX_NAMES = 256
-"""Headers that a question may be about: a request has no more. Each is held against all patterns of a bucket's rules,
-which are thousands, for whoever asks."""
+"""Most headers that a preflight may ask about; no request has more. Each is compared with all patterns of a bucket's
+rules, which may be thousands, and anybody may send a preflight."""
 
 EXPOSED = (
     "ETag",
@@ -57,8 +57,8 @@ EXPOSED = (
     "x-amz-version-id",
     "*",
 )
-"""The headers of answers that scripts see under the server's rule. The last one names all others, such as those of
-metadata and checksums, to requests without credentials of the browser's own.
+"""The headers of answers that scripts see under the server's rule. The last one stands for all others, such as those of
+metadata and checksums, if the request has no credentials of the browser's own (cookies, say).
 """
 
 _NAME = "CORSConfiguration"
@@ -68,7 +68,7 @@ _EVERY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which origins may send which methods with which headers. Origins and headers may hold one ``*`` for any text;
+    """Which origins may send which methods with which headers. Origins and headers may have one ``*``, for any text;
     headers are in lower case.
     """
 
@@ -87,7 +87,7 @@ class Rule:
         )
 
     def answer(self, origin: str) -> Headers:
-        """The headers that tell a browser so."""
+        """The headers that tell a browser that a page of this origin is allowed by this rule."""
         found: Headers = [("access-control-allow-methods", ", ".join(self.methods)), _VARY]
         if _EVERY in self.origins:
             found.append(("access-control-allow-origin", _EVERY))
@@ -104,14 +104,14 @@ Rules = Sequence[Rule]
 
 
 def server_rules(origins: Sequence[str]) -> Rules:
-    """The rule of a server that lets these origins in everywhere; none for none."""
+    """The rule of a server that lets these origins use all buckets; no rule if there are no origins."""
     return [Rule(tuple(origins), METHODS, (_EVERY,), EXPOSED)] if origins else []
 
 
 def preflight(rules: Rules, headers: Mapping[str, str]) -> Headers:
-    """What a browser is answered that asks before it sends a request. ``headers`` are those of the question.
+    """The headers of the answer to a preflight request. ``headers`` are those of the request.
 
-    Raises BadRequest for a question that is none, AccessForbidden where no rule allows it.
+    Raises BadRequest for a malformed preflight, AccessForbidden if no rule allows what it asks for.
     """
     origin = headers.get("origin")
     if not origin:
@@ -130,7 +130,7 @@ def preflight(rules: Rules, headers: Mapping[str, str]) -> Headers:
 
 
 def answered(rules: Rules, origin: str, method: str) -> Headers:
-    """The headers of an answer to a request from a page, none where no rule allows it."""
+    """The headers to add to the answer to a request from a page; none if no rule allows it."""
     return next((rule.answer(origin) for rule in rules if rule.allows(origin, method)), [])
 
 
@@ -138,9 +138,9 @@ def answered(rules: Rules, origin: str, method: str) -> Headers:
 
 
 def encode(configuration: CORSConfiguration) -> bytes:
-    """A configuration as it is kept: the document of PutBucketCors.
+    """A configuration as it is stored: the document of PutBucketCors.
 
-    Raises EntityTooLarge, InvalidRequest, MalformedXML for what S3 does not take.
+    Raises EntityTooLarge, InvalidRequest, MalformedXML for a configuration that S3 would refuse.
     """
     rules = configuration.cors_rules
     if not rules or not all(rule.allowed_methods and rule.allowed_origins for rule in rules):
@@ -167,7 +167,7 @@ def decode(document: bytes) -> CORSConfiguration:
 
 @lru_cache(64)
 def rules_of(document: bytes) -> Rules:
-    """The rules of a bucket. Raises MalformedXML."""
+    """The rules in a bucket's stored configuration. Raises MalformedXML."""
     return [
         Rule(
             tuple(rule.allowed_origins),
@@ -215,7 +215,7 @@ def _fits(pattern: str, text: str) -> bool:
 
 
 def _names(text: str) -> list[str]:
-    """The header names of a question, in lower case. Raises BadRequest."""
+    """The header names that a preflight asks about, in lower case. Raises BadRequest."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     if len(names) > MAX_NAMES:
         raise S3Error("BadRequest", f"Access-Control-Request-Headers names more than {MAX_NAMES} headers.")
@@ -233,10 +233,10 @@ _write = compile_writer(shape_of(_NAME), _NAME)
 
 
 class CrossOrigin:
-    """Knows which rules hold for a bucket.
+    """Knows which rules apply to a bucket.
 
-    ``origins``: those that the server lets in where a bucket says nothing. ``of_buckets``: whether buckets have rules
-    here. ``seconds``: for how long a bucket's may be remembered; 0 for not at all.
+    ``origins``: those that may use buckets without rules. ``of_buckets``: whether buckets can have rules here.
+    ``seconds``: for how long a bucket's rules may be cached; 0 for not at all.
     """
 
     def __init__(self, objects: SealedStore, origins: Sequence[str], of_buckets: bool, seconds: float) -> None:
@@ -247,7 +247,7 @@ class CrossOrigin:
         self._known: Lately[str, Rules] = Lately(seconds)
 
     async def rules(self, bucket: str) -> Rules:
-        """The rules for requests about a bucket, or about none (""); no rule at all where it cannot be found out."""
+        """The rules for requests about a bucket, or about none (""); no rule at all if they cannot be read."""
         if not bucket or not self._of_buckets:
             return self._default
         now = time.monotonic()
@@ -257,7 +257,7 @@ class CrossOrigin:
             document = await self._objects.cors(bucket)
             rules = self._default if document is None else rules_of(document)
         except NoSuchBucket:
-            return self._default  # not remembered: there are more such names than buckets
+            return self._default  # not cached: there is no end of such names
         except (StoreError, S3Error):
             return []
         if self._seconds:
@@ -266,5 +266,5 @@ class CrossOrigin:
         return rules
 
     def forget(self, bucket: str) -> None:
-        """The rules of a bucket were changed here."""
+        """Drop a bucket's cached rules, since they were changed here."""
         self._known.forget(bucket)
