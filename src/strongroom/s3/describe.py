@@ -1,4 +1,4 @@
-"""What S3's headers and documents tell of an object: said once for all operations. Pure."""
+"""How S3's headers and documents describe an object, in one place for all operations. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strongroom.sealed.metadata import ObjectChecksum
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 MAX_USER_METADATA = 2048
-"""Bytes of the names and values of user metadata together (S3 User Guide, "Working with object metadata")."""
+"""Most bytes of all names and values of user metadata (S3 User Guide, "Working with object metadata")."""
 MAX_CONTENT_HEADERS = 8192
 
 _OVERRIDES = {
@@ -30,7 +30,7 @@ _OVERRIDES = {
     "response-expires": "expires",
 }
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""A token, as RFC 9110 has it."""
+"""A token as defined in RFC 9110."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LOCK = "x-amz-object-lock-"
 _ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
@@ -49,23 +49,23 @@ _MOVED = {
     *ASKING,
 }
 _MOVED_STARTS = (META, _LOCK, _GRANT)
-"""What may stand in a presigned URL, be it to be refused as in a header. Checksums are not among it: SDKs presign that
-of an empty body, which AWS passes over."""
+"""Headers that may be in a presigned URL instead (some only to be refused, as they are in a header). Checksums are not
+among them: SDKs presign that of an empty body, and AWS ignores it."""
 
 
 def quoted(etag: str) -> str:
-    """An ETag as it stands on the wire."""
+    """An ETag as it is on the wire."""
     return f'"{etag}"'
 
 
 def moment(nanoseconds: int) -> datetime:
-    """A time as it stands in XML, to the millisecond."""
+    """A time as XML has it, to the millisecond."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return utc(seconds).replace(microsecond=rest // 1_000_000 * 1000)
 
 
 def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The content headers and user metadata of an upload, as they are kept. Raises MetadataTooLarge."""
+    """The content headers and user metadata of an upload, as they are stored. Raises MetadataTooLarge."""
     kept: dict[str, str] = {}
     size = 0
     for name, value in headers.items():
@@ -87,7 +87,7 @@ def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_header(name: str, value: str) -> None:
-    """Refuse what cannot be shown as a header, and so must not be kept as one. Raises InvalidArgument."""
+    """Refuse what cannot be sent as a header, and so must not be stored as one. Raises InvalidArgument."""
     if not HEADER_NAME.fullmatch(name) or _UNPRINTABLE.search(value):
         raise S3Error(
             "InvalidArgument",
@@ -97,17 +97,17 @@ def check_header(name: str, value: str) -> None:
 
 
 def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
-    """What a presigned URL says of an object in its query, as the headers that it stands for; those that are there win.
+    """The headers of a write that a presigned URL has in its query, where SDKs move them. Real headers take precedence.
 
-    SDKs move headers there when they presign. Raises InvalidArgument for what no header could be, for the source of a
-    copy, which AWS does not look for there, and for a client's key: URLs end up in logs.
+    Raises InvalidArgument for what cannot be a header, for the source of a copy, which AWS does not look for in the
+    query, and for a client's key: URLs end up in logs.
     """
     moved: dict[str, str] = {}
     if operation not in _WRITES and operation not in _WRITES_PARTS:
         return moved
     for parameter, value in query.items():
         name = parameter.lower()
-        copies = name == COPY_SOURCE and name not in headers  # an empty object would be put in the place of the copy
+        copies = name == COPY_SOURCE and name not in headers  # it would become an empty object, not a copy
         if copies or (name.startswith((SSE, SOURCE_SSE)) and name not in ASKING):
             raise S3Error("InvalidArgument", "This does not belong in a URL.", ArgumentName=ascii(name)[1:-1][:256])
         if operation in _WRITES and name not in headers and (name in _MOVED or name.startswith(_MOVED_STARTS)):
@@ -117,7 +117,7 @@ def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str
 
 
 def check_upload_headers(headers: Mapping[str, str]) -> None:
-    """Refuse an upload that asks for what is not served, instead of passing it over. Raises S3Error."""
+    """Refuse an upload that asks for something that is not served, instead of ignoring that. Raises S3Error."""
     if any(name.startswith(_LOCK) for name in headers):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
     check_acl_headers(headers)
@@ -130,7 +130,7 @@ def check_upload_headers(headers: Mapping[str, str]) -> None:
 
 
 def check_acl_headers(headers: Mapping[str, str]) -> None:
-    """Let pass those that leave everything to the owner. Raises AccessControlListNotSupported, InvalidArgument."""
+    """Accept ACLs that leave everything to the owner. Raises AccessControlListNotSupported, InvalidArgument."""
     acl = headers.get("x-amz-acl")
     if acl in _OTHER_ACLS or any(name.startswith(_GRANT) for name in headers):
         raise S3Error("AccessControlListNotSupported")
@@ -139,7 +139,7 @@ def check_acl_headers(headers: Mapping[str, str]) -> None:
 
 
 def object_headers(stored: Mapping[str, str], etag: str, modified: int, tag_count: int) -> Headers:
-    """The headers that GET and HEAD show of every object."""
+    """The headers that GET and HEAD answer with for every object."""
     headers = [
         ("etag", quoted(etag)),
         ("last-modified", http_date(modified)),
@@ -154,18 +154,18 @@ def object_headers(stored: Mapping[str, str], etag: str, modified: int, tag_coun
 
 
 def override_headers(headers: Headers, query: Mapping[str, str]) -> Headers:
-    """Put the ``response-…`` parameters of a GET in the place of what is stored."""
+    """Replace stored headers by the ``response-…`` parameters of a GET or HEAD. Raises InvalidArgument."""
     wanted = {header: query[name] for name, header in _OVERRIDES.items() if name in query}
     if not wanted:
         return headers
     for value in wanted.values():
-        if not value.isprintable():  # a line break here would be a header of the client's making
+        if not value.isprintable():  # a line break here would let the client add headers
             raise S3Error("InvalidArgument", "A response header override holds characters that no header can.")
     return [(name, value) for name, value in headers if name not in wanted] + list(wanted.items())
 
 
 def checksum_headers(checksum: ObjectChecksum | None) -> Headers:
-    """The headers that show a checksum, none for None."""
+    """The headers that show a checksum; none for None."""
     if checksum is None:
         return []
     return [
@@ -175,12 +175,12 @@ def checksum_headers(checksum: ObjectChecksum | None) -> Headers:
 
 
 def set_checksum(shape: object, checksum: ObjectChecksum | None) -> None:
-    """Show the checksum of an object, and its type, in a shape that has members for them; nothing for None."""
+    """Set the checksum of an object, and its type, in a shape that has members for them. Does nothing for None."""
     if checksum is not None:
         setattr(shape, "checksum_type", checksum.kind)  # noqa: B010 - several shapes have it
         setattr(shape, Algorithm(checksum.algorithm).member, checksum.value)
 
 
 def set_part_checksum(shape: object, algorithm: str, digest: bytes) -> None:
-    """Show the raw checksum of a part in a shape that has a member for it."""
+    """Set the checksum of a part, given as a raw digest, in a shape that has a member for it."""
     setattr(shape, Algorithm(algorithm).member, format_value(digest))

@@ -1,4 +1,4 @@
-"""Server-side encryption as S3's headers have it: what a request asks for, and what a response says.
+"""Server-side encryption in S3's headers: what a request asks for, and what a response says.
 
 Source: "Protecting data with server-side encryption" in the Amazon S3 User Guide; the error texts are AWS's.
 """
@@ -29,21 +29,21 @@ KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _CONTEXT = "x-amz-server-side-encryption-context"
 _BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 ASKING = (SSE, KMS_KEY, _CONTEXT, _BUCKET_KEY)
-"""The headers that ask for encryption and hold no key."""
+"""The headers that ask for encryption and do not contain a key."""
 _MAX_KEY_ID, _MAX_KEY_NAME = 2048, 255
 _MAX_ENCODED_CONTEXT = 16_384
 
 
 class EncryptionHeaders:
-    """Reads encryption headers. ``secure``: whether keys may be taken from this request (it came over TLS, say)."""
+    """Reads encryption headers. ``secure``: whether this request may contain a client's key (it came over TLS, say)."""
 
     def __init__(self, headers: Mapping[str, str], secure: bool) -> None:
         self._headers = headers
         self._secure = secure
 
     def protection(self) -> Protection | None:
-        """How the request wants a new object encrypted; None where it does not say. Kind.PLAIN where all that it says
-        is whether the bucket's default is to be used with a bucket key. Raises S3Error.
+        """How the request wants a new object encrypted; None if it does not say. Kind.PLAIN if it says only whether to
+        use a bucket key with the bucket's default encryption. Raises S3Error.
         """
         method = self._headers.get(SSE)
         key = self.customer_key()
@@ -76,7 +76,7 @@ class EncryptionHeaders:
         return self._customer_key(_SOURCE)
 
     def refuse_method(self) -> None:
-        """Refuse ``x-amz-server-side-encryption`` where an object is read. Raises S3Error."""
+        """Refuse ``x-amz-server-side-encryption`` in a request that reads an object. Raises S3Error."""
         if SSE in self._headers:
             raise _invalid("x-amz-server-side-encryption header is not supported for this operation.")
 
@@ -85,7 +85,7 @@ class EncryptionHeaders:
             raise _invalid("These encryption headers need x-amz-server-side-encryption: aws:kms.")
 
     def _wants_bucket_key(self) -> bool | None:
-        """Whether the object is to have a key of the bucket; None where the request leaves that to the bucket."""
+        """Whether the object is to use a bucket key; None if the request leaves that to the bucket. Raises S3Error."""
         text = self._headers.get(_BUCKET_KEY)
         if text is None:
             return None
@@ -132,8 +132,8 @@ _REQUESTS = "Requests specifying Server Side Encryption with Customer provided k
 
 @contextmanager
 def key_of_upload() -> Iterator[None]:
-    """A context in which a part is begun: if its key is not that of the upload, this is a bad request, not a denied
-    one.
+    """A context in which a part is begun: if its key is not the upload's, S3 answers with InvalidRequest, not with
+    AccessDenied.
     """
     try:
         yield
@@ -167,7 +167,7 @@ def key_md5(key: Secret) -> str:
 
 
 def kms_key_id(sent: bytes) -> str:
-    """A master key as a client names it, "" for none. Raises KMS.NotFoundException where none can have that name."""
+    """A master key's name, as a client sent it; "" for none. Raises KMS.NotFoundException if no key can have it."""
     try:
         key_id = sent.decode()
     except UnicodeDecodeError:
@@ -181,7 +181,7 @@ def kms_key_id(sent: bytes) -> str:
 
 
 class Encrypted(Protocol):
-    """An object or an upload, as far as responses tell how it is encrypted."""
+    """An object or an upload: what responses need to say how it is encrypted."""
 
     @property
     def kind(self) -> Kind:
@@ -195,12 +195,12 @@ class Encrypted(Protocol):
 
     @property
     def bucket_key(self) -> bool:
-        """Whether its data key is one of the bucket's."""
+        """Whether its data key is a bucket key."""
         ...
 
 
 def shown(what: Encrypted, customer_key: Secret | None) -> list[tuple[str, str]]:
-    """The response headers that say how it is encrypted. ``customer_key`` is that of the request, if any."""
+    """The response headers that say how ``what`` is encrypted. ``customer_key`` is that of the request, if any."""
     if what.kind is Kind.SSE_S3:
         return [(SSE, "AES256")]
     if what.kind is Kind.SSE_KMS:
@@ -212,7 +212,7 @@ def shown(what: Encrypted, customer_key: Secret | None) -> list[tuple[str, str]]
 
 
 def confirmed(what: Encrypted, asked: Protection | None) -> list[tuple[str, str]]:
-    """The response headers that say how a new object is encrypted, to whom ``asked`` for it."""
+    """The response headers that say how a new object is encrypted. ``asked``: what the request asked for, if it did."""
     if asked is None:
         return shown(what, None)
     headers = shown(what, asked.customer_key)

@@ -1,7 +1,7 @@
-"""The entries of listings, a thousand at a time: what the writers of :mod:`~strongroom.s3.xml` give, without a shape
-for each.
+"""The entries of listings, a thousand at a time: the same XML that the writers of :mod:`~strongroom.s3.xml` make, but
+without a shape for each entry.
 
-How an entry looks is taken from what the general writer makes of an example, once, so that it is said in one place.
+The form of an entry is taken from what the general writer makes of an example, once, so that it has one definition.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MILLISECONDS = [f"{count:03}Z" for count in range(1000)]
 
 
 class Entries:
-    """Writes objects and common prefixes as listings have them."""
+    """Writes objects and common prefixes as entries of listings."""
 
     def __init__(self) -> None:
         key, modified, etag, size = _KEY, _MODIFIED, quoted(_ETAG), _SIZE
@@ -50,11 +50,11 @@ class Entries:
         self._prefix = _template("ListObjectsV2Output", "common_prefixes", CommonPrefix(prefix=key))
 
     def objects(self, page: Sequence[Summary], encoding: str | None, with_owner: bool) -> Written:
-        """Objects, as the Contents of ListObjects and ListObjectsV2."""
+        """Objects as the Contents of ListObjects and ListObjectsV2."""
         return _fill(self._owned if with_owner else self._object, page, encoding)
 
     def versions(self, page: Sequence[Summary], encoding: str | None) -> Written:
-        """Objects, each as the one version that it has."""
+        """Objects as versions, of which each has one."""
         return _fill(self._version, page, encoding)
 
     def prefixes(self, names: Sequence[str], encoding: str | None) -> Written:
@@ -64,13 +64,13 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """The text of an entry around what differs, and in which order that stands there."""
+    """The constant text of an entry, in ``pieces``, and the ``order`` of the variable columns between them."""
 
     pieces: Sequence[str]
     order: Sequence[str]
 
     def fill(self, **columns: Iterable[str]) -> Written:
-        """Entries of texts for XML: the first of each column, the second of each …"""
+        """Entries made of columns of escaped texts: the first entry of each column's first text, and so on."""
         strands: list[Iterable[str]] = [repeat(self.pieces[0])]
         for name, behind in zip(self.order, self.pieces[1:], strict=True):
             strands += (columns[name], repeat(behind))
@@ -104,5 +104,5 @@ def _moment(nanoseconds: int) -> str:
 
 @lru_cache(4096)
 def _second(seconds: int) -> str:
-    """A time in XML, up to its milliseconds."""
+    """A time in XML, without its milliseconds and the "Z"."""
     return format_moment(utc(seconds)).removesuffix("000Z")

@@ -1,7 +1,7 @@
 """An S3Error as a response. Pure.
 
-Source: "Error responses" in the Amazon S3 API reference. Where an answer has no body, headers of MinIO's say what went
-wrong, which its clients look for.
+Source: "Error responses" in the Amazon S3 API reference. If an answer has no body, MinIO's headers say what went wrong:
+its clients look for them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from strongroom.s3.xml import DECLARATION, escape
 
 _ELEMENT = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _CODE = re.compile(r"[\w.-]+", re.ASCII)
-_DESCRIPTION = re.compile(r"[ !#-~]{1,512}")  # what can stand in double quotes, in a header
+_DESCRIPTION = re.compile(r"[ !#-~]{1,512}")  # what a header may have in double quotes
 
 
 def error_response(error: S3Error, resource: str, request_id: str, host_id: str, head: bool) -> Response:
-    """The response for an error; without a body where it answers a HEAD, or says that nothing was modified."""
+    """The response for an error; without a body if it answers a HEAD (``head``), or is a 304 (Not Modified)."""
     headers = list(error.headers.items())
     if error.status == 304:
         return Response(error.status, headers, b"")
@@ -38,7 +38,7 @@ def error_response(error: S3Error, resource: str, request_id: str, host_id: str,
 
 
 def _told(error: S3Error) -> list[tuple[str, str]]:
-    """The headers that tell of an error, as far as its code and message can stand in one."""
+    """The headers that show an error's code and message, if these may be in a header."""
     told = []
     if _CODE.fullmatch(error.code):
         told.append(("x-minio-error-code", error.code))

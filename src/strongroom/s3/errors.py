@@ -1,7 +1,7 @@
 """S3's errors: one table of codes, statuses and messages.
 
-Source: the list of error codes in the Amazon S3 API reference ("Error responses"); where AWS gives a code that the list
-lacks (seen in its answers), the entry says so.
+Source: the list of error codes in the Amazon S3 API reference ("Error responses"). Codes that the list lacks, but AWS
+answers with, are marked as seen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-# code: (status, message). Messages are those on AWS's wire, which its documentation words otherwise here and there.
+# code: (status, message). Messages are those that AWS sends, which differ here and there from its documentation.
 ERRORS: dict[str, tuple[int, str]] = {
     "AccessDenied": (403, "Access Denied"),
     "AccessForbidden": (  # seen
@@ -123,7 +123,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "UnexpectedContent": (400, "This request contains unsupported content."),
     "UserKeyMustBeSpecified": (400, "The bucket POST request must contain the specified field name."),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
-    # MinIO's, for what only stores on file systems have to say
+    # MinIO's, for errors that only stores on file systems have
     "XMinioInvalidObjectName": (400, "Object name contains unsupported characters."),
     "XMinioObjectExistsAsDirectory": (409, "Object name already exists as a directory."),
     "XMinioParentIsObject": (400, "Object-prefix is already an object, please choose a different object-prefix name."),
@@ -135,7 +135,7 @@ _STATUSES = frozenset(status.value for status in HTTPStatus if status >= 400)
 
 
 class S3Error(Exception):
-    """An answer that is an error. ``code`` is one of :data:`ERRORS`; ``details`` become further XML elements.
+    """An answer that is an error. ``code`` is in :data:`ERRORS`, unless relayed; ``details`` are further XML elements.
 
     ``headers`` are response headers that belong to the error (``content-range`` of InvalidRange, say).
     """
@@ -158,7 +158,7 @@ class S3Error(Exception):
 
     @classmethod
     def relayed(cls, status: int, code: str, message: str) -> S3Error:
-        """An error of another S3, passed on as it came, be it in :data:`ERRORS` or not."""
+        """An error of another S3, passed on as it came, whether :data:`ERRORS` has its code or not."""
         error = cls(code if code in ERRORS else "InternalError", message or None)
         error.code, error.status = code, status if status in _STATUSES else error.status
         return error

@@ -1,4 +1,4 @@
-"""From what the layers below raise to S3's errors: one table."""
+"""Translates what the layers below raise to S3's errors, with one table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _STORED_WITH_SSE = (
     " retrieve the object."
 )
 
-_WRONG_KEY = (  # which clients look for, to tell their users
+_WRONG_KEY = (  # clients look for this text, to tell their users
     "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
 )
 
 _TOO_MANY = (errno.EMFILE, errno.ENFILE)
-"""No file or socket can be opened until others are closed: for clients that wait, and try again."""
+"""No file or socket can be opened until others are closed: clients should wait and try again."""
 
-# The first class that fits: S3's code and message (None: S3's standard text), and whether an operator must know.
+# Class, S3's code and message (None: S3's standard text), and whether to log it for the operator. The first match wins.
 _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
     (below.NoSuchBucket, "NoSuchBucket", None, False),
     (below.BucketExists, "BucketAlreadyOwnedByYou", None, False),
@@ -67,15 +67,15 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
 
 
 def about(request_id: str, operation: str, bucket: str, key: str) -> dict[str, str]:
-    """The fields of a log line that say which request it is about, and which object; what is not known is left out."""
+    """The fields of a log line that say which request and object it is about; those that are not known are left out."""
     fields = {"request_id": request_id, "operation": operation, "bucket": bucket, "key": key}
     return {name: value for name, value in fields.items() if value}
 
 
 def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
-    """The S3 error for what a lower layer raised on purpose; None for anything else (a fault of ours).
+    """The S3 error for what a lower layer raised on purpose; None for anything else (a bug).
 
-    What an operator must know is logged, with ``fields`` (see :func:`about`).
+    What the operator must know is logged, with ``fields`` (see :func:`about`).
     """
     if isinstance(error, S3Error):
         return error
