@@ -1,1 +1,1 @@
-"""Long jobs over what is stored: they can be stopped at any time and begun anew."""
+"""Long jobs over what is stored. They can be stopped at any time and started again."""

@@ -1,6 +1,6 @@
-"""``strongroom adopt``: all objects that MinIO left in a place, one after another into our own format.
+"""``strongroom adopt``: rewrites all objects that MinIO left in a place into our own format, one by one.
 
-What has been adopted is not legacy any more, so a job that was stopped goes on by being started again.
+Adopted objects are not legacy any more, so a job that was stopped continues when it is started again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NO_KEY = "(SSE-C), and none was given"
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """One run. ``buckets``: which; all, where it names none. ``customer_key`` is tried on SSE-C objects."""
+    """One run. ``buckets``: the buckets to adopt; empty for all. ``customer_key`` is tried on SSE-C objects."""
 
     objects: SealedStore
     buckets: Sequence[str]
@@ -44,7 +44,7 @@ class Adoption:
     tasks: int
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Adopt until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
+        """Adopt until all is done or ``stop`` is set; ``ended`` is called after each. Raises StoreError, OSError."""
         tally = Tally(report, stop, self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
@@ -58,7 +58,7 @@ class Adoption:
             await self._tidy(buckets, report)
 
     async def _tidy(self, buckets: Sequence[str], report: Report) -> None:
-        """Behind an S3 gateway: end what nobody completed, and note which buckets have nothing of MinIO's any more."""
+        """On an S3 backend: remove what MinIO left beside objects; note the buckets in which nothing of it is left."""
         store = self.objects.store
         if isinstance(store, LeftStore):
             for bucket in buckets:
@@ -67,7 +67,7 @@ class Adoption:
                         report.notes.append(f"{bucket}: nothing of MinIO's is left")
 
     async def _legacy(self, found: AsyncIterator[tuple[str, Stored]]) -> AsyncIterator[tuple[str, Stored]]:
-        """All objects that MinIO left, those that cannot be read included."""
+        """All objects that MinIO left, including those that cannot be read."""
         async for bucket, stored in found:
             if _may_be_legacy(bucket, stored):
                 yield bucket, stored
@@ -81,7 +81,7 @@ class Adoption:
                     return
             else:
                 if not await settled(lambda: adopt(self.objects, bucket, key, self.customer_key)):
-                    return  # written anew in our format at this very moment
+                    return  # somebody has just overwritten it, in our format
         except GONE:
             return  # removed
         except CustomerKeyNeeded as error:

@@ -1,6 +1,4 @@
-"""``strongroom audit``: opens all objects of a place, and says what is encrypted, under which master key, and what is
-not.
-"""
+"""``strongroom audit``: opens all objects of a place; reports what is encrypted, under which keys, and what is not."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ from strongroom.store.base import ENCRYPTED, Stored
 from strongroom.store.errors import NoSuchBucket, NoSuchUpload, StoreError
 
 _NAMED_PLAIN = NAMED // 2
-"""Objects in plaintext that are named; the others are counted, so that they hide nothing that does not open."""
+"""Objects in plaintext that are named; further ones are only counted, so that objects which do not open get named."""
 
 
 @dataclass(slots=True)
@@ -45,7 +43,7 @@ class Count:
 
 @dataclass(slots=True)
 class AuditReport(Report):
-    """What was found: objects that are alike, counted together."""
+    """What was found: how many objects of each kind."""
 
     found: dict[Finding, Count] = field(default_factory=dict)
 
@@ -55,11 +53,11 @@ class AuditReport(Report):
         return sum(count.objects for finding, count in self.found.items() if finding.kind is Kind.PLAIN)
 
     def fields(self) -> dict[str, object]:
-        """For programs."""
+        """The fields of the JSON report, except for the duration."""
         return {**Report.fields(self), "found": [_row(finding, count) for finding, count in self._sorted()]}
 
     def told(self) -> Sequence[str]:
-        """For people, between the summary and the failures."""
+        """The lines that people are shown between the summary and the failures."""
         found = [f"{counted(count.objects)} ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
         if found or self.failed_count:
             return found
@@ -95,8 +93,8 @@ def _text(finding: Finding) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One run. ``buckets``: which; all, where it names none. ``read``: every byte is opened, not only what is recorded.
-    ``customer_key`` is tried on SSE-C objects.
+    """One run. ``buckets``: the buckets to audit; empty for all. ``read``: all data are opened, not only keys, records,
+    part tables and tags. ``customer_key`` is tried on SSE-C objects.
     """
 
     objects: SealedStore
@@ -106,7 +104,7 @@ class Audit:
     customer_key: Secret | None
 
     async def run(self, report: AuditReport, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Audit until all is done or ``stop`` is set; ``ended`` is told of each. Raises StoreError, OSError."""
+        """Audit until all is done or ``stop`` is set; ``ended`` is called after each. Raises StoreError, OSError."""
         tally = Tally(report, stop, self.tasks)
 
         async def work(bucket: str, stored: Stored) -> None:
@@ -122,7 +120,7 @@ class Audit:
         report.finished = await for_each(found, work, self.tasks, stop)
 
     async def _checks(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
-        """A master key that opens a check value is needed as one that opens an object is."""
+        """Note which master keys open check values: these keys are needed as much as those of objects."""
         masters: Counter[MasterKey] = Counter()
         for bucket in ("", *buckets):
             if stop.is_set():
@@ -148,7 +146,7 @@ class Audit:
                 else:
                     await examine_upload(self.objects, bucket, upload)
             except (NoSuchUpload, *GONE):
-                continue  # it ended at this very moment
+                continue  # it has just ended
             except (StoreError, KMSError, SealedError) as error:
                 tally.failed(bucket, upload.key, error, f"the open upload {upload.upload_id}: ")
         report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
@@ -157,7 +155,7 @@ class Audit:
         try:
             finding = await settled(lambda: examine(self.objects, bucket, stored, self.customer_key, read=self.read))
         except GONE:
-            return  # removed at this very moment
+            return  # it has just been removed
         except (StoreError, SealedError, KMSError, OSError) as error:
             tally.failed(bucket, stored.key, error)
             return

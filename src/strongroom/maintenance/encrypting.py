@@ -1,6 +1,6 @@
-"""``strongroom encrypt``: all objects of a place that lie in plaintext, one after another.
+"""``strongroom encrypt``: encrypts all objects of a place that are stored in plaintext, one by one.
 
-What is encrypted is passed over, so a job that was stopped goes on by being started again.
+Encrypted objects are skipped, so a job that was stopped continues when it is started again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from strongroom.store.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """One run. ``buckets``: which; all, where it names none."""
+    """One run. ``buckets``: the buckets to encrypt; empty for all."""
 
     objects: SealedStore
     buckets: Sequence[str]
     tasks: int
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Encrypt until all is done or ``stop`` is set; ``ended`` is told of each.
+        """Encrypt until all is done or ``stop`` is set; ``ended`` is called after each.
 
         Raises StoreError, OSError, NoKMS.
         """
@@ -72,9 +72,9 @@ class Encryption:
             if not tally.report.dry_run and not await settled(lambda: encrypt(self.objects, bucket, stored.key)):
                 return
         except GONE:
-            return  # removed at this very moment
+            return  # it has just been removed
         except CustomerKeyNeeded:
-            # Not one of ours, which says so of itself: the storage gives it out to whoever has its key.
+            # Not an SSE-C object of ours, which would say so: the storage itself encrypts it with a client's key.
             passed[bucket] += 1
             return
         except (StoreError, SealedError, KMSError, OSError) as error:

@@ -1,6 +1,6 @@
-"""``strongroom rewrap``: all objects of a place, one after another under the master key that wraps now.
+"""``strongroom rewrap``: wraps the keys of all objects of a place under the master key that wraps now, one by one.
 
-What is under it already is passed over, so a job that was stopped goes on by being started again.
+Objects that are under it already are skipped, so a job that was stopped continues when it is started again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from strongroom.store.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Rewrapping:
-    """One run. ``buckets``: which; all, where it names none. ``renamed`` as Rewrapper has it."""
+    """One run. ``buckets``: the buckets to rewrap; empty for all. ``renamed`` is that of Rewrapper."""
 
     objects: SealedStore
     buckets: Sequence[str]
@@ -38,7 +38,7 @@ class Rewrapping:
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, report: Report, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Rewrap until all is done or ``stop`` is set; ``ended`` is told of each.
+        """Rewrap until all is done or ``stop`` is set; ``ended`` is called after each.
 
         Raises StoreError, OSError, KMSError, NoKMS, ForeignKMS, CheckDamaged.
         """
@@ -59,7 +59,7 @@ class Rewrapping:
 
         buckets = await bucket_names(self.objects, self.buckets, report)
         await self._defaults(buckets, report, stop)
-        await self._uploads(buckets, rewrapper, tally, stop)  # those that are opened from now on are under it
+        await self._uploads(buckets, rewrapper, tally, stop)  # uploads that begin later use the present key
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failed_count and not report.dry_run:
@@ -78,11 +78,13 @@ class Rewrapping:
                 if not await rewrapper.outdated(uses_of(bucket, stored)):
                     continue
             except (StoreError, LegacyNotCovered, KMSError):
-                pass  # what is wrong with it is told by whoever tries
+                pass  # the attempt to rewrap it will report what is wrong
             yield bucket, stored
 
     async def _defaults(self, buckets: Sequence[str], report: Report, stop: asyncio.Event) -> None:
-        """A bucket goes on putting objects under the key that it names: only its owner can say that it shall not."""
+        """Report buckets whose default encryption names a replaced key: new objects would be put under it, and only the
+        bucket's owner can change that.
+        """
         if not any(old != new for old, new in self.renamed.items()):
             return
         async for bucket, name in default_keys(self.objects, buckets, report, stop):
@@ -91,7 +93,9 @@ class Rewrapping:
                 report.failed(bucket, "", reason)
 
     async def _uploads(self, buckets: Sequence[str], rewrapper: Rewrapper, tally: Tally, stop: asyncio.Event) -> None:
-        """The parts of an open upload are bound to its header: it is completed or ended, and not rewrapped."""
+        """Report open uploads under other master keys: their parts are bound to their headers, so they cannot be
+        rewrapped, but have to be completed or aborted.
+        """
         async for bucket, upload in open_uploads(self.objects, buckets, tally.report, stop):
             try:
                 others = await rewrapper.outdated(uses_of_upload(bucket, upload))
@@ -109,7 +113,7 @@ class Rewrapping:
             elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
         except GONE:
-            return  # removed at this very moment
+            return  # it has just been removed
         except (StoreError, SealedError, KMSError, OSError) as error:
             tally.failed(bucket, stored.key, error)
             return

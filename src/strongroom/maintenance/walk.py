@@ -1,4 +1,4 @@
-"""Walking over all that is stored: some objects at the same time, until it is done or somebody says stop."""
+"""Walking over all that is stored: several objects at the same time, until all are done or the job is stopped."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from strongroom.store.nas import NasStore
 T = TypeVar("T")
 
 GONE = (NoSuchObject, NoSuchBucket)
-"""What says that an object was removed at this very moment, maybe with its bucket."""
+"""The errors which mean that an object has just been removed, maybe with its bucket."""
 
 _PAGE = 1000
 _ATTEMPTS = 8
 
 
 class Tally:
-    """Notes in a report what comes of the objects; sets ``stop`` when the KMS or the storage is not available, or is
-    full, for many in a row.
+    """Notes in a report which objects are done and which failed. Sets ``stop`` when many in a row failed because the
+    KMS or the storage is not available, or the storage is full.
     """
 
     def __init__(self, report: Report, stop: asyncio.Event, tasks: int) -> None:
@@ -42,20 +42,20 @@ class Tally:
         self._outage = Outage(tasks)
 
     def done(self, stored: Stored) -> None:
-        """It is done with an object."""
+        """Note an object that is done."""
         self._outage.ended()
         self.report.done += 1
         self.report.bytes += stored.size
 
     def failed(self, bucket: str, key: str, error: Exception, of: str = "") -> None:
-        """It failed with an object, or with what ``of`` says of it."""
+        """Note an object that failed, or something about it, which ``of`` names."""
         self.report.failed(bucket, key, of + reason(bucket, key, error))
         if isinstance(error, (KMSUnavailable, Unavailable, StoreFull)) and self._outage.failed(self.report, error):
             self._stop.set()
 
 
 def reason(bucket: str, key: str, error: Exception) -> str:
-    """What an error says of an object, without the name that it begins with: reports have that beside it."""
+    """The text of an error about an object, without the object's name at its beginning: reports name it already."""
     text = str(error)
     for name in (repr(f"{bucket}/{key}"), repr(key)):
         if text.startswith(name):
@@ -65,10 +65,10 @@ def reason(bucket: str, key: str, error: Exception) -> str:
 
 
 async def bucket_names(objects: SealedStore, named: Sequence[str], report: Report) -> Sequence[str]:
-    """The buckets that were named, each once; all, where none was.
+    """The buckets that were named, each once; all if none was named.
 
-    Folders of a shared folder that are closed to this process are noted as failed: what is in them is not seen. Raises
-    NoSuchBucket, StoreError.
+    In a shared folder, folders that this process cannot read are noted as failed, since what is in them is not seen.
+    Raises NoSuchBucket, StoreError.
     """
     for bucket in named:
         await objects.bucket(bucket)
@@ -81,8 +81,9 @@ async def bucket_names(objects: SealedStore, named: Sequence[str], report: Repor
 async def stored_objects(
     objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Stored]]:
-    """All objects of these buckets, each with its bucket, until ``stop`` is set, which whoever passes over millions of
-    them does not look at. A bucket that a client removes meanwhile has no more objects. Raises StoreError.
+    """All objects of these buckets, each with its bucket, until ``stop`` is set. (It is checked here because callers
+    that skip millions of objects do not check it.) If a client removes a bucket meanwhile, it has no more objects.
+    Raises StoreError.
     """
     for bucket in buckets:
         after: str | None = ""
@@ -100,7 +101,7 @@ async def stored_objects(
 async def default_keys(
     objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, str]]:
-    """The buckets whose default encryption names a master key, and its name. What is damaged is noted as failed."""
+    """The buckets whose default encryption names a master key, with that name. Damaged ones are noted as failed."""
     for bucket in buckets:
         if stop.is_set():
             return
@@ -118,8 +119,8 @@ async def default_keys(
 async def open_uploads(
     objects: SealedStore, buckets: Sequence[str], report: Report, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Upload]]:
-    """All open multipart uploads of these buckets, likewise. Those of a shared folder that are damaged are noted as
-    failed: no listing shows them. Raises StoreError.
+    """All open multipart uploads of these buckets, each with its bucket, until ``stop`` is set. Damaged ones in a
+    shared folder are noted as failed, since no listing shows them. Raises StoreError.
     """
     for bucket in buckets:
         after: tuple[str, str] | None = ("", "")
@@ -139,7 +140,7 @@ async def open_uploads(
 
 
 async def settled(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` finds or does, also with an object that clients replace or tag at this very moment."""
+    """The result of ``attempt``, which is repeated if clients replace or tag the object at the same moment."""
     for _ in range(_ATTEMPTS):
         try:
             return await attempt()
@@ -154,9 +155,10 @@ async def for_each(
     tasks: int,
     stop: asyncio.Event,
 ) -> bool:
-    """Do ``work`` for each object and its bucket, ``tasks`` at the same time; False if ``stop`` was set before the end.
+    """Do ``work`` for each object, ``tasks`` at the same time. Returns False if ``stop`` was set before the end.
 
-    What was begun is ended in any case. Raises StoreError and OSError of the iterator; what ``work`` raises ends all.
+    Work that was begun is finished, also if the iterator raises StoreError or OSError, which is raised afterwards. But
+    if ``work`` raises, everything is cancelled, and that is raised.
     """
     limit = asyncio.Semaphore(tasks)
 
@@ -177,9 +179,9 @@ async def for_each(
                         break
                     group.create_task(one(bucket, stored))
             except (StoreError, OSError) as error:
-                failed = error  # raised as it is, when what was begun has ended
+                failed = error  # raised below, when the work that was begun has ended
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors  # whoever runs the job knows what to say of it, not of a group
+        raise errors.exceptions[0] from errors  # whoever runs the job knows this error, not the group
     if failed is not None:
         raise failed
     return not stop.is_set()
