@@ -1,7 +1,7 @@
-"""The access log: one line of JSON for each request, in a file that only grows; by whom, of what, under which key.
+"""The access log: a line of JSON for each request (by whom, of what, under which key), appended to a file.
 
-A line is written with one call, so the lines of workers that share the file do not mix, and is in the kernel's hands
-before the next request is looked at. Who moves the file away (logrotate, say) finds a new one in its place.
+A line is written with one system call, so the lines of workers that share the file do not mix, and the kernel has it
+before anything else is done. When the file is moved away (by logrotate, say), a new one is made in its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 _log = logging.getLogger("strongroom.access")
 
 _LOOK = 1.0
-"""Seconds between two looks at whether the file was moved away."""
+"""Seconds between two checks of whether the file was moved away."""
 
 _COMPLAINT = 60.0
 """Seconds between two complaints that lines cannot be written."""
@@ -27,7 +27,7 @@ _MODE = 0o600
 
 
 class AccessLog:
-    """Appends lines to ``path``. Errors of the file are logged, and requests go on."""
+    """Appends lines to ``path``. If the file cannot be written, that is logged, and requests go on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class AccessLog:
         self._look()
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         if self._watch is not None:
             self._watch.cancel()
         if self._file >= 0:
@@ -52,12 +52,12 @@ class AccessLog:
             self._file = -1
 
     def write(self, fields: Mapping[str, object]) -> None:
-        """Append a line; what is empty or None is left out."""
+        """Append a line; fields that are "" or None are left out."""
         present = {name: value for name, value in fields.items() if value not in ("", None)}
         line = json.dumps({"time": _now(), **present}, separators=(",", ":")).encode() + b"\n"
         try:
             if os.write(self._file, line) != len(line):
-                os.write(self._file, b"\n")  # so that the next line is one
+                os.write(self._file, b"\n")  # so that the next entry begins on a line of its own
                 raise OSError("a line was cut short")
         except OSError as error:
             self._complain("the access log cannot be written", error)
@@ -71,7 +71,7 @@ class AccessLog:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
 
     def _look(self) -> None:
-        """Open the file anew where another lies at its path, or none."""
+        """Open the file again if there is another at its path, or none."""
         self._watch = asyncio.get_running_loop().call_later(_LOOK, self._look)
         try:
             there, own = None, os.fstat(self._file)

@@ -1,4 +1,4 @@
-"""The page of numbers that Prometheus reads, of what all workers counted (:mod:`strongroom.observe.metrics`)."""
+"""The page that Prometheus reads, with the metrics of all workers (:mod:`strongroom.observe.metrics`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "strongroom_"
 
 
 def page(metrics: Metrics, version: str) -> bytes:
-    """The page, in Prometheus's text format. ``version`` is the release that runs."""
+    """The page, in Prometheus's text format. ``version`` is that of the running release."""
     registry = CollectorRegistry()
     everyones = metrics.everyones()
     families = [*_counted(everyones.counted), *_running(everyones), *_state(metrics, version)]

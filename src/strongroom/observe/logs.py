@@ -1,9 +1,8 @@
-"""Log lines: for people, or as one JSON object a line; always to standard error.
+"""Log lines: for people, or one JSON object a line; to standard error.
 
-Modules log with :mod:`logging` as usual; what they pass as ``extra`` becomes fields of the line. This module knows
-nothing of what they say. Two things hold of every line whatever is said in it: it is one line (a traceback's further
-lines are indented), and what looks like a signature or an SSE-C key is blotted out. The latter is a second net: code
-that logs such a thing is wrong already.
+Modules log with :mod:`logging` as usual; what they pass as ``extra`` becomes fields of the line. Two things hold for
+every entry, whatever is logged: it is one line (a traceback follows on indented lines), and what looks like a signature
+or an SSE-C key is redacted. The latter is only a safety net: code that logs such a thing is wrong already.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Literal, TextIO
 
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
-# A header or query parameter that carries a secret, and its value in the spellings of headers, URLs, JSON and repr.
+# A header or query parameter that carries a secret, and its value, as written in headers, URLs, JSON and repr.
 _SECRET = re.compile(
     r"""(?ix)
     ( (?: authorization
@@ -39,11 +38,11 @@ def configure(form: Literal["text", "json"], stream: TextIO | None = None) -> No
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    logging.raiseExceptions = False  # a log line that cannot be written must not write others
+    logging.raiseExceptions = False  # a log line that cannot be written must not cause tracebacks on standard error
 
 
 def redacted(text: str) -> str:
-    """``text`` with what looks like a signature, a session token or an SSE-C key blotted out."""
+    """``text`` without what looks like a secret: a signature, a session token, an SSE-C key, a password."""
     return _SECRET.sub(r"\1[redacted]", text)
 
 

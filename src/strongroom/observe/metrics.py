@@ -1,8 +1,8 @@
-"""What a worker counts. :mod:`strongroom.observe.exposition` makes a page of it.
+"""The metrics of a worker. :mod:`strongroom.observe.exposition` makes a page of them.
 
-Counting is plain additions, since each request does it. Workers tell each other what they counted
-(:mod:`strongroom.serving.board`), so whichever of them is asked answers for all; one that takes the place of a worker
-that crashed goes on from its numbers.
+Counting consists of plain additions, since each request does it. Workers show each other their metrics
+(:mod:`strongroom.serving.board`), so whichever worker is asked answers for all; one that replaces a crashed worker goes
+on from its numbers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the histograms' buckets, in seconds; above them there is one more."""
+"""Upper bounds of the histograms' buckets, in seconds. There is one more bucket, for everything above."""
 
 Durations = dict[str, list[float]]
-"""How long things took, by a name each: a count for each bucket, and the seconds in all."""
+"""Histograms of durations, by name: a count for each bucket, then the sum of the seconds."""
 
 
 class Snapshot(TypedDict):
@@ -35,11 +35,11 @@ class Snapshot(TypedDict):
     connections: int
     memory: int
     processor: float
-    told: float  # by the clock that all processes share
+    told: float  # when, on the monotonic clock, which all processes share
 
 
 class Everyones(NamedTuple):
-    """What all workers counted, the processor time that all took, and what those last told that run."""
+    """The sum of all workers' metrics, their processor time in all, and the latest snapshots of the running ones."""
 
     counted: Snapshot
     processor: float
@@ -47,9 +47,9 @@ class Everyones(NamedTuple):
 
 
 class Metrics:
-    """The numbers of one worker.
+    """The metrics of one worker.
 
-    ``free``: the bytes that are free where objects are stored, None where nobody knows.
+    ``free`` returns the bytes that are free where objects are stored, None if nobody knows.
     """
 
     def __init__(self, free: Callable[[], int | None] = lambda: None) -> None:
@@ -66,7 +66,7 @@ class Metrics:
         self.connections = 0
         """Open connections."""
         self.others: Callable[[], Iterable[bytes]] = tuple
-        """What the other workers counted, as :meth:`snapshot` gives it."""
+        """Returns the metrics of the other workers, in the form of :meth:`snapshot`."""
 
     def request(self, operation: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a request that was answered; ``received`` and ``sent`` are the bytes of bodies."""
@@ -77,13 +77,13 @@ class Metrics:
         _count(self._request_seconds, operation, seconds)
 
     def kms_call(self, call: str, results: Iterable[str], seconds: float) -> None:
-        """Count a call to the KMS, and what became of each data key that it was about ("ok", or why not)."""
+        """Count a call to the KMS, and the result for each data key in it ("ok", or why not)."""
         for result in results:
             self._data_keys[call, result] = self._data_keys.get((call, result), 0) + 1
         _count(self._kms_seconds, call, seconds)
 
     def snapshot(self) -> bytes:
-        """All of it, for other workers."""
+        """All metrics, as JSON, for other workers."""
         return json.dumps(self._snapshot(), separators=(",", ":")).encode()
 
     def _snapshot(self) -> Snapshot:
@@ -102,13 +102,13 @@ class Metrics:
         }
 
     def resume(self, snapshot: bytes) -> None:
-        """Go on from what a worker had counted whose place this one takes."""
+        """Go on from the metrics of the worker that this one replaces."""
         before: Snapshot = json.loads(snapshot)
         self._add(before)
         self._processor_before = before["processor"]
 
     def everyones(self) -> Everyones:
-        """What all workers counted, those that ended included, and how those are that run."""
+        """The metrics of all workers: sums that include those that ended, and the state of the running ones."""
         workers: list[Snapshot] = [json.loads(each) for each in (self.snapshot(), *self.others())]
         whole = Metrics()
         for worker in workers:
@@ -118,7 +118,7 @@ class Metrics:
         return Everyones(counted, processor, [worker for worker in workers if worker["told"] >= oldest])
 
     def free_bytes(self) -> int | None:
-        """The bytes that are free where objects are stored, None where nobody knows."""
+        """The bytes that are free where objects are stored, None if nobody knows."""
         return self._free()
 
     def _add(self, worker: Snapshot) -> None:
@@ -138,7 +138,7 @@ class Metrics:
 
 _EMPTY = [0.0] * (len(BOUNDS) + 2)
 _SILENT = 5.0
-"""Seconds after which a worker that tells nothing is taken for gone."""
+"""Seconds after which a worker that leaves no new snapshot is taken to have ended."""
 
 
 def _count(durations: Durations, name: str, seconds: float) -> None:
@@ -150,8 +150,8 @@ def _count(durations: Durations, name: str, seconds: float) -> None:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process takes."""
+    """The resident memory of this process, in bytes."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # out of file descriptors, say: no reason to stop
+    except OSError:  # for example, no file descriptor is left: no reason to fail
         return 0

@@ -1,4 +1,4 @@
-"""What is kept of each request: a count of it, and a line in the access log where there is one."""
+"""What is recorded of each request: it is counted in the metrics, and written to the access log if there is one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MAX_SOURCE = 4096
 
 
 class RequestObserver:
-    """Counts requests in ``metrics`` and writes them to ``access_log``."""
+    """Counts requests in ``metrics`` and writes them to ``access_log``, if there is one."""
 
     def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
         self._metrics = metrics
         self._access_log = access_log
 
     def begun(self, seen: Seen) -> None:
-        """A request's head has come."""
+        """The head of a request has arrived."""
         self._metrics.running += 1
 
     def ended(self, seen: Seen) -> None:
-        """It was answered, or will not be."""
+        """The request was answered, or will not be."""
         seconds = time.perf_counter() - seen.begun
         self._metrics.running -= 1
         self._metrics.request(seen.operation or _UNKNOWN, seen.status, seconds, seen.received, seen.sent)
@@ -35,7 +35,7 @@ class RequestObserver:
 
 
 def _fields(seen: Seen, seconds: float) -> dict[str, object]:
-    """A line of the access log. Nothing of the query or the headers that may be secret."""
+    """The fields of a line in the access log: nothing of the query or the headers that may be secret."""
     request, about = seen.request, seen.about
     return {
         "request_id": seen.request_id,
