@@ -41,7 +41,7 @@ from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
-if TYPE_CHECKING:  # it loads aiohttp, for which a server without a Vault need not wait
+if TYPE_CHECKING:  # importing it loads aiohttp, for which a server without a Vault need not wait
     from strongroom.kms.vault_client import VaultAddress
 
 _log = logging.getLogger("strongroom")
@@ -50,7 +50,7 @@ _OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_REA
 
 
 class Application:
-    """The S3 application together with what it stands on, opened and closed with the server."""
+    """The S3 application with the store, the KMS and the access log, which are opened and closed with the server."""
 
     def __init__(
         self, objects: SealedStore, s3: S3App, key_setting: str, metrics: Metrics, access_log: AccessLog | None
@@ -78,7 +78,7 @@ class Application:
             raise CannotBegin(str(error)) from error
 
     async def stop(self) -> None:
-        """Finish what was acknowledged, and close them."""
+        """Finish what was acknowledged; close the store, the KMS and the access log."""
         try:
             await self._objects.stop()
         except Exception:
@@ -88,22 +88,21 @@ class Application:
 
 
 _DEFAULTS_SECONDS = 5.0
-"""How long gateways remember the default encryption and the CORS rules of a bucket, which others may change."""
+"""How long gateways cache the default encryption and the CORS rules of a bucket, which others may change."""
 
 _PATIENCE_OF_JOBS = 120.0
-"""How long a job goes on asking a Vault that limits the rate of calls: nobody waits for it as a client does."""
+"""How many seconds a job goes on asking a Vault that limits the rate of calls: no client is waiting for its answer."""
 
 _DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where objects are kept, and what comes with it.
+    """Where objects are kept, and what else that place needs.
 
-    ``kms`` is the KMS as it is used there. ``outer`` has the backend encrypt objects once more. ``guard`` refuses
-    writes to buckets that belong to another KMS. ``relay`` takes the requests of a gateway without a KMS.
-    ``defaults_seconds``: how long the settings of a bucket are remembered, where a look at them costs a request or
-    a file.
+    ``kms`` is the KMS, with the check that goes with this kind of place. ``outer`` has the backend encrypt objects once
+    more. ``guard`` refuses writes to buckets that belong to another KMS. ``relay`` forwards requests if the gateway has
+    no KMS. ``defaults_seconds``: how long the settings of a bucket are cached; 0 if reading them is cheap.
     """
 
     store: Store
@@ -132,7 +131,7 @@ def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, rea
 def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Place:
     remote = remote_store(settings, target)
     store = LeftStore(remote)
-    # Objects that were encrypted twice can be read whatever is set now; their keys do not go over plain HTTP.
+    # Objects that were encrypted twice stay readable whatever is set now; but their keys do not go over plain HTTP.
     sse = settings.backend.sse
     encrypting = store if remote.client.endpoint.secure or sse else None
     outer = Outer(store, encrypting, frozenset(kind for name in sse for kind in _DOUBLE[name]))
@@ -143,7 +142,7 @@ def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Pla
 
 
 def remote_store(settings: Settings, target: RemoteS3) -> S3Store:
-    """A backend, as these settings say how to reach it; nothing is opened yet."""
+    """The store on a backend, reached as these settings say; nothing is opened yet."""
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)
@@ -153,7 +152,7 @@ def remote_store(settings: Settings, target: RemoteS3) -> S3Store:
 def build_objects(settings: Settings, *, read_only: bool) -> SealedStore:
     """The sealed store that these settings ask for; nothing is opened yet.
 
-    ``read_only``, for jobs that change nothing: of a shared folder nothing is swept, and no check value is left there.
+    ``read_only`` is for jobs that change nothing: a shared folder is not swept, and no check value is left there.
     """
     kms = build_kms(settings.keys, patience=_PATIENCE_OF_JOBS)
     return _objects(settings, _place(settings, kms, read_only=read_only))
@@ -175,13 +174,13 @@ def _objects(settings: Settings, place: _Place) -> SealedStore:
 
 def _numbers(metrics: Metrics) -> tuple[str, bytes]:
     """Content type and text of the page for Prometheus."""
-    from strongroom.observe.exposition import CONTENT_TYPE, page  # a tenth of a start, and only Prometheus needs it
+    from strongroom.observe.exposition import CONTENT_TYPE, page  # importing it takes a tenth of a server's start
 
     return CONTENT_TYPE, page(metrics, __version__)
 
 
 def build(settings: Settings) -> Application:
-    """The application that these settings ask for; nothing is opened before the server starts."""
+    """The application that these settings ask for; nothing is opened before it is started."""
     metrics = Metrics(_free_bytes(settings.target))
     access_log = AccessLog(settings.access_log) if settings.access_log is not None else None
     kms: KMS | None = build_kms(settings.keys)
@@ -195,7 +194,7 @@ def build(settings: Settings) -> Application:
         objects,
         credentials,
         region=settings.region,
-        # Where no region was set, names of regions mean nothing, unless buckets are made at a backend.
+        # If no region was set, names of regions mean nothing, except where buckets are made at a backend.
         any_location=not settings.region and not isinstance(settings.target, RemoteS3),
         domains=settings.domains,
         allow_insecure_sse_c=settings.allow_insecure_sse_c,
@@ -210,7 +209,7 @@ def build(settings: Settings) -> Application:
 
 
 def _free_bytes(target: Target) -> Callable[[], int | None]:
-    """Says how many bytes are free where objects are stored; None for a backend, which does not tell."""
+    """A function that returns how many bytes are free where objects are stored; None if nobody knows (a backend)."""
     if isinstance(target, RemoteS3):
         return lambda: None
     path = target.path
@@ -226,7 +225,7 @@ def _free_bytes(target: Target) -> Callable[[], int | None]:
 
 
 def build_kms(keys: Keys, *, patience: float = 0.0) -> Keyring | None:
-    """The KMS that these settings ask for, None where they name none; ``patience`` as VaultAddress has it.
+    """The KMS that these settings ask for, None if they name none; ``patience`` is that of VaultAddress.
 
     Raises BadTLSFile.
     """
@@ -257,7 +256,7 @@ def _transit(vault: Vault, patience: float) -> KMS:
     from strongroom.kms.vault_client import VaultClient
 
     def secret_id() -> Secret:
-        """Read anew at each login: whoever replaces a secret id does not have to restart the server."""
+        """Called at each login, so that whoever replaces a secret id does not have to restart the server."""
         if vault.secret_id_file is None:
             return vault.secret_id
         return approle_id(vault.secret_id_file.read_text())

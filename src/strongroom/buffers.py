@@ -1,4 +1,4 @@
-"""Bytes in memory: the type of what functions take, and memory for bytes that are about to come."""
+"""Bytes in memory: the type of arguments that hold bytes, and memory for bytes that are about to come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 
 Buffer = bytes | bytearray | memoryview
-"""Bytes, wherever they lie."""
+"""Bytes, in any of the types that hold them."""
 
 _make: Callable[[None, int], bytearray] = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _make.restype = ctypes.py_object  # type: ignore[attr-defined]
@@ -14,8 +14,9 @@ _make.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)  # type: ignore[attr-define
 
 
 def unfilled(size: int) -> bytearray:
-    """``size`` bytes of memory as it is found, for whoever fills all of them before anybody else sees them.
+    """``size`` bytes of uninitialised memory. The caller must fill all of them before anybody else sees them.
 
-    ``bytearray(size)`` writes zeros first: for a buffer of some packages a fifth of what it costs to seal or open them.
+    ``bytearray(size)`` writes zeros first; for a buffer of some packages that takes a fifth of the time of sealing or
+    opening them.
     """
     return _make(None, size)

@@ -1,4 +1,4 @@
-"""Times as HTTP has them in headers. Pure.
+"""Times in HTTP headers. Pure.
 
 Source: RFC 9110, section 5.6.7, and RFC 5322, section 3.3.
 """
@@ -14,10 +14,10 @@ _FIRST, _LAST = -11_644_473_600, 253_402_300_799  # the years 1601 to 9999
 
 
 def parse_http_date(text: str) -> datetime | None:
-    """An HTTP date in UTC; None for a text that is none, or no moment that there is."""
+    """An HTTP date, in UTC; None if the text is no date, or names a moment that does not exist."""
     try:
         moment = parsedate_to_datetime(text)
-        # "-0000" gives a naive datetime: UTC, from whom does not know where he is.
+        # "-0000" gives a naive datetime: the time is UTC, and the sender's own zone is unknown.
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
@@ -34,7 +34,7 @@ def _date(seconds: int) -> str:
 
 
 def utc(seconds: int) -> datetime:
-    """A time since the epoch. For one that is out of all bounds, as a file of others may have it, the nearest that can
-    be shown: else one such file would spoil the listing of all.
+    """A time since the epoch, moved to the nearest one that can be shown if it is out of bounds. A file of others may
+    have any time, and one such file must not make listings fail.
     """
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)

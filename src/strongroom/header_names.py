@@ -8,7 +8,7 @@ LOWER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 """What a header's name can be: "token" of RFC 9110, section 5.6.2, in lower case."""
 
 META = "x-amz-meta-"
-"""What names of user metadata begin with."""
+"""The prefix of the names of user metadata."""
 
 REDIRECT = "x-amz-website-redirect-location"
 
@@ -24,5 +24,5 @@ CONTENT_HEADERS = (
 
 
 def is_kept(name: str) -> bool:
-    """Whether a header, by its name in lower case, is one that is kept with an object and shown with it."""
+    """Whether a header, given by its name in lower case, is stored with an object and sent with it."""
     return (name.startswith(META) and LOWER_NAME.fullmatch(name) is not None) or name in CONTENT_HEADERS

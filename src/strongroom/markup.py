@@ -1,13 +1,13 @@
-"""What has to hold of a stranger's XML before it is parsed, whoever the stranger is. Pure."""
+"""What untrusted XML is checked for before it is parsed, whether a client or a backend sent it. Pure."""
 
 from __future__ import annotations
 
 WINDOW = 64 * 1024
-"""Bytes of a document in which a tag has to begin: nothing in S3's is as long."""
+"""Bytes of a document in which at least one tag has to begin: nothing in S3's documents is that long."""
 
 
 def has_endless_tag(document: bytes) -> bool:
-    """Whether there is a window, but for the last, in which no tag begins. One tag with 8 MiB of attributes is read at
-    one go, and nobody else has a turn for seconds.
+    """Whether there is a window, other than the last, in which no tag begins. The parser reads a tag in one go: with
+    8 MiB of attributes, nothing else could run for seconds.
     """
     return any(document.find(b"<", start, start + WINDOW) < 0 for start in range(0, len(document) - WINDOW, WINDOW))

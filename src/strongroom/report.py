@@ -1,4 +1,4 @@
-"""What came of a long job over many objects: counts, and each failure with its reason. Pure."""
+"""The report of a long job over many objects: counts, and each failure with its reason. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 NAMED = 1000
-"""Failures that are kept and named; all others are counted."""
+"""Failures that are named; further ones are only counted."""
 
 GOES_ON = "stopped before the end; the same command goes on from here"
 
@@ -18,7 +18,7 @@ _IN_A_ROW = 20
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An object with which it failed; a bucket as such, where ``key`` is ""; the whole place, where both are."""
+    """An object that failed; a bucket as such if ``key`` is ""; the whole place if ``bucket`` is "", too."""
 
     bucket: str
     key: str
@@ -26,15 +26,15 @@ class Failure:
 
     @property
     def name(self) -> str:
-        """What stands before the reason."""
+        """The name that is printed before the reason."""
         return f"{self.bucket}/{self.key}: " if self.bucket else ""
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of a job. ``done``: the objects that it was done with in this run; ``before``: in an earlier one.
-    ``finished`` is False where it was stopped. ``failures``: the first ones; ``unnamed``: how many more there were, by
-    the reason that many share, or under "". ``verb`` says what was done.
+    """The results of a job. ``done``: how many objects were done in this run; ``before``: in an earlier one.
+    ``finished`` is False if the job was stopped. ``failures``: the first ones; ``unnamed``: how many more there were,
+    by reason if that is one which many share, else under "". ``verb`` says what was done.
     """
 
     source: str
@@ -52,23 +52,23 @@ class Report:
 
     @property
     def failed_count(self) -> int:
-        """With how many objects it failed."""
+        """How many objects failed."""
         return len(self.failures) + self.unnamed.total()
 
     def failed(self, bucket: str, key: str, reason: str, at_most: int = 0) -> None:
-        """Note an object with which it failed. ``at_most``: of a reason that many share, how many are named."""
+        """Note an object that failed. ``at_most``: for a reason that many share, how many of them are named."""
         if len(self.failures) < (at_most or NAMED):
             self.failures.append(Failure(bucket, key, reason))
         else:
             self.unnamed[reason if at_most else ""] += 1
 
     def as_json(self, ended: datetime) -> str:
-        """For programs, in ASCII: whatever keys there are, no terminal and no encoding of the output spoils it."""
+        """For programs: JSON, in ASCII, so that no key, terminal or output encoding can spoil it."""
         seconds = round((ended - self.started).total_seconds(), 3)
         return json.dumps({**self.fields(), "seconds": seconds}, indent=1)
 
     def fields(self) -> dict[str, object]:
-        """What programs are told, but for the time it took."""
+        """The fields of the JSON report, except for the duration."""
         return {
             "source": self.source,
             "target": self.target,
@@ -84,11 +84,11 @@ class Report:
         }
 
     def told(self) -> Sequence[str]:
-        """What people are told between the summary and the failures."""
+        """The lines that people are shown between the summary and the failures."""
         return []
 
     def lines(self, ended: datetime) -> Sequence[str]:
-        """For people."""
+        """The report for people."""
         seconds = (ended - self.started).total_seconds()
         verb = f"would be {self.verb}, counted" if self.dry_run else self.verb
         lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
@@ -106,8 +106,8 @@ class Report:
 
 @dataclass(slots=True)
 class Outage:
-    """Counts failures in a row because something that all objects need is not available: a job that went on would fail
-    with all the others, too. ``tasks`` objects are worked on at the same time, so one moment may fail that many.
+    """Counts failures in a row because something that all objects need is not available: if the job went on, the rest
+    would fail, too. ``tasks`` objects are worked on at the same time, so that many may fail at the same moment.
     """
 
     tasks: int
@@ -118,7 +118,7 @@ class Outage:
         self._row = 0
 
     def failed(self, report: Report, reason: object) -> bool:
-        """Count one more failure. True where the job is to stop, for a reason that the report then says."""
+        """Count one more failure. Returns True if the job is to stop; the report then says why."""
         self._row += 1
         if self._row != _IN_A_ROW + self.tasks:
             return False

@@ -1,4 +1,4 @@
-"""A type for secrets, so that none is shown by accident: not by ``repr``, not in a traceback, not in a log."""
+"""A type for secrets, so that none is shown by accident: by ``repr``, in a traceback or in a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Never
 
 
 class Secret:
-    """Bytes that must not be shown. Say :meth:`reveal` where they are used, and only there."""
+    """Bytes that must not be shown. Call :meth:`reveal` where they are used, and only there."""
 
     __slots__ = ("_value",)
 

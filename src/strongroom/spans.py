@@ -1,4 +1,4 @@
-"""Ranges over pieces that lie one behind the other: the parts of an object, the blobs of its bytes. Pure."""
+"""Ranges of bytes over consecutive pieces: the parts of an object, the blobs that hold its bytes. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 
 def within(ends: Sequence[int], start: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """The pieces that hold the ``length`` bytes from ``start``; ``ends`` says where each ends, in order.
+    """The pieces that hold the ``length`` bytes from ``start`` on; ``ends`` says where each piece ends, in order.
 
-    Of each: its index, where in it they begin, and how many bytes of it they are. What lies behind the last piece is
-    left out.
+    For each: its index, the offset within it, and how many of its bytes belong to the range. What lies beyond the last
+    piece is left out.
     """
     index, end = bisect_right(ends, start), start + length
     while start < end and index < len(ends):

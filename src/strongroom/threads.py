@@ -1,4 +1,4 @@
-"""Threads for what waits or is long, which go on where the system lets this process have no more of them."""
+"""A pool of threads for blocking work, which goes on working if the system allows this process no more threads."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Threads(ThreadPoolExecutor):
-    """Up to ``most`` threads. The first one is there from the beginning; where no more can be had (a limit of the
-    container or the service), what is asked for waits for those that there are.
+    """Up to ``most`` threads. The first is started at once; if no more can be started (a limit of the container or the
+    service), work waits for those that there are. Raises OSError if not even one can be started.
 
-    The standard library's queues a step first, and starts a thread for it then. Where that fails, its caller is told
-    so, and yet a thread does the step later: it would write to a file that was given up meanwhile, or end another
-    transaction. Raises OSError where not even one can be had.
+    The standard library's pool queues the work and then starts a thread. If that fails, it raises, and yet an existing
+    thread does the work later: it might write to a file that was given up meanwhile, or end another transaction.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -23,7 +22,7 @@ class Threads(ThreadPoolExecutor):
             raise OSError(errno.EAGAIN, "no thread can be started") from error
 
     def _adjust_thread_count(self) -> None:
-        """Start a thread, unless one is idle or there are enough; the standard library calls this for each step."""
+        """Start a thread, unless one is idle or there are enough. The standard library calls this for each task."""
         try:
             super()._adjust_thread_count()
         except RuntimeError:
