@@ -7,7 +7,7 @@ Two forms, told apart by their first byte:
 - later (``MINIO_KMS_SECRET_KEY``): JSON with ``aead``, ``iv``, ``nonce``, ``bytes``; the context is associated data. On
   machines without AES in hardware ``aead`` is ChaCha20-Poly1305, under HChaCha20(master key, iv).
 
-What Vault wrapped is text, ``vault:v1:…``, and opens in Vault only.
+What Vault wrapped is text, ``vault:v1:…``, and only Vault can open it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from strongroom.legacy.errors import LegacyDamaged
 from strongroom.legacy.package import SEALED_KEY, PackageRefused, open_package
 
 PROVIDER = "minio"
-"""The provider that a wrapped key of a legacy object names; each KMS opens those that have its form."""
+"""The provider of the wrapped keys of legacy objects that MinIO's own KMS wrapped."""
 
 _VAULT = b"vault:v"
 _AES = "AES-256-GCM-HMAC-SHA-256"
@@ -48,7 +48,7 @@ def wrapped_by_vault(wrapped: bytes) -> bool:
 def open_data_key(master_key: bytes, key_id: str, wrapped: bytes, contexts: Sequence[bytes]) -> bytes:
     """The data key (32 bytes) that was wrapped with ``master_key`` and one of ``contexts``.
 
-    Raises DataKeyRefused; LegacyDamaged for what MinIO cannot have written.
+    Raises DataKeyRefused; LegacyDamaged if MinIO cannot have written it.
     """
     if wrapped.startswith(b"{"):
         sealed = _read_json(wrapped)
@@ -106,7 +106,8 @@ def _read_json(text: bytes) -> _SealedKey:
 def hchacha20(key: bytes, nonce: bytes) -> bytes:
     """HChaCha20 (draft-irtf-cfrg-xchacha, 2.2): 32 bytes from a 32-byte key and a 16-byte nonce.
 
-    A block of ChaCha20 is its rounds plus its first state; HChaCha20 is the rounds' first and last rows alone.
+    A block of ChaCha20 is the state after the rounds plus the initial state. HChaCha20 is the first and the last row of
+    the state after the rounds.
     """
     block = Cipher(algorithms.ChaCha20(key, nonce), None).encryptor().update(bytes(64))
     words = struct.unpack("<16I", block)

@@ -1,7 +1,6 @@
-"""The document beside a legacy object, ``fs.json`` or ``dare.meta``: read, checked, and told apart. Pure.
+"""Reads and checks the document beside a legacy object, ``fs.json`` or ``dare.meta``. Pure.
 
-Nothing in it is authenticated, so everything is checked that could do harm further on: sizes, names and values of
-headers.
+Nothing in it is authenticated, so everything that could do harm later is checked: sizes, names and values of headers.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from strongroom.header_names import CONTENT_HEADERS, LOWER_NAME, META
 from strongroom.legacy.errors import COPY_OVER_S3, LegacyDamaged, NotCovered
 
 MAX_DOCUMENT = 4 * 1024 * 1024
-"""Bytes of the longest document that is read: 10,000 parts come to 1.3 MB."""
+"""Bytes of the longest document that is read: one with 10,000 parts has 1.3 MB."""
 
 SSE_S3, SSE_C, SSE_KMS = "SSE-S3", "SSE-C", "SSE-KMS"
 SEAL_ALGORITHM = "DAREv2-HMAC-SHA256"
@@ -58,12 +57,12 @@ class LegacyPart:
 
 @dataclass(frozen=True, slots=True)
 class LegacyObject:
-    """What the document says of an object.
+    """What the document says about an object.
 
-    ``etag`` as recorded, without quotes. ``headers``: content headers and user metadata, names in lower case.
-    ``tags``: a query string. ``sealing`` is None where the object is not encrypted, ``parts`` where it was not sealed
-    in parts. ``stored``: bytes of the data, and ``modified``: nanoseconds since the epoch, where the document has them
-    (``dare.meta``).
+    ``etag`` is as recorded, without quotes. ``headers``: content headers and user metadata, names in lower case.
+    ``tags``: a query string. ``sealing`` is None if the object is not encrypted, ``parts`` if it was not sealed in
+    parts. ``stored``: bytes of the data, and ``modified``: nanoseconds since the epoch; None if the document does not
+    say (``fs.json``).
     """
 
     etag: str
@@ -102,7 +101,9 @@ def read_document(data: bytes) -> LegacyObject:
 
 
 def _text(value: object) -> str:
-    """A text as headers carry it: its UTF-8 bytes, each as one character, none of them a control character."""
+    """A text in the form of header values: each of its UTF-8 bytes as one character. Raises ValueError for control
+    characters.
+    """
     if not isinstance(value, str):
         raise ValueError("not a text")
     text = value.encode().decode("latin-1")
@@ -112,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def _utf8(text: str) -> str:
-    """The text that :func:`_text` was given."""
+    """The inverse of :func:`_text`."""
     return text.encode("latin-1").decode()
 
 
@@ -126,7 +127,7 @@ def _moment(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without its zone")
-    moment = moment.astimezone(UTC)  # OverflowError where that is of a year which listings cannot show
+    moment = moment.astimezone(UTC)  # raises OverflowError for a year that listings cannot show
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
@@ -146,7 +147,7 @@ def _parts(rows: list[Mapping[str, object]], meta: Mapping[str, str]) -> tuple[L
     if len(parts) > 10_000 or any(not 1 <= part.number <= 10_000 for part in parts):
         raise ValueError("not the parts of an object")
     if _INTERNAL + "encrypted-multipart" not in meta:
-        return None  # a stream, or plain bytes, in one piece; whatever parts it came in
+        return None  # one stream, or plain bytes, in whatever parts it was uploaded
     return parts
 
 
@@ -177,7 +178,7 @@ def _sealing(meta: Mapping[str, str]) -> Sealing | None:
         if not all(isinstance(text, str) for pair in context.items() for text in pair):
             raise ValueError("not a context")
         for pair in context.items():
-            "".join(pair).encode()  # half a character is an error
+            "".join(pair).encode()  # raises for a lone surrogate
     sealed_key = _base64(meta[_SEALED_KEYS[domain]])
     algorithm = meta.get(_SSE + "seal-algorithm", "")
     if algorithm != SEAL_ALGORITHM or sealed_key[:1] == _DARE_1:

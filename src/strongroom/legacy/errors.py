@@ -1,14 +1,14 @@
-"""What reading legacy data raises on purpose. Messages never hold secrets."""
+"""The errors of reading legacy data. Messages never hold secrets."""
 
 from __future__ import annotations
 
 
 class LegacyDamaged(Exception):
-    """What lies there is not what MinIO wrote: damaged, altered, or put together from different objects."""
+    """The data are not what MinIO wrote: damaged, altered, or put together from different objects."""
 
 
 class NotCovered(Exception):
-    """The data are of a release, a mode or a feature that is not read; the message names it and says what to do."""
+    """The data are of a release, mode or feature that is not supported; the message names it and says what to do."""
 
 
 COPY_OVER_S3 = "copy it over S3 from a MinIO that still serves it, with 'strongroom import'"

@@ -1,4 +1,4 @@
-"""The file-system layout: what lies where in the folder that a MinIO of one drive, or a NAS gateway, served. Pure."""
+"""The file-system layout: the folder that a MinIO with one drive, or a NAS gateway, served. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 from strongroom.legacy.errors import COPY_OVER_S3, NotCovered
 
 SYSTEM = ".minio.sys"
-"""The folder, beside the buckets, of what is not an object."""
+"""The folder, beside the buckets, for everything that is not an object."""
 
 FORMAT = "format.json"
-"""Says in :data:`SYSTEM` which layout it is."""
+"""The file in :data:`SYSTEM` that says which layout this is."""
 
 DOCUMENTS = "buckets"
-"""The folder in :data:`SYSTEM` that has, for each object, a folder of its bucket and key with its document in it."""
+"""The folder in :data:`SYSTEM` that has a folder BUCKET/KEY for each object, with its document in it."""
 
 DOCUMENT = "fs.json"
 UNFINISHED = ("multipart", "tmp")
-"""The folders in :data:`SYSTEM` of uploads that were not completed, and of files that were not written to their end."""
+"""The folders in :data:`SYSTEM` for uploads that were not completed, and for files that were not written to the end."""
 
 MAX_FORMAT = 64 * 1024
 
@@ -29,7 +29,7 @@ _ERASURE = {
 
 
 def check_format(document: bytes) -> None:
-    """See that ``format.json`` says that this is the file-system layout. Raises NotCovered."""
+    """Raises NotCovered unless ``format.json`` says that this is the file-system layout."""
     try:
         name = str(json.loads(document)["format"])
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,7 +1,7 @@
-"""A DARE 2.0 stream of one package, as MinIO sealed keys and ETags with it. Pure.
+"""A DARE 2.0 stream of one package, the form in which MinIO sealed keys and ETags. Pure.
 
-The stream format as such is in :mod:`strongroom.sealed.dare`; this much of it is needed below that, where data keys
-are opened.
+The whole stream format is in :mod:`strongroom.sealed.dare`. This part is here because the KMS needs it to open data
+keys, and must not depend on that package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FULL = 65_536
 
 
 def looks_sealed(start: bytes, size: int) -> bool:
-    """Whether a file of ``size`` bytes that begins with ``start`` (5 bytes, or more) can only be a DARE 2.0 stream."""
+    """Whether a file of ``size`` bytes that begins with ``start`` (5 bytes or more) looks like a DARE 2.0 stream."""
     if len(start) < 5 or start[0] != _VERSION or start[1] not in _CIPHERS:
         return False
     length, final = int.from_bytes(start[2:4], "little") + 1, bool(start[4] & _FINAL)
@@ -31,7 +31,7 @@ def looks_sealed(start: bytes, size: int) -> bool:
 
 
 class PackageRefused(Exception):
-    """The package does not open: another key, or it was altered."""
+    """The package does not open: the key is wrong, or the package was altered."""
 
 
 def open_package(key: bytes, package: bytes) -> bytes:

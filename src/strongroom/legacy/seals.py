@@ -4,7 +4,7 @@ external key   a data key (SSE-S3), or the client's key (SSE-C)
   └─ sealing key   HMAC-SHA256(external key, IV ‖ domain ‖ seal algorithm ‖ "bucket/key")
        └─ object key   a DARE package under the sealing key
             ├─ part key n   HMAC-SHA256(object key, n as 32-bit little endian), as in our own format
-            └─ ETag key     HMAC-SHA256(object key, "SSE-etag"), where the ETag was sealed
+            └─ ETag key     HMAC-SHA256(object key, "SSE-etag"), if the ETag was sealed
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MD5 = 32
 
 
 def open_object_key(external: bytes, sealing: Sealing, name: str) -> bytes:
-    """The object key (32 bytes) of the object ``name`` (as :func:`~strongroom.legacy.context.bound_name` gives it).
+    """The object key (32 bytes) of the object ``name`` (made by :func:`~strongroom.legacy.context.bound_name`).
 
-    Raises PackageRefused where ``external`` or the name is another; LegacyDamaged.
+    Raises PackageRefused if ``external`` or the name is wrong; LegacyDamaged.
     """
     text = f"{sealing.domain}{SEAL_ALGORITHM}{name}".encode()
     object_key = open_package(hmac.digest(external, sealing.iv + text, "sha256"), sealing.sealed_key)
@@ -32,7 +32,7 @@ def open_object_key(external: bytes, sealing: Sealing, name: str) -> bytes:
 
 
 def etag_without_key(legacy: LegacyObject) -> str | None:
-    """The ETag that MinIO showed, where it can be told without the object key; else None."""
+    """The ETag that MinIO showed, if the object key is not needed to find it; else None."""
     if legacy.sealing is None or legacy.parts is not None:
         return legacy.etag
     if legacy.sealing.domain == SSE_C:
@@ -41,7 +41,7 @@ def etag_without_key(legacy: LegacyObject) -> str | None:
 
 
 def etag_with_key(legacy: LegacyObject, object_key: bytes) -> str:
-    """The ETag that MinIO showed. Raises LegacyDamaged where it is sealed and does not open."""
+    """The ETag that MinIO showed. Raises LegacyDamaged if it is sealed and does not open."""
     shown = etag_without_key(legacy)
     if shown is not None:
         return shown
