@@ -1,7 +1,7 @@
 """Settings: read once from the environment and the command line, validated, frozen.
 
-This package is the one place that reads the environment. :func:`load` is a pure function; :func:`from_process` calls
-it with what this process was given.
+Only this package reads the environment. :func:`load` is a pure function; :func:`from_process` calls it with the
+environment and the flags of this process.
 """
 
 from strongroom.config.given import SettingError

@@ -1,6 +1,6 @@
-"""How many cores this process may use: those that it may run on, and no more than what its container's quota comes to.
+"""How many cores this process may use: those that it may run on, limited by the quota of its container.
 
-Reads the control groups of Linux, of both versions (``cpu.max``: "Control Group v2" in the kernel's documentation).
+Reads the control groups of Linux, version 1 or 2 (``cpu.max``: "Control Group v2" in the kernel's documentation).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 
 def usable_cores(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores, at least one; a part of one counts as one.
+    """The number of cores, at least one; a fraction of a core counts as one.
 
     ``groups`` is where control groups are mounted, ``own`` the file that names those of this process.
     """
@@ -23,7 +23,7 @@ def usable_cores(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
 
 
 def _quotas(groups: Path, own: Path) -> Iterator[float]:
-    """The quotas, in cores, of this process's group and of all those that it is in."""
+    """The quotas, in cores, of this process's control group and of all groups above it."""
     for line in _text(own).splitlines():
         number, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
@@ -34,7 +34,7 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
         else:
             continue
         path = PurePosixPath(name.lstrip("/"))
-        for group in (path, *path.parents):  # in a container, the last of them, "", is its own
+        for group in (path, *path.parents):  # in a container, the last one, "", is the container's own
             quota = read(mounted / group)
             if quota is not None:
                 yield quota
@@ -50,7 +50,7 @@ def _of_version_1(group: Path) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """Microseconds of processor time in each period of so many; None where there is no limit ("max", -1)."""
+    """Cores, from microseconds of processor time and of the period; None if there is no limit ("max", -1)."""
     try:
         cores = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):

@@ -1,7 +1,7 @@
-"""What is given for a setting: by a flag, a variable, or a file that one of them names; and what is wrong with it.
+"""What is given for a setting, by a flag, a variable, or a file that one of them names; and what is wrong with it.
 
-Two ways of giving one value must agree, except that a flag stands above its variable; for credentials and keys not
-even that, because there a contradiction is a mistake that costs data.
+If a value is given in several ways, they must agree, except that a flag overrides its variable. For credentials and
+keys there is no exception: there a contradiction is a mistake that could cost data.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SettingError(Exception):
 
 
 class Given:
-    """What was given for each setting, wherever it may stand."""
+    """What was given for each setting, by flags, variables and files."""
 
     def __init__(self, environment: Mapping[str, str], flags: Mapping[str, str], read_file: ReadFile) -> None:
         self._environment = environment
@@ -37,12 +37,12 @@ class Given:
         self._read_file = read_file
 
     def value(self, setting: Setting[T], default: T) -> T:
-        """The value of a setting, or ``default`` where nothing was given."""
+        """The value of a setting, or ``default`` if nothing was given."""
         found = self.named(setting)
         return default if found is None else found[1]
 
     def named(self, setting: Setting[T]) -> tuple[str, T] | None:
-        """The value of a setting with the name that it was given under, None where nothing was given."""
+        """The flag or variable that a setting was given by, and the value; None if nothing was given."""
         first: tuple[str, T] | None = None
         for name, text in self._sources(setting):
             try:
@@ -64,14 +64,14 @@ class Given:
         for name in setting.sources:
             text = self._environment.get(name, "")
             if setting.secret and name in self._environment and not text:
-                # A key that was lost on its way (an unset variable in a compose file, say) must not go unnoticed.
+                # A key that was lost on its way (for example, an unset variable in a compose file) must be noticed.
                 raise SettingError(name, "it is set, but empty; unset it or give a value", setting.example)
             if text:
                 from_file = name not in setting.variables
                 yield name, self.content(name, text) if from_file else text
 
     def file(self, setting: Setting[object]) -> Path | None:
-        """The file that the value of a secret was read from; None where it was not."""
+        """The file that the value of a secret was read from; None if it was not read from a file."""
         found = self.named(setting)
         if found is None or found[0] in setting.variables:
             return None

@@ -1,8 +1,7 @@
 """From an environment and flags to :class:`Settings`, or to one line that says what is wrong.
 
-A setting that names encryption which this release does not serve is refused: to ignore it would be to store in
-plaintext what was meant to be encrypted. So are those of MinIO that say who may do what, or that nobody may remove
-anything.
+Settings for encryption that this release does not support are refused: ignoring them would store in plaintext what was
+meant to be encrypted. So are MinIO's settings for access control and against removal.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ DEV_CREDENTIAL = "minioadmin"
 """Access key and secret key of ``--dev``, known to everybody."""
 
 ADMIN_TOKENS = ("BAO_TOKEN", "VAULT_TOKEN")
-"""Variables that hold a token to change a Vault with; the names that its own command line knows."""
+"""Variables that hold a token to change a Vault with; Vault's and OpenBao's own commands use the same names."""
 
 _OF_AWS = (
     "AWS_SECRET_ACCESS_KEY",
@@ -47,17 +46,17 @@ _OF_AWS = (
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 )
-"""Variables of the AWS tools that hold a secret: only whoever asks a backend needs them."""
+"""Variables of the AWS tools that hold a secret: needed only to call a backend."""
 
 _TO_RUN = ("PATH", "HOME", "LANG", "LC_", "LD_", "DYLD_", "PYTHON")
-"""How the names of variables begin that a Python may need to run at all."""
+"""Prefixes of the variables that a Python process may need to run at all."""
 
 _OWN = "STRONGROOM_"
 _KMS = ("MINIO_SSE_", "MINIO_KMS_", "MINIO_GATEWAY_SSE")
 _PROTECTING = ("MINIO_IDENTITY_", "MINIO_POLICY_", "MINIO_ETCD_", "MINIO_WORM")
 
-# What Kubernetes sets in each container for each Service of its namespace ("Discovering services" in its documents);
-# one that is called strongroom, say.
+# What Kubernetes sets in each container for each Service of its namespace ("Discovering services" in its
+# documentation): a Service may be called strongroom.
 _OF_KUBERNETES = re.compile(
     r"\w+_(?:SERVICE_HOST=[0-9A-Fa-f.:]+|SERVICE_PORT(?:_\w+)?=\d+|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://\S+"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO=\w+|PORT=\d+|ADDR=[0-9A-Fa-f.:]+))"
@@ -71,7 +70,7 @@ def from_process(flags: Mapping[str, str], target: Target, dev: bool) -> Setting
 
 
 def keys_from_process(flags: Mapping[str, str]) -> Keys:
-    """Only the master keys, for commands that serve nothing. Raises SettingError."""
+    """Only the master keys, for commands that do not serve. Raises SettingError."""
     with _environment() as environment:
         return load_keys(environment, flags, _read_file)
 
@@ -107,20 +106,20 @@ def load_keys(environment: Mapping[str, str], flags: Mapping[str, str], read_fil
 
 @contextlib.contextmanager
 def _environment(unneeded: Sequence[str] = ()) -> Iterator[Mapping[str, str]]:
-    """This process's environment. At the end, secrets and what is ``unneeded`` are removed from it."""
+    """A copy of this process's environment. Afterwards, secrets and ``unneeded`` are removed from the original."""
     environment = dict(os.environ)
     environment.setdefault("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     try:
         yield environment
     finally:
-        # What a worker does not need is not handed down to it: it would stand in its /proc/PID/environ.
+        # Workers must not inherit what they do not need: it would be readable in their /proc/PID/environ.
         for name in (*secret_variables(), *unneeded):
             os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
 def bare_environment() -> Iterator[None]:
-    """For the start of a process that needs no settings: it inherits none, and no secret of anybody else's either."""
+    """While a process starts that needs no settings: it inherits none, nor any secret that is meant for others."""
     taken = {name: os.environ.pop(name) for name in list(os.environ) if not name.startswith(_TO_RUN)}
     try:
         yield
@@ -145,8 +144,8 @@ def load(
 ) -> Settings:
     """Validated settings; ``flags`` maps a flag's name to its text. Raises SettingError.
 
-    With ``dev`` and without a KMS, ``master_key`` is None although ``auto_encryption`` may be on: whoever
-    calls makes a key then.
+    With ``dev`` and without a KMS, ``master_key`` is None although ``auto_encryption`` may be on: then the caller makes
+    a key.
     """
     _refuse_unserved(environment)
     given = Given(environment, flags, read_file)
@@ -190,7 +189,7 @@ def load(
 
 
 def transfer_keys(role: str, environment: Mapping[str, str], read_file: ReadFile) -> tuple[str, Secret] | None:
-    """The keys for the ``role`` ("source", "target") of an import or export, None where none are set.
+    """The credentials for the ``role`` ("source", "target") of an import or export, None if none are set.
 
     Raises SettingError.
     """
@@ -212,7 +211,7 @@ def transfer_keys_from_process(role: str) -> tuple[str, Secret] | None:
 
 
 def insecure_sse_c_from_process() -> bool:
-    """Whether clients' keys may go over plain HTTP, as this process's environment says. Raises SettingError."""
+    """Whether this process's environment allows clients' keys over plain HTTP. Raises SettingError."""
     return Given(os.environ, {}, _read_file).value(table.ALLOW_INSECURE_SSE_C, False)
 
 
@@ -349,7 +348,7 @@ def _refuse_unserved(environment: Mapping[str, str]) -> None:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    """Refuse names of ours that are mistyped, whether or not the command has a use for what was meant."""
+    """Refuse mistyped names of our own settings, whether or not the command uses the setting that was meant."""
     for name in _unknown(environment):
         if name.startswith(_OWN):
             raise SettingError(name, "there is no such setting" + _meant(name))

@@ -1,6 +1,6 @@
-"""From the text of a setting to its value. Each function raises ValueError, saying what is wrong with the text.
+"""From the text of a setting to its value. Each function raises ValueError, which says what is wrong with the text.
 
-What is secret is never repeated in a message: of a key, the messages count characters only.
+Messages never repeat secrets: about a key, they say at most how many characters it has.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ORIGIN = re.compile(
 )
 _TRANSIT_KEY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _KEY_LENGTH = 32
-_MAX_NAME = 255  # bytes; what the envelope has room for
+_MAX_NAME = 255  # bytes, for which the envelope has room
 _MAX_CREDENTIAL = 1024
 
 
 def switch(text: str) -> bool:
-    """``on`` or ``off``, and the other spellings that MinIO took."""
+    """``on`` or ``off``, or another spelling that MinIO accepted."""
     word = text.strip().lower()
     if word not in _ON | _OFF:
         raise ValueError(f"{_shown(text)} is neither on nor off")
@@ -39,7 +39,7 @@ def switch(text: str) -> bool:
 
 
 def access_key(text: str) -> str:
-    """An access key: MinIO's least length, and characters that fit into an Authorization header."""
+    """An access key: of MinIO's minimum length, with characters that can stand in an Authorization header."""
     if len(text) < 3:
         raise ValueError("it must have at least 3 characters")
     _check_credential(text)
@@ -49,7 +49,7 @@ def access_key(text: str) -> str:
 
 
 def secret_key(text: str) -> Secret:
-    """A secret key of MinIO's least length."""
+    """A secret key of MinIO's minimum length."""
     if len(text) < 8:
         raise ValueError("it must have at least 8 characters")
     _check_credential(text)
@@ -89,7 +89,7 @@ def base64_master_key(text: str) -> StaticKey:
 def read_keys(text: str) -> tuple[StaticKey, ...]:
     """Master keys, each ``name:64 hex digits`` or ``name:base64``, separated by commas or line breaks.
 
-    Names hold no comma then. Lines that begin with ``#`` are comments.
+    So names cannot contain commas here. Lines that begin with ``#`` are comments.
     """
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     words = [word.strip() for line in lines for word in line.split(",") if word.strip()]
@@ -110,7 +110,7 @@ def read_keys(text: str) -> tuple[StaticKey, ...]:
 def url(text: str) -> str:
     """An ``http`` or ``https`` URL of a Vault, without credentials, query and fragment, its scheme in lower case."""
     if set(text) & set("@?#"):
-        raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # which is not shown, then
+        raise ValueError("credentials, a query or a fragment cannot stand in the URL")  # not shown: may hold secrets
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -122,7 +122,7 @@ def url(text: str) -> str:
         raise ValueError(f"the /v1 at the end of {_shown(text)} is added by itself; leave it away")
     if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
         raise ValueError("only printable ASCII characters can stand in it")
-    # The scheme in the one form that is compared with: it says whether there is TLS.
+    # The scheme in lower case, in which it is compared to tell whether there is TLS.
     return parts.scheme + text.strip()[len(parts.scheme) :].rstrip("/")
 
 
@@ -210,17 +210,17 @@ def workers(text: str) -> int:
 
 
 def seconds(text: str) -> int:
-    """A time of whole seconds, up to a day."""
+    """A whole number of seconds, up to a day."""
     return _whole(text, 1, 86_400)
 
 
 def lifetime(text: str) -> int:
-    """A time of whole seconds, up to a day; 0 for none."""
+    """A whole number of seconds, up to a day; 0 for none."""
     return _whole(text, 0, 86_400)
 
 
 def hours(text: str) -> int:
-    """A time of whole hours, up to a year, in seconds."""
+    """A whole number of hours, up to a year; returned in seconds."""
     return 3600 * _whole(text, 1, 8_784)
 
 

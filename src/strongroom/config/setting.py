@@ -1,4 +1,4 @@
-"""What a setting is: its names, its parser, and what is said of it to people. Knows none of the settings."""
+"""What a setting is: its names, its parser, and its description for people. Knows no particular setting."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T_co = TypeVar("T_co", covariant=True)
 class Setting(Generic[T_co]):
     """One setting.
 
-    ``variables`` are its names in the environment: the first is the one that messages prefer, the others mean the same.
-    ``flag`` is its name on the command line; for a ``secret`` it takes a file, since everybody can see a command
-    line, and each variable may be given with ``_FILE`` behind its name instead. ``default`` and ``example`` are text
-    for people; what is done where nothing is set is up to the reader. ``on_off`` marks flags that take no value,
+    ``variables`` are its names in the environment, which all mean the same; messages use the first. ``flag`` is its
+    name on the command line. For a ``secret``, the flag takes a file, since everybody can see a command line, and each
+    variable may instead be given with ``_FILE`` appended to its name. ``default`` and ``example`` are text for people;
+    what happens if nothing is set is up to whoever reads the setting. ``on_off`` marks flags that take no value,
     ``backend`` those of gateways to another S3.
     """
 

@@ -1,6 +1,6 @@
-"""The settings, declared once: names, flags, meaning. The reader, ``--help`` and ``docs/settings.md`` follow this.
+"""The settings, declared once: names, flags, meaning. The loader, ``--help`` and ``docs/settings.md`` use this table.
 
-Names that begin with ``MINIO_`` are those that operators of MinIO have in their environment already.
+Names that begin with ``MINIO_`` are those which operators of MinIO have in their environment already.
 """
 
 from __future__ import annotations
@@ -413,7 +413,7 @@ def _transfer(role: str) -> tuple[Setting[str], Setting[Secret]]:
 
 
 TRANSFER = {role: _transfer(role) for role in ("source", "target")}
-"""Settings of the commands that copy objects. They are no settings of a server, and have no flags."""
+"""Settings of the commands that copy objects, not of a server. They have no flags."""
 
 ALL = (*TABLE, *(setting for pair in TRANSFER.values() for setting in pair))
 """Every setting there is."""

@@ -1,4 +1,4 @@
-"""What settings come to: frozen values, validated, ready to be handed to a worker process.
+"""The values of settings: validated, frozen, ready to be sent to a worker process.
 
 Knows nothing of environment variables, flags or files.
 """
@@ -16,7 +16,7 @@ LogFormat = Literal["text", "json"]
 BackendStyle = Literal["auto", "path", "virtual"]
 
 GatewaySSE = frozenset[Literal["s3", "c"]]
-"""Which kinds of encryption the S3 gateway asks its backend for, on top of its own."""
+"""The kinds of encryption that the S3 gateway asks its backend for, in addition to its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StaticKey:
 
 @dataclass(frozen=True, slots=True)
 class VaultPlace:
-    """Where a Vault or OpenBao is, how to trust it, and which certificate to show to it.
+    """Where a Vault or OpenBao is, how to trust it, and which client certificate to present to it.
 
     ``ca_path`` is a PEM file, or a directory of them; None for the system's authorities. ``timeout`` is in seconds.
     """
@@ -44,10 +44,10 @@ class VaultPlace:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A KMS: a Vault or OpenBao, who we are to it, and which transit key wraps new data keys.
+    """A KMS: a Vault or OpenBao, the AppRole to log in with, and the transit key that wraps new data keys.
 
-    ``secret_id_file`` is where the secret id was read from: it is read again at each login. ``key_version`` is 0 for
-    the latest.
+    ``secret_id_file`` is the file with the secret id, which is read again at each login; None if there is no file.
+    ``key_version`` is 0 for the latest.
     """
 
     place: VaultPlace
@@ -60,8 +60,8 @@ class Vault:
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """What a command that changes a Vault needs: where it is, a token that is allowed to, and the transit key that is
-    named.
+    """What a command that changes a Vault needs: where it is, a token that may change it, and the transit key that the
+    settings name, if any.
     """
 
     place: VaultPlace
@@ -71,7 +71,7 @@ class Administration:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The master keys among the settings. At most one of ``master_key`` and ``vault`` wraps, ``read_keys`` unwrap."""
+    """The master keys in the settings: ``master_key`` or ``vault`` wraps (at most one is set); ``read_keys`` unwrap."""
 
     master_key: StaticKey | None = None
     vault: Vault | None = None
@@ -79,7 +79,7 @@ class Keys:
 
     @property
     def wrap(self) -> bool:
-        """Whether there is a master key that wraps: without one, nothing can be encrypted but with clients' keys."""
+        """Whether there is a master key that wraps. Without one, only clients' keys (SSE-C) can encrypt."""
         return self.master_key is not None or self.vault is not None
 
 
@@ -96,7 +96,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class LocalDirectory:
-    """``strongroom server``: objects are kept in a directory of the server's own."""
+    """``strongroom server``: objects are kept in a directory that only the server uses."""
 
     path: Path
 
@@ -118,7 +118,7 @@ class RemoteS3:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How another S3 is spoken to. ``ca`` is a file of certificates, ``timeout`` in seconds."""
+    """How to connect to a backend, another S3. ``ca`` is a file of certificates, ``timeout`` is in seconds."""
 
     region: str = "us-east-1"
     style: BackendStyle = "auto"
@@ -128,19 +128,18 @@ class Backend:
 
 
 Target = LocalDirectory | SharedFolder | RemoteS3
-"""What is served: each command that serves has a type of its own for it."""
+"""What is served; each command that serves has its own type of target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a server is told. Secrets among them show themselves to nobody; see :mod:`strongroom.secret`.
+    """All settings of a server. Secrets among them cannot be printed by accident; see :mod:`strongroom.secret`.
 
-    ``region`` is "" where none was set: requests that are signed for any are taken then. ``idle_timeout`` is in
-    seconds. ``certs_named``: somebody named ``certs_dir``, and means TLS to be on. ``home`` is the directory for what
-    belongs to the user and not to the data (certificates, the key of ``--dev``).
-    ``sweep_age`` is in seconds. ``bucket_key_seconds``: for how long keys of buckets are kept, 0 for not at all.
-    ``public_metrics``: everybody may read the metrics.
-    ``cors_origins``: the web pages that may reach buckets without rules of their own.
+    ``region`` is "" if none was set: then requests may be signed for any. ``idle_timeout`` and ``sweep_age`` are in
+    seconds. ``certs_named``: ``certs_dir`` was given, so TLS is meant to be on. ``home`` is the directory for what
+    belongs to the user and not to the data (certificates, the key of ``--dev``). ``bucket_key_seconds``: for how long
+    bucket keys are kept, 0 for not at all. ``public_metrics``: everybody may read the metrics. ``cors_origins``: the
+    origins of web pages that may use buckets without CORS rules of their own.
     """
 
     target: Target
