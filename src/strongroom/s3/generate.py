@@ -106,7 +106,7 @@ def _row(operation: OperationModel) -> str:
 
 
 def _collect(shape: Shape, wanted: dict[str, Shape]) -> None:
-    """Structures, those that others need before these."""
+    """Collect structures, each after those that it contains."""
     if shape.kind == "list":
         _collect(shape.element, wanted)
     elif shape.kind == "structure" and shape.name not in wanted:

@@ -1,8 +1,7 @@
 """The S3 protocol, compiled at start from the service model: for each served operation a parser and a serializer.
 
-A parser makes the operation's typed input from a request, a serializer a response from its typed output; both are
-tables and closures made once, so that no request walks over the model. Errors in a request become the ones that AWS
-gives.
+A parser makes the operation's typed input from a request, a serializer makes a response from its typed output. Both are
+tables and closures made once, so that requests need not walk the model. Errors in a request are answered as AWS does.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _XML_TYPE = ("content-type", "application/xml")
 
 @dataclass(slots=True)
 class Response:
-    """A response that is at hand: the status, the headers, the body."""
+    """A complete response: the status, the headers, the body."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -54,7 +53,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Route:
-    """Where a request goes; ``operation`` is None where it is not served."""
+    """The operation and target of a request; ``operation`` is None if it is not served."""
 
     name: str
     operation: Operation | None
@@ -72,7 +71,7 @@ class Route:
 
 
 class Model:
-    """All operations of S3: routes to them, and the served ones compiled."""
+    """All operations of S3: routes to them, and parsers and serializers of those that are served."""
 
     def __init__(self) -> None:
         self._router = Router()
@@ -80,12 +79,13 @@ class Model:
 
     @property
     def served(self) -> Sequence[Operation]:
-        """The operations that have to have handlers."""
+        """The operations that must have handlers."""
         return list(self._operations.values())
 
     def route(self, request: HttpRequest, domains: Sequence[str]) -> Route:
-        """Where a request goes. Raises InvalidURI, KeyTooLongError, InvalidBucketName, MethodNotAllowed,
-        PreconditionFailed.
+        """The operation and target of a request.
+
+        Raises InvalidURI, KeyTooLongError, InvalidBucketName, MethodNotAllowed, PreconditionFailed.
         """
         target = target_of(request, domains)
         if _is_form(request, target):
@@ -95,12 +95,12 @@ class Model:
 
 
 def compile_model() -> Model:
-    """Compile the model; takes some tens of milliseconds."""
+    """Compile the model, which takes some tens of milliseconds."""
     return Model()
 
 
 def _is_form(request: HttpRequest, target: Target) -> bool:
-    """Whether this is a browser upload. Raises PreconditionFailed where it can only be one, and is not."""
+    """Whether this is a browser upload. Raises PreconditionFailed if it can only be one, but has another type."""
     if request.method != "POST" or target.level != "bucket":
         return False
     if is_form(request.headers.get("content-type", "")):
@@ -119,7 +119,7 @@ def _compile(operation: OperationModel) -> Operation:
 
 def _parser(operation: OperationModel) -> Parse:
     shape = operation.input
-    if shape is None:  # there is none like that in S3
+    if shape is None:  # S3 has no such operation
         raise LookupError(f"{operation.name} has no input")
     make = getattr(shapes, shape.name)
     members = known_members(shape)
@@ -151,8 +151,8 @@ def _parser(operation: OperationModel) -> Parse:
             if found is not None:
                 values[found[0]] = found[1](name, text)
         for attribute, wire, is_list in required:
-            if values.get(attribute) is None:  # a number may be there and empty
-                if is_list:  # which the handler misses in S3's own words
+            if values.get(attribute) is None:  # None also for a number that was sent empty
+                if is_list:  # its handler raises the error that S3 has for that
                     values[attribute] = []
                     continue
                 raise S3Error("InvalidArgument", f"Missing required argument {wire}.", ArgumentName=wire)
@@ -164,7 +164,7 @@ def _parser(operation: OperationModel) -> Parse:
 
 
 def _body_reader(shape: Shape) -> Callable[[dict[str, Any], bytes], None] | None:
-    """A function that puts the member which the body is into the values; None where the body is none."""
+    """A function that reads an XML body into the member that stands for it; None if the body is not XML."""
     member = next((m for m in shape.members if m.name == shape.payload), None)
     if member is None or member.shape.kind != "structure":
         return None
@@ -207,7 +207,7 @@ def _boolean(name: str, text: str) -> bool:
 
 
 def _timestamp(name: str, text: str) -> datetime | None:
-    """A time, in HTTP's form or ISO 8601; one that cannot be read counts as not sent (RFC 9110, 13.1.3)."""
+    """A time, in HTTP's form or ISO 8601; None, as if not sent, if it is malformed (RFC 9110, section 13.1.3)."""
     moment = parse_http_date(text)
     if moment is None:
         with contextlib.suppress(ValueError):
@@ -280,7 +280,7 @@ def _body_writer(operation: OperationModel, shape: Shape) -> Callable[[Any], byt
     if payload is not None or not any(not m.location for m in known_members(shape)):
         return None
     root = ROOTS.get(operation.name)
-    if root is None:  # an unset one that is only ever answered by an error
+    if root is None:  # an unset operation whose only answer is an error
         return None
     write_root = compile_writer(shape, root, _XMLNS)
     return lambda output: _document(write_root, output)
@@ -293,7 +293,7 @@ def _document(write: Callable[[list[str], Any], None], value: Any) -> bytes:
 
 
 def _serialize_location(output: Any) -> Response:
-    """GetBucketLocation's body is a bare string, which the model does not say."""
+    """GetBucketLocation's body is a bare string, unlike what the model says."""
     location = output.location_constraint
     content = f">{escape(location)}</LocationConstraint>" if location else "/>"
     return Response(200, [_XML_TYPE], f"{DECLARATION}<LocationConstraint{_XMLNS}{content}".encode())

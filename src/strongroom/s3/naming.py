@@ -1,4 +1,4 @@
-"""What requests and answers name: keys, versions, parts, the owner, the pages of listings. Pure."""
+"""Names and numbers in requests and answers: keys, versions, parts, the owner, pages of listings. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strongroom.s3.shapes import Initiator, Owner
 
 MAX_PAGE = 1000
 MAX_PARTS = 10_000
-"""Parts of an object, and the greatest of their numbers (S3 User Guide, "Amazon S3 multipart upload limits")."""
+"""Most parts of an object, and the greatest part number (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
 _ENCODED = re.compile(r"[^A-Za-z0-9/*\-._~]")
 
@@ -20,17 +20,17 @@ OWNER = Owner(id="5374726f6e67726f6f6d000000000000000000000000000000000000000000
 """Who owns all buckets and objects: there is one account, the operator's."""
 
 INITIATOR = Initiator(id=OWNER.id, display_name=OWNER.display_name)
-"""The same, as who opened an upload."""
+"""The owner as the initiator of an upload."""
 
 
 def check_version(version_id: str | None) -> None:
-    """Objects have one version, "null". Raises NoSuchVersion for another."""
+    """Raises NoSuchVersion for any version but "null", the only one that objects have."""
     if version_id not in (None, "", "null"):
         raise S3Error("NoSuchVersion", VersionId=version_id or "")
 
 
 def check_key(key: str) -> None:
-    """Raises KeyTooLongError, UserKeyMustBeSpecified for an empty key."""
+    """Raises KeyTooLongError; UserKeyMustBeSpecified if the key is empty."""
     if not key:
         raise S3Error("UserKeyMustBeSpecified")
     size = len(key.encode())
@@ -39,7 +39,7 @@ def check_key(key: str) -> None:
 
 
 def check_part_number(number: int) -> int:
-    """A part number, 1 to 10,000. Raises InvalidArgument."""
+    """Returns the part number if it is from 1 to 10,000. Raises InvalidArgument."""
     if not 1 <= number <= MAX_PARTS:
         raise S3Error(
             "InvalidArgument",
@@ -51,7 +51,7 @@ def check_part_number(number: int) -> int:
 
 
 def encode_name(name: str, encoding: str | None) -> str:
-    """A key or prefix in a listing, under its ``encoding-type``. Raises InvalidArgument for one that S3 lacks."""
+    """A key or prefix as a listing with this ``encoding-type`` has it. Raises InvalidArgument for an unknown type."""
     if encoding is None:
         return name
     if encoding != "url":
@@ -65,12 +65,12 @@ def encode_name(name: str, encoding: str | None) -> str:
 
 
 def page_size(asked: int | None, name: str) -> int:
-    """How many entries a page may have. Raises InvalidArgument for a negative number."""
+    """How many entries a page may have. Raises InvalidArgument, for parameter ``name``, if ``asked`` is not valid."""
     return MAX_PAGE if asked is None else min(_count(asked, name), MAX_PAGE)
 
 
 def part_marker(asked: int | str | None) -> int:
-    """The number of the part after which a page begins. Raises InvalidArgument for what is none."""
+    """The number of the part after which a page begins. Raises InvalidArgument for a malformed one."""
     if isinstance(asked, str):
         asked = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else -1
     return _count(asked or 0, "part-number-marker")

@@ -1,7 +1,7 @@
-"""The page of numbers for Prometheus, at the paths where MinIO has it, and who may read it.
+"""The metrics page for Prometheus, at the paths where MinIO has it, and who may read it.
 
-As at MinIO, a reader shows a token that ``mc admin prometheus generate`` makes: a JSON Web Token (RFC 7519) for the
-access key, signed with its secret key (HS512). Or the page is public.
+Either the page is public, or a reader needs a token as in MinIO, made by ``mc admin prometheus generate``: a JSON Web
+Token (RFC 7519) for the access key, signed with its secret key (HS512).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from strongroom.s3.model import Response
 from strongroom.s3.request import HttpRequest
 
 PATHS = ("/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/minio/prometheus/metrics")
-"""The last is that of 2019. At each of them are the numbers of the whole server."""
+"""The last is that of MinIO's 2019 release. Each one has the metrics of the whole server."""
 
 _BEARER = "bearer "
 _MAX_TOKEN = 4096
 
 
 class NumbersPage:
-    """``make`` gives the content type and the text; ``public``: to everybody, else to who knows the credentials."""
+    """``make`` returns the content type and the text; ``public``: readers need no token."""
 
     def __init__(self, make: Callable[[], tuple[str, bytes]], credentials: Credentials, public: bool) -> None:
         self._make = make
@@ -37,7 +37,7 @@ class NumbersPage:
         return Response(200, [("content-type", content_type)], text)
 
     def _knows(self, authorization: str) -> bool:
-        import jwt  # nobody but Prometheus needs it
+        import jwt  # only Prometheus needs it
 
         scheme, token = authorization[: len(_BEARER)], authorization[len(_BEARER) :].strip()
         if scheme.lower() != _BEARER or len(token) > _MAX_TOKEN:
@@ -48,7 +48,7 @@ class NumbersPage:
             if secret is None:
                 return False
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the secret key is as long as it is
+                warnings.simplefilter("ignore")  # of a short secret key, which we cannot change
                 jwt.decode(token, secret.reveal(), algorithms=["HS512"], options={"require": ["exp", "sub"]})
         except jwt.InvalidTokenError:
             return False

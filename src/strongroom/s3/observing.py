@@ -1,4 +1,4 @@
-"""What is told of each request to whoever keeps count or a record of them."""
+"""What observers of requests (metrics, the access log) learn of each one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from strongroom.s3.encryption import Encrypted
 from strongroom.s3.request import HttpRequest
 
 PAGE = "Page"
-"""The operation of what is answered at paths that S3 does not have: health, metrics, MinIO's administration."""
+"""The operation of requests for paths that are not S3's: health, metrics, MinIO's admin API."""
 
 PREFLIGHT = "Preflight"
-"""The operation of a browser that asks whether a web page may send a request."""
+"""The operation of a browser's question whether a web page may send a request."""
 
 GONE = "ClientGone"
 """The error of a request whose client went away."""
@@ -21,11 +21,11 @@ GONE = "ClientGone"
 class Seen:
     """A request, and what became of it.
 
-    ``operation`` is S3's name of it, or "" where it was refused before that was known. ``access_key`` is set where the
-    signature was right. ``status`` is 0 where nothing was answered; where an error came after a response had begun, it
-    is that of the error. ``error`` is S3's code; ``reason`` is what the KMS says, where it is the KMS that refused.
-    ``received`` and ``sent`` count bytes of bodies. ``about`` is the object or upload that the request was about.
-    ``begun`` is a time of time.perf_counter.
+    ``operation`` is its name in S3, or "" if the request was refused before that was known. ``access_key`` is set if
+    the signature was right. ``status`` is 0 if there was no answer; after an error in the middle of a response, it is
+    the error's. ``error`` is S3's code; ``reason`` is the KMS's own message, if the error is the KMS's. ``received``
+    and ``sent`` count bytes of bodies. ``about`` is the object or upload that the request was about. ``begun`` is a
+    time of time.perf_counter.
     """
 
     __slots__ = (
@@ -54,22 +54,22 @@ class Seen:
 
 
 class Observer(Protocol):
-    """Is told of each request, in order of what happens."""
+    """Is called for each request, when it begins and when it ends."""
 
     def begun(self, seen: Seen, /) -> None:
-        """A request's head has come."""
+        """A request's head has arrived."""
         ...
 
     def ended(self, seen: Seen, /) -> None:
-        """It was answered, or will not be."""
+        """The request was answered, or never will be."""
         ...
 
 
 class Unobserved:
-    """An observer that does not look."""
+    """An observer that does nothing."""
 
     def begun(self, seen: Seen, /) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def ended(self, seen: Seen, /) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,6 +1,6 @@
-"""Which operations of the S3 model are served, how their answers are named, and what is special about them.
+"""Which operations of the S3 model are served, the XML root elements of their answers, and what is special about them.
 
-The one table of it: routes, shapes and ``docs/s3.md`` come from here and from the model.
+Routes, shapes and ``docs/s3.md`` are made from these tables and from the model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SERVED: dict[str, str] = {
     "UploadPartCopy": "",
 }
 
-# operation: what it answers, the code of an error or what the setting is (strongroom.s3.handlers.unset has it)
+# operation: its answer, which is an error's code or a description of what strongroom.s3.handlers.unset answers
 UNSET: dict[str, str] = {
     "GetBucketAccelerateConfiguration": "empty: not configured",
     "GetBucketAcl": "the owner has full control",

@@ -10,7 +10,7 @@ from strongroom.sealed.objects import Precondition
 
 
 def write_precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
-    """What If-Match and If-None-Match demand of a write. Raises NotImplemented for what S3 does not take."""
+    """What If-Match and If-None-Match demand of a write. Raises NotImplemented for what S3 does not support."""
     if if_none_match is not None and if_none_match.strip() != "*":
         raise S3Error("NotImplemented", Header="If-None-Match")
     if if_match is not None and if_none_match is not None:

@@ -1,6 +1,6 @@
 """Byte ranges of GET and HEAD, and the conditional headers of reads. Pure.
 
-Source: RFC 9110, sections 13 and 14, as far as S3 has them: one range, strong ETags.
+Source: RFC 9110, sections 13 and 14, as far as S3 supports them: one range, strong ETags.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from strongroom.dates import http_date, parse_http_date
 from strongroom.s3.errors import S3Error
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
-_DIGITS = 19  # of the largest size that there is
+_DIGITS = 19  # of 2**63 - 1, the largest size that there is
 
 
 @dataclass(slots=True)
@@ -29,10 +29,10 @@ class ByteRange:
 
 
 def parse_range(text: str | None, size: int) -> ByteRange | None:
-    """The range that a Range header asks for, None for the whole object.
+    """The range that a Range header asks for; None for the whole object.
 
-    A header that is no single byte range is passed over, as RFC 9110 has it, and so is one for the last bytes of an
-    object that has none. Raises InvalidRange where none of its bytes are in the object.
+    A header that is not a single byte range is ignored, as RFC 9110 says, and so is one for the last bytes of an empty
+    object. Raises InvalidRange if none of its bytes are in the object.
     """
     match = _RANGE.fullmatch(text.strip()) if text else None
     if match is None or (not match[1] and not match[2]):
@@ -84,22 +84,22 @@ def parse_copy_range(text: str | None, size: int) -> ByteRange | None:
 
 
 def _offset(digits: str) -> int | None:
-    """A number of bytes, None where there is none. One that is too large for any object is cut: Python refuses to read
-    thousands of digits.
+    """A number of bytes; None for an empty text. Only the first 19 digits count, which are more than any object needs:
+    Python refuses to read thousands of digits.
     """
     return int(digits.lstrip("0")[:_DIGITS] or "0") if digits else None
 
 
 def range_holds(condition: str | None, etag: str, modified: int) -> bool:
-    """Whether If-Range lets a Range count: the client has the rest of this very object (RFC 9110, section 13.1.5).
+    """Whether If-Range allows a Range: the client has other bytes of this very object (RFC 9110, section 13.1.5).
 
-    ``modified`` in nanoseconds. Neither weak ETags nor dates but that of the object itself match.
+    ``modified`` in nanoseconds. Only the strong ETag and the exact date of the object match.
     """
     return condition is None or condition.strip() in (f'"{etag}"', http_date(modified))
 
 
 def same_etag(condition: str, etag: str) -> bool:
-    """Whether a list of ETags (or ``*``) names this one, which is without quotes."""
+    """Whether a list of ETags (or ``*``) contains ``etag``, which has no quotes."""
     return any(item.strip().removeprefix("W/").strip('"') in ("*", etag) for item in condition.split(","))
 
 
@@ -107,8 +107,9 @@ def check_read(headers: Mapping[str, str], etag: str, modified: int, now: float,
     """Check the conditional headers of a read; ``modified`` in nanoseconds, ``now`` in seconds, ``prefix`` for those of
     a copy's source.
 
-    A time to come is no condition, as at S3: a client whose clock is ahead would be told that what it has not seen yet
-    was not modified. Raises PreconditionFailed; NotModified, where ``prefix`` is "" (a copy fails instead).
+    If-Modified-Since is ignored if it is in the future, as in S3: otherwise a client whose clock is ahead would be told
+    that an object which it has not seen yet was not modified. Raises PreconditionFailed; NotModified only if ``prefix``
+    is "" (a copy raises PreconditionFailed instead).
     """
     changed = modified // 1_000_000_000
     match = headers.get(f"{prefix}if-match")

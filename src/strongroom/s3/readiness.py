@@ -1,8 +1,8 @@
 """Whether the store answers, for those who ask again and again, as load balancers do.
 
-A store that hangs does not keep them waiting, and not each of them asks it once more: one question at a time is under
-way, and all share what comes of it. Where nothing does, it is given up, and the next who comes asks anew: what was lost
-on the way to a backend says nothing of it for long.
+A store that hangs does not keep them waiting, nor does each of them send another request to it: one is under way at a
+time, and all share its outcome. If it gets no answer, it is given up and the next caller sends a new one, so that one
+lost request to a backend does not count for long.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from strongroom.sealed.faults import Unavailable
 
 _LATE = 3.0
-"""Seconds after which having no answer is the answer: load balancers wait for about five."""
+"""Seconds after which the store counts as unavailable: load balancers wait for about five."""
 
 _LOST = 10.0
-"""Seconds after which a question is given up. A folder that hangs holds a thread for each, so it is not sooner."""
+"""Seconds after which a request to the store is given up. Not sooner, since each holds a thread if a folder hangs."""
 
 
 class Readiness:
-    """Asks with ``ask``, which raises where the store cannot be read."""
+    """Asks the store with ``ask``, which raises if the store cannot be read."""
 
     def __init__(self, ask: Callable[[], Awaitable[object]]) -> None:
         self._ask = ask
@@ -28,7 +28,7 @@ class Readiness:
         self._since = 0.0
 
     async def check(self) -> None:
-        """Raises what the store raises, Unavailable where it is late."""
+        """Raises what the store raises, or Unavailable if it does not answer in time."""
         loop = asyncio.get_running_loop()
         if self._question is None or self._question.done():
             self._question, self._since = loop.create_task(self._outcome()), loop.time()
@@ -40,7 +40,7 @@ class Readiness:
             raise error
 
     async def _outcome(self) -> Exception | None:
-        """What is wrong; returned and not raised, as there may be nobody left who waits for it."""
+        """What is wrong, or None. Errors are returned, not raised: maybe nobody waits for them any more."""
         try:
             async with asyncio.timeout(_LOST):
                 await self._ask()

@@ -1,4 +1,4 @@
-"""Receiving a request's body: bounded, with a time limit on silence, decoded on the way.
+"""Receiving a request's body: bounded, with a timeout if nothing comes, decoded on the way.
 
 Knows nothing of what the bytes are for.
 """
@@ -14,7 +14,7 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.request import Exchange, Piece
 
 _AT_ONCE = 64 * 1024
-"""Bytes that are hashed before others have their turn."""
+"""Bytes that are hashed before other tasks run."""
 
 
 class Target(Protocol):
@@ -26,14 +26,14 @@ class Target(Protocol):
 
 
 class BodyReceiver:
-    """The body of one request; ``idle_timeout`` is in seconds in which none of it comes."""
+    """The body of one request; ``idle_timeout``: how many seconds may pass without any of it arriving."""
 
     def __init__(self, exchange: Exchange, idle_timeout: float) -> None:
         self._exchange = exchange
         self._idle_timeout = idle_timeout
 
     async def next(self) -> Piece:
-        """The next piece as it came, b"" at the end. Raises RequestTimeout, ClientGone."""
+        """The next piece as it came; b"" at the end. Raises RequestTimeout, ClientGone."""
         if self._exchange.ready:
             return await self._exchange.receive()  # nothing to wait for, so no timer
         loop = asyncio.get_running_loop()
@@ -48,7 +48,7 @@ class BodyReceiver:
                     raise S3Error("RequestTimeout") from None
 
     async def read(self, decoder: BodyDecoder, limit: int) -> tuple[bytes, dict[str, str]]:
-        """The whole decoded body and its trailing headers. Raises MaxMessageLengthExceeded over ``limit`` bytes."""
+        """The whole decoded body and its trailing headers. Raises MaxMessageLengthExceeded if over ``limit`` bytes."""
         if (decoder.decoded_length or 0) > limit:
             raise S3Error("MaxMessageLengthExceeded")
         pieces: list[Buffer] = []
@@ -63,7 +63,7 @@ class BodyReceiver:
         return b"".join(pieces), decoder.finish()
 
     async def pump(self, decoder: BodyDecoder, target: Target) -> dict[str, str]:
-        """Write the decoded body to ``target``; its trailing headers. Raises as BodyDecoder.finish does."""
+        """Write the decoded body to ``target``. Returns its trailing headers. Raises as next, BodyDecoder.finish do."""
         while data := await self.next():
             for piece in decoder.feed(data):
                 await _show(decoder, piece)
@@ -72,7 +72,7 @@ class BodyReceiver:
 
 
 async def _show(decoder: BodyDecoder, piece: Buffer) -> None:
-    """Let the decoder hash what came out of it, where it has to: a little at a time, so that others have their turn."""
+    """Let the decoder hash what came out of it, if it has to: a little at a time, so that other tasks can run."""
     if decoder.hasher is None:
         return
     view = memoryview(piece)

@@ -1,4 +1,4 @@
-"""An HTTP request as the S3 layer sees it, apart from the server that received it, and what that server offers."""
+"""An HTTP request as the S3 layer sees it, whatever the server that received it, and what such a server offers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from strongroom.buffers import Buffer
 from strongroom.s3.errors import S3Error
 
 Piece = bytes | bytearray
-"""Some of a request's body as it came."""
+"""A piece of a request's body as it came."""
 
 
 @dataclass(slots=True)
 class HttpRequest:
     """The head of a request.
 
-    ``raw_path`` and ``raw_query`` are as they came on the wire, percent-encoded. ``headers`` has lower-case names; a
-    header that came several times is joined by ",". Header values are decoded as Latin-1, so that encoding them again
-    gives the bytes that came. ``query`` holds the decoded parameters, the first of each name.
+    ``raw_path`` and ``raw_query`` are as they came on the wire, percent-encoded. ``headers`` has lower-case names;
+    values of a header that came several times are joined by ",". Header values are decoded as Latin-1, so that encoding
+    them again gives the bytes that came. ``query`` holds the decoded parameters, the first of each name.
     """
 
     method: str
@@ -33,7 +33,7 @@ class HttpRequest:
 
     @property
     def origin(self) -> str:
-        """The server, as the client calls it: the beginning of a URL."""
+        """The server by the name that the client used, as the beginning of a URL: ``https://host:port``."""
         return f"{'https' if self.secure else 'http'}://{self.headers.get('host', '')}"
 
 
@@ -48,60 +48,60 @@ class Exchange(Protocol):
 
     @property
     def heard(self) -> float:
-        """When bytes last came of a piece that :meth:`receive` cannot give yet, by the event loop's clock; 0.0 if none
-        did.
+        """When bytes last arrived that are not yet a piece for :meth:`receive`, by the event loop's clock; 0.0 if none
+        have.
         """
         ...
 
     @property
     def received(self) -> int:
-        """The bytes of the request's body that have come."""
+        """How many bytes of the request's body have arrived."""
         ...
 
     @property
     def started(self) -> bool:
-        """Whether the head of a response was given."""
+        """Whether the head of a response has been given."""
         ...
 
     @property
     def open_ended(self) -> bool:
-        """Whether the head was given of a response whose length nobody knew."""
+        """Whether the head of a response of unknown length has been given."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Whether :meth:`receive` would not wait."""
+        """Whether :meth:`receive` would return at once."""
         ...
 
     async def receive(self) -> Piece:
-        """The next of the request's body, b"" at its end. Raises ClientGone."""
+        """The next piece of the request's body; b"" at its end. Raises ClientGone."""
         ...
 
     async def respond(self, status: int, headers: Sequence[tuple[str, str]], length: int | None, body: Buffer) -> None:
-        """The whole response. ``length`` is what Content-Length says, None to leave it out (204, 304).
+        """Send a whole response. ``length`` is the value of Content-Length; None to leave it out (204, 304).
 
-        The body is left out where the request is a HEAD. Raises ValueError for a header that none can be.
+        The body is not sent if the request is a HEAD. Raises ValueError for a malformed header.
         """
         ...
 
     async def begin(self, status: int, headers: Sequence[tuple[str, str]], length: int | None) -> None:
-        """The head of a response of ``length`` bytes, which follow; None: of a length that nobody knows yet.
+        """Send the head of a response of ``length`` bytes (None: not known yet), which follow with :meth:`write`.
 
-        Raises as :meth:`respond`.
+        Raises as :meth:`respond` does.
         """
         ...
 
     async def write(self, data: Buffer) -> None:
-        """Some of the response's body; waits while the client does not take what was sent before."""
+        """Send some of the response's body. Waits while the client does not take what was sent before."""
         ...
 
     async def end(self) -> None:
-        """The response is complete. Raises ValueError where it is shorter than it said."""
+        """End the response. Raises ValueError if it is shorter than its head said."""
         ...
 
 
 def parse_query(raw: str) -> list[tuple[str, str]]:
-    """The parameters of a query string in order, percent-decoded; "+" is a space. Raises InvalidURI."""
+    """The parameters of a query string, in order and percent-decoded; "+" is a space. Raises InvalidURI."""
     pairs = []
     for item in raw.split("&") if raw else ():
         name, _, value = item.partition("=")
