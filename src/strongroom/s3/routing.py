@@ -16,13 +16,13 @@ from strongroom.s3.request import HttpRequest
 from strongroom.s3.service_model import OperationModel, operations
 
 POST_OBJECT = "PostObject"
-"""The browser upload, which the service model lacks."""
+"""The name of a browser upload, which the service model lacks."""
 
 PREFLIGHT_METHOD = "OPTIONS"
-"""The method of a browser that asks whether a web page may send a request."""
+"""The method of preflights, with which browsers ask whether a web page may send a request."""
 
 MAX_KEY = 1024
-"""Bytes in a key (S3 User Guide, "Naming Amazon S3 objects")."""
+"""Most bytes of a key (S3 User Guide, "Naming Amazon S3 objects")."""
 
 _ADMINISTRATION = "/minio/admin/"
 _MAX_BUCKET = 63
@@ -30,14 +30,14 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
-# Query parameters that select an operation although the model has them as input members.
+# Query parameters that select an operation although the model has them as members of its input.
 _SELECTING = ("uploadId", "partNumber")
 COPY_SOURCE = "x-amz-copy-source"
 
 
 @dataclass(slots=True)
 class Target:
-    """What a request is about; ``key`` is "" for a bucket, ``bucket`` too for the service."""
+    """What a request is about; ``key`` is "" for a bucket, and both are "" for the service."""
 
     bucket: str
     key: str
@@ -49,8 +49,8 @@ class Target:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether there may be a bucket of this name: folders and other servers, MinIO too, have some that S3 would not
-    make.
+    """Whether a bucket may have this name. Names that S3 would refuse for a new bucket are allowed if they may exist in
+    a folder or on another server, such as MinIO.
     """
     return len(name) <= _MAX_BUCKET and _is_bucket_name(name)
 
@@ -61,7 +61,7 @@ def _is_bucket_name(name: str) -> bool:
 
 
 def valid_new_bucket_name(name: str) -> bool:
-    """Whether S3 takes this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
+    """Whether S3 allows this name for a new general purpose bucket (S3 User Guide, "Bucket naming rules")."""
     if not is_bucket_name(name) or "_" in name:
         return False
     if name.startswith(_RESERVED_PREFIXES) or name.endswith(_RESERVED_SUFFIXES):
@@ -74,7 +74,7 @@ def valid_new_bucket_name(name: str) -> bool:
 
 
 def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
-    """The bucket and key of a request, path style or under one of ``domains``.
+    """The bucket and key of a request: from the path, or with the bucket as a host name under one of ``domains``.
 
     Raises InvalidURI, InvalidBucketName, KeyTooLongError.
     """
@@ -94,7 +94,7 @@ def target_of(request: HttpRequest, domains: Sequence[str]) -> Target:
 
 
 def administers(request: HttpRequest, domains: Sequence[str]) -> bool:
-    """Whether a request is one of MinIO's admin API, whose paths no bucket of that name has then."""
+    """Whether a request is for MinIO's admin API. Its paths are not reachable as objects of a bucket "minio"."""
     if not request.raw_path.startswith(_ADMINISTRATION):
         return False
     return not (domains and _bucket_of_host(request.headers.get("host", ""), domains))
@@ -118,7 +118,7 @@ class _Candidate:
     copies: bool
 
     def score(self, request: HttpRequest) -> int:
-        """How many features of the request select this operation; -1 where one that it needs is missing."""
+        """How many features of the request select this operation; -1 if one that it needs is missing."""
         query = request.query
         for name, value in self.selectors.items():
             if name not in query or (value is not None and query[name] != value):
@@ -129,19 +129,19 @@ class _Candidate:
 
 
 class Router:
-    """Selects the operation of a request, among all of the service model."""
+    """Selects the operation of a request from all operations of the service model."""
 
     def __init__(self) -> None:
         self._candidates: dict[tuple[str, str], list[_Candidate]] = {}
         self._subresources: dict[str, set[str]] = {"service": set(), "bucket": set(), "object": {*_SELECTING}}
         for operation in operations():
             if operation.name in ("WriteGetObjectResponse", "ListDirectoryBuckets"):
-                continue  # of other endpoints
+                continue  # these have other endpoints
             self._candidates.setdefault((operation.level, operation.method), []).append(_candidate(operation))
             self._subresources[operation.level] |= {k for k, v in operation.selectors.items() if v is None}
-        for candidates in self._candidates.values():  # of equals, the first wins: those that are served
+        for candidates in self._candidates.values():  # the first of equals wins: prefer served ones
             candidates.sort(key=lambda candidate: _rank(candidate.operation.name))
-        # Most requests have no query: their operations are looked up, not searched for.
+        # Most requests have no query: their operations are looked up here instead of searched for.
         self._plain: dict[tuple[str, str, bool], OperationModel] = {}
         for level, method in self._candidates:
             for copies in (False, True):

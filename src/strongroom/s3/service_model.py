@@ -1,6 +1,4 @@
-"""The S3 service model that botocore ships, as typed values: operations, shapes, members. Reads it, compiles
-nothing.
-"""
+"""Reads the S3 service model that botocore ships, and gives it as typed values: operations, shapes, members."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from strongroom.s3 import shapes
 
 _FILES = Path(botocore.__file__).parent / "data" / "s3" / "2006-03-01"
 
-# Where the general rule of snake case gives a name that nobody would write.
+# Corrects names for which the general rule of snake case gives something that nobody would write.
 _RENAMED = {"e_tag": "etag", "crc32_c": "crc32c", "crc64_nvme": "crc64nvme"}
 
 
@@ -46,7 +44,7 @@ class Shape:
 
     @property
     def members(self) -> list[Member]:
-        """The members of a structure, but for streamed ones."""
+        """The members of a structure, except for streamed ones."""
         shapes = _load()["shapes"]
         required = self.raw.get("required", ())
         return [
@@ -65,23 +63,23 @@ class Shape:
 
     @property
     def element(self) -> Shape:
-        """What a list holds."""
+        """The shape of a list's elements."""
         return shape_of(self.raw["member"]["shape"])
 
     @property
     def element_name(self) -> str:
-        """The XML name of a list's element, where it is not flattened."""
+        """The XML name of a list's elements, if the list is not flattened."""
         name: str = self.raw["member"].get("locationName", "member")
         return name
 
     @property
     def flattened(self) -> bool:
-        """Whether a list's elements stand without an element around them."""
+        """Whether a list's elements have no element around them all."""
         return bool(self.raw.get("flattened"))
 
     @property
     def payload(self) -> str:
-        """The member that is the whole body, or ""."""
+        """The name of the member that is the whole body, or ""."""
         name: str = self.raw.get("payload", "")
         return name
 
@@ -121,7 +119,7 @@ def shape_of(name: str) -> Shape:
 
 
 def known_members(shape: Shape) -> list[Member]:
-    """The members of a structure that the values here have: the model of a later botocore may have more."""
+    """The members of a structure that its class in shapes.py has: the model of a later botocore may have more."""
     known = {field.name for field in fields(getattr(shapes, shape.name))}
     return [member for member in shape.members if member.attribute in known]
 
@@ -134,12 +132,12 @@ def operations() -> list[OperationModel]:
 
 @cache
 def _load() -> Mapping[str, Any]:
-    """What botocore's loader gives, whose import takes four times as long as the model."""
+    """The model as botocore's loader gives it, read without the loader: importing that takes four times as long."""
     try:
         with gzip.open(_FILES / "service-2.json.gz") as file:
             model: dict[str, Any] = json.load(file)
         extras = json.loads((_FILES / "service-2.sdk-extras.json").read_bytes())
-    except OSError:  # another release may lay it out otherwise
+    except OSError:  # another release may have other files
         from botocore.loaders import Loader
 
         loaded: Mapping[str, Any] = Loader().load_service_model("s3", "service-2")

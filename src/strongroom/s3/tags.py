@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def format_tags(pairs: Pairs) -> tuple[str, int]:
-    """Tags as they are kept: a query string, and their number. Raises InvalidTag, BadRequest."""
+    """Tags as they are stored: a query string, and their number. Raises InvalidTag, BadRequest (too many)."""
     if len(pairs) > MAX_TAGS:
         raise S3Error("BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
     seen = set()
@@ -37,7 +37,7 @@ def format_tags(pairs: Pairs) -> tuple[str, int]:
 
 
 def parse_tags(text: str) -> list[tuple[str, str]]:
-    """Read a query string of tags. Raises InvalidArgument where it is none."""
+    """Read a query string of tags. Raises InvalidArgument if it is malformed."""
     pairs = []
     for item in filter(None, text.split("&")):
         key, _, value = item.partition("=")
@@ -49,13 +49,13 @@ def parse_tags(text: str) -> list[tuple[str, str]]:
 
 
 def parse_tagging_header(text: str | None) -> tuple[str, int]:
-    """The tags of ``x-amz-tagging``, as :func:`format_tags` gives them. Raises InvalidArgument, too."""
+    """The tags in ``x-amz-tagging``, in the form of :func:`format_tags`. Raises as it does, and InvalidArgument."""
     if not text:
         return "", 0
     if len(text) > MAX_TAGS * 3 * 4 * (_MAX_KEY + _MAX_VALUE) or MALFORMED_ESCAPE.search(text):
         raise _malformed()
     try:
-        pairs = parse_tags(text.encode("latin-1").decode())  # the bytes that came: clients need not escape all of them
+        pairs = parse_tags(text.encode("latin-1").decode())  # as UTF-8: clients need not escape everything
     except UnicodeError:
         raise _malformed() from None
     names = {name for name, _ in pairs}

@@ -1,4 +1,4 @@
-"""Taking in the bytes of an object or a part: decoded, checksummed, compared with what the client promised."""
+"""Receiving the bytes of an object or a part: decoding them, and comparing their digests with the client's."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from strongroom.s3.receive import BodyReceiver
 from strongroom.sealed.metadata import ObjectChecksum
 
 MAX_PUT = 5 * 1024**3
-"""Bytes in one PUT, and in one copy (S3 User Guide, "Uploading objects")."""
+"""Most bytes of one PUT, and of one copy (S3 User Guide, "Uploading objects")."""
 
 
 class UploadWriter(Protocol):
-    """What the sealed store gives for an object or a part."""
+    """The sealed store's writer of an object or a part."""
 
     @property
     def md5(self) -> bytes | None:
-        """The MD5, once finished, where it was asked for."""
+        """The MD5 of all bytes, once finished, if it was asked for; else None."""
         ...
 
     async def write(self, data: Buffer, /) -> None:
@@ -31,12 +31,12 @@ class UploadWriter(Protocol):
         ...
 
     async def finish(self) -> None:
-        """No more comes."""
+        """All bytes have been written."""
         ...
 
 
 def announced_size(decoder: BodyDecoder) -> int:
-    """The bytes of an object or a part that are to come. Raises MissingContentLength, EntityTooLarge."""
+    """How many bytes of an object or a part will come. Raises MissingContentLength, EntityTooLarge."""
     size = require_length(decoder)
     if size > MAX_PUT:
         raise S3Error("EntityTooLarge", ProposedSize=str(size), MaxSizeAllowed=str(MAX_PUT))
@@ -44,21 +44,22 @@ def announced_size(decoder: BodyDecoder) -> int:
 
 
 class Integrity:
-    """What a client promises of a body, and what is found."""
+    """The digests that a client gives for a body, and the computation of its actual ones. Raises S3Error."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._expected: Expected | None = checksums.expected(headers)
         self._md5 = checksums.content_md5(headers)
         self._hasher: Hasher | None = None
         self.algorithm: Algorithm | None = None
-        """Which checksum is computed, None for none."""
+        """Which checksum is computed; None if none is."""
         if self._expected:
             self._compute(self._expected.algorithm)
 
     def agree(self, announced: ObjectChecksum | None) -> None:
-        """Compute what the upload announced where a part promises nothing, if a checksum of the whole is to come of it.
+        """Make a part's checksum agree with what its upload ``announced``. If the part comes without a checksum and the
+        upload's type is FULL_OBJECT, the announced checksum of the part is computed.
 
-        Raises InvalidRequest where they differ.
+        Raises InvalidRequest if the part's algorithm is another, or if a COMPOSITE upload's part has no checksum.
         """
         if announced is None:
             return
@@ -76,41 +77,43 @@ class Integrity:
 
     @property
     def hashers(self) -> list[Hasher]:
-        """What has to see the bytes."""
+        """The hashers that all bytes have to be given to."""
         return [self._hasher] if self._hasher else []
 
     @property
     def wants_md5(self) -> bool:
-        """Whether the MD5 has to be computed for the client."""
+        """Whether the MD5 has to be computed, since the client sent Content-MD5."""
         return self._md5 is not None
 
     @property
     def digest(self) -> bytes:
-        """The raw checksum of what was taken in; b"" where none is computed."""
+        """The raw checksum of all bytes so far; b"" if none is computed."""
         return self._hasher.digest() if self._hasher else b""
 
     @property
     def checksum(self) -> ObjectChecksum | None:
-        """The checksum of a whole object, as it is kept."""
+        """The checksum as that of a whole object, in the form that is stored; None if none is computed."""
         if self.algorithm is None:
             return None
         return ObjectChecksum(self.algorithm, ChecksumType.FULL_OBJECT, checksums.format_value(self.digest))
 
     async def take(self, body: BodyReceiver, decoder: BodyDecoder, writer: UploadWriter) -> None:
-        """Write a body and see that it is what was promised. Raises S3Error; nothing may be committed then."""
+        """Write a body and check its digests. Raises S3Error; nothing may be committed then."""
         trailers = await body.pump(decoder, writer)
         await writer.finish()
         self.check(writer.md5, trailers)
 
     def check_document(self, document: bytes, trailers: Mapping[str, str]) -> None:
-        """See that a small body at hand is what was promised. Raises BadDigest."""
+        """Check the digests of a small body that is in memory. Raises as :meth:`check` does."""
         for hasher in self.hashers:
             hasher.update(document)
         md5 = hashlib.md5(document, usedforsecurity=False).digest() if self.wants_md5 else None
         self.check(md5, trailers)
 
     def check(self, md5: bytes | None, trailers: Mapping[str, str]) -> None:
-        """Compare what was computed with what was promised. Raises BadDigest."""
+        """Compare the computed digests with the client's. Raises BadDigest; for trailers also InvalidRequest and
+        MalformedTrailerError.
+        """
         if self._md5 is not None and md5 is not None:
             checksums.check_md5(self._md5, md5)
         if self._expected is not None:

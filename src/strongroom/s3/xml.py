@@ -1,7 +1,7 @@
 """XML of the S3 protocol: readers and writers, compiled once from shapes of the service model to plain functions.
 
-A writer appends text to a list; a reader makes a shape's dataclass from a parsed element. Documents from clients are
-hostile: no DTD, no entities, a bounded number of elements, and the caller bounds their length.
+A writer appends text to a list; a reader makes a shape's dataclass from a parsed element. Documents from clients may be
+hostile: DTDs and entities are refused, the number of elements is bounded, and the caller has to bound the length.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from strongroom.s3.service_model import Member, Shape, known_members
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 MAX_LIST = 10_000
-"""Elements in a list of a request: the parts of CompleteMultipartUpload are the longest."""
+"""Most elements of a list in a request: the parts in CompleteMultipartUpload are the longest list."""
 MAX_ELEMENTS = 20 * MAX_LIST
-"""Elements in a document of a request: a part with each checksum that there is has fewer than 20. In memory an element
-takes a hundred times the bytes that it was sent in.
+"""Most elements of a request's document: a part with all possible checksums has fewer than 20. An element takes a
+hundred times as many bytes in memory as in the document.
 """
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -37,7 +37,7 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 class Written(list[Any]):
-    """A list for a writer whose elements are text already, each as its element stands in the document."""
+    """A list for a writer whose items are XML already: each is the text of one complete element."""
 
 
 Write = Callable[[list[str], Any], None]
@@ -45,12 +45,12 @@ Read = Callable[[Element], Any]
 
 
 def escape(text: str) -> str:
-    """Text for XML. Control characters become character references, as AWS has them (XML 1.0 has no better way)."""
+    """Escape text for XML. Control characters become character references, as in AWS's (XML 1.0 has no better way)."""
     return _SPECIAL.sub(_reference, text) if _SPECIAL.search(text) else text
 
 
 def escape_all(texts: Sequence[str]) -> Sequence[str]:
-    """As :func:`escape`, for many texts: where none needs it, that is found out at one go."""
+    """:func:`escape` for many texts. One search finds out if none of them needs it."""
     return [escape(text) for text in texts] if _SPECIAL.search("".join(texts)) else texts
 
 
@@ -80,7 +80,7 @@ def read_document(body: bytes, root: str) -> Element:
 
 
 class _Bounded(TreeBuilder):
-    """Makes elements, up to :data:`MAX_ELEMENTS`; then it raises ValueError."""
+    """Builds up to :data:`MAX_ELEMENTS` elements, then raises ValueError."""
 
     def __init__(self) -> None:
         super().__init__()
