@@ -1,4 +1,4 @@
-"""The commands that work on many objects at once, and their options. What they do is loaded when they are used."""
+"""The commands that work on many objects, and their options. The code that does the work is loaded on use."""
 
 from __future__ import annotations
 
@@ -274,13 +274,13 @@ def _customer_key(path: Path | None) -> Secret | None:
 
 
 def _renamed(pairs: list[str]) -> dict[str, str]:
-    """The names of master keys and what is to be in their place, from OLD=NEW. Raises typer.BadParameter."""
+    """The new name for each master key's name, from OLD=NEW. Raises typer.BadParameter."""
     from strongroom.sealed.policy import master_key_name
 
     renamed: dict[str, str] = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
-        old, new = master_key_name(old), master_key_name(new)  # clients give it in several ways
+        old, new = master_key_name(old), master_key_name(new)  # clients write a name in several forms
         if not old or not equals or not new or renamed.setdefault(old, new) != new:
             raise typer.BadParameter(f"{pair!r} is not OLD=NEW, or OLD was given before", param_hint="--key")
     return renamed

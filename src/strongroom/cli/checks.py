@@ -1,6 +1,6 @@
 """Checks of the settings that lead to a Vault or a backend: are the URL and the certificate files usable?
 
-Made before anything is started, so that a mistake stops the command with one line. No connection is made.
+Done before anything is started, so that a mistake stops the command with one line. No connection is made.
 """
 
 from __future__ import annotations

@@ -27,14 +27,14 @@ _app = typer.Typer(
     help="Strongroom: an encrypting S3 server.",
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode=None,  # its tables cut off the names of variables
-    # Tracebacks are the log's; and pretty ones may show local variables, secrets among them.
+    rich_markup_mode=None,  # rich's tables cut off the names of variables
+    # Tracebacks belong in the log; pretty ones may show local variables, and so secrets.
     pretty_exceptions_enable=False,
 )
 
 
 def run() -> int:
-    """Run the command; the exit code: 2 where a setting is wrong, 1 where the start fails for another reason."""
+    """Run the command. Returns the exit code: 2 if a setting is wrong, 1 if the start fails for another reason."""
     try:
         result = _app(standalone_mode=True)
     except SystemExit as exit_:
@@ -99,7 +99,7 @@ def _serving(
 
 
 def _place(directory: str) -> Path:
-    """Where a directory is. Raises typer.Exit for an empty name."""
+    """The absolute path of a directory. Raises typer.Exit for an empty name."""
     try:
         return absolute("DIR", directory)
     except SettingError as error:
@@ -129,7 +129,7 @@ def nas(folder: str, dev: bool, **flags: str | bool | None) -> None:
     Any number of gateways can serve one folder. Every option of a setting can also be given by the variable named
     with it; an option stands above its variable.
     """
-    mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
+    mask = os.umask(0o077)  # the caller's umask is for objects' files, which others may read; our own are private
     _serve(SharedFolder(_place(folder), mask), dev, flags)
 
 

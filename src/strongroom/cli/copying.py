@@ -1,4 +1,4 @@
-"""The commands that copy objects, run: progress goes to the terminal, the report to standard output."""
+"""Runs the commands that copy objects: progress goes to the terminal, the report to standard output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from strongroom.transfer.state import State
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of a copy, as the command line has it; ``role`` is "source" or "target"."""
+    """One end of a copy, as given on the command line; ``role`` is "source" or "target"."""
 
     role: str
     url: str
@@ -40,14 +40,14 @@ class End:
     ca: Path | None
 
     def place(self) -> Place:
-        """Where it is. Raises typer.Exit."""
+        """The place that the URL names. Raises typer.Exit."""
         try:
             return parse_place(self.url)
         except ValueError as error:
             raise stop_with(f"{self.role.upper()}: {error}", WRONG) from None
 
     def client(self, threads: int) -> S3:
-        """A client of it. Raises typer.Exit, S3Failed."""
+        """A client for the place. Raises typer.Exit, S3Failed."""
         place = self.place()
         try:
             keys = None if self.profile else transfer_keys_from_process(self.role)
@@ -71,8 +71,8 @@ class End:
 def run_import(
     source: End, target: End, wishes: Wishes, threads: int, state_file: Path | None, dry_run: bool, as_json: bool
 ) -> int:
-    """Import; the exit code. Raises typer.Exit."""
-    harden()  # the state file tells of plaintext
+    """Import. Returns the exit code. Raises typer.Exit."""
+    harden()  # makes the state file private, too: it reveals something about the plaintext
     place, aim = source.place(), target.place()
     if aim.prefix:
         raise stop_with("TARGET: objects keep their keys; name a bucket at most", WRONG)
@@ -96,7 +96,7 @@ def run_import(
 
 
 def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
-    """Export; the exit code. Raises typer.Exit."""
+    """Export. Returns the exit code. Raises typer.Exit."""
     harden()
     place = source.place()
     refuse_in_the_clear(key, source)
@@ -114,13 +114,13 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
 
 
 def _trouble(error: OSError | sqlite3.Error) -> str:
-    """What went wrong in a folder with exported objects, and what to do."""
+    """What went wrong with the folder of exported objects, and what to do."""
     full = error.errno in NO_SPACE if isinstance(error, OSError) else error.sqlite_errorcode == sqlite3.SQLITE_FULL
     return "there is no room left: make some, and the same command goes on from here" if full else str(error)
 
 
 def refuse_in_the_clear(key: Secret | None, *ends: End) -> None:
-    """Raises typer.Exit where a client's key would go over the network as plain text."""
+    """Raises typer.Exit if a client's key would go over the network as plain text."""
     if key is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""The master key of ``--dev``: made once, in a file of the user's own, away from the data that it encrypts."""
+"""The master key of ``--dev``: made once, in the user's own file, apart from the data that it encrypts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MAX = 1024
 
 
 def dev_master_key(directory: Path, data: Path | None) -> StaticKey:
-    """The key in ``directory``, made if there is none. Raises SettingError where it cannot be kept or trusted.
+    """The key in ``directory``, made if there is none. Raises SettingError if it cannot be kept or trusted.
 
-    The file is whole or absent, whatever happens while it is made, and two that make it at once get the same key.
+    The file is whole or absent, whatever happens while it is made; two processes that make it at once get the same key.
     """
     if data is not None and directory.resolve().is_relative_to(data.resolve()):
         raise SettingError(
@@ -44,7 +44,7 @@ def _make(directory: Path, file: Path) -> None:
         try:
             os.link(fresh, file)
         except FileExistsError:
-            return  # another was faster: its key is the one
+            return  # another process was faster: its key is used
     finally:
         fresh.unlink()
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""``strongroom adopt``, ``rewrap``, ``encrypt`` and ``audit``, run: long jobs over all objects of a place.
+"""Runs ``strongroom adopt``, ``rewrap``, ``encrypt`` and ``audit``: long jobs over all objects of a place.
 
 The settings are those of the server, from the environment.
 """
@@ -35,10 +35,10 @@ R_contra = TypeVar("R_contra", bound=Report, contravariant=True)
 
 
 class Job(Protocol[R_contra]):
-    """What is done in a place, and reported in a report of its kind."""
+    """A job on the objects of a place, with its own kind of report."""
 
     async def run(self, report: R_contra, stop: asyncio.Event, ended: Callable[[], None]) -> None:
-        """Do it until all is done or ``stop`` is set; ``ended`` is told of each object."""
+        """Work until all is done or ``stop`` is set; ``ended`` is called after each object."""
         ...
 
 
@@ -51,12 +51,12 @@ def run_job(
     *,
     read_only: bool = False,
 ) -> int:
-    """Run a job in a place, and print its report; the exit code. Raises typer.Exit.
+    """Run a job in a place, and print its report. Returns the exit code. Raises typer.Exit.
 
-    ``find`` makes a target of the place and of the umask for the files of objects, ``make`` makes the job.
-    ``read_only``: it changes nothing there, as a dry run does not.
+    ``find`` makes a target from the place and the umask for objects' files; ``make`` makes the job. ``read_only``: the
+    job changes nothing there, like a dry run.
     """
-    mask = os.umask(0o077)  # that of whoever starts it, for files that others shall read; ours are private
+    mask = os.umask(0o077)  # the caller's umask is for objects' files, which others may read; our own are private
     harden()
     try:
         settings = from_process({}, find(place, mask), dev=False)
@@ -79,7 +79,7 @@ def run_job(
 
 
 def left_place(place: str, mask: int) -> Target:
-    """Where MinIO left objects. Raises SettingError."""
+    """The target for a place where MinIO left objects. Raises SettingError."""
     if is_url(place):
         return RemoteS3(place)
     target, _ = recognised(LocalDirectory(absolute("PLACE", place)))
@@ -89,7 +89,7 @@ def left_place(place: str, mask: int) -> Target:
 
 
 def served_place(place: str, mask: int) -> Target:
-    """What is served from a place: the directory of a server, the folder of NAS gateways, the backend of S3 gateways.
+    """The target for a place that is served: a server's directory, NAS gateways' folder, or S3 gateways' backend.
 
     Raises SettingError.
     """
@@ -108,7 +108,7 @@ def served_place(place: str, mask: int) -> Target:
 
 
 def is_url(place: str) -> bool:
-    """Whether a place is another S3."""
+    """Whether a place is a URL, and so another S3."""
     return place.startswith(("http://", "https://"))
 
 

@@ -1,4 +1,4 @@
-"""``strongroom kms``: how the KMS is, and what an administrator does to it."""
+"""``strongroom kms``: the status of the KMS, and what an administrator does to it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def status(as_json: bool, **flags: str | None) -> None:
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
-        logging.disable(logging.WARNING)  # what it would say stands in the status
+        logging.disable(logging.WARNING)  # warnings would only repeat what the status says
         await kms.start()
         try:
             return await kms.statuses()
@@ -207,9 +207,10 @@ async def _admin(given: Administration) -> AsyncIterator[VaultAdmin]:
 
 @contextlib.contextmanager
 def _new_file(path: Path | None) -> Iterator[Callable[[Secret], Path | None]]:
-    """Yields what keeps a secret in a new file, for this user alone, and says where; nowhere if ``path`` is None.
+    """Yields a function that writes a secret to a new private file and returns its path; if ``path`` is None, it writes
+    nothing and returns None.
 
-    The file is made before there is a secret that could be lost, and removed where none comes.
+    The file is made before there is a secret that could be lost, and removed if there is an error.
     """
     if path is None:
         yield lambda secret: None
@@ -242,7 +243,7 @@ def _new_file(path: Path | None) -> Iterator[Callable[[Secret], Path | None]]:
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``work`` to its end; an error is printed as one line. Raises typer.Exit."""
-    harden()  # there are secrets in this process
+    harden()  # this process holds secrets
     try:
         return asyncio.run(work())
     except (SettingError, KMSError) as error:

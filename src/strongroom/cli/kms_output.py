@@ -22,7 +22,7 @@ from strongroom.report import shown
 
 
 def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
-    """Print how each provider is."""
+    """Print the status of each provider."""
     if as_json:
         _json([asdict(status) | {"ok": status.error is None} for status in found])
         return
@@ -38,7 +38,7 @@ def statuses(found: Sequence[KMSStatus], as_json: bool) -> None:
 
 
 def keys(found: Sequence[KeyState | Unread], as_json: bool) -> None:
-    """Print keys; of those that could not be read, why."""
+    """Print keys; for those that could not be read, the reason."""
     if as_json:
         _json([asdict(key) for key in found])
         return
@@ -72,7 +72,7 @@ def setup(
     secret_id_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Print what was done (to standard error) and the settings that follow (to standard output, for a file)."""
+    """Print what was done (to standard error) and the settings for the server (to standard output, for a file)."""
     values = _settings(place, plan, credentials, secret_id_file)
     if as_json:
         _json({"steps": [asdict(step) for step in done], "settings": values})
@@ -130,5 +130,5 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    # Where nobody looks at it, a program does: no line is broken for a width that is not there.
+    # If the output is not a terminal, a program reads it: lines must not be wrapped.
     Console(highlight=False, width=None if sys.stdout.isatty() else 300).print(table)

@@ -1,4 +1,4 @@
-"""Recognising what lies in a directory that is to be served: what a MinIO left there is served in its own layout."""
+"""Recognises what is in a directory that is to be served: what a MinIO left there is served in MinIO's layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 
 _PRIVATE = 0o077
-_ELSEWHERE = re.compile(r"(?:^|/)https?:/|\{\w+\.{3}\w+\}")  # a URL, whose slashes Path has made one; MinIO's ellipses
+_ELSEWHERE = re.compile(r"(?:^|/)https?:/|\{\w+\.{3}\w+\}")  # a URL, whose "//" Path has made "/"; MinIO's ellipses
 _SHARED = "this is the folder of a gateway; it is served as that, each object a file of its own (docs/nas.md)"
 _LEFT = "MinIO left objects here; they are served where they lie, with new ones beside them (docs/migrate.md)"
 _OTHERS = (
@@ -27,14 +27,14 @@ _NO_OTHERS = {INTERNAL, "lost+found"}
 
 
 def absolute(argument: str, directory: str) -> Path:
-    """Where a directory is. Raises SettingError for an empty name (a variable that is not set), which is none."""
+    """The absolute path of a directory. Raises SettingError for an empty name (from a variable that is not set)."""
     if not directory:
         raise SettingError(argument, "it is empty", "/srv/objects")
     return Path(directory).absolute()
 
 
 def recognised(target: Target) -> tuple[Target, Sequence[str]]:
-    """The target as it has to be served, and what to tell of it. Raises SettingError where it cannot be."""
+    """The target as it has to be served, and notes about it for people. Raises SettingError if it cannot be served."""
     if isinstance(target, RemoteS3):
         return target, []
     if isinstance(target, LocalDirectory):
@@ -61,7 +61,7 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
         with (system / FORMAT).open("rb") as file:
             check_format(file.read(MAX_FORMAT))
     except FileNotFoundError:
-        pass  # a NAS gateway of some releases left none
+        pass  # NAS gateways of some releases left none
     except OSError as error:
         raise SettingError("DIR", f"cannot read {str(system / FORMAT)!r}: {error.strerror}") from None
     except NotCovered as error:
@@ -72,15 +72,15 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
 
 
 def _has_others(directory: Path) -> bool:
-    """Whether a directory that is to become a server's has something of others in it."""
+    """Whether a directory that is to become a server's holds other files."""
     with suppress(OSError), os.scandir(directory) as entries:
         return any(entry.name not in _NO_OTHERS for entry in entries)
-    return False  # it will be made, or what is wrong with it be told
+    return False  # not there, or not readable: it will be made, or refused, later
 
 
 def _refuse_several(directory: Path) -> None:
-    """Refuse URLs and several drives, which `minio server` takes: here, a directory of that name would be made. Raises
-    SettingError.
+    """Refuse URLs and several drives, which `minio server` accepts; otherwise a directory of that name would be made.
+    Raises SettingError.
     """
     if _ELSEWHERE.search(str(directory)) and not directory.exists():
         raise SettingError(
@@ -92,7 +92,7 @@ def _refuse_several(directory: Path) -> None:
 
 
 def _owner(path: Path) -> int | None:
-    """Whose it is; None where it is not there. What cannot be read is told of where it is read."""
+    """The id of the owner; None if the path is not there, or cannot be looked at, which is reported later."""
     try:
         return path.stat().st_uid
     except OSError:
@@ -100,15 +100,15 @@ def _owner(path: Path) -> int | None:
 
 
 def _refuse_root(directory: Path) -> None:
-    """Raises SettingError where root would leave files in a server's directory, or in one that is to become it, that
-    the server's user cannot read.
+    """Raises SettingError if root would leave files that the server's user cannot read, in a server's directory or in
+    one that is to become it.
     """
     if os.geteuid() != 0:
         return
     owner = _owner(directory / INTERNAL)
     if owner is None:
         owner = _owner(directory)
-    if not owner:  # root's, or it is to be made
+    if not owner:  # it is root's, or is still to be made
         return
     try:
         name = shown = pwd.getpwuid(owner).pw_name

@@ -23,14 +23,14 @@ def parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> i
 def with_flags(
     function: Callable[..., None], own: Sequence[inspect.Parameter], settings: Sequence[Setting[object]]
 ) -> Callable[..., None]:
-    """The function, with a signature of its ``own`` parameters and the flags of ``settings``."""
+    """The function, with a signature made of its ``own`` parameters and the flags of ``settings``."""
     signature = inspect.Signature([*own, *map(_flag, settings)])
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
 
 
 def given_flags(flags: Mapping[str, str | bool | None], settings: Sequence[Setting[object]]) -> dict[str, str]:
-    """Those of the settings' flags that were given, by flag ("--region"), as text: what the settings are read from."""
+    """The text of each flag ("--region") that was given, in the form in which the settings are loaded."""
     given: dict[str, str] = {}
     for setting in settings:
         value = flags.get(_name(setting))
@@ -45,7 +45,7 @@ def _name(setting: Setting[object]) -> str:
 
 
 def _flag(setting: Setting[object]) -> inspect.Parameter:
-    """The parameter that takes a setting's flag: None where the flag is not given."""
+    """The parameter that takes a setting's flag; its value is None if the flag is not given."""
     declared = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.on_off else setting.flag
     text = f"{setting.help} [{', '.join(setting.sources)}; default: {setting.default}]"
     if setting.secret:

@@ -1,5 +1,5 @@
-"""How a command ends: its exit code and the line that says why it failed; for a job on many objects its report as well,
-and what signals do to it. Loads nothing that only some commands need.
+"""How a command ends: its exit code and the line that says why it failed; for a job on many objects, also its report
+and what signals do to it. Imports nothing that only some commands need.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from strongroom.report import Report, counted, shown
 FAILED, WRONG, INCOMPLETE, STOPPED = 1, 2, 3, 130
 """Exit codes: a place that cannot be reached; a wrong argument; objects that failed; stopped by a signal."""
 
-_SHOW_CURSOR = b"\x1b[?25h\n"  # which a progress bar hides
+_SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
 
 
 def finish(report: Report, as_json: bool) -> int:
-    """Print a report; the exit code. Raises typer.Exit where it cannot be printed."""
+    """Print a report. Returns the exit code. Raises typer.Exit if the report cannot be printed."""
     now = datetime.now(UTC)
     try:
         print(report.as_json(now) if as_json else "\n".join(report.lines(now)), flush=True)
     except BrokenPipeError:
-        raise  # nobody reads it any more
+        raise  # the reader is gone
     except OSError as error:
         how = f"{counted(report.done)} {report.verb}, {report.failed_count} failed"
         give_up_output()
@@ -38,15 +38,15 @@ def finish(report: Report, as_json: bool) -> int:
 
 
 def fail(report: Report, as_json: bool, reason: object) -> typer.Exit:
-    """Print what a job did before it failed, where it did anything, and why it failed; what to raise."""
+    """Print what a job did before it failed, if anything, and why it failed. Returns the exception to raise."""
     if report.done or report.before or report.failed_count:
         finish(report, as_json)
     return stop_with(reason, FAILED)
 
 
 def stop_on_signals(stop: Callable[[], object]) -> None:
-    """Call ``stop`` at a signal that ends a process. A second one ends it at once: a large object that was begun may
-    take hours, and whatever was begun is whole or untouched, and gone on with.
+    """Call ``stop`` at SIGINT or SIGTERM. A second signal ends the process at once: finishing a large object may take
+    hours; each object is either done or untouched then, and the next run goes on with it.
     """
     asked = False
 
@@ -64,6 +64,6 @@ def stop_on_signals(stop: Callable[[], object]) -> None:
 
 
 def stop_with(reason: object, code: int) -> typer.Exit:
-    """Print why; what to raise."""
+    """Print why the command ends. Returns the exception to raise."""
     print(f"strongroom: {shown(' '.join(str(reason).split()))}", file=sys.stderr)
     return typer.Exit(code)

@@ -21,7 +21,7 @@ from strongroom.transfer.s3 import Listed
 
 
 class TransferBar:
-    """A bar on standard error; a context manager. May be told of progress by several threads."""
+    """A bar on the console; a context manager. Several threads may report progress."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -39,7 +39,7 @@ class TransferBar:
 
     @property
     def watcher(self) -> Watcher:
-        """Tells this bar how it goes."""
+        """The watcher that reports progress to this bar."""
         return Watcher(self._find, self._move, self._end)
 
     def __enter__(self) -> Self:

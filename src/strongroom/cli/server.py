@@ -1,4 +1,4 @@
-"""The commands that serve: from settings to a running server, and the banner that says it runs."""
+"""The commands that serve: from settings to a running server, and the banner which says that it runs."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _log = logging.getLogger("strongroom")
 
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
-    """Serve until a signal ends it; the exit code.
+    """Serve until a signal ends it. Returns the exit code.
 
-    Raises SettingError, tls.BadCertificate, CannotListen, CannotStart: what stops a start, as one line.
+    Raises SettingError, tls.BadCertificate, CannotListen, CannotStart if it cannot start; their messages are one line.
     """
     harden()  # before the keys are read
     target, notes = recognised(target)
@@ -61,7 +61,7 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     def announce(places: Sequence[tuple[str, int]], secure: bool) -> None:
         try:
             _announce(settings, places, secure, made, warnings)
-        except OSError as error:  # a full disk, or nobody who reads it: no reason not to serve
+        except OSError as error:  # a full disk, or a closed pipe: no reason not to serve
             _log.warning("the banner cannot be printed", extra={"reason": error.strerror})
             give_up_output()
 
@@ -69,19 +69,19 @@ def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
 
 
 def _build(settings: Settings) -> Application:
-    """The application, made in a worker; this process, which serves no request, does not load what it is made of."""
+    """Makes the application, in a worker. This process serves no requests, and does not import the modules for it."""
     from strongroom.app import build
 
     return build(settings)
 
 
 def _warnings(target: SharedFolder) -> Sequence[str]:
-    """What to know of the file system of a shared folder. Raises SettingError where it cannot serve."""
+    """Warnings about the file system of a shared folder. Raises SettingError if it cannot be served."""
     from strongroom.store.errors import StoreError
     from strongroom.store.nas import file_system_warnings
 
     if not target.path.is_dir():
-        # Not made here: where a mount is missing, objects would go to the disk below it.
+        # It is not made: if a mount is missing, objects would be written to the disk below the mount point.
         raise SettingError("DIR", f"there is no folder {str(target.path)!r}; is it mounted?")
     try:
         return file_system_warnings(target.path)
@@ -103,7 +103,7 @@ def _make_directory(directory: Path) -> None:
 def _announce(
     settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool, warnings: Sequence[str]
 ) -> None:
-    """Print the banner. Credentials stand in it with --dev only, where they are no secret."""
+    """Print the banner. It holds credentials only with --dev, and a secret key only if that is the well-known one."""
     endpoints = _endpoints(places, secure)
     lines = [
         ("Endpoint", "  ".join(endpoints)),
@@ -170,5 +170,5 @@ def _endpoints(places: Sequence[tuple[str, int]], secure: bool) -> list[str]:
             hosts += [f"127.0.0.1:{port}", f"{socket.gethostname()}:{port}"]
         else:
             hosts.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    # An IPv4 address first: it is the one that every client understands.
+    # IPv4 addresses first: every client understands these.
     return [f"{scheme}://{host}" for host in sorted(dict.fromkeys(hosts), key=lambda host: host.startswith("["))]

@@ -1,4 +1,4 @@
-"""The standard streams, made fit for whatever a service was started with."""
+"""Makes the standard streams safe to use, in whatever state the process was started with them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 
 
 def ready_streams() -> None:
-    """Have all three descriptors open, and no text that standard output cannot show.
+    """Open those of the three descriptors that are closed, and let standard output escape what it cannot encode.
 
-    The place of one that is closed would go to the next thing that is opened: to a listening socket, or to memory that
-    workers share, into which they would then print and log. And the name of a file may be in any encoding, or in none.
+    The number of a closed descriptor would go to whatever is opened next: a listening socket, or the memory that
+    workers share; what is printed and logged would end there. And a file's name may be in any encoding, or in none.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -21,5 +21,5 @@ def ready_streams() -> None:
 
 
 def give_up_output() -> None:
-    """Have what is printed from now on go nowhere: what could not be printed would be tried once more at the end."""
+    """Discard what is printed from now on. Otherwise Python would try to flush the failed output again at exit."""
     sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

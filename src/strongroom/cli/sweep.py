@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def run_sweep(flags: Mapping[str, str], url: str | None, buckets: Sequence[str], dry: bool) -> int:
-    """Sweep, and print a line for each orphan; the exit code. Raises SettingError, StoreError."""
+    """Sweep, and print a line for each orphan. Returns the exit code. Raises SettingError, StoreError."""
     harden()
     target = RemoteS3(url)
     settings = from_process(flags, target, dev=False)
     check_backend(target, settings.backend)
     logs.configure(settings.log_format)
-    from strongroom.app import remote_store  # takes its time, and only this command needs it
+    from strongroom.app import remote_store  # slow to import, and only this command needs it
 
     return asyncio.run(_sweep(remote_store(settings, target), buckets, dry))
 
 
 async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> int:
-    """Whatever ends it, what was removed until then is told."""
+    """Sweep the buckets. However this ends, what was removed until then is printed."""
     from strongroom.store.s3.sweep import Sweep
 
     stop, total, ended = asyncio.Event(), 0, False
