@@ -4,18 +4,18 @@ Others may mount the folder too, and any number of gateways may serve it. What i
 
 - ``names``: keys as paths, what is refused
 - ``layout``: the bytes of our files
-- ``folder``: the tree: walking it without ever being led out of it, making and removing folders
+- ``folder``: the tree: walking it without being led out of it, making and removing folders
 - ``locks``: the locks of names
 - ``beside``: what belongs to a plain object, in extended attributes or sidecars
-- ``finding``: what a file holds
+- ``finding``: finding out what a file holds
 - ``objects``: giving objects their names, changing and removing them
 - ``drafts``: files that are being written
 - ``writing``, ``reading``: the Writer and Reader of the protocol
 - ``walk``, ``listing``: going through folders in the order of keys, and pages of that
-- ``uploads``, ``buckets``, ``sweep``: what their names say
+- ``uploads``, ``buckets``, ``sweep``: multipart uploads, buckets, removing what was left unfinished
 - ``left``: what a MinIO left in the folder
 - ``probe``: what a file system can do, and what it cannot
-- ``threads``: where all that blocks is done
+- ``threads``: running what blocks in threads
 - ``store``: :class:`NasStore`, which puts them together
 """
 

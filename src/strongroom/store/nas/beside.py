@@ -1,9 +1,9 @@
 """What belongs to a plain object (its record and annex), kept beside its file, which holds nothing but its bytes.
 
-It lies in an extended attribute of the file; where the file system has none, or it is too long, in a sidecar in the
-reserved folder. Either way it says of which file it is: how many bytes it had and when they were last changed, and a
-sidecar also its name and inode. A file that is not as it says has been written or replaced by others: what was kept is
-void then, and never given out. What a later release kept, in a format that is not known here, raises LayoutUnknown.
+It lies in an extended attribute of the file; or, if the file system has none or it is too long, in a sidecar in the
+reserved folder. Either says which file it belongs to: the file's size and the time of its last change, in a sidecar
+also its name and inode. If the file differs from that, others have written or replaced it: then what was kept is void,
+and never returned. What a later release kept in a format that is not known here raises LayoutUnknown.
 
 Methods block: they are for threads.
 """
@@ -26,7 +26,7 @@ from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
 
 ATTRIBUTE = "user.strongroom.record"
-_MAX_ATTRIBUTE = 3072  # of the 4 KiB that ext4 has for all attributes of a file
+_MAX_ATTRIBUTE = 3072  # bytes, of the 4 KiB that ext4 has for all attributes of a file
 _MAX_SIDECAR = 4 * 1024 * 1024
 _NONE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
 _TOO_LONG = (*NO_SPACE, errno.E2BIG, errno.ERANGE)
@@ -40,7 +40,7 @@ class BesideStore:
         self._traits = traits
 
     def find(self, descriptor: int, found: os.stat_result, place: Place) -> Beside | None:
-        """What lies beside an open file, None where there is nothing or it is not of this file as it is now."""
+        """What lies beside an open file; None if there is nothing, or it does not belong to the file as it is now."""
         beside = self._attribute(descriptor) if self._traits.attributes else None
         if beside is None and self._traits.attributes:
             return None
@@ -53,9 +53,8 @@ class BesideStore:
     def keep(
         self, descriptor: int, found: os.stat_result, place: Place, identity: bytes, record: Record, annex: bytes
     ) -> None:
-        """Keep a record and an annex beside an open file as it was ``found``. Durable with the file's sync.
-
-        On a file that has been placed already, the new replaces the old at once.
+        """Store a record and an annex beside an open file whose status is ``found``. They become durable with the
+        file's sync. If the file has been placed already, the new ones replace the old ones at once.
         """
         beside = Beside(place.name, found.st_size, found.st_mtime_ns, self._inode(found), identity, dict(record), annex)
         if not self._traits.attributes:
@@ -73,12 +72,12 @@ class BesideStore:
         os.setxattr(descriptor, ATTRIBUTE, encode_beside(replace(beside, record={}, annex=b"", elsewhere=True)))
 
     def forget(self, place: Place, found: os.stat_result) -> None:
-        """Remove the sidecar of a file that is gone, if it had one. One that is missed, the sweep removes."""
+        """Remove the sidecar of a file that is gone, if it had one. If this fails, the sweep removes it."""
         with suppress(OSError):
             os.unlink(self._sidecar_name(place, found), dir_fd=self._folder.area("beside"))
 
     def read_sidecar(self, name: str) -> Beside | None:
-        """A sidecar by its file's name, None where it is gone or damaged."""
+        """The content of the sidecar in this file; None if it is gone or damaged. Raises LayoutUnknown."""
         try:
             descriptor = open_own(self._folder.area("beside"), name)
         except (FileNotFoundError, Damaged):
@@ -87,7 +86,7 @@ class BesideStore:
             return _decoded(file.read(_MAX_SIDECAR))
 
     def is_void(self, beside: Beside, found: os.stat_result | None) -> bool:
-        """Whether a sidecar belongs to nothing: ``found`` is the status of the file of its name."""
+        """Whether a sidecar belongs to no file. ``found``: the status of the file with the name in it, or None."""
         here = (beside.size, beside.changed, beside.inode)
         return found is None or here != (found.st_size, found.st_mtime_ns, self._inode(found))
 
@@ -119,7 +118,7 @@ class BesideStore:
 
 
 def _decoded(data: bytes) -> Beside | None:
-    """What was kept, None where it is damaged. Raises LayoutUnknown."""
+    """What was stored; None if it is damaged. Raises LayoutUnknown."""
     try:
         return decode_beside(data)
     except LayoutUnknown:
@@ -129,7 +128,7 @@ def _decoded(data: bytes) -> Beside | None:
 
 
 def open_own(above: int, name: str) -> int:
-    """A descriptor of a file of ours. Raises FileNotFoundError, Damaged where a link or something else has its name."""
+    """Open a file of ours. Raises FileNotFoundError; Damaged if a link or something else has its name."""
     try:
         descriptor = os.open(name, FILE, dir_fd=above)
     except OSError as error:
@@ -143,7 +142,7 @@ def open_own(above: int, name: str) -> int:
 
 
 def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:
-    """Write a small file of ours so that it is whole or absent, and durable."""
+    """Write a small file of ours durably; until it is complete, the old one (or none) stays there."""
     fresh = secrets.token_hex(16)
     tmp = folder.area("tmp")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=tmp)

@@ -1,4 +1,4 @@
-"""Buckets: folders of the shared folder, and what is kept of them in the reserved one.
+"""Buckets: folders of the shared folder, with their settings in the reserved one.
 
 Methods block: they are for threads.
 """
@@ -41,7 +41,7 @@ class Buckets:
         kept = self._kept(name)
         created = kept.get(_CREATED)
         try:
-            # Of a folder that others made, no file system tells everybody when that was.
+            # If others made the folder, there is no portable way to learn when.
             moment = int(created) if created else os.fstat(descriptor).st_mtime_ns
         except ValueError as error:
             raise Damaged(f"the settings of the bucket {name!r} are damaged: {error}") from error
@@ -49,11 +49,11 @@ class Buckets:
         return Bucket(name, moment, settings)
 
     def all(self) -> list[Bucket]:
-        """All buckets, by name. Settings that cannot be read are passed over here: :meth:`get` says what is wrong."""
+        """All buckets, by name. Settings that cannot be read are left out here: :meth:`get` says what is wrong."""
         names = [name for name in names_in(self._folder.root) if is_bucket_name(name)]
         found = []
         for name in sorted(names):
-            # A file, a link, gone by now, or closed to us.
+            # Passed over: a file, a link, a bucket that is gone by now, or one that is closed to us.
             with suppress(NoSuchBucket, PermissionError), self._folder.bucket(name) as descriptor:
                 try:
                     found.append(self._described(name, descriptor))
@@ -62,8 +62,8 @@ class Buckets:
         return found
 
     def closed(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """The folders that are closed to us in these buckets (in all, where none is named): bucket, and what keys in
-        them begin with. No listing shows what lies there.
+        """The folders that are closed to us in these buckets (in all buckets if none is named): for each, the bucket
+        and what the keys in it begin with. No listing shows what lies there.
         """
         found = []
         for name in names or [name for name in sorted(names_in(self._folder.root)) if is_bucket_name(name)]:
@@ -81,23 +81,23 @@ class Buckets:
         with self._folder.locked(f"{name}/"):
             left = self._uploads_of(name)
             created = time.time_ns()
-            # Before all else: this asks the NAS. That there is no such folder, NFS may say from what it remembers.
+            # First of all, since this asks the NAS; a look whether the folder exists may be answered from NFS's cache.
             try:
                 self._folder.make_bucket(name)
             except FileExistsError:
                 raise BucketExists(name) from None
             try:
-                self._keep(name, {_CREATED: str(created).encode()})  # in place of what a bucket had that others removed
+                self._keep(name, {_CREATED: str(created).encode()})  # replaces those of a bucket that others removed
             except BaseException:
                 with suppress(OSError):
-                    os.rmdir(name, dir_fd=self._folder.root)  # no space for the one, so not the other either
+                    os.rmdir(name, dir_fd=self._folder.root)  # without its settings (no space, say) it must not stay
                 raise
             for upload in left:
                 end(self._folder, name, upload)
         return Bucket(name, created)
 
     def _uploads_of(self, name: str) -> list[str]:
-        """The ids of the open uploads of a bucket, also of one that is gone."""
+        """The ids of the open uploads of a bucket, even of one that is gone."""
         above = open_below(self._folder.area("uploads"), name.encode())
         if above is None:
             return []
@@ -107,7 +107,7 @@ class Buckets:
             os.close(above)
 
     def set(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting. Raises NoSuchBucket."""
+        """Store or remove a setting. Raises NoSuchBucket."""
         with self._folder.locked(f"{name}/"), self._folder.bucket(name):
             kept = {**self._kept(name)}
             kept.pop(_SETTING + setting, None)
@@ -116,7 +116,7 @@ class Buckets:
             self._keep(name, kept)
 
     def leave(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one; the one that is kept now. Raises NoSuchBucket."""
+        """Store a setting unless there is one. Returns the one that is stored now. Raises NoSuchBucket."""
         with self._folder.locked(f"{name}/"), self._folder.bucket(name):
             kept = self._kept(name)
             found = kept.get(_SETTING + setting)
@@ -125,7 +125,9 @@ class Buckets:
         return document if found is None else found
 
     def delete(self, name: str) -> None:
-        """Remove a bucket that holds nothing but empty folders, with its open uploads. Raises as Store has it."""
+        """Remove a bucket that holds nothing but empty folders, with its open uploads. Raises as
+        Store.delete_bucket.
+        """
         with self._folder.locked(f"{name}/"):
             with self._folder.bucket(name):
                 pass

@@ -1,4 +1,4 @@
-"""Drafts: files that are being written in the reserved folder, until they get their name by a rename or a link.
+"""Drafts: files that are written in the reserved folder, and get their final name by a rename or a link.
 
 Knows nothing of objects. Methods block: they are for threads, one at a time.
 """
@@ -17,7 +17,7 @@ from strongroom.store.nas.layout import ALIGNMENT, aligned
 from strongroom.store.writeback import PIECE, Writeback
 
 _CHUNK = 1024 * 1024
-_SPAN = 1024 * 1024 * 1024  # of one copy_file_range, which the kernel bounds at 2 GiB
+_SPAN = 1024 * 1024 * 1024  # bytes of one copy_file_range, which the kernel limits to 2 GiB
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -53,14 +53,14 @@ class Draft:
         self.position = aligned(self.position)
 
     def cut(self) -> None:
-        """Let nothing stand behind the position."""
+        """Cut off what lies behind the position."""
         os.ftruncate(self.descriptor, self.position)
 
     def clone(self, source: int, offset: int, length: int) -> None:
-        """Append bytes of another file, by sharing its blocks or copying in the kernel where that can be had.
+        """Append bytes of another file, sharing its blocks or copying in the kernel if the file system can.
 
-        Blocks can be shared where both offsets are aligned; then all but the last few bytes go in one step. Raises
-        StoreFull; Damaged where the source is shorter.
+        Blocks can be shared if both offsets are aligned; then all bytes but the last few are done in one step. Raises
+        StoreFull; Damaged if the source is shorter.
         """
         whole = length - length % ALIGNMENT
         steps = (whole, length - whole) if offset % ALIGNMENT == self.position % ALIGNMENT == 0 else (length,)
@@ -106,7 +106,7 @@ class Draft:
             raise refusal(error, self._name) from error
 
     def hand_over(self, group: int) -> None:
-        """Give it to a group, durably; it keeps its own where the system does not let us."""
+        """Give the file to a group, durably; it keeps its own if the system does not let us."""
         with suppress(OSError):
             if os.fstat(self.descriptor).st_gid != group:
                 os.fchown(self.descriptor, -1, group)
@@ -119,29 +119,29 @@ class Draft:
 
     @property
     def waits(self) -> bool:
-        """Whether it surely has no name: a rename may be done by a NAS, and fail here since its answer was lost."""
+        """Whether it surely has no name yet: a NAS may have done a rename that failed here, its answer being lost."""
         try:
             return not self.named and status(self._tmp, self._name.encode()) is not None
         except OSError:
             return False
 
     def rename(self, above: int, leaf: bytes | str) -> None:
-        """Give it its name, in place of what has it now. Raises FileNotFoundError where the folder is gone."""
+        """Give it its name, replacing what has it now. Raises FileNotFoundError if the folder is gone."""
         os.rename(self._name, leaf, src_dir_fd=self._tmp, dst_dir_fd=above)
         self._name = ""
 
     def link(self, above: int, leaf: bytes) -> None:
-        """Give it its name, unless something has it: no other program can come between. Raises FileExistsError."""
+        """Give it its name unless something has it, decided atomically. Raises FileExistsError."""
         try:
             os.link(self._name, leaf, src_dir_fd=self._tmp, dst_dir_fd=above, follow_symlinks=False)
         except FileExistsError:
-            # NFS may answer so to a link that it made, when its first answer was lost; the count tells (open(2)).
+            # NFS may say so of a link that it made, if its first answer was lost; the link count tells (open(2)).
             if os.fstat(self.descriptor).st_nlink != 2:
                 raise
         self._unlink()
 
     def drop(self) -> None:
-        """Close it, and remove it where it got no name. Harmless when called twice."""
+        """Close it, and remove it if it got no name. Harmless when called twice."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -31,14 +31,14 @@ from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place, place_of
 from strongroom.store.nas.probe import Traits
 
-_END = 4096  # bytes that are read at the end of a file: mostly all of a record
+_END = 4096  # bytes that are read at the end of a file: most records are shorter
 _AGAIN = 64
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, *NO_NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a file holds. ``whole``: all bytes of the file, where it is small. ``trailer``: where it is encrypted."""
+    """What a file holds. ``whole``: all its bytes, if it is small. ``trailer``: None unless the object is encrypted."""
 
     stored: Stored
     segments: tuple[Segment, ...]
@@ -58,7 +58,7 @@ class Finder:
 
     @retried
     def open(self, bucket: str, key: str, small: int = 0) -> tuple[int, Found]:
-        """Open an object: a descriptor, and what it holds, whole where it has up to ``small`` bytes.
+        """Open an object. Returns a descriptor and what the file holds, with all its bytes if it has up to ``small``.
 
         Raises NoSuchBucket, NoSuchObject, Damaged.
         """
@@ -87,7 +87,7 @@ class Finder:
         raise StoreError(f"{place.name!r} is replaced too often")
 
     def describe(self, descriptor: int, place: Place, small: int = 0) -> Found:
-        """What an open file holds. Raises NoSuchObject where it is no plain file, Damaged."""
+        """What an open file holds. Raises NoSuchObject if it is no regular file, Damaged."""
         try:
             return self._describe(descriptor, place, small)
         except LayoutUnknown as error:
@@ -108,7 +108,7 @@ class Finder:
                 stored = Stored(place.key, trailer.size, trailer.modified, trailer.record, trailer.identity.hex())
                 return Found(stored, trailer.segments, trailer=trailer, whole=whole)
             document = self._left.document(place, start, size)
-            if not document and self._left.exists:  # it may have been adopted since it was looked at
+            if not document and self._left.exists:  # it may have been adopted since the first look
                 beside = self._beside.find(descriptor, found, place)
         if beside is not None:
             stored = Stored(place.key, size, modified, beside.record, beside.identity.hex())
@@ -118,14 +118,14 @@ class Finder:
         return Found(stored, (Segment(0, size),), whole=whole)
 
     def _lacks_document(self, found: Found) -> bool:
-        """Whether an object may be one of MinIO's whose document ended when another took its place."""
+        """Whether an object may be one of MinIO's whose document was removed because another object replaced it."""
         record = found.stored.record
         return self._left.exists and (FOUND in record or record.get(LEFT) == b"")
 
     def _is_still(self, descriptor: int, above: int, place: Place) -> bool:
-        """Whether an open file has its name still, and is as it was. Raises NoSuchObject.
+        """Whether an open file still has its name and is as it was. Raises NoSuchObject.
 
-        The name is opened anew: that asks a NAS, which a look at its status may not.
+        The name is opened again, since this asks the NAS; asking for its status may not.
         """
         again = _opened(above, place)
         try:
@@ -142,19 +142,19 @@ class Finder:
             raise Damaged(f"{place.name!r}: {error}") from error
 
     def _identity(self, found: os.stat_result, document: bytes) -> str:
-        """The identity of a file that others put there: its inode, size and times, and MinIO's document beside it."""
+        """The identity of a file that others put there, from its inode, size, times, and MinIO's document beside it."""
         known = "/".join(map(str, self._known(found)))
         return hashlib.sha256(known.encode() + document).hexdigest()[: 2 * IDENTITY]
 
     def _known(self, found: os.stat_result) -> list[int]:
-        """What tells a file that others put there from another in its place."""
+        """What distinguishes a file that others put there from another one in its place."""
         known = [found.st_size, found.st_mtime_ns]
         if self._traits.inodes:
             known += [found.st_ino, found.st_ctime_ns]
         return known
 
     def identity_in(self, above: int, place: Place) -> str | None:
-        """The identity of the object at a place of an open folder, None where there is none that can be read."""
+        """The identity of the object at a place in an open folder; None if there is none that can be read."""
         try:
             descriptor, found = self.open_in(above, place)
         except (NoSuchObject, Damaged):
@@ -164,7 +164,7 @@ class Finder:
 
 
 def _opened(above: int, place: Place) -> int:
-    """A descriptor of what has the name of a place. Raises NoSuchObject."""
+    """Open what has the name of a place. Raises NoSuchObject."""
     try:
         try:
             return os.open(place.leaf, FILE, dir_fd=above)
@@ -177,8 +177,9 @@ def _opened(above: int, place: Place) -> int:
 
 
 def _opened_when_free(above: int, place: Place) -> int:
-    """Wait for a file that another program holds a lease on (Samba for a Windows client, say): it gives it back within
-    45 seconds (fcntl(2), "Leases"). Raises NoSuchObject where it is no plain file: opening such could wait for ever.
+    """Open a file that another program holds a lease on (Samba for a Windows client, say), waiting until that gives it
+    back, which takes at most 45 seconds (fcntl(2), "Leases"). Raises NoSuchObject if it is no regular file: opening a
+    pipe, say, could wait for ever.
     """
     held = os.open(place.leaf, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:

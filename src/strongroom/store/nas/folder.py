@@ -1,7 +1,7 @@
 """The shared folder: walking it without being led out of it, making and removing folders durably, locks.
 
-Every step is taken from the descriptor of the folder above and follows no symbolic link, so neither a name nor a link
-that somebody puts there meanwhile leads out. Methods block: they are for threads.
+Every step starts from the descriptor of the folder above and follows no symbolic link, so neither a name nor a link
+that somebody puts there meanwhile leads outside. Methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 NO_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
-"""What a file system says of a name that it cannot hold: eCryptfs of one that is longer than 143 bytes, say."""
+"""The errors for a name that a file system cannot hold: on eCryptfs, for example, one longer than 143 bytes."""
 
 _NO_WAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _CLOCK = "clock"
 _AGAIN = 64
 _AT_ONCE = 8
-_PAUSE = 0.05  # seconds: what NFS remembers of names it holds for right for three, if not told otherwise (acregmin)
-_MAX_DEPTH = 600  # of folders: more than a key has room for
+_PAUSE = 0.05  # seconds; NFS trusts what it has cached of names for three by default (acregmin)
+_MAX_DEPTH = 600  # folders within folders: more than a key has room for
 
 LOCKS = "locks"
 """The file in the reserved folder whose bytes are the locks of names."""
 
 AREAS = ("tmp", "uploads", "buckets", "beside")
-"""The folders of the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
+"""The folders in the reserved folder: files being written, open uploads, settings of buckets, sidecars."""
 
 
 def tries() -> Iterator[None]:
-    """Some times; after the first few, with a pause before each: a network file system answers at once, and always the
-    same, from what it remembers, until it asks its server again.
+    """A limited number of attempts; after the first few, with a pause before each: a network file system gives the same
+    answer from its cache at once, until it asks its server again.
     """
     for number in range(_AGAIN):
         if number >= _AT_ONCE:
@@ -53,7 +53,7 @@ def tries() -> Iterator[None]:
 
 
 def retried(step: Callable[P, T]) -> Callable[P, T]:
-    """A step that is done anew where a network file system says that a folder on its way was replaced (ESTALE)."""
+    """Repeat a step, up to a limit, if a network file system says that a folder on its way was replaced (ESTALE)."""
 
     @wraps(step)
     def tried(*args: P.args, **named: P.kwargs) -> T:
@@ -80,7 +80,7 @@ class Folder:
         self._waiters = Waiters()
 
     def open(self) -> None:
-        """Open it, and make the reserved folder. Raises StoreError."""
+        """Open the folder, and make the reserved one in it. Raises StoreError."""
         try:
             self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._reserved = _made(self._root, RESERVED)
@@ -90,7 +90,7 @@ class Folder:
             raise StoreError(f"{self.path} cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         for descriptor in (*self._areas.values(), self._reserved, self._root):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -112,7 +112,7 @@ class Folder:
         return self._areas[name]
 
     def now(self) -> int:
-        """The time by the clock that gives the files here their times: that of the NAS, not of this machine."""
+        """The time by the clock that sets the times of files here: the NAS's, not this machine's."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(_CLOCK, flags, 0o600, dir_fd=self._reserved)
         try:
@@ -144,7 +144,7 @@ class Folder:
 
     @contextmanager
     def walked(self, bucket: str, folders: Sequence[bytes]) -> Iterator[int | None]:
-        """The descriptor of a folder below a bucket, None where there is none. Raises NoSuchBucket."""
+        """The descriptor of a folder below a bucket, None if there is none. Raises NoSuchBucket."""
         descriptor: int | None = self._open_bucket(bucket)
         try:
             for part in folders:
@@ -161,7 +161,7 @@ class Folder:
 
     @contextmanager
     def made(self, place: Place) -> Iterator[int]:
-        """The descriptor of the folder that a place lies in, made durably where it is not there.
+        """The descriptor of the folder that a place lies in, which is made (durably) if it does not exist.
 
         Raises NoSuchBucket, ParentIsObject, NameRefused, StoreFull.
         """
@@ -189,10 +189,10 @@ class Folder:
                 os.mkdir(part, 0o700, dir_fd=above)
                 made = os.open(part, FOLDER, dir_fd=above)
             except (FileExistsError, NotADirectoryError):
-                continue  # another was faster
+                continue  # another process or thread was faster
             except FileNotFoundError:
                 if os.fstat(above).st_nlink == 0:
-                    raise  # the folder above was removed meanwhile, being empty: the caller begins anew
+                    raise  # the folder above was removed meanwhile because it was empty: the caller begins anew
                 continue
             except OSError as error:
                 raise refusal(error, place.key) from error
@@ -207,7 +207,7 @@ class Folder:
 
     @retried
     def prune(self, place: Place) -> None:
-        """Remove the folders above a place that are empty now, from the lowest up. One that others fill stays."""
+        """Remove the folders above a place that are empty now, from the lowest up. Others may fill one: it stays."""
         for length in range(len(place.folders), 0, -1):
             with self.walked(place.bucket, place.folders[: length - 1]) as above:
                 if above is None:
@@ -227,7 +227,7 @@ class Folder:
         sync(self._root)
 
     def _finish(self, descriptor: int) -> None:
-        """Open a folder to others that a gateway made, which was killed before it did so: nothing is in it yet."""
+        """Open a folder to others if the gateway that made it was killed before it did so: nothing is in it then."""
         found = os.fstat(descriptor)
         if stat.S_IMODE(found.st_mode) & ~stat.S_ISGID == 0o700 != self._folder_mode and found.st_uid == os.geteuid():
             with os.scandir(descriptor) as entries:
@@ -236,7 +236,7 @@ class Folder:
 
     def _open_to_others(self, made: int) -> None:
         with suppress(PermissionError):  # file systems that have no modes
-            # A folder that hands its group down has made this one do so, too.
+            # A folder that passes its group on to new ones (set-group-ID) has made this one do so, too: keep that.
             os.fchmod(made, self._folder_mode | os.fstat(made).st_mode & stat.S_ISGID)
 
     # -- locks -----------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Folder:
     def locked(self, name: str) -> Iterator[None]:
         """Hold the lock of a name, against every thread, process and machine that uses the folder.
 
-        Raises Unavailable where another holds it for long.
+        Raises Unavailable if another holds it for too long.
         """
         with self.opened_locks() as descriptor:
             self._waiters.wait(descriptor, name)
@@ -253,14 +253,14 @@ class Folder:
 
     @contextmanager
     def locked_if_free(self, name: str) -> Iterator[bool]:
-        """Hold the lock of a name if nobody else does; whether it is held."""
+        """Hold the lock of a name if nobody else does; yields whether it is held."""
         with self.opened_locks() as descriptor:
             yield lock(descriptor, name)
 
     @contextmanager
     def opened_locks(self) -> Iterator[int]:
-        """A descriptor of the file of the locks. Closing it lets go of what was locked with it, as the end of the
-        process does.
+        """A descriptor of the file of the locks. Closing it releases what was locked with it, as does the end of the
+        process.
         """
         descriptor = os.open(LOCKS, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._reserved)
         try:
@@ -270,7 +270,7 @@ class Folder:
 
 
 def open_below(above: int, part: bytes) -> int | None:
-    """The descriptor of a folder in a folder; None where there is none (but a file or a link, say)."""
+    """The descriptor of a folder in a folder; None if there is no folder of this name (but a file or a link, say)."""
     try:
         return os.open(part, FOLDER, dir_fd=above)
     except OSError as error:
@@ -280,7 +280,7 @@ def open_below(above: int, part: bytes) -> int | None:
 
 
 def status(above: int, name: bytes) -> os.stat_result | None:
-    """The status of an entry of a folder, of a link that of the link itself; None where there is none."""
+    """The status of an entry of a folder (of a link, that of the link itself); None if there is no such entry."""
     try:
         return os.stat(name, dir_fd=above, follow_symlinks=False)
     except OSError as error:
@@ -290,7 +290,7 @@ def status(above: int, name: bytes) -> os.stat_result | None:
 
 
 def raise_for_taken(found: os.stat_result, place: Place) -> None:
-    """Say why an entry is in the way of an object. Raises ParentIsObject, ObjectIsFolder, NameRefused."""
+    """Raise the reason why an entry is in the way of an object: ParentIsObject, ObjectIsFolder, NameRefused."""
     if stat.S_ISREG(found.st_mode):
         raise ParentIsObject(place.name)
     if stat.S_ISDIR(found.st_mode):
@@ -299,7 +299,7 @@ def raise_for_taken(found: os.stat_result, place: Place) -> None:
 
 
 def refusal(error: OSError, key: str) -> StoreError | OSError:
-    """What the refusal of the system comes to."""
+    """The error of the store protocol for an error of the system; the same error if there is none."""
     if error.errno in NO_NAME:
         return NameRefused(f"this file system cannot hold the name {key!r}")
     if error.errno == errno.EXDEV:
@@ -308,7 +308,7 @@ def refusal(error: OSError, key: str) -> StoreError | OSError:
 
 
 def sync(descriptor: int) -> None:
-    """Make a file or a folder durable. Some file systems (SMB, some of FUSE) cannot, and do as they do."""
+    """Make a file or a folder durable, as far as the file system can: some (SMB, some of FUSE) cannot sync."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -327,7 +327,7 @@ def _made(above: int, name: str) -> int:
 
 
 def names_in(descriptor: int) -> list[str]:
-    """The names in an open folder that is shared by threads: each reading of it needs an opening of its own."""
+    """The names in an open folder that is shared by threads: for each reading, the folder is opened separately."""
     fresh = os.open(".", FOLDER, dir_fd=descriptor)
     try:
         with os.scandir(fresh) as entries:
@@ -337,16 +337,16 @@ def names_in(descriptor: int) -> list[str]:
 
 
 def remove_moved(tmp: int, name: str) -> None:
-    """Remove a folder of ours that was moved to the drafts, as far as that can be done: the sweep removes the rest.
+    """Remove a folder of ours that was moved to the drafts, as far as possible: the sweep removes the rest.
 
-    A part that was on its way may come into it meanwhile, and NFS keeps a file that is open under another name.
+    A part that was on its way may be put into it meanwhile, and NFS keeps files that are open under other names.
     """
     with suppress(OSError):
         remove_tree(tmp, name)
 
 
 def remove_tree(above: int, name: str | bytes) -> None:
-    """Remove a folder of ours with all in it; nothing where it is gone."""
+    """Remove a folder of ours with all in it, if it still exists."""
     with suppress(FileNotFoundError):
         descriptor = os.open(name, FOLDER, dir_fd=above)
         try:
@@ -364,12 +364,14 @@ def remove_tree(above: int, name: str | bytes) -> None:
 
 
 def remove_empty(above: int, name: bytes) -> bool:
-    """Remove a folder if there is nothing in it but empty folders; whether it is gone. If not, those stay."""
+    """Remove a folder if there is nothing in it but empty folders. Returns whether it is gone; if not, those stay."""
     return _only_folders(above, name, remove=False) and _only_folders(above, name, remove=True)
 
 
 def _only_folders(above: int, name: bytes, remove: bool, depth: int = _MAX_DEPTH) -> bool:
-    """Whether there is nothing in a folder but empty folders; with ``remove`` whether all of them are gone now."""
+    """Whether there is nothing in a folder but empty folders; with ``remove``, removes it, and returns whether it is
+    gone.
+    """
     if not depth:
         return False  # deeper than any key, so it is not ours
     try:

@@ -2,9 +2,9 @@
 
 An encrypted object is one file that describes itself: a mark, the stored bytes in one or more segments, the annex, the
 table of the segments, the record, and a tail of fixed length that says where all this lies. A part of an open upload
-has the same form without the mark. A plain object is a file of nothing but its bytes; what belongs to it lies *beside*
-it (an extended attribute, or a file in the reserved folder), bound to the file as it was written. ``docs/format.md``
-has it byte by byte.
+has the same form without the mark. A plain object is a file with nothing but its bytes; what belongs to it lies
+*beside* it (in an extended attribute, or a file in the reserved folder), bound to the file as it was written.
+``docs/format.md`` describes it byte by byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = b"\x89SRNAS1\n"
 """The first bytes of an encrypted object's file, and the last ones of every file with a tail."""
 
 ALIGNMENT = 4096
-"""Segments of an object with many begin at multiples of this, so that file systems can share their blocks."""
+"""The segments of an object made of parts begin at multiples of this, so that file systems can share their blocks."""
 
 TAIL = 64
 _TAIL = struct.Struct(">16sqIII20s8s")
@@ -34,7 +34,7 @@ _BESIDE_OF_ANY_VERSION = re.compile(rb"SRP[0-9A-Z]")
 UNKNOWN = "it is not of a format that this release knows"
 _MAX_RECORD = 1024 * 1024
 _MAX_SEGMENTS = 10_000
-_MAX_ANNEX = 4 * 1024 * 1024  # a table of 10,000 parts has 1 MiB; it is read before anything tells who wrote it
+_MAX_ANNEX = 4 * 1024 * 1024  # a table of 10,000 parts has 1 MiB; limited, since it is read before it is authenticated
 IDENTITY = 16
 
 
@@ -56,7 +56,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """What stands behind the stored bytes of a file: the annex from ``annex_at`` on, and all the rest."""
+    """What follows the stored bytes in a file: the annex, which begins at ``annex_at``, and all the rest."""
 
     identity: bytes
     modified: int
@@ -73,9 +73,9 @@ class Trailer:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What lies beside a plain object, and the file that it belongs to: its name, size, time and inode when written.
+    """What lies beside a plain object, and the name, size, time and inode that its file had when this was written.
 
-    ``elsewhere``: it is too long for this place; look in the reserved folder.
+    ``elsewhere``: the rest is too long for the attribute; look in the reserved folder.
     """
 
     name: str
@@ -117,7 +117,7 @@ def encode_trailer(
 
 
 def trailer_length(tail: bytes) -> int:
-    """How many bytes at the end of a file, with the tail (its last bytes), hold table, record and tail.
+    """How many bytes at the end of a file hold table, record and ``tail`` (its last bytes).
 
     Raises LayoutInvalid.
     """
@@ -160,7 +160,7 @@ def encode_beside(beside: Beside) -> bytes:
 
 
 def decode_beside(data: bytes) -> Beside:
-    """Read what :func:`encode_beside` gave. Raises LayoutInvalid, LayoutUnknown."""
+    """Read what :func:`encode_beside` returned. Raises LayoutInvalid, LayoutUnknown."""
     if data[: len(_BESIDE_MARK)] != _BESIDE_MARK and _BESIDE_OF_ANY_VERSION.match(data):
         raise LayoutUnknown(UNKNOWN)
     if len(data) < _BESIDE.size:

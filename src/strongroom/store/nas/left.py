@@ -1,8 +1,8 @@
 """What a MinIO left in the folder: the documents beside its objects, and uploads that were never completed.
 
-A file that is ours (an encrypted one by its mark, a plain one by what lies beside it) never has a document, even if one
-is left over. So what MinIO left of an object ends with the rename that puts ours in its place, and the document is
-removed after it. Methods block: they are for threads.
+For a file that is ours (an encrypted one has a mark, a plain one a record beside it), a document of MinIO's that is
+still there is ignored. So the rename that puts our file in the place of MinIO's is the end of what MinIO left, and the
+document is removed after it. Methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from strongroom.store.nas.names import Place
 
 
 class Left:
-    """What MinIO left in a folder; nothing, in most."""
+    """What MinIO left in a folder; in most folders, nothing."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._system = self._documents = -1
 
     def open(self) -> None:
-        """See whether there is anything. Raises StoreError where it is of a layout that is not read."""
+        """Check whether there is anything. Raises StoreError if it has a layout that cannot be read."""
         system = open_below(self._folder.root, SYSTEM.encode())
         if system is None:
             return
@@ -43,7 +43,7 @@ class Left:
         self._documents = open_below(system, DOCUMENTS.encode()) or -1
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         for descriptor in (self._system, self._documents):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -55,10 +55,10 @@ class Left:
         return self._system >= 0
 
     def document(self, place: Place, start: bytes, size: int) -> bytes | None:
-        """The document beside an object that begins with ``start`` and has ``size`` bytes; None where there is none.
+        """The document beside an object that begins with ``start`` and has ``size`` bytes; None if there is none.
 
-        Where it has been lost, and the object is one that MinIO encrypted, it is b"": no document of any object, so
-        that ciphertext is not taken for somebody's file.
+        If it has been lost, and MinIO encrypted the object, b"" is returned, which is no valid document, so that
+        ciphertext is not taken for somebody's file.
         """
         if not self.exists:
             return None
@@ -88,7 +88,7 @@ class Left:
                 os.rmdir(b"/".join(names[:length]), dir_fd=self._documents)
 
     def sweep(self, since: int) -> int:
-        """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds); how many."""
+        """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds). Returns how many."""
         gone = 0
         for name in UNFINISHED if self.exists else ():
             above = open_below(self._system, name.encode())
@@ -117,7 +117,7 @@ class Left:
 
 
 def _read(above: int, name: str, limit: int) -> bytes | None:
-    """Up to ``limit`` bytes of a file; None where there is none, nothing where something else has its name."""
+    """Up to ``limit`` bytes of a file; None if there is none, b"" if something else than a file has its name."""
     try:
         descriptor = os.open(name, FILE, dir_fd=above)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def _sweep(above: int, since: int) -> int:
 
 
 def _newest(above: int, name: str) -> int | None:
-    """The latest change of a file, or of anything in a folder; None where it is gone."""
+    """The time of the latest change of a file, or of anything in a folder; None if it is gone."""
     found = status(above, os.fsencode(name))
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Listings: one page of names from a walk, then what there is to know of each, read by several threads at once."""
+"""Listings: one page of names from a walk, then what is stored of each, read by several threads at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from strongroom.store.nas.walk import Entries, Walk
 from strongroom.store.paging import successor
 
 _AT_ONCE = 16  # threads for one page
-_LEAST = 32  # objects that are worth a thread of their own
+_LEAST = 32  # objects from which another thread is worth its cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Names:
 
 
 class Listings:
-    """Listings of a folder's buckets. ``readers`` are the threads that read what is known of objects."""
+    """Listings of a folder's buckets. ``readers`` are the threads that read what is stored of objects."""
 
     def __init__(self, folder: Folder, traits: Traits, objects: Objects, pool: Executor, readers: Executor) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Listings:
         self._entries = Entries(folder.now if traits.inodes else None, traits.stand_ins)
 
     async def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
-        """One page, as Store.list has it."""
+        """One page, as Store.list returns it."""
         names = await in_thread(self._pool, self._names, bucket, prefix, delimiter, after, limit)
         keys = names.keys
         share = max(_LEAST, -(-len(keys) // _AT_ONCE))
@@ -61,7 +61,7 @@ class Listings:
 
     @retried
     def _describe(self, bucket: str, keys: Sequence[str]) -> list[Stored]:
-        """What is known of objects that lie near each other; those that went meanwhile are passed over."""
+        """What is stored of these objects, which are in order; those that are gone by now are left out."""
         found: list[Stored] = []
         at = 0
         while at < len(keys):
@@ -87,7 +87,7 @@ class Listings:
         return [found.stored]
 
     def _unread(self, above: int, leaf: bytes, key: str) -> list[Stored]:
-        """What a listing says of an object that cannot be read: that it is there."""
+        """The entry for an object that cannot be read: that it is there, with its size and time."""
         try:
             status = os.stat(leaf, dir_fd=above, follow_symlinks=False)
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Listings:
 
 
 def collect(walk: Walk, after: bytes, limit: int) -> Names:
-    """The first ``limit`` names of a walk behind ``after``."""
+    """The first ``limit`` names of a walk that come after ``after``."""
     least = b""
     if after:
         least = successor(after) if walk.rolled(after) == after else after + b"\0"

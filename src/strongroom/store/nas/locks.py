@@ -1,8 +1,8 @@
 """The locks of names: bytes of one file, which hold against every thread, process and machine that locks them too.
 
-Whoever waits for one has a thread that all other names need as well, and who holds it may stand still for ever. So many
-wait for a short time, few for a long one, and nobody without end. Where it goes from one to the next, they have it as
-they came. Functions and methods block: they are for threads.
+Whoever waits for a lock occupies a thread that all other names need as well, and whoever holds it may hang for ever. So
+many may wait for a short time, few for a long one, and nobody without end. Those of this process get a lock in the
+order in which they came. Functions and methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from collections import deque
 from strongroom.store.errors import Unavailable
 
 _FLOCK = struct.Struct("@hhqqi4x")
-_SHORT_WAIT = 5.0  # seconds without anybody's turn, of any number of threads
-_NEXT_WAIT = 1.0  # where the first in the line has waited for as long as that
-_LONG_WAIT = 30.0  # in all, and of the first in the line also without anybody's turn
-_LONG_WAITERS = 16  # half of the threads
-_PAUSE, _LONG_PAUSE = 0.005, 0.05  # between two looks; all who look do so as often, or some would never have their turn
+_SHORT_WAIT = 5.0  # seconds that any number of threads may wait while nobody in the line gets the lock
+_NEXT_WAIT = 1.0  # the same for those behind the first in the line, once that has waited for _SHORT_WAIT
+_LONG_WAIT = 30.0  # seconds that anybody may wait in all; the first in the line even if nobody gets the lock
+_LONG_WAITERS = 16  # how many may wait so long as the first of their lines: half of the threads
+_PAUSE, _LONG_PAUSE = 0.005, 0.05  # seconds between two tries; the same for all, or some would never get the lock
 
 
 def lock(descriptor: int, name: str) -> bool:
-    """Lock the byte of an open file that a name's hash says, unless another has it; whether it is locked.
+    """Lock the byte of an open file that a name's hash determines, unless another holds it. Returns whether it is
+    locked.
 
-    It is a lock of the open file, not of the process (fcntl(2), "Open file description locks"), which NFS carries to
-    the server as it does every byte-range lock.
+    The lock belongs to the open file, not to the process (fcntl(2), "Open file description locks"); NFS passes it on
+    to the server like every byte-range lock.
     """
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
     wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
@@ -44,7 +45,7 @@ def lock(descriptor: int, name: str) -> bool:
 
 
 class _Line:
-    """Those of this process who wait for a name, in order. ``moved``: when one of them had it last."""
+    """The threads of this process that wait for a name, in order. ``moved``: when one of them last got the lock."""
 
     def __init__(self, guard: threading.Lock) -> None:
         self.waiting: deque[object] = deque()
@@ -53,7 +54,7 @@ class _Line:
 
 
 class Waiters:
-    """Those who wait for locks. The first of each name looks whether it is free; the others wait for their turn."""
+    """The threads that wait for locks. The first for each name tries to get it; the others wait for their turn."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
@@ -61,7 +62,7 @@ class Waiters:
         self._guard = threading.Lock()
 
     def wait(self, descriptor: int, name: str) -> None:
-        """Lock a name as :func:`lock` does, once it is free. Raises Unavailable where another holds it for long."""
+        """Lock a name as :func:`lock` does, once it is free. Raises Unavailable if another holds it for too long."""
         if name not in self._lines and lock(descriptor, name):
             return
         one = object()
@@ -91,7 +92,7 @@ class Waiters:
                     line.changed.wait(_LONG_PAUSE)
 
     def _may_wait(self, name: str, is_first: bool, still: float) -> bool:
-        """Whether one may go on to wait who has seen nobody have a turn for so many seconds."""
+        """Whether a thread may go on waiting that has seen nobody in its line get the lock for ``still`` seconds."""
         if not is_first:
             return still <= (_NEXT_WAIT if name in self._long else _SHORT_WAIT)
         with self._guard:

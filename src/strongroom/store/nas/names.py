@@ -1,8 +1,8 @@
 """Keys as paths and back: which names a file system can hold, and which are ours. Pure.
 
-A key is the path of a file below its bucket's folder, part by part. A key that ends in "/" stands for a folder; what
-is put under it lies in a file of a reserved name inside that folder. Everything that could lead elsewhere (``..``, an
-absolute path), that no file system can hold, or that is reserved, is refused.
+A key is the path of a file below its bucket's folder, part by part. A key that ends in "/" stands for a folder; its
+object lies in a file with a reserved name inside that folder. Keys are refused if they could lead elsewhere (``..``, an
+absolute path), if no file system can hold them, or if they are reserved.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from strongroom.store.errors import NameRefused, NameTooLong, NoSuchBucket
 
 RESERVED = ".strongroom.sys"
-"""The folder, beside the buckets, of what is not an object."""
+"""The folder, beside the buckets, for what is not an object."""
 
 FOLDER_OBJECT = b".strongroom.folder"
-"""The file in a folder that holds the object whose key is the folder's own, with the "/" at its end."""
+"""The file in a folder that holds the object whose key is the folder's own, which ends in "/"."""
 
 MAX_KEY = 1024
 _RESERVED_START = b".strongroom."
@@ -68,12 +68,12 @@ def place_of(bucket: str, key: str, stand_ins: str = "") -> Place:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether a folder of this name is a bucket. None that begins with a dot is: those are for others, and for us."""
+    """Whether a folder of this name is a bucket. None that begins with a dot is: others, and we, use those."""
     return _BUCKET.fullmatch(name) is not None
 
 
 def key_of(prefix: bytes, name: bytes) -> bytes | None:
-    """The key of a file in the folder of the keys that start with ``prefix``; None for a name that is no key's."""
+    """The key of a file in the folder whose keys start with ``prefix``; None if the name belongs to no key."""
     if name == FOLDER_OBJECT:
         return prefix or None
     key = prefix + name
@@ -81,8 +81,8 @@ def key_of(prefix: bytes, name: bytes) -> bytes | None:
 
 
 def is_part(name: bytes) -> bool:
-    """Whether the name of a file or folder can be a part of a key: valid UTF-8, not reserved, and not longer than those
-    that are taken (on SMB there are such).
+    """Whether the name of a file or folder can be a part of a key: valid UTF-8, not reserved, and not longer than we
+    accept (on SMB there can be longer ones).
     """
     try:
         name.decode()
@@ -92,8 +92,8 @@ def is_part(name: bytes) -> bool:
 
 
 def is_stand_in(name: bytes, kind: str) -> bool:
-    """Whether a file has the name that a file system of this kind ("nfs", "fuse", "" for others) gives to one that is
-    removed or replaced while somebody has it open: it is no object, and goes when that one closes it.
+    """Whether this is a name that a file system of this kind ("nfs", "fuse", "" for others) gives to a file that is
+    removed or replaced while somebody has it open: it is no object, and disappears when it is closed.
     """
     pattern = _STAND_INS.get(kind)
     return pattern is not None and pattern.fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""Objects as files: giving drafts their names, changing what belongs to them, removing. All under the locks of names.
+"""Objects as files: giving drafts their names, changing records, removing. All this is done under the locks of names.
 
 Methods block: they are for threads.
 """
@@ -32,7 +32,7 @@ from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
 
-_COARSE_NS = 2_000_000_000  # FAT keeps even seconds
+_COARSE_NS = 2_000_000_000  # FAT stores times in steps of two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Objects:
         self._folder = folder
         self._traits = traits
         self._beside = beside
-        self._left = left or Left(folder)  # unopened, it knows of nothing
+        self._left = left or Left(folder)  # as long as it is not opened, it finds nothing
         self.finder = Finder(folder, traits, beside, self._left)
         """Finds them."""
 
     # -- placing ---------------------------------------------------------------------------------------------------
 
     def put(self, draft: Draft, new: NewObject, segments: tuple[Segment, ...]) -> Stored:
-        """Make an object of a draft that holds all stored bytes. The draft is done with, whatever comes.
+        """Make an object of a draft that holds all stored bytes. In any case, the draft cannot be used afterwards.
 
         Raises NoSuchBucket, NameRefused, ConditionFailed, StoreFull.
         """
@@ -77,7 +77,7 @@ class Objects:
                 self._left.forget(new.place)
             return stored
         except BaseException:
-            if not new.encrypted and draft.waits:  # one that is seen, though not safe yet, keeps what belongs to it
+            if not new.encrypted and draft.waits:  # an object that is visible, if not durable yet, keeps its record
                 self._beside.forget(new.place, os.fstat(draft.descriptor))
             raise
         finally:
@@ -85,7 +85,7 @@ class Objects:
 
     @retried
     def check(self, place: Place, when: Condition) -> None:
-        """See whether a condition holds now: :meth:`put` decides anew. Raises as it does."""
+        """Check early whether a condition is met: :meth:`put` decides anew. Raises the same errors."""
         try:
             self._check(place, when)
         except OSError as error:
@@ -107,7 +107,7 @@ class Objects:
     def _finish(
         self, draft: Draft, new: NewObject, segments: tuple[Segment, ...], modified: int, mode: int | None = None
     ) -> Stored:
-        """Write what belongs to the stored bytes, and make all durable; readable as ``mode`` says, None for as new."""
+        """Write what belongs to the stored bytes, and make all durable. ``mode``: the file's; None for a new object."""
         identity = os.urandom(IDENTITY)
         size = sum(segment.length for segment in segments)
         if new.encrypted:
@@ -125,14 +125,15 @@ class Objects:
         return Stored(new.place.key, size, modified, new.record, identity.hex())
 
     def _settle(self, draft: Draft, place: Place) -> None:
-        """See that the file's time is what it stays, since what lies beside it is bound to it.
+        """Make sure that the file's time does not change any more, since what lies beside it is bound to it.
 
-        Where times are coarse, it is set to one that no file has which others write from now on, nor the one that is
-        there now, so that the two differ even if they are of one length. The lock of the name is held then.
+        If times are coarse, it is set to a time that no file gets which others write from now on, and that the present
+        file of this name does not have, so that the two differ even if they have the same length. The lock of the name
+        is held then.
         """
         if not self._traits.steady_times:
             sync(draft.descriptor)
-            # An SMB server gives a file that was written another time when it is closed, unless somebody set one.
+            # When a file that was written is closed, an SMB server changes its time, unless somebody has set it.
             now = os.fstat(draft.descriptor).st_mtime_ns
             os.utime(draft.descriptor, ns=(now, now))
         if not self._traits.fine_times:
@@ -144,13 +145,15 @@ class Objects:
             os.utime(draft.descriptor, ns=(past, past))
 
     def _place(self, draft: Draft, place: Place, when: Condition, group: int | None = None) -> None:
-        """Give a finished draft its name, and to ``group`` or to that of what is made there. The lock is held."""
+        """Give a finished draft its name, and the group ``group`` (None: that which new files in the folder get). The
+        lock is held.
+        """
         for _ in tries():
             try:
                 with self._folder.made(place) as above:
                     old = self._clear(above, place, when)
                     folder = os.fstat(above)
-                    if group is not None or folder.st_mode & stat.S_ISGID:  # it was made in a folder of ours
+                    if group is not None or folder.st_mode & stat.S_ISGID:  # the draft was made in the reserved folder
                         draft.hand_over(folder.st_gid if group is None else group)
                     if when.absent and self._traits.links:
                         draft.link(above, place.leaf)
@@ -163,15 +166,17 @@ class Objects:
                 if error.errno not in (errno.ENOENT, errno.ESTALE):
                     raise refusal(error, place.key) from error
                 if not draft.named:
-                    continue  # the folder was removed meanwhile, being empty
-                return  # it was there, and somebody removed it with its folder
+                    continue  # the folder was removed meanwhile because it was empty
+                return  # the object was there, and somebody has removed it with its folder
             if old is not None and not self._traits.attributes:
                 self._beside.forget(place, old)
             return
         raise StoreError(f"the folders of {place.name!r} come and go too often")
 
     def _clear(self, above: int, place: Place, when: Condition) -> os.stat_result | None:
-        """See that the name may be written; the status of what has it now. Raises ConditionFailed, NameRefused."""
+        """Check that the name may be written. Returns the status of what has it now. Raises ConditionFailed,
+        NameRefused.
+        """
         found = status(above, place.leaf)
         if found is not None and stat.S_ISDIR(found.st_mode) and remove_empty(above, place.leaf):
             found = None
@@ -188,8 +193,8 @@ class Objects:
     # -- changing and removing -------------------------------------------------------------------------------------
 
     def copy(self, descriptor: int, source: Found, new: NewObject) -> Stored:
-        """Put the bytes of an open file under a name. Raises as :meth:`put`; ObjectChanged where they are no more those
-        that their record tells of.
+        """Put the bytes of an open file under a name. Raises as :meth:`put`; ObjectChanged if they are no longer those
+        that their record describes; Damaged.
         """
         if not _fits(new, source):
             raise StoreError(f"{new.place.name!r} cannot have the stored bytes of {source.stored.key!r}")
@@ -232,7 +237,7 @@ class Objects:
         try:
             segments = _clone(draft, descriptor, found, new.encrypted)
             here = os.fstat(descriptor)
-            mode = stat.S_IMODE(here.st_mode) & 0o666 | 0o600  # whoever could read it still can
+            mode = stat.S_IMODE(here.st_mode) & 0o666 | 0o600  # those who could read the object still can
             stored = self._finish(draft, new, segments, old.modified, mode)
             self._place(draft, new.place, Condition(identity=old.identity), here.st_gid)
             self._left.forget(new.place)
@@ -245,7 +250,7 @@ class Objects:
         with self._folder.locked(place.name):
             found = self._remove(place, when)
             if found is not None and not self._traits.attributes:
-                self._beside.forget(place, found)  # which the next one of this name may get
+                self._beside.forget(place, found)  # otherwise the next file of this name might get it
         if found is None:
             return False
         self._folder.prune(place)
@@ -271,7 +276,7 @@ class Objects:
 
 
 def _at(above: int, place: Place) -> os.stat_result | None:
-    """The status of what has the name of a place; None also where the file system cannot hold it."""
+    """The status of what has the name of a place; None if there is nothing, or the file system cannot hold the name."""
     try:
         return status(above, place.leaf)
     except OSError as error:
@@ -281,17 +286,19 @@ def _at(above: int, place: Place) -> os.stat_result | None:
 
 
 def _is_written(here: os.stat_result, found: Found) -> bool:
-    """Whether others have written into an open file, that of a plain object, since it was found."""
+    """Whether others have written into the open file of a plain object since it was found."""
     return (here.st_size, here.st_mtime_ns) != (found.stored.size, found.stored.modified)
 
 
 def _fits(new: NewObject, source: Found) -> bool:
-    """Whether a record can go with stored bytes: encrypted with encrypted, which those that MinIO left may be, too."""
+    """Whether a record can go with stored bytes: one of an encrypted object with encrypted bytes (those that MinIO left
+    may be encrypted, too), one of a plain object with plain bytes.
+    """
     return new.encrypted == (source.trailer is not None) or (new.encrypted and LEFT in source.stored.record)
 
 
 def _clone(draft: Draft, descriptor: int, source: Found, encrypted: bool) -> tuple[Segment, ...]:
-    """Copy the stored bytes of an open file to the beginning of a draft; where they are in it."""
+    """Copy the stored bytes of an open file to the beginning of a draft. Returns where they are in it."""
     if encrypted and source.trailer is None:
         draft.append(MARK)  # MinIO's files have none
         draft.align()

@@ -1,4 +1,4 @@
-"""What a file system can do, tried for real: attributes, hard links, locks; and whether it takes two names for one.
+"""What a file system can do, found out by trying: attributes, hard links, locks; and whether it confuses names.
 
 Knows nothing of objects. Methods block: they are for threads.
 """
@@ -20,9 +20,9 @@ from strongroom.store.nas.folder import LOCKS, Folder, status
 _ATTRIBUTE = "user.strongroom.probe"
 _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
-_NUMBERED_ANEW = ("fuse", "vfat", "msdos", "exfat")  # inode numbers are given as files come into memory
+_NUMBERED_ANEW = ("fuse", "vfat", "msdos", "exfat")  # they number inodes anew whenever these come into memory
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes blanks, tabs, ends of lines and backslashes
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # mountinfo writes blanks, tabs, newlines and backslashes like this
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
 
@@ -32,9 +32,9 @@ class Traits:
 
     ``attributes``: extended attributes. ``links``: hard links. ``inodes``: inode numbers stay with their files.
     ``steady_times``: the time of a file is final when a write to it returns, not only when it is synced.
-    ``fine_times``: they are kept finer than to the second.
-    ``stand_ins``: "nfs" or "fuse", where a file that is replaced while somebody reads it stays, under such a name.
-    ``case_insensitive``, ``normalising``: it takes names for one that differ in case, or in the Unicode form.
+    ``fine_times``: times are finer than one second.
+    ``stand_ins``: "nfs" or "fuse" if a file that is replaced while somebody reads it stays, under a name of that kind.
+    ``case_insensitive``, ``normalising``: names that differ only in case, or in the Unicode form, are the same.
     """
 
     attributes: bool = True
@@ -66,10 +66,10 @@ class Traits:
 
 
 def probe(folder: Folder) -> Traits:
-    """What the file system of an open folder can do. Raises StoreError where it cannot lock, or replace open files.
+    """What the file system of an open folder can do. Raises StoreError if it cannot lock, or replace open files.
 
-    It is tried with the file of the locks, which is there: where a file system is full, some (XFS, or any that has no
-    inode left) make no other, and reading and removing goes on there.
+    This is tried with the file of the locks, which exists: some file systems can make no other when they are full (XFS,
+    or any that has no inodes left), but objects can still be read and removed there.
     """
     here, start, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
     link, accented = start, start + _ACCENTED
@@ -99,7 +99,7 @@ def probe(folder: Folder) -> Traits:
 
 
 def file_system_warnings(path: Path) -> Sequence[str]:
-    """What an operator should know of the file system of a folder. Raises StoreError where it cannot be served."""
+    """What an operator should know of the file system of a folder. Raises StoreError if it cannot be served."""
     folder = Folder(path, 0o077)
     folder.open()
     try:
@@ -130,7 +130,7 @@ def _has_links(folder: Folder, name: str) -> bool:
 
 
 def _normalises(here: int, name: str) -> bool:
-    """Whether another form of a name is that of the same file; False where there is no room to see."""
+    """Whether another Unicode form of a name leads to the same file; False if there is no space to try it."""
     try:
         os.close(_make(here, name.encode()))
     except OSError as error:
@@ -159,9 +159,9 @@ def _check_locks(folder: Folder) -> None:
 
 
 def _check_replacing(folder: Folder) -> None:
-    """See that a file can be replaced while it is open. SMB refuses that, and Linux then removes what was to be
-    replaced: an object that is written while somebody reads it, or the gateway itself to give it other tags, would be
-    lost. Raises StoreError.
+    """Check that a file can be replaced while it is open. SMB refuses this, and Linux then removes the file that was to
+    be replaced: an object would be lost if it is written while somebody reads it, or while the gateway itself does, to
+    give it other tags. Raises StoreError.
     """
     here, held = folder.area("tmp"), -1
     old, new = (secrets.token_hex(16).encode() for _ in range(2))
@@ -170,7 +170,7 @@ def _check_replacing(folder: Folder) -> None:
         os.close(_make(here, new))
         os.rename(new, old, src_dir_fd=here, dst_dir_fd=here)
     except OSError as error:
-        if error.errno not in NO_SPACE:  # where it was seen before it was full
+        if error.errno not in NO_SPACE:  # a full one was checked before it was full
             raise StoreError(
                 f"{folder.path} cannot be used: its file system does not let a file be replaced while somebody reads it"
                 f" ({error.strerror}), as SMB does not without its POSIX extensions; use NFS"
@@ -184,7 +184,7 @@ def _check_replacing(folder: Folder) -> None:
 
 
 def _kind(path: Path) -> str:
-    """The type of the file system that a path lies on, as mountinfo has it (proc(5)); "" where that is not known."""
+    """The type of the file system that a path lies on, from mountinfo (proc(5)); "" if it is not known."""
     kind, longest = b"", -1
     where = os.fsencode(os.path.realpath(path))
     with suppress(OSError):

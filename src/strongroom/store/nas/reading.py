@@ -1,4 +1,4 @@
-"""The Reader of the shared folder: one open file, whose segments it reads as one run of stored bytes."""
+"""The Reader of the shared folder: one open file, whose segments it reads as one sequence of stored bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NasReader:
 
     @property
     def _inline(self) -> bytes | None:
-        """All stored bytes, where the file was small enough to be read when it was opened."""
+        """All stored bytes, if the file was small enough to be read when it was opened."""
         whole = self.found.whole
         if whole is None:
             return None
@@ -46,7 +46,7 @@ class NasReader:
         return b"".join(whole[segment.offset : segment.offset + segment.length] for segment in self.found.segments)
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> bytes | None:
-        """Stored bytes from ``start`` where the object is small."""
+        """Stored bytes from ``start`` on if the object is small."""
         inline = self._inline
         return None if inline is None else inline[start : start + length]
 
@@ -60,7 +60,7 @@ class NasReader:
         return annex
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Stored bytes from ``start``. Raises Damaged."""
+        """Stored bytes from ``start`` on. Raises Damaged."""
         inline = self._inline
         if inline is not None:
             yield inline[start : start + length]
@@ -81,10 +81,10 @@ class NasReader:
         raise self._shorter()
 
     async def check(self) -> None:
-        """Nothing more: how long the file is was seen when it was opened."""
+        """Nothing more: the length of the file was checked when it was opened."""
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         if self._busy is not None and not self._busy.done():
             await asyncio.wait([self._busy])  # a thread is still reading from the descriptor
         if self.descriptor >= 0:

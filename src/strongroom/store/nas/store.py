@@ -44,7 +44,7 @@ from strongroom.threads import Threads
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 32  # a slow mount is waited for, not computed
+_THREADS = 32  # many: they wait for a slow mount, and compute nothing
 _READERS = 16
 _SWEEP_SECONDS = 3600.0
 _CHECK = "kms-check.json"
@@ -52,8 +52,9 @@ DEFAULT_SWEEP_AGE = 24 * 3600
 
 
 class NasStore(Store):
-    """Objects in a folder that others may use too. ``mask``: the umask for objects and their folders; ``sweep_age``:
-    seconds for which nobody must have used what is swept, if it ``sweeps``. ``traits`` replaces the probe, in tests.
+    """Objects in a folder that others may use, too. ``mask``: the umask for objects and their folders; ``sweeps``:
+    whether this one sweeps; ``sweep_age``: seconds for which nobody may have used what is swept. ``traits`` replaces
+    the probe in tests.
     """
 
     place = "nas"
@@ -74,7 +75,7 @@ class NasStore(Store):
         self._traits = traits
 
     async def start(self) -> None:
-        """Open it, and see what its file system can do. Raises StoreError."""
+        """Open the folder, and find out what its file system can do. Raises StoreError."""
         self._pool = Threads(_THREADS, "store")
         self._readers = Threads(_READERS, "listing")
         await self._run(self._folder.open)
@@ -92,7 +93,7 @@ class NasStore(Store):
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 
     async def stop(self) -> None:
-        """Finish what was acknowledged and let go of everything."""
+        """Finish what was acknowledged and release everything."""
         self._sweeping.cancel()
         await asyncio.wait([self._sweeping])
         self._readers.shutdown(wait=True)
@@ -118,7 +119,7 @@ class NasStore(Store):
         return await self._run(self._buckets.all)
 
     async def closed_folders(self, buckets: Sequence[str]) -> Sequence[tuple[str, str]]:
-        """As :meth:`Buckets.closed` has it."""
+        """As :meth:`Buckets.closed`."""
         return await self._run(self._buckets.closed, buckets)
 
     async def damaged_uploads(self, bucket: str) -> Sequence[str]:
@@ -126,11 +127,11 @@ class NasStore(Store):
         return await self._run(self._uploads.damaged, bucket)
 
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting."""
+        """Store or remove a setting."""
         await self._run(self._buckets.set, name, setting, document)
 
     async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one."""
+        """Store a setting unless there is one."""
         return await self._run(self._buckets.leave, name, setting, document)
 
     async def delete_bucket(self, name: str) -> None:
@@ -174,7 +175,7 @@ class NasStore(Store):
         """Put the bytes of an opened object under a name."""
         assert isinstance(source, NasReader)
         new = NewObject(self._place(bucket, key), record, annex, when)
-        # The thread has a descriptor of its own: who gives up closes the source's, whose number another file gets.
+        # The thread needs its own descriptor: a caller that gives up closes the source's, and its number is reused.
         own, found = os.dup(source.descriptor), source.found
         return await self._run(self._copy, own, found, new)
 
@@ -251,15 +252,15 @@ class NasStore(Store):
     # -- the check value -------------------------------------------------------------------------------------------
 
     async def read_check(self) -> bytes | None:
-        """The check value that the first gateway left here, None where there is none."""
+        """The check value that the first gateway left here, None if there is none."""
         return await self._run(self._read_check)
 
     async def leave_check(self, document: bytes) -> bytes:
-        """Leave a check value, unless there is one; the one that is there now."""
+        """Store a check value unless there is one. Returns the one that is there now."""
         return await self._run(self._leave_check, document)
 
     async def replace_check(self, document: bytes) -> None:
-        """Put another in the place of the check value."""
+        """Replace the check value."""
         await self._run(self._replace_check, document)
 
     def _read_check(self) -> bytes | None:

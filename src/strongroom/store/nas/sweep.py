@@ -1,7 +1,7 @@
 """The sweep: removes what gateways that were killed, and clients that went away, left in the reserved folder.
 
-Only what nobody has used for the set age goes, by the clock of the folder itself; a gateway that feeds an upload or a
-file touches it again and again. One gateway sweeps at a time. Methods block: they are for threads.
+It removes only what nobody has used for ``age``, by the clock of the folder itself; a gateway that writes to an upload
+or a file touches it regularly. One gateway sweeps at a time. Methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sweep:
         self._age = age * 1_000_000_000
 
     def run(self) -> None:
-        """Sweep once, unless another does. What cannot be removed is left for the next time."""
+        """Sweep once, unless another gateway is sweeping. What cannot be removed is left for the next time."""
         try:
             with self._folder.locked_if_free("sweep") as free:
                 gone = self._sweep(self._folder.now()) if free else 0
@@ -85,7 +85,7 @@ class Sweep:
         return gone
 
     def _sidecars(self, now: int, shard: str) -> None:
-        """Remove the sidecars of files that are gone, of one shard an hour: all are looked at in eleven days."""
+        """Remove the sidecars of files that are gone from one shard: another each hour, so all within eleven days."""
         area = self._folder.area("beside")
         descriptor = open_below(area, shard.encode())
         if descriptor is None:
@@ -105,7 +105,7 @@ class Sweep:
         try:
             beside = self._beside.read_sidecar(name)
         except LayoutUnknown:
-            return False  # a later release's
+            return False  # it is a later release's
         if beside is None:
             return True
         bucket, _, key = beside.name.partition("/")
@@ -116,4 +116,4 @@ class Sweep:
         except StoreError:
             return True
         except PermissionError:
-            return False  # a folder on the way is closed to us, and the file may be there
+            return False  # a folder on the way is closed to us, so the file may be there

@@ -1,7 +1,7 @@
-"""Open multipart uploads: a folder each in the reserved folder, a file in it for the upload and one for each part.
+"""Open multipart uploads: each has a folder in the reserved one, with a file for the upload and one for each part.
 
-A part's file holds its stored bytes, filled up to the alignment, and a trailer. Completion puts the parts into one
-draft, sharing their blocks where the file system can, else copying in the kernel. Methods block: they are for threads.
+A part's file holds its stored bytes, padded to the alignment, and a trailer. Completion puts the parts into one draft,
+sharing their blocks if the file system can, else copying in the kernel. Methods block: they are for threads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ID_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """An open upload, as the writer of a part knows it."""
+    """An open upload, as the writer of a part needs it."""
 
     folder: Folder
     bucket: str
@@ -57,12 +57,14 @@ class OpenUpload:
             os.close(descriptor)
 
     def touch(self) -> None:
-        """Say that it is in use."""
+        """Mark it as in use, for the sweep."""
         with suppress(NoSuchUpload), self.opened() as descriptor:
             os.utime(descriptor)
 
     def put_part(self, draft: Draft, number: int, size: int, record: Record, identity: bytes, modified: int) -> Part:
-        """Make a part of a draft with its stored bytes. The draft is done with. Raises NoSuchUpload, StoreFull."""
+        """Make a part of a draft with its stored bytes, which cannot be used afterwards. Raises NoSuchUpload,
+        StoreFull.
+        """
         try:
             draft.align()
             draft.append(encode_trailer(identity, modified, [Segment(0, size)], record))
@@ -125,8 +127,8 @@ class Uploads:
         return upload
 
     def all(self, bucket: str) -> list[Upload]:
-        """All open uploads of a bucket, by key, time and id, but for those that are damaged: nobody can tell their
-        keys. Raises NoSuchBucket.
+        """All open uploads of a bucket, by key, time and id, except damaged ones: their keys are not known. Raises
+        NoSuchBucket.
         """
         return sorted((found for found in self._each(bucket) if isinstance(found, Upload)), key=order_of)
 
@@ -174,7 +176,7 @@ class Uploads:
         bucket = new.place.bucket
         with self._folder.locked(_lock_name(bucket, upload_id)):
             self.get(bucket, new.place.key, upload_id)
-            self._objects.check(new.place, new.when)  # before the work, not only after it
+            self._objects.check(new.place, new.when)  # also before the work, not only after it
             with OpenUpload(self._folder, bucket, upload_id).opened() as descriptor:
                 os.utime(descriptor)
                 draft, segments = self._assemble(descriptor, new, parts)
@@ -208,7 +210,7 @@ class Uploads:
             end(self._folder, bucket, upload_id)
 
     def end_if_idle(self, bucket: str, upload_id: str, since: int) -> bool:
-        """End an upload that nobody has used ``since`` (nanoseconds), nor uses now; whether it ended."""
+        """End an upload that nobody has used ``since`` (nanoseconds) and nobody uses now. Returns whether it ended."""
         with self._folder.locked_if_free(_lock_name(bucket, upload_id)) as free:
             if not free:
                 return False
@@ -223,7 +225,7 @@ class Uploads:
 
 
 def end(folder: Folder, bucket: str, upload_id: str) -> None:
-    """Remove an upload with its parts: gone at once, its files after it."""
+    """Remove an upload with its parts: the upload is gone at once, its files are removed after that."""
     gone, tmp = secrets.token_hex(16), folder.area("tmp")
     with suppress(FileNotFoundError):
         os.rename(f"{bucket}/{upload_id}", gone, src_dir_fd=folder.area("uploads"), dst_dir_fd=tmp)
@@ -251,7 +253,7 @@ def _open(folder: Folder, bucket: str, upload_id: str) -> int:
 
 
 def _read(descriptor: int, upload_id: str) -> Upload | None:
-    """The upload of an open folder; None where it is being made or removed."""
+    """The upload of an open folder; None if it is being made or removed."""
     try:
         opened = open_own(descriptor, UPLOAD)
     except FileNotFoundError:
@@ -273,7 +275,7 @@ def _part_name(number: int) -> str:
 
 @contextmanager
 def _part(above: int, number: int) -> Iterator[tuple[int, Trailer]]:
-    """A part of an upload, opened: its descriptor and trailer. Raises PartChanged where it is not there, Damaged."""
+    """Open a part of an upload: its descriptor and trailer. Raises PartChanged if it is not there, Damaged."""
     try:
         descriptor = open_own(above, _part_name(number))
     except FileNotFoundError:
@@ -288,11 +290,11 @@ def _part(above: int, number: int) -> Iterator[tuple[int, Trailer]]:
 
 
 def _append(draft: Draft, source: int, size: int) -> None:
-    """Append the stored bytes of a part, with what they are filled up with, so that blocks can be shared."""
+    """Append the stored bytes of a part. Their padding is cloned, too (but not counted), so that blocks can be shared."""
     start = draft.position
     draft.clone(source, 0, aligned(size))
     draft.position = start + size
 
 
 def _lock_name(bucket: str, upload_id: str) -> str:
-    return f"{bucket}/\0{upload_id}"  # which no object's lock is called: keys hold no NUL
+    return f"{bucket}/\0{upload_id}"  # no object's lock has such a name: keys hold no NUL

@@ -1,8 +1,8 @@
-"""Walking the folders of a bucket in the order of keys, reading no more folders than are asked for.
+"""Walking the folders of a bucket in the order of keys, reading no more folders than necessary.
 
-Keys are ordered by their bytes, so a folder stands where its name and a "/" stand, not where its name does: ``a-b``
-comes before ``a/x``, and that before ``a0``. Folders that hold nothing but folders have no keys. Methods block: they
-are for threads.
+Keys are ordered by their bytes, so a folder is sorted by its name with a "/" at the end, not by its name: ``a-b`` comes
+before ``a/x``, and that before ``a0``. Folders that hold nothing but folders have no keys. Methods block: they are for
+threads.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, is_stand
 from strongroom.store.paging import common_prefix, successor
 from strongroom.store.recent import Recent
 
-_LARGE = 2_000  # entries of a folder from which it is worth remembering
-_REMEMBERED = 128 * 1024**2  # bytes of memory: a folder of a million names, which may be 90 bytes long
-_NAME = 41  # bytes that a name takes beside its own, about
+_LARGE = 2_000  # entries from which a folder is worth remembering
+_REMEMBERED = 128 * 1024**2  # bytes of memory: enough for a folder with a million names of 90 bytes
+_NAME = 41  # about how many bytes a name takes besides its own
 _STEADY_NS = 5_000_000_000
 _SHARE = 20_000  # names that are sorted at a time
-_SAMPLES = 50  # of them that are looked at to find where a share ends
+_SAMPLES = 50  # how many of them are sampled to find where a share ends
 
 
 class Entries:
-    """The names in folders, those of folders with a "/", in order; large ones are remembered as long as they stay.
+    """The names in folders, in order; those of folders end in "/". Large folders are remembered until they change.
 
-    A folder's time changes with every name that comes or goes. One that changed a moment ago is not remembered: what
-    comes in the same tick of the clock would not be seen. ``now`` tells the time by the clock of the folders; without
-    it nothing is remembered, where inode numbers do not say which folder it is. ``stand_ins``: see
+    A folder's time changes with every name that comes or goes. A folder that has just changed is not remembered: a name
+    that comes in the same tick of the clock would go unnoticed. ``now`` returns the time by the clock of the folders;
+    None if inode numbers do not identify folders: then nothing is remembered. ``stand_ins``: see
     :func:`~strongroom.store.nas.names.is_stand_in`.
     """
 
@@ -64,7 +64,7 @@ class Entries:
 
 @dataclass(slots=True)
 class _Frame:
-    """A folder on the way: the prefix of its keys, its descriptor, its names, and the place among them."""
+    """A folder on the way: the prefix of its keys, its descriptor, its names, and the position among them."""
 
     prefix: bytes
     descriptor: int
@@ -75,7 +75,7 @@ class _Frame:
 class Walk:
     """Goes through the keys of a bucket that start with a prefix; a context manager, since it holds folders open.
 
-    A key is found by :meth:`next`; where it is rolled up by the delimiter, what is found is the common prefix.
+    :meth:`next` finds a key; if it is rolled up at the delimiter, its common prefix instead.
     """
 
     def __init__(self, entries: Entries, bucket: int, prefix: bytes, delimiter: bytes) -> None:
@@ -118,7 +118,7 @@ class Walk:
         return common_prefix(key, self._prefix, self._delimiter)
 
     def next(self, least: bytes) -> tuple[bytes, bool] | None:
-        """The first name from ``least`` on, and whether it is a common prefix; None where there is none.
+        """The first name from ``least`` on, and whether it is a common prefix; None if there is none.
 
         ``least`` never goes back from one call to the next.
         """
@@ -148,7 +148,7 @@ class Walk:
         return (key, False) if rolled is None else (rolled, True)
 
     def _enter(self, frame: _Frame, name: bytes, least: bytes) -> tuple[bytes, bool] | None:
-        """Go into a folder; or say its common prefix, where it is rolled up and any key in it will do."""
+        """Go into a folder; or return its common prefix if it is rolled up and holds any key."""
         folder = frame.prefix + name
         below = _opened(frame.descriptor, name[:-1]) if len(folder) <= MAX_KEY else None
         if below is None:
@@ -164,7 +164,7 @@ class Walk:
 
 
 def holds_key(descriptor: int, prefix: bytes, stand_ins: str = "") -> bool:
-    """Whether a folder, or one below it, holds a key; it is read no further than to the first one."""
+    """Whether a folder, or one below it, holds a key. Reading stops at the first one."""
     folders = []
     with os.scandir(descriptor) as entries:
         for entry in entries:
@@ -187,7 +187,7 @@ def holds_key(descriptor: int, prefix: bytes, stand_ins: str = "") -> bool:
 
 
 def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
-    """What the keys begin with in the folders, in an open one and at any depth, that are closed to us."""
+    """The folders below an open one, at any depth, that are closed to us: for each, what the keys in it begin with."""
     with os.scandir(descriptor) as entries:
         names = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
     for name in names:
@@ -207,7 +207,7 @@ def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
 
 
 def _opened(above: int, name: bytes) -> int | None:
-    """The descriptor of a folder; None where there is none, or it is closed to us: nothing in it can be served."""
+    """The descriptor of a folder; None if there is none, or it is closed to us, so that nothing in it can be served."""
     try:
         return _searched(above, name)
     except PermissionError:
@@ -215,8 +215,8 @@ def _opened(above: int, name: bytes) -> int | None:
 
 
 def _searched(above: int, name: bytes) -> int | None:
-    """The descriptor of a folder, None where there is none. Raises PermissionError also where its names can be read and
-    nothing in it can be reached: what `chmod -R 644` makes of folders.
+    """The descriptor of a folder, None if there is none. Raises PermissionError, also if its names can be read but
+    nothing in it can be reached, as after `chmod -R 644`.
     """
     below = open_below(above, name)
     if below is not None:
@@ -231,16 +231,16 @@ def _searched(above: int, name: bytes) -> int | None:
 
 
 def _first(frame: _Frame, least: bytes) -> int:
-    """The place of the first name in a folder that is ``least`` or behind it, or holds names that are."""
+    """The position of the first name in a folder that is not before ``least``, or is a folder with such names."""
     if least <= frame.prefix:
         return 0
     if not least.startswith(frame.prefix):
-        return len(frame.names)  # what is least stands behind the whole folder
+        return len(frame.names)  # ``least`` comes after the whole folder
     rest = least[len(frame.prefix) :]
     at = bisect_left(frame.names, rest)
     head, slash, behind = rest.partition(b"/")
     if slash and behind:
-        # The folder that what is least lies in stands before it.
+        # The folder that ``least`` lies in sorts before it.
         holder = bisect_left(frame.names, head + b"/")
         if holder < len(frame.names) and frame.names[holder] == head + b"/":
             return holder
@@ -264,8 +264,8 @@ def _names(descriptor: int, stand_ins: str) -> list[bytes]:
 
 
 def shares(names: list[bytes]) -> list[list[bytes]]:
-    """Names in lists of which each stands before the next: nobody else has the interpreter while a list is sorted, and
-    a million names in one held up all clients for a second.
+    """Divide names into lists, each of which sorts before the next: while a list is sorted, no other thread can run,
+    and sorting a million names at once held up all clients for a second.
     """
     count = len(names) // _SHARE
     if count < 2:

@@ -1,4 +1,4 @@
-"""Writers: small bytes wait in memory for the commit, large ones go to a draft as they come."""
+"""Writers: a few bytes wait in memory for the commit, more go to a draft as they come."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from strongroom.store.nas.threads import in_thread, understood
 from strongroom.store.nas.uploads import OpenUpload
 
 SMALL = 128 * 1024
-"""Stored bytes up to which an upload costs one thread hop in all."""
+"""Stored bytes up to which a Writer takes one hop to a thread in all, and an object is read when it is opened."""
 
 _TOUCH_SECONDS = 60.0
 
@@ -43,7 +43,7 @@ class Pending:
         await self._in_thread(lambda: self._append(data))
 
     def draft(self) -> Draft:
-        """The draft with all bytes in it; it is the caller's now. For a thread. Raises StoreFull."""
+        """The draft with all bytes in it, which belongs to the caller now. For a thread. Raises StoreFull."""
         draft = self._draft or Draft(self._folder)
         self._draft = None
         if self._small:
@@ -56,7 +56,7 @@ class Pending:
         return draft
 
     async def abort(self) -> None:
-        """Forget all, unless :meth:`draft` was called."""
+        """Drop everything, unless :meth:`draft` was called."""
         if self._busy is not None and not self._busy.done():
             await asyncio.wait([self._busy])  # a thread may still be writing
         if self._draft is not None:
