@@ -78,9 +78,9 @@ _HIDDEN = (HIDDEN.encode(), HIDDEN.replace("/", "%2F").encode())
 
 
 def passed_headers(headers: Mapping[str, str], signed: Collection[str]) -> dict[str, str]:
-    """The headers of a request that are passed on: those of S3, and others that the client has signed. Others yet may
-    come from anybody who has a presigned URL, and would be passed on as if the gateway meant them: a backend, or a
-    proxy in front of it, may take another method or another source from them.
+    """The headers of a request that are passed on: those of S3, and others that the client has signed. Anybody who has
+    a presigned URL can add unsigned ones, which would be passed on as if the gateway meant them: a backend, or a proxy
+    in front of it, may take another method or another source from them.
     """
     passed = {
         name: value

@@ -28,13 +28,13 @@ from strongroom.sigv4.chunks import ChunkSigner
 from strongroom.sigv4.keys import same_signature
 
 MAX_CHUNK_HEADER = 256
-"""Most bytes of the line that begins a chunk; a signed one with a 16-digit size has 99."""
+"""The maximum bytes of the line that begins a chunk; a signed one with a 16-digit size has 99."""
 
 MIN_CHUNK = 8192
-"""Least bytes of a chunk, except for the last with data (InvalidChunkSizeError)."""
+"""The minimum bytes of a chunk, except for the last one with data (InvalidChunkSizeError)."""
 
 MAX_TRAILERS = 8192
-"""Most bytes of all trailing headers together."""
+"""The maximum bytes of all trailing headers together."""
 
 _SIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})\r\n")
 _UNSIGNED_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")

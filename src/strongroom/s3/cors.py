@@ -26,12 +26,12 @@ from strongroom.sealed.store import SealedStore
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 MAX_RULES = 100
-"""Most rules of a bucket (S3 User Guide, "Elements of a CORS configuration")."""
+"""The maximum number of rules of a bucket (S3 User Guide, "Elements of a CORS configuration")."""
 MAX_DOCUMENT = 64 * 1024
-"""Most bytes of a bucket's rules (S3 API reference, PutBucketCors)."""
+"""The maximum bytes of a bucket's rules (S3 API reference, PutBucketCors)."""
 MAX_NAMES = 256
-"""Most headers that a preflight may ask about; no request has more. Each is compared with all patterns of a bucket's
-rules, which may be thousands, and anybody may send a preflight."""
+"""The maximum number of headers that a preflight may ask about; no request has more. Each is compared with all patterns
+of a bucket's rules, which may be thousands, and anybody may send a preflight."""
 
 EXPOSED = (
     "ETag",

@@ -18,7 +18,7 @@ from strongroom.sealed.metadata import ObjectChecksum
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 MAX_USER_METADATA = 2048
-"""Most bytes of all names and values of user metadata (S3 User Guide, "Working with object metadata")."""
+"""The maximum bytes of all names and values of user metadata (S3 User Guide, "Working with object metadata")."""
 MAX_CONTENT_HEADERS = 8192
 
 _OVERRIDES = {

@@ -70,7 +70,7 @@ class _Template:
     order: Sequence[str]
 
     def fill(self, **columns: Iterable[str]) -> Written:
-        """Entries made of columns of escaped texts: the first entry of each column's first text, and so on."""
+        """Entries made from columns of escaped texts: entry *i* has the *i*-th text of each column."""
         strands: list[Iterable[str]] = [repeat(self.pieces[0])]
         for name, behind in zip(self.order, self.pieces[1:], strict=True):
             strands += (columns[name], repeat(behind))

@@ -11,7 +11,9 @@ from strongroom.s3.shapes import Initiator, Owner
 
 MAX_PAGE = 1000
 MAX_PARTS = 10_000
-"""Most parts of an object, and the greatest part number (S3 User Guide, "Amazon S3 multipart upload limits")."""
+"""The maximum number of parts of an object, and the greatest part number (S3 User Guide, "Amazon S3 multipart upload
+limits").
+"""
 
 _ENCODED = re.compile(r"[^A-Za-z0-9/*\-._~]")
 

@@ -1,4 +1,4 @@
-"""An HTTP request as the S3 layer sees it, whatever the server that received it, and what such a server offers."""
+"""An HTTP request as the S3 layer sees it, whichever server received it, and what it needs of that server."""
 
 from __future__ import annotations
 

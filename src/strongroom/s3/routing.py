@@ -22,7 +22,7 @@ PREFLIGHT_METHOD = "OPTIONS"
 """The method of preflights, with which browsers ask whether a web page may send a request."""
 
 MAX_KEY = 1024
-"""Most bytes of a key (S3 User Guide, "Naming Amazon S3 objects")."""
+"""The maximum bytes of a key (S3 User Guide, "Naming Amazon S3 objects")."""
 
 _ADMINISTRATION = "/minio/admin/"
 _MAX_BUCKET = 63

@@ -15,7 +15,7 @@ from strongroom.s3.receive import BodyReceiver
 from strongroom.sealed.metadata import ObjectChecksum
 
 MAX_PUT = 5 * 1024**3
-"""Most bytes of one PUT, and of one copy (S3 User Guide, "Uploading objects")."""
+"""The maximum bytes of one PUT, and of one copy (S3 User Guide, "Uploading objects")."""
 
 
 class UploadWriter(Protocol):

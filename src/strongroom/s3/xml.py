@@ -24,10 +24,10 @@ from strongroom.s3.service_model import Member, Shape, known_members
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 MAX_LIST = 10_000
-"""Most elements of a list in a request: the parts in CompleteMultipartUpload are the longest list."""
+"""The maximum number of elements in a request's list: the parts in CompleteMultipartUpload are the longest one."""
 MAX_ELEMENTS = 20 * MAX_LIST
-"""Most elements of a request's document: a part with all possible checksums has fewer than 20. An element takes a
-hundred times as many bytes in memory as in the document.
+"""The maximum number of elements in a request's document: a part with all possible checksums has fewer than 20. An
+element takes a hundred times as many bytes in memory as in the document.
 """
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"

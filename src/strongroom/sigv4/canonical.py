@@ -22,7 +22,7 @@ Pairs = list[tuple[str, str]]
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
-# Only these: str.split() would also split at characters (as Latin-1) that are bytes of a UTF-8 sequence.
+# Only these: str.split() also splits at characters such as U+00A0, which here may be one byte of a UTF-8 sequence.
 _BLANKS = re.compile(r"[ \t]+")
 _ESCAPED = "surrogateescape"  # keeps bytes that are not UTF-8
 

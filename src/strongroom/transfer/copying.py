@@ -102,7 +102,7 @@ class Copier:
         return hmac.compare_digest(self._digest(bucket, listed.key, etag, secret), expected)
 
     def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None, etag: str) -> str:
-        """The SHA-256 of an object whose equal is at the target already, from a killed run, say. Raises NotCopied."""
+        """The SHA-256 of an object if the target has an equal one already, from a killed run, say. Raises NotCopied."""
         if not etag:
             raise NotCopied(_OTHERS)
         digest = hashlib.sha256()

@@ -42,7 +42,7 @@ BEGIN;
 _NO_PLACE = (
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG
 )  # fmt: skip
-"""Errors which say that a name is taken, or not valid on this file system."""
+"""Errors that say that a name is taken, or not valid on this file system."""
 
 
 class FolderRefused(Exception):

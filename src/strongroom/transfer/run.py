@@ -26,7 +26,7 @@ class Watcher:
 
 
 def listed_in(source: S3, bucket: str, prefix: str, report: Report, *, named: bool) -> Iterator[Listed]:
-    """The objects of a bucket. If the user did not name the bucket, it may be removed meanwhile: that is only noted.
+    """The objects of a bucket. That it was removed meanwhile is only noted, unless it was ``named`` by the user.
 
     Raises S3Failed.
     """

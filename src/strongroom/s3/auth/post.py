@@ -35,12 +35,12 @@ from strongroom.sigv4.keys import (
 from strongroom.sigv4.keys import signature as sign_text
 
 MAX_FIELDS = 20 * 1024
-"""Bytes of everything before the file: the headers of parts and the values of fields."""
+"""The maximum bytes of everything before the file: the headers of parts and the values of fields."""
 
 SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 """The fields that sign a form's policy."""
 
-_MAX_BEFORE_FILE = 4 * MAX_FIELDS  # with the boundaries, and the empty lines that may stand before the first
+_MAX_BEFORE_FILE = 4 * MAX_FIELDS  # including the boundaries, and empty lines before the first one
 _MAX_PART_HEADERS = 4096
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _UNCHECKED = ("x-amz-signature", "file", "policy")

@@ -50,7 +50,7 @@ from strongroom.sealed.uploads import PartInfo, UploadInfo
 from strongroom.sealed.writing import Description
 
 MIN_PART = 5 * 1024**2
-"""Bytes in every part but the last (S3 User Guide, "Amazon S3 multipart upload limits")."""
+"""The minimum bytes of a part, except for the last one (S3 User Guide, "Amazon S3 multipart upload limits")."""
 
 _INITIATED = "x-amz-if-match-initiated-time"
 

@@ -80,7 +80,7 @@ class ObjectHandlers:
         decoder = decoder_for(call.payload, headers)
         size = announced_size(decoder)
         asked = call.encryption.protection()
-        await self._objects.condition(call.bucket, call.key, precondition)  # fail before the body, if it fails
+        await self._objects.condition(call.bucket, call.key, precondition)  # fail before the body is read
         writer = await self._objects.begin(
             call.bucket, call.key, asked, size, md5=integrity.wants_md5, hashers=integrity.hashers
         )
