@@ -290,7 +290,7 @@ def _part(above: int, number: int) -> Iterator[tuple[int, Trailer]]:
 
 
 def _append(draft: Draft, source: int, size: int) -> None:
-    """Append the stored bytes of a part. Their padding is cloned, too (but not counted), so that blocks can be shared."""
+    """Append the stored bytes of a part. Their padding is cloned, but not counted, so that blocks can be shared."""
     start = draft.position
     draft.clone(source, 0, aligned(size))
     draft.position = start + size
