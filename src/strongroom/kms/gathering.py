@@ -9,8 +9,8 @@ When a question goes out, and with which others:
 - A question that has waited for the *patience*, twice what a call usually takes, goes out beside the slow call, if one
   more call is allowed. So one slow call delays nothing but what went out with it.
 
-The number expected is how many were last seen together (a call's askers, and those who came while it was on its way);
-if fewer come within the patience, it falls to the number that did come.
+The number expected is the most callers seen together (those of one call, and those who came while it was on its way);
+if fewer come within the patience, it falls to the number that did come. A call that is full does not wait for more.
 """
 
 from __future__ import annotations
