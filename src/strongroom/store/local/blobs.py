@@ -3,20 +3,20 @@
 A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the bytes of an object are a list of them.
 
 **After a crash.** A blob is written before the index knows it. Each process has a session directory under
-``sessions/``, on which it holds a lock as long as it lives; for each blob that it begins it leaves an empty marker
-there, before the blob; when the index knows the blob (or the blob is gone), the marker is renamed for the next one.
-Whoever gets the lock of a session knows that its process is gone, and has the index put into its trash the blobs that
-the markers name and the index does not know. No scan over all blobs is ever needed.
+``sessions/``, on which it holds a lock as long as it lives. Before it begins a blob, it leaves an empty marker there;
+when the index knows the blob (or the blob is gone), the marker is renamed for the next one. Whoever gets the lock of a
+session knows that its process is gone, and has those blobs put into the index's trash that the markers name and the
+index does not know. No scan over all blobs is ever needed.
 
-**A commit that failed**, or whose process was killed in the midst of it, may stand whole in SQLite's log behind what
-counts, and counts after a crash, unless another commit was written over it. So the blob of such a commit is not removed
-but left to the sweep; and the sweep removes nothing before a commit of its own, by which the blob goes to the trash.
+**A commit that failed**, or whose process was killed during it, may be complete in SQLite's log, after the valid part,
+and become valid after a crash, unless another commit was written over it. So the blob of such a commit is not removed
+but left to the sweep; and the sweep removes nothing before a commit of its own, which puts the blob into the trash.
 
-**Removal.** An object that goes away may still be read, here or in another process. The blob of an object with one
-extent is opened when the object is, and stays readable when it is unlinked. An object with many extents is not
-opened at once: its reader holds a shared lock on a lease file, and its blobs are removed by whoever gets that lock
-alone; until then they stay in the index's trash. (Where there is no room for that file, the lock is on the directory
-of all of them.)
+**Removal.** An object that is removed may still be read, here or in another process. The blob of an object with one
+extent is opened when the object is, and stays readable when it is unlinked. The blobs of an object with many extents
+are not all opened then: its reader holds a shared lock on a lease file, and the blobs are removed by whoever gets an
+exclusive lock on it; until then they stay in the index's trash. (If there is no room for that file, the lock is on the
+directory of all lease files.)
 """
 
 from __future__ import annotations
@@ -57,14 +57,13 @@ class Extent:
 
 
 def encode_extents(extents: Iterable[Extent]) -> bytes:
-    """Extents as one value for the index."""
+    """Extents encoded as one value for the index."""
     return b"".join(_EXTENT.pack(extent.blob, extent.size) for extent in extents)
 
 
 class Extents(Sequence[Extent]):
-    """What :func:`encode_extents` gave, read where it is looked at: a range of an object touches few of its blobs.
-
-    Raises Damaged where it is none.
+    """Extents from the value of :func:`encode_extents`. Each is decoded when it is needed: a range of an object touches
+    few of its blobs. Raises Damaged.
     """
 
     __slots__ = ("_data", "_ends")
@@ -92,7 +91,7 @@ class Extents(Sequence[Extent]):
         return Extent(*_EXTENT.unpack_from(self._data, index * _EXTENT.size))
 
     def within(self, start: int, length: int) -> Iterator[tuple[Extent, int, int]]:
-        """The blobs that hold the ``length`` bytes from ``start``: each with where in it they begin, and how many."""
+        """The blobs that hold ``length`` bytes from ``start`` on: for each, where in it they begin, and how many."""
         if self._ends is None:
             self._ends = list(accumulate(size for (size,) in _SIZE.iter_unpack(self._data)))
         for index, first, taken in within(self._ends, start, length):
@@ -100,9 +99,9 @@ class Extents(Sequence[Extent]):
 
 
 class OpenFile:
-    """A file that is closed when nobody refers to it any more, so never under a thread that still reads from it.
+    """A file that is closed when nothing refers to it any more, so never while a thread still reads from it.
 
-    What whoever alters the storage put in its place is not followed out of the directory, nor waited for.
+    If somebody has put something else in its place, it is opened without following a link or waiting (for a pipe, say).
     """
 
     __slots__ = ("_descriptor",)
@@ -116,28 +115,28 @@ class OpenFile:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Its length in bytes."""
         return os.fstat(self._descriptor).st_size
 
     @property
     def is_regular(self) -> bool:
-        """Whether it is a file, and no pipe, say."""
+        """Whether it is a regular file, and not a pipe, say."""
         return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     def read(self, size: int, at: int) -> bytes:
-        """Up to ``size`` bytes from ``at``."""
+        """Up to ``size`` bytes from ``at`` on."""
         return os.pread(self._descriptor, size, at)
 
     def cached(self, size: int, at: int, room: bytearray | None = None) -> Buffer | None:
-        """The ``size`` bytes from ``at`` where they are in memory, else None: nothing that could wait for the disk.
+        """``size`` bytes from ``at`` on if they are in memory, else None. Never waits for the disk.
 
-        ``room`` as Reader.cached has it.
+        ``room``: as for Reader.cached.
         """
         found = unfilled(size) if room is None else memoryview(room)[:size]
         try:
             whole = _NO_WAIT is not None and os.preadv(self._descriptor, [found], at, _NO_WAIT) == size
         except OSError:
-            return None  # it would have to wait, or the file system cannot tell
+            return None  # it would have to wait, or the file system does not support this
         return found if whole else None
 
     def lock(self, kind: int) -> None:
@@ -165,14 +164,14 @@ class Blobs:
             try:
                 lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
-                continue  # another process's sweep was faster, and removed it
+                continue  # another process's sweep has already removed it
             fcntl.flock(lock, fcntl.LOCK_EX)
             if session.is_dir():
                 return session, lock
-            os.close(lock)  # the same, between the opening and the lock
+            os.close(lock)  # the sweep has removed it between the opening and the lock
 
     def close(self) -> None:
-        """End the session: what is still marked (a process that stops amid uploads) is swept by the next one."""
+        """End the session. If blobs are still marked (the process stops amid uploads), the next sweep finds them."""
         with suppress(OSError):
             for blob in self._spent:
                 (self._session / blob.hex()).unlink()
@@ -200,7 +199,7 @@ class Blobs:
         raise Damaged(f"the blob {blob.hex()} is no file")
 
     def create(self) -> tuple[bytes, int]:
-        """Begin a blob: its id, and a descriptor to write to. Raises StoreFull."""
+        """Begin a blob. Returns its id and a descriptor to write to. Raises StoreFull."""
         blob = os.urandom(ID)
         path, flags = self._path(blob), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
@@ -211,12 +210,12 @@ class Blobs:
                 make_directory(self.path(blob).parent)
                 return blob, os.open(path, flags, _FILE)
         except OSError as error:
-            self.known(blob)  # nothing of it is there, so the next one can have its marker
+            self.known(blob)  # there is no blob, so its marker can be used for the next one
             raise unwritable(error) from error
 
     def _mark(self, blob: bytes) -> None:
         marker = self._session / blob.hex()
-        with suppress(IndexError, FileNotFoundError):  # there is none, or somebody has tidied up
+        with suppress(IndexError, FileNotFoundError):  # there is no spent marker, or somebody has removed it
             (self._session / self._spent.pop().hex()).rename(marker)
             return
         _touch(marker)
@@ -232,13 +231,13 @@ class Blobs:
             os.close(descriptor)
 
     def known(self, blob: bytes) -> None:
-        """The index knows this blob, or it is gone: its marker marks nothing any more, and the next blob can have it.
-        Does not block.
+        """Note that the index knows this blob, or that it is gone: its marker can be used for the next blob. Does not
+        block.
         """
         self._spent.append(blob)
 
     def leave(self, blob: bytes) -> None:
-        """Leave a blob to the sweep: the index may come to know it. Does not block."""
+        """Leave a blob to the sweep, since the index may still come to know it. Does not block."""
         self._left.append(blob)
 
     def remove(self, blob: bytes) -> None:
@@ -247,14 +246,14 @@ class Blobs:
             self.path(blob).unlink()
 
     def forget(self, blobs: Iterable[bytes]) -> None:
-        """Make it durable that blobs were removed: once the index names them no more, nobody looks for them again."""
+        """Make the removal of blobs durable: once the index no longer names them, nobody looks for them again."""
         for directory in {self.path(blob).parent for blob in blobs}:
-            with suppress(FileNotFoundError):  # none of its blobs came to be
+            with suppress(FileNotFoundError):  # none of its blobs was ever made
                 sync_directory(directory)
 
     def sweep(self, discard: Callable[[Sequence[bytes]], None]) -> None:
-        """Give to ``discard`` what was left here, and what processes that are gone left behind: blobs that the index
-        may know or not. When it returns, the index knows them all, if only as trash.
+        """Pass to ``discard`` the blobs that were left here, and those left by processes that are gone; the index may
+        know them or not. When it returns, the index knows them all, if only as trash.
         """
         left = [self._left.popleft() for _ in range(len(self._left))]
         try:
@@ -275,19 +274,19 @@ class Blobs:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             markers = [marker for marker in session.iterdir() if _MARKER.fullmatch(marker.name)]
             discard([bytes.fromhex(marker.name) for marker in markers])
-            with suppress(OSError):  # what others put there stays, and keeps no server from starting
+            with suppress(OSError):  # if others put something there, it stays, and does not keep a server from starting
                 for marker in markers:
                     marker.unlink(missing_ok=True)
                 session.rmdir()
         except BlockingIOError:
-            pass  # its process lives
+            pass  # its process is alive
         finally:
             os.close(lock)
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
     def lease(self, data: int) -> OpenFile:
-        """Hold the blobs of ``data`` as long as what is returned is referred to."""
+        """Keep the blobs of ``data`` (the id of a data row) as long as something refers to the file returned."""
         try:
             lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
         except OSError as error:
@@ -298,7 +297,7 @@ class Blobs:
         return lease
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
-        """Remove the blobs of ``data``, unless somebody holds them: False then."""
+        """Remove the blobs of ``data``, unless somebody holds a lease on them: False then."""
         lease = self._leases / str(data)
         locks = [OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)]
         with suppress(FileNotFoundError):
@@ -315,7 +314,7 @@ class Blobs:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, durably, where it is not there."""
+    """Make a directory, durably, if it does not exist."""
     try:
         path.mkdir(mode=_DIRECTORY)
     except FileExistsError:

@@ -1,14 +1,14 @@
 """Writing to the index: the writes that are asked for at the same time go into one transaction, and one sync.
 
 Between processes, a lock file is held around the transaction: whoever waits for it sleeps in the kernel and is woken at
-once, while SQLite's own way of waiting is to sleep and look again. What waits (for the lock, for the disk) and what is
-long is done in a thread. The statements of ordinary writes are not: they change pages in memory, in some microseconds
-each, and two threads that hand Python's lock to each other at every statement take longer than the statements.
+once, whereas SQLite waits by sleeping and looking again. What waits (for the lock, for the disk) and what takes long is
+done in a thread. The statements of ordinary writes are not: they change pages in memory, in some microseconds each, and
+two threads that hand Python's lock to each other at every statement take longer than the statements.
 
-A write is a function of a connection. It checks its conditions before it changes anything, so one that raises a
-StoreError leaves the others of its group as they are. After anything else, the group is rolled back and its writes
-are tried one by one. But where it is the commit that failed, and not for want of space, all of them fail of that: the
-commit may count after a crash (see blobs.py), so no write may be told that it has changed nothing.
+A write is a function of a connection. It checks its conditions before it changes anything, so a write that raises a
+StoreError does not affect the others of its group. After any other error the group is rolled back, and its writes are
+tried one by one. But if the commit itself failed, and not for lack of space, all writes of the group fail with its
+error: the commit may count after a crash (see blobs.py), so none may be reported as having changed nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Write = Callable[[sqlite3.Connection], T]
 
 _MAX_GROUP = 256
 _TURN = 0.02  # seconds that the writes of a group may take on the event loop at a time: some overwrite 10,000 parts
-_PATIENCE = 60.0  # seconds that a program which does not know the lock file may keep the index locked
+_PATIENCE = 60.0  # seconds that a program which does not use the lock file may keep the index locked
 _LOOK_AGAIN = 0.01
 
 
@@ -65,7 +65,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write(database: Path, lock: Path, step: Write[None]) -> None:
-    """Do a write on a connection of its own; blocks, and it is durable when this returns."""
+    """Do a write on a separate connection. Blocks; the write is durable when this returns."""
     with locked(lock), closing(connect(database)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         step(connection)
@@ -73,8 +73,8 @@ def write(database: Path, lock: Path, step: Write[None]) -> None:
 
 
 class Committer:
-    """The one that writes to the index in this process. ``on_trash`` is called when a group left something to
-    remove.
+    """Does all regular writes to the index in this process. ``on_trash`` is called when there is trash to remove after
+    a group.
     """
 
     def __init__(self, database: Path, lock: Path, on_trash: Callable[[], None]) -> None:
@@ -90,7 +90,7 @@ class Committer:
         self._thread = Threads(1, "commits")
 
     async def commit(self, write: Write[T], *, long: bool = False) -> T:
-        """Do a write; it is durable when this returns. ``long``: it takes more than some statements.
+        """Do a write; it is durable when this returns. ``long``: it takes more than a few statements.
 
         Raises what the write raises, and StoreFull.
         """
@@ -113,7 +113,7 @@ class Committer:
         while self._waiting:
             begun = None
             try:
-                # Where several come at a time, the hop to the thread lets more of them into the transaction.
+                # If several come at a time, more of them join the transaction during the hop to the thread.
                 if self._last > 1 or not self._begin_at_once():
                     await self._in_thread(self._begin)
             except Exception as error:
@@ -144,12 +144,12 @@ class Committer:
                     pending.error = _named(own)
 
     async def _transaction(self, group: list[_Pending]) -> None:
-        """Do writes in the transaction that was begun, and commit it; roll it back where that fails."""
+        """Do writes in the transaction that was begun, and commit it; roll it back if this fails."""
         turn = time.monotonic() + _TURN
         try:
             for pending in group:
                 if time.monotonic() > turn:
-                    await asyncio.sleep(0)  # others have their turn
+                    await asyncio.sleep(0)  # other tasks get a turn
                     turn = time.monotonic() + _TURN
                 changes = self._connection.total_changes
                 try:
@@ -159,7 +159,7 @@ class Committer:
                         pending.result = pending.write(self._connection)
                 except StoreError as error:
                     if self._connection.total_changes != changes:
-                        raise  # halfway: nothing of it may stay, so the others are done without it
+                        raise  # it stopped halfway: all is rolled back, and the others are done without it
                     pending.error = error
             self._trash = is_there_trash(self._connection)
         except BaseException:
@@ -169,7 +169,7 @@ class Committer:
             await self._in_thread(self._end, "COMMIT")
         except Exception as error:
             if isinstance(_named(error), StoreFull):
-                raise  # what ends the transaction in the log is written last, so it is not there
+                raise  # the end of the transaction is written to the log last, so it cannot be there
             for pending in group:
                 pending.error = error
 
@@ -177,7 +177,7 @@ class Committer:
         return await self._loop.run_in_executor(self._thread, step, *arguments)
 
     def _begin_at_once(self) -> bool:
-        """Begin a transaction, where nobody has to be waited for."""
+        """Begin a transaction unless that has to wait for somebody. Returns whether it is begun."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -191,7 +191,7 @@ class Committer:
         return begun
 
     def _begin(self) -> None:
-        """Begin a transaction; blocks until nobody else writes, or for as long as another program may take."""
+        """Begin a transaction; blocks until nobody else writes, but not for longer than another program may take."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             until = time.monotonic() + _PATIENCE
@@ -202,7 +202,7 @@ class Committer:
             raise
 
     def _is_begun(self, give_up: bool = False) -> bool:
-        """Whether the transaction could be begun; False where a program that does not know the lock file writes."""
+        """Whether the transaction could be begun; False if a program that does not use the lock file is writing."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -228,7 +228,7 @@ class Committer:
                 continue
             if pending.error is not None:
                 pending.future.set_exception(pending.error)
-                pending.future.exception()  # seen, also where nobody waits any more
+                pending.future.exception()  # retrieved, even if nobody waits for it any more
             else:
                 pending.future.set_result(pending.result)
         if self._trash:

@@ -1,7 +1,7 @@
-"""What is said to the index: the statements that read and write buckets, objects and uploads.
+"""The statements to the index that read and write buckets, objects and uploads.
 
-Functions of a connection, within a transaction that is the caller's. Those that write check everything first: one
-that raises has changed nothing. What becomes of data that nothing refers to any more is in ``trash``.
+Functions of a connection, within the caller's transaction. Those that write check everything first: if one raises, it
+has changed nothing. What happens to data that nothing refers to any more is in ``trash``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NO_EXTENTS = Extents(b"")
 class Row:
     """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds.
 
-    ``small_annex``: the annex itself, where it has at most 64 KiB.
+    ``small_annex``: the annex itself, if it has at most 64 KiB.
     """
 
     stored: Stored
@@ -88,7 +88,7 @@ def find_bucket(connection: Connection, name: str) -> tuple[int, Bucket]:
 
 
 def all_buckets(connection: Connection) -> list[Bucket]:
-    """The buckets, by name. Settings that cannot be read are passed over: :func:`find_bucket` says what is wrong."""
+    """The buckets, by name. Settings that cannot be read are left out: :func:`find_bucket` says what is wrong."""
     found = []
     for name, created, settings in connection.execute("SELECT name, created, settings FROM buckets ORDER BY name"):
         try:
@@ -115,7 +115,7 @@ def create_bucket(connection: Connection, name: str) -> Bucket:
 
 
 def set_bucket(connection: Connection, name: str, setting: str, document: bytes | None) -> None:
-    """Keep or remove a setting. Raises NoSuchBucket."""
+    """Store or remove a setting. Raises NoSuchBucket."""
     bucket, found = find_bucket(connection, name)
     settings = {other: value for other, value in found.settings.items() if other != setting}
     if document is not None:
@@ -124,7 +124,7 @@ def set_bucket(connection: Connection, name: str, setting: str, document: bytes 
 
 
 def leave_setting(connection: Connection, name: str, setting: str, document: bytes) -> bytes:
-    """Keep a setting unless there is one; the one that is kept now. Raises NoSuchBucket."""
+    """Store a setting unless there is one. Returns the one that is stored now. Raises NoSuchBucket."""
     kept = find_bucket(connection, name)[1].settings.get(setting)
     if kept is None:
         set_bucket(connection, name, setting, document)
@@ -145,13 +145,13 @@ def delete_bucket(connection: Connection, name: str) -> None:
 
 
 def find_object(connection: Connection, bucket: str, key: str, with_data: bool = False) -> Row:
-    """An object's row, ``with_data`` with what its data row holds. Raises NoSuchBucket, NoSuchObject, Damaged."""
+    """An object's row; ``with_data``: and what its data row holds. Raises NoSuchBucket, NoSuchObject, Damaged."""
     try:
         row = connection.execute(_OPEN if with_data else _FIND, (bucket, key.encode())).fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
-        raise Damaged(f"the index is damaged where {bucket}/{key} lies ({error})") from error  # others may be well
+        raise Damaged(f"the index is damaged where {bucket}/{key} lies ({error})") from error  # others may be intact
     if row is None:
         raise NoSuchBucket(bucket)
     if row[3] is None:
@@ -163,7 +163,7 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
 
 
 def read_annex(connection: Connection, annex: int) -> bytes | None:
-    """The annex of this id; None where its object was written meanwhile."""
+    """The annex with this id; None if its object has been replaced or removed meanwhile."""
     row = connection.execute("SELECT content FROM annexes WHERE id = ?", (annex,)).fetchone()
     return row[0] if row else None
 
@@ -184,7 +184,9 @@ def put_blob(connection: Connection, new: NewObject, extent: Extent) -> Stored:
 
 
 def put_shared(connection: Connection, new: NewObject, source: Row) -> Stored | None:
-    """Put an object that shares the data of another; None where that data is gone meanwhile."""
+    """Put an object that shares the data of another; None if that data is gone by now. Raises NoSuchBucket,
+    ConditionFailed.
+    """
     place = _place(connection, new)
     if not connection.execute("UPDATE data SET refs = refs + 1 WHERE id = ?", (source.data,)).rowcount:
         return None
@@ -205,7 +207,7 @@ def rewrite(connection: Connection, new: NewObject, keep_annex: bool) -> Stored:
 
 
 def delete_object(connection: Connection, bucket: str, key: str, when: Condition) -> bool:
-    """Remove an object; whether there was one. Raises NoSuchBucket, ConditionFailed."""
+    """Remove an object. Returns whether there was one. Raises NoSuchBucket, ConditionFailed."""
     place = _place(connection, NewObject(bucket, key, {}, b"", when))
     if place.data is None:
         return False
@@ -217,7 +219,7 @@ def delete_object(connection: Connection, bucket: str, key: str, when: Condition
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an object goes, and what was there: ids, None where nothing was."""
+    """The bucket that an object goes to, and the data and annex of the object that it replaces: ids, or None."""
 
     bucket: int
     data: int | None
@@ -288,7 +290,7 @@ def put_part(
     record: Mapping[str, bytes],
     extent: Extent | None,
 ) -> Part:
-    """Put a part of the upload (bucket, key, id); ``extent`` is None for an empty one. Raises NoSuchUpload."""
+    """Put a part of the upload (bucket, key, id); ``extent`` is None for an empty part. Raises NoSuchUpload."""
     find_upload(connection, *upload)
     old = connection.execute("SELECT blob FROM parts WHERE upload = ? AND number = ?", (upload[2], number)).fetchone()
     if old and old[0]:
@@ -346,7 +348,7 @@ def abort_upload(connection: Connection, bucket: str, key: str, upload_id: str) 
 
 
 def _drop_upload(connection: Connection, upload_id: str, kept: Iterable[bytes]) -> None:
-    """Remove an upload and its parts; their blobs go to the trash, but for those that are kept."""
+    """Remove an upload and its parts; their blobs go to the trash, except those that are kept."""
     stays = frozenset(kept)
     blobs = connection.execute("SELECT blob FROM parts WHERE upload = ? AND blob IS NOT NULL", (upload_id,)).fetchall()
     discard(connection, (blob for (blob,) in blobs if blob not in stays))

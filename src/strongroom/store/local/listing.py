@@ -1,6 +1,6 @@
-"""Listings as range scans over the index that skip over common prefixes: a page costs the same wherever it lies.
+"""Listings as range scans over the index that skip over common prefixes: a page costs the same wherever it begins.
 
-Pure but for the statements; knows the two indexes that are ordered by key.
+Pure except for the statements; knows the two indexes that are ordered by key.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from strongroom.store.local.schema import decode_record
 from strongroom.store.paging import common_prefix, successor
 
 C = TypeVar("C")  # a place in an index, to go on from
-_Row = tuple[Any, ...]  # of one of the statements below: the key comes first
-_Found = _Row | bytes  # bytes are a common prefix
+_Row = tuple[Any, ...]  # a row of one of the statements below: the key comes first
+_Found = _Row | bytes  # bytes: a common prefix
 _UploadCursor = tuple[bytes, int, str]
 
-# Keys from a key on (both ends as bytes), in order. The bounds make it a range scan of the primary key.
+# Objects whose keys lie between two bounds (bytes), in order. The bounds make it a range scan of the primary key.
 _OBJECTS = """
 SELECT key, size, modified, identity, record FROM objects
 WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?
 """
-# The first key of each common prefix from a key on, as far as they follow each other; then the key that has none, or
-# NULL at the end. ``?4`` bytes of prefix come before a delimiter ``?5``; ``?7`` is the byte behind its last one, and
-# ``?6`` its length less 2, since instr() counts from 1.
+# The first key of each common prefix from a key on, as long as one directly follows the other; then a key that has no
+# common prefix, or NULL at the end. The delimiter ``?5`` is looked for after the first ``?4`` bytes of a key; ``?7`` is
+# the successor of its last byte, and ``?6`` its length minus 2, since instr() counts from 1.
 _FOLDERS = """
 WITH RECURSIVE firsts(key) AS (
     SELECT * FROM (SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1)
@@ -48,7 +48,7 @@ WHERE bucket = ? AND (key, started, id) >= (?, ?, ?) AND key < ? ORDER BY key, s
 
 @dataclass(slots=True)
 class _Scan:
-    """Where a listing goes, and how names are rolled up."""
+    """Where a listing begins, and how names are rolled up."""
 
     prefix: bytes
     delimiter: bytes
@@ -64,7 +64,7 @@ class _Scan:
 def list_objects(
     connection: sqlite3.Connection, bucket: int, prefix: str, delimiter: str, after: str, limit: int
 ) -> Page:
-    """One page of objects, as Store.list has it."""
+    """One page of objects, as Store.list returns it."""
     scan = _Scan(prefix.encode(), delimiter.encode(), after.encode())
     end = successor(scan.prefix)
 
@@ -88,7 +88,7 @@ def list_objects(
 def list_uploads(
     connection: sqlite3.Connection, bucket: int, prefix: str, delimiter: str, after: tuple[str, str], limit: int
 ) -> UploadPage:
-    """One page of open uploads, as Store.uploads has it."""
+    """One page of open uploads, as Store.uploads returns it."""
     scan = _Scan(prefix.encode(), delimiter.encode(), after[0].encode())
     end = successor(scan.prefix)
     marker = connection.execute(
@@ -104,7 +104,7 @@ def list_uploads(
 
     if marker:
         start = max((marker[0], marker[1], marker[2] + "\0"), before(scan.prefix))
-    elif after[1]:  # it has ended: rather show again than pass over the others of its key
+    elif after[1]:  # the marker has ended: rather repeat than skip uploads of its key
         start = before(max(scan.after, scan.prefix))
     else:
         start = before(scan.start())
@@ -134,9 +134,9 @@ def _collect(
 ) -> tuple[list[_Found], bool]:
     """Up to ``limit`` rows and common prefixes from ``start`` on, and whether there are more.
 
-    ``before`` a name gives the place to go on from: behind each common prefix a statement is begun anew, so that the
-    keys under it are never read. ``folders`` may give the common prefixes that follow each other from a name on: one
-    statement for many of them.
+    ``before`` returns the position just before a name: after each common prefix, a new statement begins at its
+    successor, so that the keys under it are never read. ``folders`` may return the common prefixes that directly follow
+    each other from a name on: one statement for many of them.
     """
     found: list[_Found] = []
     if not scan.delimiter:
@@ -150,7 +150,7 @@ def _collect(
             found.append(row)
         if rolled is None:
             break
-        more_likely = len(found) == so_far  # it came first: where names are folders, the next ones are, too
+        more_likely = len(found) == so_far  # the prefix came first: then more of them probably follow
         found.append(rolled)
         if more_likely:
             found += folders(successor(rolled), limit + 1 - len(found))
@@ -172,7 +172,7 @@ def _name(one: _Found) -> bytes:
 
 
 class _Record(Mapping[str, bytes]):
-    """A record that is decoded when it is first asked for: for most objects of a page nobody does."""
+    """A record that is decoded on first use: those of most objects of a page are never used."""
 
     __slots__ = ("_decoded", "_encoded")
 

@@ -16,7 +16,7 @@ CHUNK = 1024 * 1024
 
 
 class LocalReader:
-    """The Reader of the protocol. ``held``: the blob where there is one, open; a lease as Blobs has it, of many."""
+    """The Reader of the protocol. ``held``: the open blob if there is one; if there are many, a lease on them."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class LocalReader:
 
     @property
     def _inline(self) -> bytes | None:
-        """All stored bytes, where they lie in the index."""
+        """All stored bytes, if they lie in the index."""
         return self.row.inline if self.row.inline is not None else None if self.row.extents else b""
 
     async def annex(self) -> bytes:
-        """The annex of the object. Raises ObjectChanged where it is large, and the object was replaced meanwhile."""
+        """The annex of the object. Raises ObjectChanged if it is large and the object was replaced meanwhile."""
         if self.row.annex is None or self.row.small_annex is not None:
             return self.row.small_annex or b""
         annex = await asyncio.get_running_loop().run_in_executor(self._pool, self._read_annex, self.row.annex)
@@ -52,7 +52,7 @@ class LocalReader:
         return annex
 
     async def stream(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Stored bytes from ``start``. Raises Damaged."""
+        """Stored bytes from ``start`` on. Raises Damaged."""
         loop, end = asyncio.get_running_loop(), start + length
         while start < end:
             size = min(CHUNK, end - start)
@@ -60,7 +60,7 @@ class LocalReader:
             start += size
 
     def read(self, start: int, length: int) -> bytes:
-        """Stored bytes from ``start``; blocks. Raises Damaged."""
+        """Stored bytes from ``start`` on; blocks. Raises Damaged."""
         inline = self._inline
         if inline is not None:
             pieces = [inline[start : start + length]]
@@ -78,11 +78,11 @@ class LocalReader:
         return found
 
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
-        """Stored bytes from ``start`` where they are in memory, else None."""
+        """Stored bytes from ``start`` on if they are in memory and in one blob (or the index), else None."""
         inline = self._inline
         if inline is not None:
             found = inline[start : start + length]
-            return found if len(found) == length else None  # read() says what is wrong with it
+            return found if len(found) == length else None  # read() raises what is wrong
         places = list(self.row.extents.within(start, length))
         if len(places) != 1:
             return None
@@ -90,7 +90,7 @@ class LocalReader:
         return self._open(extent.blob).cached(size, first, room) if size == length else None
 
     async def check(self) -> None:
-        """See that all bytes are there: what lies in the index, and the blobs by their lengths."""
+        """Check that all bytes are there, in the index or in the blobs, by their lengths. Raises Damaged."""
         inline = self._inline
         if inline is not None and len(inline) != self.stored.size:
             raise Damaged(f"{self.stored.key!r} has another length than was recorded")
@@ -103,7 +103,7 @@ class LocalReader:
                 raise Damaged(f"a blob of {self.stored.key!r} has another length than was recorded")
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         self._held = None
 
     def _open(self, blob: bytes) -> OpenFile:

@@ -1,5 +1,5 @@
-"""Room that is kept free for what makes room: to remove an object is to write to the index, and on a disk that is full
-to its last byte nothing could be removed any more.
+"""Space that is kept free so that objects can be removed: this takes a write to the index, which a disk that is full to
+its last byte would not allow.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 from strongroom.store.errors import StoreFull
 
 KEPT = 128 * 1024**2
-"""Bytes that uploads leave free: the index's log can be that long, and is then copied into the index. On a small file
-system, a quarter of it.
+"""Bytes that uploads leave free: the index's log can get that long, and is then copied into the index. On a small file
+system, a quarter of its size.
 """
 
 KEPT_FILES = 256
-"""Files (inodes) that they leave free, likewise: a process cannot start without some. Of a small number, a quarter."""
+"""Files (inodes) that uploads leave free: a process cannot start without some. If there are few in all, a quarter."""
 
-_FILES = 3  # files that one object may take: a blob, its marker, and the directory that it may be the first in
-_ENTRY = 16 * 1024  # bytes that are reckoned for what the index is to hold of an object beside its content
-_SHARE = 16  # other processes write, too: the part of what is free that is used before looking again
+_FILES = 3  # files that one object may take: a blob, its marker, and the directory if the blob is the first in it
+_ENTRY = 16 * 1024  # bytes counted for what the index stores of an object besides its content
+_SHARE = 16  # one part in so many of the free space is used before looking again, since other processes write, too
 _SECONDS = 1.0
 
 
 class Room:
-    """What is free below a directory. It asks the file system now and then, and the more often the less there is.
+    """The free space of a directory. It asks the file system now and then, the more often the less there is.
 
-    ``reusable`` says how many bytes the index has in pages that hold nothing any more: those never go back to the file
-    system, and what comes to lie in the index takes them first.
+    ``reusable`` returns how many bytes the index has in unused pages: those never go back to the file system, and are
+    used first for what is put into the index.
     """
 
     def __init__(self, directory: Path, reusable: Callable[[], int]) -> None:
@@ -40,12 +40,12 @@ class Room:
         self._until = 0.0
 
     def take(self, size: int) -> None:
-        """Say that so many bytes are about to be written to a file; in any thread. Raises StoreFull."""
+        """Announce that so many bytes will be written to a file; in any thread. Raises StoreFull."""
         if not self._is_there(size, _FILES):
             raise StoreFull("no space is left but what is kept for removing objects")
 
     def take_in_index(self, size: int) -> None:
-        """Say that about so many bytes are to be put into the index; on the event loop. Raises StoreFull."""
+        """Announce that about so many bytes will be put into the index; on the event loop. Raises StoreFull."""
         size += _ENTRY
         if not self._is_there(size) and self._reusable() < size:
             raise StoreFull("no space is left in the index but what is kept for removing objects")
@@ -56,7 +56,7 @@ class Room:
             found = os.statvfs(self._directory)
             kept = min(KEPT, found.f_blocks * found.f_frsize // 4)
             room = found.f_bavail * found.f_frsize - kept
-            # Where none are counted (btrfs), there is no end of them.
+            # If the file system does not count files (btrfs), there is no limit.
             room_files = found.f_favail - min(KEPT_FILES, found.f_files // 4) if found.f_files else sys.maxsize
             if size > room or files > room_files:
                 self._known = self._known_files = 0

@@ -1,7 +1,7 @@
-"""Reads of many rows of the index: on the event loop while all they need is in memory, else in a thread.
+"""Reads of many rows of the index: on the event loop if all they need is in memory, else in a thread.
 
-A thread is no help to a scan that waits for nothing: it hands the interpreter's lock back and forth with the event loop
-at each row, which costs more than the rows do.
+A thread does not help a scan that waits for nothing: it hands the interpreter's lock back and forth with the event loop
+at each row, which costs more than reading the rows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from strongroom.store.local import schema
 T = TypeVar("T")
 
 PATIENCE = 0.005
-"""Seconds that a scan may hold the event loop: several times what a page of 1,000 rows takes that are in memory."""
+"""Seconds that a scan may hold the event loop: several times what a page of 1,000 rows in memory takes."""
 
-_STEPS = 1000  # instructions of SQLite's between two looks at the clock: those of some 50 rows
+_STEPS = 1000  # SQLite's instructions between two looks at the clock: those for some 50 rows
 
 
 class Scans:
-    """Connections for scans: one of the event loop's, and one of each thread that was needed."""
+    """Connections for scans: one for the event loop, and one for each thread that was needed."""
 
     def __init__(self, database: Path, pool: Executor) -> None:
         """Raises StoreError."""
@@ -39,7 +39,7 @@ class Scans:
         self._others: list[sqlite3.Connection] = []
 
     async def read(self, scan: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``scan`` finds. It is begun anew, in a thread, where it takes too long."""
+        """What ``scan`` returns. If it takes too long, it is begun anew in a thread."""
         self._until = time.monotonic() + PATIENCE
         try:
             return scan(self._here)
@@ -49,11 +49,11 @@ class Scans:
         return await self.in_thread(scan)
 
     async def in_thread(self, scan: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``scan`` finds, in a thread from the start."""
+        """What ``scan`` returns; it runs in a thread from the start."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: scan(self.of_thread()))
 
     def of_thread(self) -> sqlite3.Connection:
-        """The connection of the thread that asks, which is one of the pool's."""
+        """The connection of the calling thread, which is one of the pool's."""
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
             connection = self._threads.connection = self._connect()
@@ -61,7 +61,7 @@ class Scans:
         return connection
 
     def close(self) -> None:
-        """Close all connections, when the pool has ended."""
+        """Close all connections. The pool must have ended."""
         for connection in (self._here, *self._others):
             connection.close()
 

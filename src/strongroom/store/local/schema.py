@@ -14,13 +14,13 @@ from strongroom.store.mapping import encoded_name
 APPLICATION_ID = 0x53524D31  # "SRM1"
 LAYOUT = 1
 
-_BLOBS = "blobs/*/*"  # beside the index: what it is about
-_NEEDED = 1024**2  # bytes of disk, more than the index takes to be opened
+_BLOBS = "blobs/*/*"  # beside the index: the files that it describes
+_NEEDED = 1024**2  # bytes of disk: more than opening the index takes
 
 _TABLES = (
     "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
     " created INTEGER NOT NULL, settings BLOB NOT NULL)",
-    # What a listing shows: one narrow row an object.
+    # What a listing shows: one narrow row for each object.
     "CREATE TABLE objects (bucket INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL,"
     " modified INTEGER NOT NULL, identity TEXT NOT NULL, data INTEGER NOT NULL, annex INTEGER,"
     " record BLOB NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID",
@@ -40,7 +40,9 @@ _TABLES = (
 
 
 def create(path: Path) -> None:
-    """Make the database where it is not there. Raises StoreError for one of another program or layout."""
+    """Make the database if it does not exist. Raises StoreError if it is another program's, or has another layout, or
+    was lost while its blobs are still there.
+    """
     connection = connect(path)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -66,12 +68,12 @@ def create(path: Path) -> None:
 
 
 CACHE, SCAN_CACHE = 64 * 1024, 4 * 1024
-"""KiB of pages that a connection keeps: one for single objects, and one of many for listings, which pass by pages that
-are not soon asked for again."""
+"""KiB of pages that a connection keeps in memory: CACHE for the one for single objects, SCAN_CACHE for the many for
+listings, which read pages that are not needed again soon."""
 
 
 def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.Connection:
-    """Open the database, with up to ``cache`` KiB of it in memory; transactions are the caller's. Raises StoreError."""
+    """Open the database, with up to ``cache`` KiB of it in memory. Callers begin transactions. Raises StoreError."""
     try:
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -86,7 +88,7 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
 
 
 def _reason(path: Path, error: sqlite3.Error) -> str:
-    """What SQLite says, and what it does not say of a disk that is full."""
+    """SQLite's error; if the disk is full, that too, which SQLite may not say."""
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
@@ -95,13 +97,14 @@ def _reason(path: Path, error: sqlite3.Error) -> str:
 
 
 def unused_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of the database in pages that hold nothing, and are used again before it grows."""
+    """Bytes of the database in unused pages, which are used before it grows."""
     pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
     return int(pages) * int(size)
 
 
 def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
-    """A mapping as one blob: for each entry its name's length (1 byte), name, value's length (4 bytes), value.
+    """A mapping as bytes: for each entry the length of its name (1 byte), the name, the length of its value (4 bytes),
+    the value.
 
     Raises MetadataRefused.
     """
@@ -113,7 +116,7 @@ def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
 
 
 def decode_mapping(data: bytes) -> dict[str, bytes]:
-    """Read what :func:`encode_mapping` gave. Raises ValueError for anything else."""
+    """Read what :func:`encode_mapping` returned. Raises ValueError for anything else."""
     mapping, at = {}, 0
     while at < len(data):
         start = at + 1 + data[at]
@@ -126,7 +129,7 @@ def decode_mapping(data: bytes) -> dict[str, bytes]:
 
 
 def decode_record(data: bytes) -> Record:
-    """Read a record; DAMAGED_RECORD where it is none any more."""
+    """Read a record; DAMAGED_RECORD if it is damaged."""
     try:
         return decode_mapping(data)
     except ValueError:

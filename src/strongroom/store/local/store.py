@@ -56,11 +56,11 @@ class LocalStore(Store):
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Open it, and sweep what processes that are gone left behind. Raises StoreError."""
+        """Open the directory, and sweep what processes that no longer run left behind. Raises StoreError."""
         self._pool = Threads(2 * (os.cpu_count() or 1) + 2, "store")
         try:
             make_directory(self._directory)
-            # One worker after the other: SQLite does not wait its turn while a database is made or set to WAL.
+            # One process at a time: SQLite does not wait for others while it makes a database or sets it to WAL.
             with locked(self._directory / LOCK):
                 schema.create(self._database)
                 self._read = schema.connect(self._database, read_only=True)
@@ -74,7 +74,7 @@ class LocalStore(Store):
         self._sweeping = asyncio.create_task(self._sweep_regularly())
 
     async def stop(self) -> None:
-        """Finish what was acknowledged and let go of everything."""
+        """Finish what was acknowledged and release everything."""
         self._stopping.set()
         self._sweeping.cancel()
         await asyncio.wait([self._sweeping, *([self._emptying] if self._emptying is not None else [])])
@@ -100,11 +100,11 @@ class LocalStore(Store):
         return index.all_buckets(self._read)
 
     async def set_bucket(self, name: str, setting: str, document: bytes | None) -> None:
-        """Keep or remove a setting."""
+        """Store or remove a setting."""
         await self._committer.commit(lambda connection: index.set_bucket(connection, name, setting, document))
 
     async def leave_setting(self, name: str, setting: str, document: bytes) -> bytes:
-        """Keep a setting unless there is one."""
+        """Store a setting unless there is one."""
         return await self._committer.commit(lambda connection: index.leave_setting(connection, name, setting, document))
 
     async def delete_bucket(self, name: str) -> None:
@@ -133,7 +133,7 @@ class LocalStore(Store):
                 except FileNotFoundError:
                     if self._same(bucket, key, row):
                         raise Damaged(f"the blob of {bucket}/{key} is missing") from None
-                    continue  # it was overwritten between the two looks
+                    continue  # the object was overwritten after the row was read
             elif row.extents:
                 held = self._blobs.lease(row.data)
                 if not self._same(bucket, key, row):
@@ -151,7 +151,7 @@ class LocalStore(Store):
     async def copy(
         self, source: Reader, bucket: str, key: str, record: Record, annex: bytes, when: Condition = ALWAYS
     ) -> Stored:
-        """Put the bytes of an opened object under a name: a reference more, no byte moves."""
+        """Put the bytes of an opened object under a name: just another reference, unless the source is gone by now."""
         assert isinstance(source, LocalReader)
         self._room.take_in_index(len(annex))
         new, row = NewObject(bucket, key, record, annex, when), source.row
@@ -179,7 +179,7 @@ class LocalStore(Store):
         """Remove an object."""
         many = False
         try:
-            many = index.find_object(self._read, bucket, key).annex is not None  # parts, of each of which a blob goes
+            many = index.find_object(self._read, bucket, key).annex is not None  # it has parts, each with a blob
         except NoSuchObject:
             if when == ALWAYS:
                 return False  # nothing to make durable
@@ -265,16 +265,16 @@ class LocalStore(Store):
     async def _try_to_sweep(self) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._blobs.sweep, self._discard)
-        except _FAILURES as error:  # it is tried again
+        except _FAILURES as error:  # it will be tried again
             _log.warning("what lies about could not be swept away: %s", error)
-        self._empty_trash_soon()  # in any case: it makes room, which may be what was missing
+        self._empty_trash_soon()  # even after a failure: it makes room, which may have been what was missing
 
     def _discard(self, blobs: Sequence[bytes]) -> None:
         if blobs:
             write(self._database, self._directory / LOCK, lambda connection: trash.discard_unknown(connection, blobs))
 
     def _empty_trash_soon(self) -> None:
-        """Remove what lies in the trash, after the request that put it there."""
+        """Remove what is in the trash, without delaying the request that put it there."""
         if not self._stopping.is_set() and (self._emptying is None or self._emptying.done()):
             self._emptying = asyncio.create_task(self._try_to_empty_trash())
 
@@ -291,7 +291,7 @@ class LocalStore(Store):
             look = functools.partial(trash.page, after=after, limit=_TRASH_BATCH)
             found, last = await self._scans.in_thread(look)
             gone = await loop.run_in_executor(self._pool, self._remove, found)
-            for start in range(0, len(gone), _TRASH_BATCH):  # of an object there may be 10,000: others write in between
+            for start in range(0, len(gone), _TRASH_BATCH):  # an object may have 10,000: others write in between
                 forgotten = gone[start : start + _TRASH_BATCH]
                 await self._committer.commit(functools.partial(trash.empty_trash, blobs=forgotten), long=True)
             held = held or len(gone) < sum(map(len, found.values()))
@@ -306,7 +306,7 @@ class LocalStore(Store):
             after, held = b"", False
 
     def _remove(self, found: Mapping[int, Sequence[bytes]]) -> Sequence[bytes]:
-        """Remove blobs, but for those that are being read; the ones that are gone."""
+        """Remove blobs, except those that are being read. Returns those that are gone."""
         gone: set[bytes] = set()
         for data, blobs in found.items():
             if data == 0:

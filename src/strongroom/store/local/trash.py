@@ -1,8 +1,8 @@
 """The trash of the index: blobs whose objects and parts are gone, until their files are removed.
 
-Functions of a connection, within a transaction that is the caller's. A blob that nothing refers to any more goes to the
-trash in the transaction that drops the last reference; its file is removed afterwards, once no reader holds it, and
-then it leaves the trash.
+Functions of a connection, within the caller's transaction. A blob that nothing refers to any more goes to the trash in
+the transaction that drops the last reference; its file is removed afterwards, once no reader holds it, and then it
+leaves the trash.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from strongroom.store.local.blobs import Extents
 
 Connection = sqlite3.Connection
 
-# A reader's lease is on all blobs of its data, so all of them are wanted. There may be very many in the trash: they are
-# looked through once, and not for each data.
+# A reader's lease is on all blobs of its data row, so all of them are needed. There may be very many in the trash: it
+# is searched once, and not for each data row.
 _LEASED_TRASH = """
 SELECT id, data FROM trash WHERE data IN
     (SELECT data FROM (SELECT data FROM trash WHERE id > ? ORDER BY id LIMIT ?) WHERE data <> 0)
@@ -23,7 +23,7 @@ SELECT id, data FROM trash WHERE data IN
 
 
 def is_there_trash(connection: Connection) -> bool:
-    """Whether blobs wait for their removal."""
+    """Whether there are blobs to be removed."""
     return connection.execute("SELECT 1 FROM trash LIMIT 1").fetchone() is not None
 
 
@@ -40,7 +40,9 @@ def release(connection: Connection, data: int) -> None:
 
 
 def discard(connection: Connection, blobs: Iterable[bytes], data: int = 0) -> None:
-    """Put blobs into the trash. ``data``: the id of their data, if it has several blobs, which a reader may hold."""
+    """Put blobs into the trash. ``data``: the id of their data row if it has several blobs, on which a reader may have
+    a lease; else 0.
+    """
     rows = [(blob, data) for blob in blobs]
     connection.executemany("DELETE FROM blobs WHERE id = ?", [row[:1] for row in rows])
     connection.executemany("INSERT OR IGNORE INTO trash (id, data) VALUES (?, ?)", rows)
@@ -55,9 +57,10 @@ def discard_unknown(connection: Connection, blobs: Iterable[bytes]) -> None:
 
 
 def page(connection: Connection, after: bytes, limit: int) -> tuple[dict[int, list[bytes]], bytes | None]:
-    """Blobs to be removed: those that a reader may hold by the id of their data, the others under 0.
+    """Blobs to be removed: those on which a reader may have a lease by the id of their data row, the others under 0.
 
-    ``limit`` of them behind the id ``after``, and the id of the last of these; None where no more come.
+    Of ``limit`` blobs whose ids come after ``after``, and of all that share their data rows. Also returns the last of
+    the ``limit`` ids, None if no more follow.
     """
     found: dict[int, list[bytes]] = {}
     rows = connection.execute("SELECT id, data FROM trash WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()

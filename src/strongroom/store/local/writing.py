@@ -1,4 +1,4 @@
-"""Writers of the local store: small bytes are kept for the index, large ones go to a blob file as they come."""
+"""Writers of the local store: a small object is kept for the index, a large one goes to a blob file as it comes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from strongroom.store.writeback import PIECE, Writeback
 T = TypeVar("T")
 
 INLINE = 128 * 1024
-"""Stored bytes up to which an object lies in the index: there it costs no file, no two syncs of its own."""
+"""Stored bytes up to which an object lies in the index, where it needs no file, and no two syncs of its own."""
 
 
 class BlobWriter:
@@ -44,7 +44,7 @@ class BlobWriter:
         await self._in_thread(partial(self.append, data, False))
 
     def append(self, data: Buffer, last: bool) -> None:
-        """Append, and make it durable where this is the last; blocks. Raises StoreFull."""
+        """Append; with ``last``, also make the blob durable. Blocks. Raises StoreFull."""
         self._room.take(len(data))
         if self._blob is None:
             self._blob, self._descriptor = self._blobs.create()
@@ -61,7 +61,7 @@ class BlobWriter:
             self._writeback.reached(self._descriptor, self.size)
 
     async def finish(self) -> Extent | None:
-        """Make it durable, where it is not; None where nothing was written. Raises StoreFull."""
+        """Make the blob durable if it is not yet. Returns its extent, None if nothing was written. Raises StoreFull."""
         if self._blob is None:
             return None
         if self._descriptor >= 0:
@@ -69,10 +69,10 @@ class BlobWriter:
         return Extent(self._blob, self.size)
 
     async def known_by(self, commit: Coroutine[Any, Any, T]) -> T:
-        """Wait for a commit that makes the blob known to the index; its result.
+        """Wait for a commit that makes the blob known to the index. Returns its result.
 
-        If it fails, the blob is left to :meth:`abort`; if nobody can say whether it failed (see blobs.py), to the
-        sweep.
+        If it raises a StoreError, the blob is left to :meth:`abort`; after any other error, when it may count all the
+        same (see blobs.py), to the sweep.
         """
         try:
             done = await commit
@@ -90,7 +90,7 @@ class BlobWriter:
             over(blob)
 
     async def abort(self) -> None:
-        """Remove it, where :meth:`known_by` left that to be done."""
+        """Remove the blob, unless :meth:`known_by` has handed it over to the index or the sweep."""
         if self._busy is not None and not self._busy.done():
             await asyncio.wait([self._busy])  # a thread may still be writing
         if self._blob is not None:
@@ -223,7 +223,7 @@ _ending: set[asyncio.Task[Any]] = set()
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Do work that must not stop half way: when whoever waits for it is cancelled, it goes on alone."""
+    """Do work that must not stop halfway: if the task that waits for it is cancelled, it goes on alone."""
     task = asyncio.create_task(work)
     _ending.add(task)
     task.add_done_callback(_ending.discard)
