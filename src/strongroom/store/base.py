@@ -51,7 +51,7 @@ Writing a record with this entry keeps what MinIO left; writing one without it r
 
 DAMAGED_RECORD: Record = {":damaged": b""}
 """What a store returns in place of a record that is damaged on the medium, so that listings can go on. The layer above
-accepts it as the record of no object.
+never takes it for the record of an object.
 """
 
 
@@ -378,7 +378,7 @@ class EncryptingStore(Store, Protocol):
     """A store whose storage can encrypt objects by itself, on top of what the layer above does."""
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> Store:
-        """The same store, but one that has the storage encrypt what is written, and decrypt what is read, like this."""
+        """The same store, but its storage encrypts what is written, and decrypts what is read, in the given way."""
         ...
 
 

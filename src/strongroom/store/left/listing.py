@@ -171,7 +171,7 @@ class Merge:
             self._push(key, await self._store.head(self._wanted.bucket, key), left=False)
 
     async def _holds_more(self, prefix: str) -> bool:
-        """Whether there is an object after ``after`` under a common prefix, not counting one of the same name."""
+        """Whether a common prefix (``a/``) holds an object after ``after``, not counting the object ``a`` itself."""
         after = self._wanted.after if self._wanted.after.startswith(prefix) else ""
         while True:
             page = await self._store.list(self._wanted.bucket, prefix, "", after, _FEW)

@@ -59,8 +59,9 @@ class LeftStore(Store):
         self._remembered: Recent[tuple[str, str], Stored] = Recent(_REMEMBERED)
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> LeftStore:
-        """The same store, but one that has the storage below encrypt what is written, and decrypt what is read, like
-        this. Only if the store below is an EncryptingStore.
+        """The same store, but the storage below encrypts what is written, and decrypts what is read, in the given way.
+
+        Only if the store below is an EncryptingStore.
         """
         other = object.__new__(LeftStore)
         inner = cast(EncryptingStore, self.inner).encrypted(sse_s3=sse_s3, customer_key=customer_key)

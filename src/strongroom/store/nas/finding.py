@@ -31,7 +31,7 @@ from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import Place, place_of
 from strongroom.store.nas.probe import Traits
 
-_END = 4096  # bytes that are read at the end of a file: most records are shorter
+_END = 4096  # bytes that are read at the end of a file: mostly the whole record
 _AGAIN = 64
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, *NO_NAME)
 

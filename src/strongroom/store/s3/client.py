@@ -110,14 +110,14 @@ class Client:
         self._timeout = timeout
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
-        """What the backend calls itself, known after its first answer: MinIO lists metadata, others do not."""
+        """What the backend calls itself, known after a first success: MinIO lists metadata, others do not."""
         self._regions = Regions(endpoint, region)
         self._credentials: CredentialSource = FixedCredentials(own)
         self._taken_at = -inf  # when an answer last showed that the backend accepts them, by the loop's clock
 
     @property
     def is_minio(self) -> bool:
-        """Whether the backend is MinIO; False before its first answer."""
+        """Whether the backend is MinIO; False before its first answer of success."""
         return self.software == "MinIO"
 
     async def start(self) -> None:
@@ -283,7 +283,7 @@ class Client:
         """Code and message of the refusal if this server's own credentials are what is refused; else ``code`` and "".
 
         The answer to a HEAD does not say which it is. So a GET is sent, which takes the same permission, and whose
-        answer gives the reason; but not after each HEAD: a page of objects under clients' keys has a thousand refused.
+        answer gives the reason; but not after each HEAD: for a page of objects under clients' keys, a thousand fail.
         """
         if asyncio.get_running_loop().time() - self._taken_at < _SURE:
             return code, ""

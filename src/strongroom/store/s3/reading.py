@@ -13,7 +13,7 @@ from strongroom.store.s3.metadata import Described, HiddenRecord, sealed_by_mini
 
 CHUNK = 256 * 1024
 INLINE = 128 * 1024
-"""Objects of up to so many stored bytes are read when they are opened."""
+"""Objects of up to so many stored bytes are read when they are opened as a whole."""
 
 _RESUMED = 3
 _WORTH = 5 * 1024 * 1024

@@ -58,9 +58,7 @@ class S3Store(Store):
         self._copier = Copier(client)
 
     def encrypted(self, *, sse_s3: bool = False, customer_key: Secret | None = None) -> S3Store:
-        """The same store, but one that asks the backend to encrypt what is written, and decrypt what is read, like
-        this.
-        """
+        """The same store, but the backend encrypts what is written, and decrypts what is read, in the given way."""
         other = object.__new__(S3Store)
         other.__dict__.update(self.__dict__, _encryption=BackendEncryption(sse_s3, customer_key))
         return other
@@ -276,7 +274,7 @@ class S3Store(Store):
         return True
 
     async def _named(self, request: Request) -> Answer:
-        """The answer to a HEAD of an object. Raises NoSuchObject or NoSuchBucket, whatever a 404 stands for."""
+        """The answer to a HEAD of an object. After a 404 the bucket is asked for: NoSuchBucket, or NoSuchObject."""
         try:
             return await self.client.send(request)
         except NoSuchObject:
