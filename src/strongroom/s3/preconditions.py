@@ -6,11 +6,13 @@ Source: "Adding preconditions to S3 operations with conditional requests" in the
 from __future__ import annotations
 
 from strongroom.s3.errors import S3Error
-from strongroom.sealed.objects import Precondition
+from strongroom.sealed.objects import NO_PRECONDITION, Precondition
 
 
 def write_precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
     """What If-Match and If-None-Match demand of a write. Raises NotImplemented for what S3 does not support."""
+    if if_match is None and if_none_match is None:
+        return NO_PRECONDITION
     if if_none_match is not None and if_none_match.strip() != "*":
         raise S3Error("NotImplemented", Header="If-None-Match")
     if if_match is not None and if_none_match is not None:

@@ -27,7 +27,7 @@ class OnCondition:
     nevertheless; ConditionFailed where the store refuses one that asks for no object.
     """
 
-    __slots__ = ("_bucket", "_key", "_look", "_precondition")  # and no generator: each write goes through it
+    __slots__ = ("_bucket", "_key", "_look", "_precondition")
 
     def __init__(self, look: Look, bucket: str, key: str, precondition: Precondition) -> None:
         self._look = look

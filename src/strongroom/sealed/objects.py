@@ -67,6 +67,7 @@ class Precondition:
 
 
 NO_PRECONDITION = Precondition()
+"""Of a write that demands nothing, as most do: always this object."""
 
 
 def opaque_etag(kind: Kind, parts: int = 0) -> str:

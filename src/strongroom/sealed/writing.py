@@ -119,8 +119,11 @@ class ObjectWriter(AnyObjectWriter):
             header = header.resized(self.size, etag if self._opaque else "")
             record = sealed_record(header, record_key(object_key), metadata, self._listed)
         record.update(description.tags or {})
-        async with self._on_condition(precondition) as when:
-            stored = await self._writer.commit(record, when=when)
+        if precondition is NO_PRECONDITION:
+            stored = await self._writer.commit(record)
+        else:
+            async with self._on_condition(precondition) as when:
+                stored = await self._writer.commit(record, when=when)
         return info_of(stored, self.size, metadata, header, multipart=False)
 
 
