@@ -24,6 +24,9 @@ from typing import Generic, TypeVar
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+CALLS = 8
+"""Calls that may be on their way at once, unless whoever asks says otherwise."""
+
 _USUAL_AT_FIRST = 0.005
 _LEAST_PATIENCE = 0.002
 _MOST_PATIENCE = 0.250
@@ -50,7 +53,7 @@ class Gatherer(Generic[Q, A]):
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
         anew: Callable[[Exception], Exception],
         most: int = 128,
-        calls: Callable[[], int] = lambda: 8,
+        calls: Callable[[], int] = lambda: CALLS,
     ) -> None:
         self._send = send
         self._anew = anew

@@ -33,7 +33,7 @@ from strongroom.kms.base import (
     anew,
     context_bytes,
 )
-from strongroom.kms.gathering import Gatherer
+from strongroom.kms.gathering import CALLS, Gatherer
 from strongroom.kms.transit_wire import Item
 from strongroom.kms.vault_token import VaultSession
 from strongroom.legacy.context import context_forms
@@ -52,7 +52,6 @@ _Make = Callable[[Sequence[Item]], Awaitable[Sequence[tuple[bytes, bytes]]]]
 
 _TRIAL = {"strongroom": "trial"}
 _DATAKEYS_AT_ONCE = 16
-_CALLS = 8
 _FEW_CALLS = 2
 
 
@@ -297,7 +296,7 @@ class TransitKMS:
 
     def _calls(self) -> int:
         """How many calls may be on their way: few while the KMS limits their rate, so that more data keys share one."""
-        return _FEW_CALLS if self._pace.busy else _CALLS
+        return _FEW_CALLS if self._pace.busy else CALLS
 
     def _version_of(self, key: str) -> int:
         """The version of a transit key that is to wrap: the version in the settings is for the key in the settings."""

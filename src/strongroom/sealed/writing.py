@@ -119,7 +119,7 @@ class ObjectWriter(AnyObjectWriter):
             header = header.resized(self.size, etag if self._opaque else "")
             record = sealed_record(header, record_key(object_key), metadata, self._listed)
         record.update(description.tags or {})
-        if precondition is NO_PRECONDITION:
+        if precondition is NO_PRECONDITION:  # most writes: a context that would check nothing is not entered
             stored = await self._writer.commit(record)
         else:
             async with self._on_condition(precondition) as when:

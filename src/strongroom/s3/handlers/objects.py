@@ -49,7 +49,7 @@ from strongroom.s3.tags import parse_tagging_header
 from strongroom.s3.upload import Integrity, announced_size
 from strongroom.sealed.faults import NoSuchObject, ObjectChanged
 from strongroom.sealed.metadata import ObjectChecksum
-from strongroom.sealed.objects import ObjectInfo, Precondition
+from strongroom.sealed.objects import ObjectInfo
 from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.parts import PartEntry, sizes_of
 from strongroom.sealed.store import SealedStore
@@ -141,7 +141,7 @@ class ObjectHandlers:
             raise _condition_not_served()
         if call.request.headers.get(_PURGE, "").lower() == "true":
             raise S3Error("NotImplemented", "Only objects are removed, not all that is below a name.")
-        await self._objects.delete(call.bucket, call.key, Precondition(if_match=_unquoted(request.if_match)))
+        await self._objects.delete(call.bucket, call.key, write_precondition(request.if_match, None))
         return Answer()
 
     async def delete_objects(self, call: Call, request: DeleteObjectsRequest) -> Answer:
@@ -169,7 +169,7 @@ class ObjectHandlers:
             check_version(item.version_id)
             if item.size is not None or item.last_modified_time is not None:
                 raise _condition_not_served()
-            await self._objects.delete(call.bucket, item.key, Precondition(if_match=_unquoted(item.etag)))
+            await self._objects.delete(call.bucket, item.key, write_precondition(item.etag, None))
         except NoSuchObject:
             return Error(key=item.key, code="NoSuchKey", message="The specified key does not exist.")
         except Exception as error:
@@ -317,10 +317,6 @@ async def _begun(stream: AsyncGenerator[Buffer]) -> _Begun:
 def _condition_not_served() -> S3Error:
     """The error for conditions on time or size, which must not be ignored. S3 has them for directory buckets only."""
     return S3Error("NotImplemented", "Objects are deleted on the condition of their ETag only, not of time or size.")
-
-
-def _unquoted(etag: str | None) -> str | None:
-    return etag.strip().strip('"') if etag is not None else None
 
 
 def _checksum_shape(checksum: ObjectChecksum) -> Checksum:
