@@ -49,7 +49,7 @@ _NO_EXTENTS = Extents(b"")
 class Row:
     """An object's row. ``data`` and ``annex`` are ids; ``inline`` and ``extents`` are what the data row holds.
 
-    ``small_annex``: the annex itself, if it has at most 64 KiB.
+    ``small_annex``: the annex itself, if it has at most 64 KiB. ``with_data``: whether these three were read.
     """
 
     stored: Stored
@@ -58,6 +58,7 @@ class Row:
     inline: bytes | None = None
     extents: Extents = _NO_EXTENTS
     small_annex: bytes | None = None
+    with_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
     stored = Stored(key, row[1], row[2], decode_record(row[4]), row[3])
     if not with_data:
         return Row(stored, row[5], row[6])
-    return Row(stored, row[5], row[6], row[7], Extents(row[8]) if row[8] else _NO_EXTENTS, row[9])
+    return Row(stored, row[5], row[6], row[7], Extents(row[8]) if row[8] else _NO_EXTENTS, row[9], True)
 
 
 def read_annex(connection: Connection, annex: int) -> bytes | None:

@@ -67,9 +67,10 @@ def create(path: Path) -> None:
         connection.close()
 
 
-CACHE, SCAN_CACHE = 64 * 1024, 4 * 1024
-"""KiB of pages that a connection keeps in memory: CACHE for the one for single objects, SCAN_CACHE for the many for
-listings, which read pages that are not needed again soon."""
+CACHE, READ_CACHE, SCAN_CACHE = 64 * 1024, 32 * 1024, 4 * 1024
+"""KiB of pages that a connection keeps in memory: CACHE for the one that writes, READ_CACHE for the one that reads
+single rows (rows.py keeps rows as well), SCAN_CACHE for the many for listings, which read pages that are not needed
+again soon."""
 
 
 def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.Connection:

@@ -31,7 +31,9 @@ from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked, write
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.reading import LocalReader
+from strongroom.store.local.revision import Revision
 from strongroom.store.local.room import Room
+from strongroom.store.local.rows import Rows
 from strongroom.store.local.scans import Scans
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter
 from strongroom.threads import Threads
@@ -63,7 +65,9 @@ class LocalStore(Store):
             # One process at a time: SQLite does not wait for others while it makes a database or sets it to WAL.
             with locked(self._directory / LOCK):
                 schema.create(self._database)
-                self._read = schema.connect(self._database, read_only=True)
+                self._read = schema.connect(self._database, read_only=True, cache=schema.READ_CACHE)
+                self._revision = Revision(self._database)
+                self._rows = Rows(self._read, self._revision)
                 self._scans = Scans(self._database, self._pool)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
@@ -82,6 +86,7 @@ class LocalStore(Store):
         self._pool.shutdown(wait=True)
         self._scans.close()
         self._read.close()
+        self._revision.close()
         self._blobs.close()
 
     # -- buckets ---------------------------------------------------------------------------------------------------
@@ -93,7 +98,7 @@ class LocalStore(Store):
 
     async def bucket(self, name: str) -> Bucket:
         """The bucket of this name."""
-        return index.find_bucket(self._read, name)[1]
+        return self._rows.bucket(name)[1]
 
     async def buckets(self) -> Sequence[Bucket]:
         """All buckets."""
@@ -115,17 +120,17 @@ class LocalStore(Store):
 
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> LocalWriter:
         """Begin an object."""
-        index.find_bucket(self._read, bucket)
+        self._rows.bucket(bucket)
         return LocalWriter(self._committer, self._blob_writer(), self._room, bucket, key)
 
     async def head(self, bucket: str, key: str) -> Stored:
         """The object under this key. A point read of the index: some microseconds, so no thread."""
-        return index.find_object(self._read, bucket, key).stored
+        return self._rows.object(bucket, key).stored
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
         for _ in range(_OPEN_ATTEMPTS):
-            row = index.find_object(self._read, bucket, key, with_data=True)
+            row = self._rows.object(bucket, key, with_data=True)
             held: OpenFile | None = None
             if len(row.extents) == 1:
                 try:
@@ -189,7 +194,7 @@ class LocalStore(Store):
 
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
-        bucket_id, _ = index.find_bucket(self._read, bucket)
+        bucket_id, _ = self._rows.bucket(bucket)
         return await self._scans.read(
             lambda connection: listing.list_objects(connection, bucket_id, prefix, delimiter, after, limit)
         )
@@ -244,7 +249,7 @@ class LocalStore(Store):
 
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads."""
-        bucket_id, _ = index.find_bucket(self._read, bucket)
+        bucket_id, _ = self._rows.bucket(bucket)
         return await self._scans.read(
             lambda connection: listing.list_uploads(connection, bucket_id, prefix, delimiter, after, limit)
         )
