@@ -30,7 +30,7 @@ from strongroom.sealed.resealing import share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.local import LocalStore, listing, scans, schema, trash
+from strongroom.store.local import LocalStore, listing, rows, scans, schema, trash
 from strongroom.store.local import store as local
 from strongroom.store.local.blobs import OpenFile
 from strongroom.store.writeback import PIECE
@@ -193,6 +193,7 @@ def test_an_object_under_a_static_key_that_was_read_before_takes_no_key_and_no_s
     counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(KMSElsewhere, "in_memory", StaticKMS.in_memory)
+    monkeypatch.setattr(rows, "SETTLED", 0)
 
     async def work(store: SealedStore) -> None:
         await get(store, "o")

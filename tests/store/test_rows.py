@@ -50,7 +50,8 @@ def run(directory: Path, use: Callable[[LocalStore], Awaitable[None]]) -> None:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which rows are read from the index."""
+    """Which rows are read from the index, the first of which is remembered."""
+    monkeypatch.setattr(rows, "SETTLED", 0)
     read: list[str] = []
     find_object, find_bucket = index.find_object, index.find_bucket
 
@@ -92,7 +93,23 @@ def test_what_was_read_without_its_data_is_read_once_more(tmp_path: Path, read: 
     run(tmp_path, use)
 
 
-def test_each_write_of_another_store_is_seen_at_once(tmp_path: Path) -> None:
+def test_nothing_is_remembered_where_every_few_reads_somebody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: list[str]
+) -> None:
+    monkeypatch.setattr(rows, "SETTLED", 3)
+
+    async def use(store: LocalStore) -> None:
+        for size in (1, 2):
+            await put(store, "o", bytes(size))
+            read.clear()
+            for _ in range(6):
+                assert (await store.head("bucket", "o")).size == size
+            assert read == ["o"] * 4
+
+    run(tmp_path, use)
+
+
+def test_each_write_of_another_store_is_seen_at_once(tmp_path: Path, read: list[str]) -> None:
     async def use(store: LocalStore) -> None:
         other = LocalStore(tmp_path)
         await other.start()
@@ -106,6 +123,7 @@ def test_each_write_of_another_store_is_seen_at_once(tmp_path: Path) -> None:
         await other.delete("bucket", "o")
         with pytest.raises(NoSuchObject):
             await store.open("bucket", "o")
+        assert len(read) == 2 * len((b"1", b"22", b"large")) + 2
         await other.delete_bucket("bucket")
         with pytest.raises(NoSuchBucket):
             await store.head("bucket", "o")
@@ -116,7 +134,7 @@ def test_each_write_of_another_store_is_seen_at_once(tmp_path: Path) -> None:
     run(tmp_path, use)
 
 
-def test_a_write_of_another_process_by_whatever_program_is_seen_at_once(tmp_path: Path) -> None:
+def test_a_write_of_another_process_by_whatever_program_is_seen_at_once(tmp_path: Path, read: list[str]) -> None:
     database = tmp_path / ".strongroom" / "index.db"
 
     async def use(store: LocalStore) -> None:
@@ -144,6 +162,7 @@ def test_a_row_is_not_kept_if_somebody_writes_while_it_is_read(tmp_path: Path, m
                 other.commit()
             return row
 
+        monkeypatch.setattr(rows, "SETTLED", 0)
         monkeypatch.setattr(rows, "find_object", meanwhile)
         assert (await store.head("bucket", "o")).identity != "new"
         assert (await store.head("bucket", "o")).identity == "new"
@@ -195,6 +214,7 @@ def opened(directory: Path) -> Iterator[Rows]:
 def test_rows_are_remembered_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     most = 2 * 1024**2
     monkeypatch.setattr(rows, "MOST", most)
+    monkeypatch.setattr(rows, "SETTLED", 0)
 
     def read_row(connection: object, bucket: str, key: str, with_data: bool) -> index.Row:
         record = {"a": bytes(40), "b": os.urandom(200)}

@@ -126,6 +126,8 @@ class Committer:
             else:
                 await self._commit(group)
             self._settle(group)
+            if self._trash:
+                self._on_trash()
         self._working = None
 
     async def _commit(self, group: list[_Pending]) -> None:
@@ -166,12 +168,33 @@ class Committer:
             await self._in_thread(self._end, "ROLLBACK")
             raise
         try:
-            await self._in_thread(self._end, "COMMIT")
+            await self._committed(group)
         except Exception as error:
             if isinstance(_named(error), StoreFull):
                 raise  # the end of the transaction is written to the log last, so it cannot be there
             for pending in group:
                 pending.error = error
+
+    async def _committed(self, group: list[_Pending]) -> None:
+        """Commit. Those who wait are told as soon as the thread is done, without another turn of the event loop."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def tell(error: Exception | None) -> None:
+            if error is None:
+                self._settle(group)
+            if not done.cancelled():
+                done.set_exception(error) if error else done.set_result(None)
+
+        def commit() -> None:
+            try:
+                self._end("COMMIT")
+            except Exception as error:
+                self._loop.call_soon_threadsafe(tell, error)
+            else:
+                self._loop.call_soon_threadsafe(tell, None)
+
+        self._thread.submit(commit)
+        await done
 
     async def _in_thread(self, step: Callable[[*P], T], *arguments: *P) -> T:
         return await self._loop.run_in_executor(self._thread, step, *arguments)
@@ -223,16 +246,15 @@ class Committer:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _settle(self, group: list[_Pending]) -> None:
+        """Tell those who wait, unless they were told before, or do not wait any more."""
         for pending in group:
-            if pending.future.cancelled():
+            if pending.future.done():
                 continue
             if pending.error is not None:
                 pending.future.set_exception(pending.error)
                 pending.future.exception()  # retrieved, even if nobody waits for it any more
             else:
                 pending.future.set_result(pending.result)
-        if self._trash:
-            self._on_trash()
 
 
 def _named(error: Exception) -> Exception:

@@ -17,6 +17,10 @@ from strongroom.store.recent import Recent, weight_of
 MOST = 32 * 1024**2
 """Bytes of memory for rows of objects, about: 5,000 objects of 4 KiB."""
 
+SETTLED = 16
+"""Objects that are read after a write before any is remembered: where somebody writes all the time, it would be in vain
+(and would cost a mixed load a twentieth)."""
+
 _MOST_OF_BUCKETS = 1024**2
 _EXTENT = 64  # bytes that an extent takes, about: its own, and where it ends
 
@@ -27,7 +31,10 @@ class Rows:
     def __init__(self, connection: sqlite3.Connection, revision: Revision) -> None:
         self._connection = connection
         self._revision = revision
-        self._forget(None)
+        self._of: bytes | None = None
+        self._since = 0  # objects read since the last write
+        self._buckets: Recent[str, tuple[int, Bucket]] = Recent(_MOST_OF_BUCKETS)
+        self._objects: Recent[tuple[str, str], Row] = Recent(MOST)
 
     def bucket(self, name: str) -> tuple[int, Bucket]:
         """A bucket and its id. Raises NoSuchBucket."""
@@ -46,7 +53,8 @@ class Rows:
         row = self._objects.get(name)
         if row is None or (with_data and not row.with_data):
             row = find_object(self._connection, bucket, key, with_data)
-            if self._still(now):
+            self._since += 1
+            if self._since > SETTLED and self._still(now):
                 self._objects.keep(name, row, _weight(row))
         return row
 
@@ -54,13 +62,11 @@ class Rows:
         """Forget everything if the index has been written to. Returns its revision, None if that cannot be told."""
         now = self._revision.now()
         if now != self._of:
-            self._forget(now)
+            self._of, self._since = now, 0
+            self._buckets = Recent(_MOST_OF_BUCKETS)
+            if self._objects:
+                self._objects = Recent(MOST)
         return now
-
-    def _forget(self, now: bytes | None) -> None:
-        self._of = now
-        self._buckets: Recent[str, tuple[int, Bucket]] = Recent(_MOST_OF_BUCKETS)
-        self._objects: Recent[tuple[str, str], Row] = Recent(MOST)
 
     def _still(self, now: bytes | None) -> bool:
         """Whether what was just read is of this revision."""

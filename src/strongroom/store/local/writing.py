@@ -152,15 +152,18 @@ class LocalWriter:
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
         """Make the object whole, durable and visible."""
         self._handed = True
-        return await to_the_end(self._commit(NewObject(self._bucket, self._key, record, annex, when)))
+        new = NewObject(self._bucket, self._key, record, annex, when)
+        if self._large:
+            return await to_the_end(self._commit(new))
+        content = bytes(self._small)
+        self._room.take_in_index(len(content) + len(annex))
+        return await self._committer.commit(lambda connection: index.put_inline(connection, new, content))
 
     async def _commit(self, new: NewObject) -> Stored:
         try:
-            self._room.take_in_index(len(self._small) + len(new.annex))
-            extent = await self._blob.finish() if self._large else None
-            if extent is None:
-                content = bytes(self._small)
-                return await self._committer.commit(lambda connection: index.put_inline(connection, new, content))
+            self._room.take_in_index(len(new.annex))
+            extent = await self._blob.finish()
+            assert extent is not None
             commit = self._committer.commit(lambda connection: index.put_blob(connection, new, extent))
             return await self._blob.known_by(commit)
         except BaseException:
