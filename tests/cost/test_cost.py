@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import sqlite3
 import sys
 from collections import Counter
@@ -212,6 +213,20 @@ def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_pa
         "KMS calls": 1,
         "sealed bytes": 4096,
     }
+
+
+def test_a_small_put_takes_few_turns_of_the_event_loop_in_each_of_which_others_come_first(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = selectors.EpollSelector.select
+
+    def turn(self: selectors.EpollSelector, timeout: float | None = None) -> Any:
+        counts["turns"] += 1
+        return select(self, timeout)
+
+    monkeypatch.setattr(selectors.EpollSelector, "select", turn)
+    # One more to begin the transaction, and, once the thread has committed it, one to tell who waits, who goes on then.
+    assert cost(counts, tmp_path, lambda store: put(store, "o", 4096), before=1)["turns"] <= 4
 
 
 def test_small_puts_at_the_same_time_share_transactions(counts: Counter[str], tmp_path: Path) -> None:

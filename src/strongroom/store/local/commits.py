@@ -113,8 +113,9 @@ class Committer:
         while self._waiting:
             begun = None
             try:
-                # If several come at a time, more of them join the transaction during the hop to the thread.
-                if self._last > 1 or not self._begin_at_once():
+                if self._last > 1:
+                    await asyncio.sleep(0)  # where several come at a time, more of them join the transaction meanwhile
+                if not self._begin_at_once():
                     await self._in_thread(self._begin)
             except Exception as error:
                 begun = error
