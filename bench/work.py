@@ -46,7 +46,7 @@ class Work:
     @property
     def puts(self) -> bool:
         """Whether it puts objects."""
-        return "-op put" in self.load or "-op multipart" in self.load
+        return any(f"-op {operation}" in self.load for operation in ("put", "multipart", "mixed"))
 
     @property
     def puts_much(self) -> bool:
@@ -114,6 +114,12 @@ def _delete(count: int) -> Work:
     return Work(small("delete", count), load, "objects", fill, (*ENCRYPTED, "strongroom, plain"))
 
 
+def _mixed(count: int) -> Work:
+    fill = f"-op put -prefix mixed{count} -size 4096 -clients 8 -times 1000"
+    load = f"-op mixed -prefix mixed{count} -size 4096 -objects 1000 -clients {count}"
+    return Work(f"4 KiB mixed, {clients(count)}", load, "requests", fill)
+
+
 def _sized(operation: str, size: int, label: str, count: int) -> Work:
     prefix = operation + label.replace(" ", "")
     fill = "" if operation == "put" else f"-op put -prefix {prefix} -size {size} -clients 2 -times 8"
@@ -176,6 +182,7 @@ _GIB = f"-op multipart -prefix gib -size {GIB} -clients 1 -times 1"
 WORK: tuple[Work, ...] = (
     *(_small(operation, count) for operation in ("put", "get", "head") for count in (1, 8, 64)),
     *(_delete(count) for count in (1, 8, 64)),
+    *(_mixed(count) for count in (8, 64)),
     *(
         _sized(operation, size, label, count)
         for size, label, count in ((64 * KIB, "64 KiB", 8), *LARGE)

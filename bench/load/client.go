@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand"
 	"net/url"
 	"slices"
 	"strconv"
@@ -37,7 +38,8 @@ type client struct {
 	headers  []header
 	head     []byte
 	page     []byte
-	read     int64 // large bodies so far
+	read     int64   // large bodies so far
+	own      []int64 // objects that mixed put and has not removed
 	siblings []*client
 }
 
@@ -159,6 +161,26 @@ func (w *client) stat(number int64) error {
 func (w *client) remove(number int64) error {
 	_, err := w.bare(request{method: "DELETE", path: w.path(number), payload: emptyPayload}, 204, false)
 	return err
+}
+
+// mixed does one of four things: of 20 requests 9 are GETs, 6 HEADs, 3 PUTs and 2 DELETEs of what this client put (the
+// proportions of minio's warp). It returns the bytes that it moved.
+func (w *client) mixed(number int64, random *rand.Rand) (int64, error) {
+	there := random.Int63n(w.c.objects)
+	switch kind := random.Intn(20); {
+	case kind < 9:
+		return w.c.size, w.get(there, 0, w.c.size)
+	case kind < 15:
+		return 0, w.stat(there)
+	case kind < 18 || len(w.own) == 0:
+		w.own = append(w.own, w.c.objects+number)
+		return w.c.size, w.put(w.c.objects + number)
+	default:
+		last := len(w.own) - 1
+		gone := w.own[last]
+		w.own = w.own[:last]
+		return 0, w.remove(gone)
+	}
 }
 
 // get reads an object, or length bytes of it.

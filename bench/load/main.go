@@ -5,7 +5,8 @@
 //
 // Keys are prefix/NNNNNNNN, with -folder N prefix/NNNNN/NNNNNNNN, N objects in each folder. put writes new keys upwards from
 // -first; get, head and range choose among the first -objects; delete takes each of them once; list asks for pages of 1,000 from
-// random places, page for the first, spread for -times of them from the first to the last; listdelim for the folders.
+// random places, page for the first, spread for -times of them from the first to the last; listdelim for the folders. mixed
+// reads like get and head, and between them puts and deletes other keys.
 //
 // It shares the cores with the servers, so it is made to take little of them, and to do what clients do all the same: each
 // client has a goroutine and a kept-alive connection, each request is signed. It checks each answer: status, length, ETag, the
@@ -62,7 +63,7 @@ func parse() config {
 	flag.StringVar(&c.region, "region", "us-east-1", "region")
 	flag.StringVar(&c.bucket, "bucket", "bench", "bucket")
 	flag.StringVar(&c.prefix, "prefix", "o", "prefix of the keys")
-	flag.StringVar(&c.op, "op", "put", "bucket, put, get, head, delete, range, multipart, list, page, spread, listdelim")
+	flag.StringVar(&c.op, "op", "put", "bucket, put, get, head, delete, mixed, range, multipart, list, page, spread, listdelim")
 	flag.Int64Var(&c.size, "size", 4096, "bytes of an object")
 	flag.Int64Var(&c.rangeSize, "range", 65536, "bytes of a range")
 	flag.Int64Var(&c.part, "part", 16<<20, "bytes of a part")
@@ -112,6 +113,7 @@ func run(c config, target *url.URL) (result, error) {
 		},
 		"head":      func(w *client, _ int64, r *rand.Rand) (int64, error) { return 0, w.stat(r.Int63n(c.objects)) },
 		"delete":    func(w *client, n int64, _ *rand.Rand) (int64, error) { return 0, w.remove(n) },
+		"mixed":     (*client).mixed,
 		"multipart": func(w *client, n int64, _ *rand.Rand) (int64, error) { return c.size, w.upload(n) },
 		"list":      func(w *client, _ int64, r *rand.Rand) (int64, error) { return w.list(r.Int63n(c.objects), false) },
 		"page":      func(w *client, _ int64, _ *rand.Rand) (int64, error) { return w.list(-1, false) },

@@ -46,6 +46,7 @@ BIG = 5 * 1024**2 + 1
         f"-op multipart -prefix parts -size {2 * BIG} -part {BIG} -times 1; -op range -prefix parts -size {2 * BIG}"
         f" -times 20; -op get -prefix parts -size {2 * BIG} -objects 1 -times 3",
         "-op put -prefix own -times 20 -sse-c; -op get -prefix own -objects 20 -times 20 -sse-c",
+        "-op put -prefix mixed -times 10; -op mixed -prefix mixed -objects 10 -times 200 -clients 4 -first 7",
         "-op put -prefix time -seconds 0.1 -first 7",
     ],
 )

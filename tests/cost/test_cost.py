@@ -1,4 +1,5 @@
-"""What an operation costs, counted and not timed: statements, syncs, calls to the KMS, hops to threads.
+"""What an operation costs, counted and not timed: statements, syncs, calls to the KMS, hops to threads, turns of the
+event loop.
 
 A figure that grows here is a slower server. One that shrinks is to be written down.
 """

@@ -186,6 +186,12 @@ def test_nothing_is_kept_where_the_format_of_the_shared_memory_is_not_known(
     run(tmp_path, use)
 
 
+def test_there_is_no_revision_where_sqlite_shares_no_memory(tmp_path: Path) -> None:
+    known = Revision(tmp_path / "index.db")
+    assert known.now() is None
+    known.close()
+
+
 def test_a_store_that_is_closed_takes_no_lock_from_another_of_this_process(tmp_path: Path) -> None:
     def locked() -> bool:
         shared = tmp_path / ".strongroom" / "index.db-shm"
@@ -198,7 +204,7 @@ def test_a_store_that_is_closed_takes_no_lock_from_another_of_this_process(tmp_p
         assert locked()
 
     run(tmp_path, use)
-    assert not revision._mappings
+    assert not revision._known
 
 
 @contextmanager

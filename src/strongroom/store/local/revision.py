@@ -14,6 +14,7 @@ import mmap
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 _HEAD = 2 * 48
@@ -21,40 +22,40 @@ _VERSION = (3_007_000).to_bytes(4, sys.byteorder)
 """The head begins with it. It is that of all releases of SQLite since 2010; what others would write is not known."""
 
 
-class _Mapping:
-    """The head in memory. ``users``: how many revisions of this process use it."""
+class _Shared:
+    """The head, for all of this process that look at it. ``users``: how many these are."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.memory = mmap.mmap(descriptor, _HEAD, prot=mmap.PROT_READ)
+    def __init__(self, path: Path) -> None:
         self.users = 0
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.memory = mmap.mmap(self._descriptor, _HEAD, prot=mmap.PROT_READ)
 
     def close(self) -> None:
         self.memory.close()
-        os.close(self.descriptor)
+        os.close(self._descriptor)
 
 
-_mappings: dict[tuple[int, int], _Mapping] = {}
+_known: dict[tuple[int, int], _Shared] = {}
 _guard = threading.Lock()
-"""Closing any descriptor of a file drops all locks that the process has on it, those of SQLite too. So there is one
-mapping of a file in a process, which is closed with its last user."""
+"""A process that closes any descriptor of a file loses all its locks on it, those of SQLite too. So it opens the file
+once, and closes it when its last user goes."""
 
 
 class Revision:
-    """The revision of an index. To be made when a connection to it is open, and closed when all of this store are
-    closed. Raises OSError.
+    """The revision of an index. To be made once a connection to it is open, and to be closed after all connections that
+    its maker has.
     """
 
     def __init__(self, database: Path) -> None:
         path = database.with_name(f"{database.name}-shm")
-        with _guard:
+        self._memory: mmap.mmap | bytes = b""
+        with _guard, suppress(OSError, ValueError):  # a file system on which there is no WAL
             found = path.stat()
             self._file = found.st_dev, found.st_ino
-            mapping = _mappings.get(self._file)
-            if mapping is None:
-                mapping = _mappings[self._file] = _Mapping(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            mapping.users += 1
-        self._memory = mapping.memory
+            if self._file not in _known:
+                _known[self._file] = _Shared(path)
+            _known[self._file].users += 1
+            self._memory = _known[self._file].memory
 
     def now(self) -> bytes | None:
         """Another value after each commit; None if that cannot be told."""
@@ -63,9 +64,11 @@ class Revision:
 
     def close(self) -> None:
         """Let go of the file."""
+        if not self._memory:
+            return
         with _guard:
-            mapping = _mappings[self._file]
-            mapping.users -= 1
-            if not mapping.users:
-                del _mappings[self._file]
-                mapping.close()
+            shared = _known[self._file]
+            shared.users -= 1
+            if not shared.users:
+                del _known[self._file]
+                shared.close()
