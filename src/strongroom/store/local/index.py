@@ -31,14 +31,18 @@ Connection = sqlite3.Connection
 
 _FIND = """
 SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data
-FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 WHERE b.name = ?1
+FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ? WHERE b.name = ?
 """
 _OPEN = """
 SELECT b.id, o.size, o.modified, o.identity, o.record, o.annex, o.data, d.inline, d.extents,
     CASE WHEN length(a.content) <= 65536 THEN a.content END
-FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 LEFT JOIN data d ON d.id = o.data
+FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ? LEFT JOIN data d ON d.id = o.data
     LEFT JOIN annexes a ON a.id = o.annex
-WHERE b.name = ?1
+WHERE b.name = ?
+"""
+_PLACE = """
+SELECT b.id, o.identity, o.annex, o.data
+FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ? WHERE b.name = ?
 """
 
 
@@ -148,7 +152,7 @@ def delete_bucket(connection: Connection, name: str) -> None:
 def find_object(connection: Connection, bucket: str, key: str, with_data: bool = False) -> Row:
     """An object's row; ``with_data``: and what its data row holds. Raises NoSuchBucket, NoSuchObject, Damaged."""
     try:
-        row = connection.execute(_OPEN if with_data else _FIND, (bucket, key.encode())).fetchone()
+        row = connection.execute(_OPEN if with_data else _FIND, (key.encode(), bucket)).fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
@@ -228,10 +232,10 @@ class _Place:
 
 
 def _place(connection: Connection, new: NewObject) -> _Place:
-    row = connection.execute(_FIND, (new.bucket, new.key.encode())).fetchone()
+    row = connection.execute(_PLACE, (new.key.encode(), new.bucket)).fetchone()
     if row is None:
         raise NoSuchBucket(new.bucket)
-    bucket, identity, annex, data = row[0], row[3], row[5], row[6]
+    bucket, identity, annex, data = row
     if (new.when.absent and identity is not None) or new.when.identity not in (None, identity):
         raise ConditionFailed(f"{new.bucket}/{new.key}")
     return _Place(bucket, data, annex)

@@ -25,18 +25,18 @@ SELECT key, size, modified, identity, record FROM objects
 WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?
 """
 # The first key of each common prefix from a key on, as long as one directly follows the other; then a key that has no
-# common prefix, or NULL at the end. The delimiter ``?5`` is looked for after the first ``?4`` bytes of a key; ``?7`` is
-# the successor of its last byte, and ``?6`` its length minus 2, since instr() counts from 1.
+# common prefix, or NULL at the end. The delimiter is looked for after the first ``:width`` bytes of a key; ``:next`` is
+# the successor of its last byte, and ``:cut`` its length minus 2, since instr() counts from 1.
 _FOLDERS = """
 WITH RECURSIVE firsts(key) AS (
-    SELECT * FROM (SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1)
+    SELECT * FROM (SELECT key FROM objects WHERE bucket = :bucket AND key >= :start AND key < :end ORDER BY key LIMIT 1)
     UNION ALL
     SELECT (
-        SELECT key FROM objects WHERE bucket = ?1 AND key < ?3 AND key >= CAST(
-            substr(firsts.key, 1, ?4 + instr(substr(firsts.key, ?4 + 1), ?5) + ?6) || ?7 AS BLOB
+        SELECT key FROM objects WHERE bucket = :bucket AND key < :end AND key >= CAST(
+            substr(firsts.key, 1, :width + instr(substr(firsts.key, :width + 1), :delimiter) + :cut) || :next AS BLOB
         ) ORDER BY key LIMIT 1
-    ) FROM firsts WHERE instr(substr(firsts.key, ?4 + 1), ?5)
-    LIMIT ?8
+    ) FROM firsts WHERE instr(substr(firsts.key, :width + 1), :delimiter)
+    LIMIT :count
 )
 SELECT key FROM firsts
 """
@@ -72,9 +72,20 @@ def list_objects(
         return connection.execute(_OBJECTS, (bucket, start, end, count))
 
     def folders(start: bytes, count: int) -> list[bytes]:
-        width, delimiter = len(scan.prefix), scan.delimiter
-        behind = len(delimiter) - 2, successor(delimiter)[-1:]
-        firsts = connection.execute(_FOLDERS, (bucket, start, end, width, delimiter, *behind, count))
+        delimiter = scan.delimiter
+        firsts = connection.execute(
+            _FOLDERS,
+            {
+                "bucket": bucket,
+                "start": start,
+                "end": end,
+                "width": len(scan.prefix),
+                "delimiter": delimiter,
+                "cut": len(delimiter) - 2,
+                "next": successor(delimiter)[-1:],
+                "count": count,
+            },
+        )
         return [rolled for (key,) in firsts if key and (rolled := common_prefix(key, scan.prefix, delimiter))]
 
     found, more = _collect(scan, scan.start(), rows, bytes, limit, folders)

@@ -51,8 +51,8 @@ def discard(connection: Connection, blobs: Iterable[bytes], data: int = 0) -> No
 def discard_unknown(connection: Connection, blobs: Iterable[bytes]) -> None:
     """Put into the trash those blobs that nothing refers to."""
     connection.executemany(
-        "INSERT OR IGNORE INTO trash (id, data) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE id = ?1)",
-        [(blob,) for blob in blobs],
+        "INSERT OR IGNORE INTO trash (id, data) SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE id = ?)",
+        [(blob, blob) for blob in blobs],
     )
 
 
