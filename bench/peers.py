@@ -150,7 +150,7 @@ def minio(name: str, encrypt: bool = True, kms: bool = False, tls: bool = False)
             settings["MINIO_KMS_AUTO_ENCRYPTION"] = "on" if kms else "off"
         command = [str(_PROGRAMS / "minio"), "server", "--quiet", "--address", endpoint, *certs, str(home / "data")]
         running = Running(command, _environment(home, **settings), home / "log")
-        running.wait_for(f"{scheme}://{endpoint}/minio/health/ready", authority)
+        running.wait_for(f"{scheme}://{endpoint}/minio/health/cluster", authority, well=True)  # "ready" is too early
         durable = "synced: data (fdatasync) and xl.meta (O_DSYNC), not the directory"
         rule = _rule("AES256") if encrypt and not kms else None
         return Peer(name, durable, f"{scheme}://{endpoint}", running, bucket_rule=rule, authority=authority)

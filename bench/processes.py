@@ -23,19 +23,23 @@ class Running:
             self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
         self._log = log
 
-    def wait_for(self, url: str, authority: Path | None = None) -> None:
-        """Wait until ``url`` answers anything. Raises RuntimeError with the log where it ends or never does."""
+    def wait_for(self, url: str, authority: Path | None = None, well: bool = False) -> None:
+        """Wait until ``url`` answers anything; ``well``: no error. Raises RuntimeError with the log where it ends or
+        never does.
+        """
         trust = ssl.create_default_context(cafile=authority)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 urllib.request.urlopen(url, timeout=2, context=trust).close()
             except urllib.error.HTTPError:
-                return
+                if not well:
+                    return
             except OSError:
-                time.sleep(0.1)
+                pass  # it does not listen yet
             else:
                 return
+            time.sleep(0.1)
         raise RuntimeError(f"{self._process.args!r} did not start:\n{self._log.read_text()[-2000:]}")
 
     def pause(self) -> None:

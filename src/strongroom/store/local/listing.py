@@ -200,7 +200,7 @@ class _Record(Mapping[str, bytes]):
         return self._whole()[name]
 
     def get(self, name: str, default: Any = None, /) -> Any:
-        return self._whole().get(name, default)
+        return (self._decoded or self._whole()).get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._whole())

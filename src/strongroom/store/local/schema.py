@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ LAYOUT = 1
 
 _BLOBS = "blobs/*/*"  # beside the index: the files that it describes
 _NEEDED = 1024**2  # bytes of disk: more than opening the index takes
+_LENGTH = struct.Struct(">I").unpack_from
 
 _TABLES = (
     "CREATE TABLE buckets (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
@@ -118,14 +120,17 @@ def encode_mapping(mapping: Mapping[str, bytes]) -> bytes:
 
 def decode_mapping(data: bytes) -> dict[str, bytes]:
     """Read what :func:`encode_mapping` returned. Raises ValueError for anything else."""
-    mapping, at = {}, 0
-    while at < len(data):
-        start = at + 1 + data[at]
-        end = start + 4 + int.from_bytes(data[start : start + 4], "big")
-        if end > len(data) or end < start + 4:
-            raise ValueError("a mapping ends early")
-        mapping[data[at + 1 : start].decode("ascii")] = data[start + 4 : end]
-        at = end
+    mapping, at, whole = {}, 0, len(data)
+    try:
+        while at < whole:
+            start = at + 1 + data[at]
+            end = start + 4 + _LENGTH(data, start)[0]
+            if end > whole:
+                raise ValueError("a mapping ends early")
+            mapping[data[at + 1 : start].decode("ascii")] = data[start + 4 : end]
+            at = end
+    except struct.error as error:
+        raise ValueError("a mapping ends early") from error
     return mapping
 
 
