@@ -18,8 +18,8 @@ MOST = 32 * 1024**2
 """Bytes of memory for rows of objects, about: 5,000 objects of 4 KiB."""
 
 SETTLED = 16
-"""Objects that are read after a write before any is remembered: where somebody writes all the time, it would be in vain
-(and would cost a mixed load a twentieth)."""
+"""Objects that are read after a write before any is remembered: where somebody writes all the time, it would be in
+vain."""
 
 _MOST_OF_BUCKETS = 1024**2
 _EXTENT = 64  # bytes that an extent takes, about: its own, and where it ends
