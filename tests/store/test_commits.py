@@ -1,8 +1,11 @@
-"""Writing to the index of the local store beside programs that do not know of its lock file."""
+"""Writing to the index of the local store: beside programs that do not know of its lock file, for those who wait, and
+for those who wait no longer.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import time
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.store.local import LocalStore, commits
-from tests.store.kinds import put
+from tests.store.kinds import PLAIN, get, put
 
 
 def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> None:
@@ -54,5 +57,53 @@ def test_long_writes_of_a_group_leave_others_their_turn(tmp_path: Path, monkeypa
             await asyncio.sleep(0)
         await store.stop()
         assert len(set(seen)) == 10
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_small_object_whose_client_hangs_up_while_it_is_committed_is_there(tmp_path: Path, turns: int) -> None:
+    async def work() -> None:
+        store = LocalStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        writer = await store.writer("bucket", "o", 5)
+        await writer.write(b"bytes")
+        commit = asyncio.create_task(writer.commit(PLAIN))
+        for _ in range(1 + turns):
+            await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.wait([commit])
+        await writer.abort()
+        await put(store, "after", b"x")
+        assert await get(store, "o") == b"bytes"
+        await store.stop()
+
+    asyncio.run(work())
+
+
+def test_those_who_wait_for_a_commit_that_fails_are_told_so_and_the_next_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        store = LocalStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        end, failed = commits.Committer._end, 0
+
+        def fails_once(committer: commits.Committer, how: str) -> None:
+            nonlocal failed
+            failed += 1
+            if failed == 1:
+                end(committer, "ROLLBACK")
+                raise OSError(errno.EIO, "the disk failed")
+            end(committer, how)
+
+        monkeypatch.setattr(commits.Committer, "_end", fails_once)
+        results = await asyncio.gather(*(put(store, f"o{n}", b"x") for n in range(3)), return_exceptions=True)
+        assert [type(result) for result in results] == [OSError] * 3
+        await put(store, "o0", b"again")
+        assert await get(store, "o0") == b"again"
+        await store.stop()
 
     asyncio.run(work())
