@@ -14,6 +14,7 @@ import pytest
 
 from strongroom.store.local import LocalStore, commits
 from tests.store.kinds import PLAIN, get, put
+from tests.store.test_local import run
 
 
 def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> None:
@@ -63,10 +64,7 @@ def test_long_writes_of_a_group_leave_others_their_turn(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_small_object_whose_client_hangs_up_while_it_is_committed_is_there(tmp_path: Path, turns: int) -> None:
-    async def work() -> None:
-        store = LocalStore(tmp_path)
-        await store.start()
-        await store.create_bucket("bucket")
+    async def use(store: LocalStore) -> None:
         writer = await store.writer("bucket", "o", 5)
         await writer.write(b"bytes")
         commit = asyncio.create_task(writer.commit(PLAIN))
@@ -77,18 +75,14 @@ def test_a_small_object_whose_client_hangs_up_while_it_is_committed_is_there(tmp
         await writer.abort()
         await put(store, "after", b"x")
         assert await get(store, "o") == b"bytes"
-        await store.stop()
 
-    asyncio.run(work())
+    run(tmp_path, use)
 
 
 def test_those_who_wait_for_a_commit_that_fails_are_told_so_and_the_next_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work() -> None:
-        store = LocalStore(tmp_path)
-        await store.start()
-        await store.create_bucket("bucket")
+    async def use(store: LocalStore) -> None:
         end, failed = commits.Committer._end, 0
 
         def fails_once(committer: commits.Committer, how: str) -> None:
@@ -104,6 +98,5 @@ def test_those_who_wait_for_a_commit_that_fails_are_told_so_and_the_next_one_suc
         assert [type(result) for result in results] == [OSError] * 3
         await put(store, "o0", b"again")
         assert await get(store, "o0") == b"again"
-        await store.stop()
 
-    asyncio.run(work())
+    run(tmp_path, use)

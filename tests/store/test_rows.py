@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from strongroom.store.local.blobs import Extent, Extents, encode_extents
 from strongroom.store.local.revision import Revision
 from strongroom.store.local.rows import Rows
 from tests.store.kinds import get, put
+from tests.store.test_local import run
 from tests.store.test_recent import taken
 
 OTHER_PROCESS = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=60); c.execute(sys.argv[2]); c.commit()"
@@ -33,19 +34,6 @@ with open(sys.argv[1], "r+b") as shared:
         sys.exit(0)
 sys.exit(1)
 """
-
-
-def run(directory: Path, use: Callable[[LocalStore], Awaitable[None]]) -> None:
-    async def main() -> None:
-        store = LocalStore(directory)
-        await store.start()
-        try:
-            await store.create_bucket("bucket")
-            await use(store)
-        finally:
-            await store.stop()
-
-    asyncio.run(main())
 
 
 @pytest.fixture

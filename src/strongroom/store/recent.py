@@ -50,6 +50,11 @@ class Recent(Generic[K, V]):
         _, weight = self._kept.pop(key, (None, 0))
         self._weight -= weight
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._kept.clear()
+        self._weight = 0
+
 
 def weight_of(name: str, record: Record) -> int:
     """About how many bytes of memory an entry with this name and record takes."""

@@ -63,9 +63,8 @@ class Rows:
         now = self._revision.now()
         if now != self._of:
             self._of, self._since = now, 0
-            self._buckets = Recent(_MOST_OF_BUCKETS)
-            if self._objects:
-                self._objects = Recent(MOST)
+            self._buckets.clear()
+            self._objects.clear()
         return now
 
     def _still(self, now: bytes | None) -> bool:

@@ -149,7 +149,7 @@ class LocalStore(Store):
     def _same(self, bucket: str, key: str, row: Row) -> bool:
         """Whether the data that was found under a name is still there."""
         try:
-            return index.find_object(self._read, bucket, key).data == row.data
+            return self._rows.object(bucket, key).data == row.data
         except StoreError:
             return False
 
