@@ -1,9 +1,18 @@
-"""A pool of threads for blocking work, which goes on working if the system allows this process no more threads."""
+"""Blocking work in threads: it runs to its end, even if nobody waits for it any more, and goes on if the system allows
+this process no more threads.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Threads(ThreadPoolExecutor):
@@ -21,6 +30,12 @@ class Threads(ThreadPoolExecutor):
         except RuntimeError as error:
             raise OSError(errno.EAGAIN, "no thread can be started") from error
 
+    def start(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> Step[T]:
+        """Begin a step, for a task of the running event loop."""
+        step = Step(partial(work, *args, **named))
+        self.submit(step.run)
+        return step
+
     def _adjust_thread_count(self) -> None:
         """Start a thread, unless one is idle or there are enough. The standard library calls this for each task."""
         try:
@@ -28,3 +43,78 @@ class Threads(ThreadPoolExecutor):
         except RuntimeError:
             if not self._threads:
                 raise
+
+
+class Step(Generic[T]):
+    """A step in a thread, for which one task at a time can wait. If that task is cancelled, the step goes on.
+
+    An event loop's own future for work in a thread would be cancelled with the task; to shield it takes another future,
+    and another turn of the event loop, in which everybody else's requests come first.
+    """
+
+    __slots__ = ("_loop", "_then", "_waiting", "_work", "error", "is_over", "returned")
+
+    returned: T
+    """What it returned, once it is over without an error."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = work
+        self._waiting: asyncio.Future[None] | None = None
+        self._then: Callable[[Step[T]], None] | None = None
+        self.error: BaseException | None = None
+        """What it raised, once it is over."""
+        self.is_over = False
+
+    def run(self) -> None:
+        """Do it. For the thread."""
+        try:
+            self.returned = self._work()
+        except BaseException as error:
+            self.error = error
+        self._loop.call_soon_threadsafe(self._end)
+
+    async def result(self) -> T:
+        """Wait for what it returns. Raises what it raises."""
+        await self.ended()
+        if self.error is not None:
+            raise self.error
+        return self.returned
+
+    async def ended(self) -> None:
+        """Wait until it is over, whether it returns or raises."""
+        if not self.is_over:
+            self._waiting = self._loop.create_future()
+            await self._waiting
+
+    def then(self, call: Callable[[Step[T]], None]) -> None:
+        """Have a function called with the step when it is over, before the task that waits goes on."""
+        if self.is_over:
+            call(self)
+        else:
+            self._then = call
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self._then is not None:
+            self._then(self)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class Steps:
+    """The steps of one writer or reader, one after the other."""
+
+    def __init__(self, pool: Threads) -> None:
+        self._pool = pool
+        self._last: Step[Any] | None = None
+
+    async def do(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do a step. Raises what it raises."""
+        self._last = step = self._pool.start(work, *args, **named)
+        return await step.result()
+
+    async def ended(self) -> None:
+        """Wait for a step whose task was cancelled, so that nothing is under way any more."""
+        if self._last is not None:
+            await self._last.ended()

@@ -35,6 +35,7 @@ from strongroom.secret import Secret
 from strongroom.store.local import LocalStore, listing, rows, scans, schema, trash
 from strongroom.store.local import store as local
 from strongroom.store.local.blobs import OpenFile
+from strongroom.store.nas import NasStore
 from strongroom.store.writeback import PIECE
 from tests.kms.elsewhere import KMSElsewhere
 from tests.waiting import until
@@ -90,20 +91,44 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     yield counts
 
 
+@pytest.fixture
+def turns(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The counts, and among them the turns of the event loop."""
+    select = selectors.EpollSelector.select
+
+    def turn(self: selectors.EpollSelector, timeout: float | None = None) -> Any:
+        counts["turns"] += 1
+        return select(self, timeout)
+
+    monkeypatch.setattr(selectors.EpollSelector, "select", turn)
+    return counts
+
+
 def cost(
     counts: Counter[str], directory: Path, work: Callable[[SealedStore], Awaitable[object]], **before: int
 ) -> dict[str, int]:
     """The counts of ``work`` with a store in which there are objects of these names and sizes."""
+    return cost_in(LocalStore, counts, directory, work, **before)
+
+
+def cost_in(
+    make: type[LocalStore] | type[NasStore],
+    counts: Counter[str],
+    directory: Path,
+    work: Callable[[SealedStore], Awaitable[object]],
+    **before: int,
+) -> dict[str, int]:
+    """As :func:`cost`, with a store of this type."""
 
     async def run() -> dict[str, int]:
-        local = LocalStore(directory)
-        store = SealedStore(local, KMSElsewhere(), auto_encrypt=True, upload_secret=Secret("x"), bucket_key_seconds=60)
+        inner = make(directory)
+        store = SealedStore(inner, KMSElsewhere(), auto_encrypt=True, upload_secret=Secret("x"), bucket_key_seconds=60)
         await store.start()
         await store.create_bucket("bucket")
         for name, size in before.items():
             await put(store, name, size)
-        if local._emptying is not None:  # the trash, which is looked at behind the start
-            await asyncio.wait([local._emptying])
+        if isinstance(inner, LocalStore) and inner._emptying is not None:  # the trash, looked at behind the start
+            await asyncio.wait([inner._emptying])
         counts.clear()
         await work(store)
         seen = {name: count for name, count in counts.items() if count}
@@ -217,17 +242,25 @@ def test_a_small_put_is_one_transaction_and_no_file(counts: Counter[str], tmp_pa
 
 
 def test_a_small_put_takes_few_turns_of_the_event_loop_in_each_of_which_others_come_first(
-    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    turns: Counter[str], tmp_path: Path
 ) -> None:
-    select = selectors.EpollSelector.select
-
-    def turn(self: selectors.EpollSelector, timeout: float | None = None) -> Any:
-        counts["turns"] += 1
-        return select(self, timeout)
-
-    monkeypatch.setattr(selectors.EpollSelector, "select", turn)
     # One more to begin the transaction, and, once the thread has committed it, one to tell who waits, who goes on then.
-    assert cost(counts, tmp_path, lambda store: put(store, "o", 4096), before=1)["turns"] <= 4
+    assert cost(turns, tmp_path, lambda store: put(store, "o", 4096), before=1)["turns"] <= 4
+
+
+@pytest.mark.parametrize(("size", "hops"), [(4096, 2), (MIB, 4), (8 * MIB, 8 + 3)])
+def test_a_put_to_a_shared_folder_takes_few_hops_and_two_turns_for_each(
+    turns: Counter[str], tmp_path: Path, size: int, hops: int
+) -> None:
+    """To look up the bucket (again if the body is large, so that it is not sent in vain), for each MiB, to commit."""
+    seen = cost_in(NasStore, turns, tmp_path, lambda store: put(store, "o", size), before=1)
+    assert seen["hops"] == hops
+    assert seen["turns"] <= 2 * hops + size // 65_536  # while a block is sealed, others have their turn, too
+
+
+def test_a_get_from_a_shared_folder_takes_a_hop_and_two_turns(turns: Counter[str], tmp_path: Path) -> None:
+    seen = cost_in(NasStore, turns, tmp_path, lambda store: get(store, "o"), o=4096)
+    assert (seen["hops"], seen["turns"]) == (1, 2)
 
 
 def test_small_puts_at_the_same_time_share_transactions(counts: Counter[str], tmp_path: Path) -> None:

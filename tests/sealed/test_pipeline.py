@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from strongroom.buffers import Buffer
 from strongroom.sealed.dare import PAYLOAD, Opener, Sealer, new_nonce
 from strongroom.sealed.pipeline import BLOCK, BodyPipeline
+from strongroom.threads import Threads
 
 KEY = bytes(range(32))
 WHOLE = os.urandom(2 * BLOCK + 3 * PAYLOAD)
@@ -38,7 +38,7 @@ class Collected:
 
 
 async def pour(pieces: Sequence[bytes], sink: Collected, sealer: Sealer | None) -> bytes | None:
-    with ThreadPoolExecutor(1) as pool:
+    with Threads(1, "test") as pool:
         pipeline = BodyPipeline(pool, sink, sealer, md5=True)
         for piece in pieces:
             await pipeline.write(piece)

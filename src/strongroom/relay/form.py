@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.objects import ObjectInfo
@@ -19,6 +18,7 @@ from strongroom.store.s3.encryption import NOT_ENCRYPTED
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.putting import etag_in
 from strongroom.store.s3.writing import Gathering
+from strongroom.threads import Threads
 
 
 class FormWriter(AnyObjectWriter):
@@ -29,7 +29,7 @@ class FormWriter(AnyObjectWriter):
 
     def __init__(
         self,
-        pool: Executor,
+        pool: Threads,
         client: Client,
         name: tuple[str, str],
         headers: Mapping[str, str],

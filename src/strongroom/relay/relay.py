@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from urllib.parse import quote, unquote
 
 from strongroom.buffers import Buffer
@@ -34,6 +33,7 @@ from strongroom.store.s3.client import Client
 from strongroom.store.s3.messages import MAX_ANSWER, Download, Refusal, Request
 from strongroom.store.s3.metadata import ID, OURS, UNPACK, describe
 from strongroom.store.s3.records import complete
+from strongroom.threads import Threads
 
 _UPLOADS = ("PutObject", "UploadPart")
 _READS = ("GET", "HEAD")
@@ -96,7 +96,7 @@ class BackendRelay:
             raise
 
     def form(
-        self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
+        self, pool: Threads, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
     ) -> FormWriter:
         """A writer for the file of a form. Raises S3Error."""
         self._check_name(*name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import HttpRequest
 from strongroom.sealed.pipeline import Hasher
 from strongroom.sealed.writing import AnyObjectWriter
+from strongroom.threads import Threads
 
 Headers = list[tuple[str, str]]
 
@@ -78,7 +78,7 @@ class Relay(Protocol):
         ...
 
     def form(
-        self, pool: Executor, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
+        self, pool: Threads, name: tuple[str, str], headers: Mapping[str, str], md5: bool, hashers: Sequence[Hasher]
     ) -> AnyObjectWriter:
         """A writer for the file of a form. Its object gets this name (bucket, key) and ``headers``; ``md5`` and
         ``hashers`` are those of BodyPipeline. Raises S3Error.

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from typing import Protocol
 
 from strongroom.buffers import Buffer, unfilled
 from strongroom.sealed.dare import PAYLOAD, TURN, Sealer, sealed_size
+from strongroom.threads import Step, Threads
 
 BLOCK = 16 * PAYLOAD
 
@@ -51,7 +51,7 @@ class BodyPipeline:
     """
 
     def __init__(
-        self, pool: Executor, sink: Sink, sealer: Sealer | None, md5: bool, hashers: Sequence[Hasher] = ()
+        self, pool: Threads, sink: Sink, sealer: Sealer | None, md5: bool, hashers: Sequence[Hasher] = ()
     ) -> None:
         self._pool = pool
         self._sink = sink
@@ -60,7 +60,7 @@ class BodyPipeline:
         self._hashers = list(hashers)
         self._pending: list[Buffer] = []
         self._pending_size = 0
-        self._job: asyncio.Future[None] | None = None
+        self._job: Step[None] | asyncio.Task[None] | None = None  # the last full block
         self._out: bytearray | None = None
         self.size = 0
         """Bytes of plaintext taken so far."""
@@ -102,14 +102,17 @@ class BodyPipeline:
 
     async def abort(self) -> None:
         """Stop the work that is under way, or, as a thread cannot be stopped, wait for it."""
-        if self._job is not None:
-            if isinstance(self._job, asyncio.Task):
-                self._job.cancel()
+        if isinstance(self._job, Step):
+            await self._job.ended()
+        elif self._job is not None:
+            self._job.cancel()
             await asyncio.wait([self._job])
             self._job.cancelled() or self._job.exception()  # seen, so that asyncio does not complain of it
 
     async def _settled(self) -> None:
-        if self._job is not None:
+        if isinstance(self._job, Step):
+            await self._job.result()
+        elif self._job is not None:
             await asyncio.shield(self._job)
 
     async def _dispatch(self, final: bool) -> None:
@@ -123,8 +126,7 @@ class BodyPipeline:
         if append is None:
             self._job = asyncio.create_task(self._process(pieces, stored))
         else:
-            loop = asyncio.get_running_loop()
-            self._job = loop.run_in_executor(self._pool, self._hash_and_append, pieces, stored, append, final)
+            self._job = self._pool.start(self._hash_and_append, pieces, stored, append, final)
 
     async def _seal(self, pieces: Sequence[Buffer], size: int, final: bool) -> Sequence[Buffer]:
         if self._sealer is None:
@@ -149,13 +151,13 @@ class BodyPipeline:
     async def _process(self, pieces: Sequence[Buffer], stored: Sequence[Buffer]) -> None:
         hashing = None
         if self._md5 is not None or self._hashers:
-            hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash, pieces)
+            hashing = self._pool.start(self._hash, pieces)
         try:
             for piece in stored:
                 await self._sink.write(piece)
         finally:
             if hashing is not None:
-                await hashing
+                await hashing.result()
 
     def _hash(self, pieces: Sequence[Buffer]) -> None:
         for piece in pieces:

@@ -178,27 +178,12 @@ class Committer:
 
     async def _committed(self, group: list[_Pending]) -> None:
         """Commit. Those who wait are told as soon as the thread is done, without another turn of the event loop."""
-        done: asyncio.Future[None] = self._loop.create_future()
-
-        def tell(error: Exception | None) -> None:
-            if error is None:
-                self._settle(group)
-            if not done.cancelled():
-                done.set_exception(error) if error else done.set_result(None)
-
-        def commit() -> None:
-            try:
-                self._end("COMMIT")
-            except Exception as error:
-                self._loop.call_soon_threadsafe(tell, error)
-            else:
-                self._loop.call_soon_threadsafe(tell, None)
-
-        self._thread.submit(commit)
-        await done
+        commit = self._thread.start(self._end, "COMMIT")
+        commit.then(lambda commit: None if commit.error else self._settle(group))
+        await commit.result()
 
     async def _in_thread(self, step: Callable[[*P], T], *arguments: *P) -> T:
-        return await self._loop.run_in_executor(self._thread, step, *arguments)
+        return await self._thread.start(step, *arguments).result()
 
     def _begin_at_once(self) -> bool:
         """Begin a transaction unless that has to wait for somebody. Returns whether it is begun."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
-from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.buffers import Buffer
@@ -18,6 +16,7 @@ from strongroom.store.local.commits import Committer
 from strongroom.store.local.index import NewObject
 from strongroom.store.local.room import Room
 from strongroom.store.writeback import PIECE, Writeback
+from strongroom.threads import Steps, Threads
 
 T = TypeVar("T")
 
@@ -28,20 +27,19 @@ INLINE = 128 * 1024
 class BlobWriter:
     """Writes one blob file, in threads."""
 
-    def __init__(self, blobs: Blobs, room: Room, pool: Executor) -> None:
+    def __init__(self, blobs: Blobs, room: Room, pool: Threads) -> None:
         self._blobs = blobs
         self._room = room
-        self._pool = pool
+        self._steps = Steps(pool)
         self._blob: bytes | None = None
         self._descriptor = -1
         self._writeback = Writeback()
-        self._busy: asyncio.Future[None] | None = None
         self.size = 0
         """Bytes written so far."""
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        await self._in_thread(partial(self.append, data, False))
+        await self._steps.do(self.append, data, False)
 
     def append(self, data: Buffer, last: bool) -> None:
         """Append; with ``last``, also make the blob durable. Blocks. Raises StoreFull."""
@@ -65,7 +63,7 @@ class BlobWriter:
         if self._blob is None:
             return None
         if self._descriptor >= 0:
-            await self._in_thread(self._sync)
+            await self._steps.do(self._sync)
         return Extent(self._blob, self.size)
 
     async def known_by(self, commit: Coroutine[Any, Any, T]) -> T:
@@ -91,14 +89,9 @@ class BlobWriter:
 
     async def abort(self) -> None:
         """Remove the blob, unless :meth:`known_by` has handed it over to the index or the sweep."""
-        if self._busy is not None and not self._busy.done():
-            await asyncio.wait([self._busy])  # a thread may still be writing
+        await self._steps.ended()
         if self._blob is not None:
-            await self._in_thread(self._drop)
-
-    async def _in_thread(self, step: Callable[[], None]) -> None:
-        self._busy = asyncio.get_running_loop().run_in_executor(self._pool, step)
-        await asyncio.shield(self._busy)
+            await self._steps.do(self._drop)
 
     def _sync(self) -> None:
         assert self._blob is not None

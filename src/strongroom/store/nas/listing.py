@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from strongroom.store.base import DAMAGED_RECORD, Page, Stored
@@ -17,6 +16,7 @@ from strongroom.store.nas.probe import Traits
 from strongroom.store.nas.threads import in_thread
 from strongroom.store.nas.walk import Entries, Walk
 from strongroom.store.paging import successor
+from strongroom.threads import Threads
 
 _AT_ONCE = 16  # threads for one page
 _LEAST = 32  # objects from which another thread is worth its cost
@@ -34,7 +34,7 @@ class Names:
 class Listings:
     """Listings of a folder's buckets. ``readers`` are the threads that read what is stored of objects."""
 
-    def __init__(self, folder: Folder, traits: Traits, objects: Objects, pool: Executor, readers: Executor) -> None:
+    def __init__(self, folder: Folder, traits: Traits, objects: Objects, pool: Threads, readers: Threads) -> None:
         self._folder = folder
         self._objects = objects
         self._pool = pool

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
 from typing import ParamSpec
 
 from strongroom.store.base import Stored
 from strongroom.store.errors import Damaged
 from strongroom.store.nas.finding import Found, read_annex
 from strongroom.store.nas.threads import understood
+from strongroom.threads import Steps, Threads
 
 P = ParamSpec("P")
 
@@ -23,9 +22,8 @@ class NasReader:
 
     read = None
 
-    def __init__(self, pool: Executor, descriptor: int, found: Found) -> None:
-        self._pool = pool
-        self._busy: asyncio.Future[bytes] | None = None
+    def __init__(self, pool: Threads, descriptor: int, found: Found) -> None:
+        self._steps = Steps(pool)
         self.descriptor = descriptor
         self.found = found
 
@@ -85,16 +83,14 @@ class NasReader:
 
     async def close(self) -> None:
         """Release it."""
-        if self._busy is not None and not self._busy.done():
-            await asyncio.wait([self._busy])  # a thread is still reading from the descriptor
+        await self._steps.ended()  # a thread may still be reading from the descriptor
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
     async def _in_thread(self, step: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
-        self._busy = asyncio.get_running_loop().run_in_executor(self._pool, lambda: step(*args, **named))
         with understood():
-            return await asyncio.shield(self._busy)
+            return await self._steps.do(step, *args, **named)
 
     def _shorter(self) -> Damaged:
         return Damaged(f"{self.stored.key!r} has fewer stored bytes than were recorded")

@@ -39,7 +39,7 @@ from strongroom.store.nas.threads import in_thread, understood
 from strongroom.store.nas.uploads import OpenUpload, Uploads
 from strongroom.store.nas.writing import SMALL, NasPartWriter, NasWriter
 from strongroom.store.paging import page_of_uploads
-from strongroom.threads import Threads
+from strongroom.threads import Step, Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +143,8 @@ class NasStore(Store):
     async def writer(self, bucket: str, key: str, size: int | None, encrypted: bool = False) -> NasWriter:
         """Begin an object."""
         place = self._place(bucket, key)
-        await self._run(self._buckets.get, bucket)
+        if size is None or size > SMALL:  # for fewer bytes, the commit finds out whether there is such a bucket
+            await self._run(self._buckets.get, bucket)
         return NasWriter(self._folder, self._pool, self._objects, place, encrypted)
 
     def _place(self, bucket: str, key: str) -> Place:
@@ -160,12 +161,12 @@ class NasStore(Store):
 
     async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
         """Open the object under this key."""
-        opening = asyncio.get_running_loop().run_in_executor(self._pool, self._objects.finder.open, bucket, key, SMALL)
+        opening = self._pool.start(self._objects.finder.open, bucket, key, SMALL)
         try:
             with understood():
-                descriptor, found = await asyncio.shield(opening)
+                descriptor, found = await opening.result()
         except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
+            opening.then(_close_opened)
             raise
         return NasReader(self._pool, descriptor, found)
 
@@ -290,6 +291,6 @@ class NasStore(Store):
             await asyncio.sleep(_SWEEP_SECONDS)
 
 
-def _close_opened(opening: asyncio.Future[tuple[int, Found]]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result()[0])
+def _close_opened(opening: Step[tuple[int, Found]]) -> None:
+    if opening.error is None:
+        os.close(opening.returned[0])

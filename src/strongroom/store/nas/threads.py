@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from strongroom.store.errors import Forbidden, Unavailable, unwritable
+from strongroom.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,18 +22,13 @@ or no longer has the share.
 """
 
 
-async def in_thread(pool: Executor, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+async def in_thread(pool: Threads, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """The result of a step. If the caller is cancelled, the step runs on: it cleans up after itself.
 
     Raises what the step raises; errors of the system as :func:`understood` translates them.
     """
-    future = asyncio.get_running_loop().run_in_executor(pool, lambda: step(*args, **named))
-    try:
-        with understood():
-            return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        future.add_done_callback(_seen)
-        raise
+    with understood():
+        return await pool.start(step, *args, **named).result()
 
 
 @contextmanager
@@ -53,9 +47,3 @@ def understood() -> Iterator[None]:
         if said is error:
             raise
         raise said from error
-
-
-def _seen(future: asyncio.Future[T]) -> None:
-    """Retrieve an error, so that asyncio does not complain that nobody did."""
-    if not future.cancelled():
-        future.exception()

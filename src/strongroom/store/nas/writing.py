@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor
 
 from strongroom.buffers import Buffer
 from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
@@ -18,6 +15,7 @@ from strongroom.store.nas.names import Place
 from strongroom.store.nas.objects import NewObject, Objects
 from strongroom.store.nas.threads import in_thread, understood
 from strongroom.store.nas.uploads import OpenUpload
+from strongroom.threads import Steps, Threads
 
 SMALL = 128 * 1024
 """Stored bytes up to which a Writer takes one hop to a thread in all, and an object is read when it is opened."""
@@ -28,19 +26,21 @@ _TOUCH_SECONDS = 60.0
 class Pending:
     """Bytes on their way into a draft, which is made when there are more than a few."""
 
-    def __init__(self, folder: Folder, pool: Executor, head: bytes) -> None:
+    def __init__(self, folder: Folder, pool: Threads, head: bytes) -> None:
         self._folder = folder
-        self._pool = pool
+        self._steps = Steps(pool)
         self._small = bytearray(head)
         self._draft: Draft | None = None
-        self._busy: asyncio.Future[None] | None = None
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        if self._draft is None and len(self._small) + len(data) <= SMALL:
-            self._small += data
-            return
-        await self._in_thread(lambda: self._append(data))
+        if not self._keep_small(data):
+            await self._steps.do(self._append, data)
+
+    def append(self, data: Buffer) -> None:
+        """Append; blocks. Raises StoreFull."""
+        if not self._keep_small(data):
+            self._append(data)
 
     def draft(self) -> Draft:
         """The draft with all bytes in it, which belongs to the caller now. For a thread. Raises StoreFull."""
@@ -57,32 +57,32 @@ class Pending:
 
     async def abort(self) -> None:
         """Drop everything, unless :meth:`draft` was called."""
-        if self._busy is not None and not self._busy.done():
-            await asyncio.wait([self._busy])  # a thread may still be writing
+        await self._steps.ended()  # a thread may still be writing
         if self._draft is not None:
             draft, self._draft = self._draft, None
-            await in_thread(self._pool, draft.drop)
+            with understood():
+                await self._steps.do(draft.drop)
+
+    def _keep_small(self, data: Buffer) -> bool:
+        if self._draft is not None or len(self._small) + len(data) > SMALL:
+            return False
+        self._small += data
+        return True
 
     def _append(self, data: Buffer) -> None:
-        if self._draft is None:
-            self._draft = Draft(self._folder)
-        if self._small:
-            self._draft.append(self._small)
-            self._small = bytearray()
-        self._draft.append(data)
-
-    async def _in_thread(self, step: Callable[[], None]) -> None:
-        self._busy = asyncio.get_running_loop().run_in_executor(self._pool, step)
         with understood():
-            await asyncio.shield(self._busy)
+            if self._draft is None:
+                self._draft = Draft(self._folder)
+            if self._small:
+                self._draft.append(self._small)
+                self._small = bytearray()
+            self._draft.append(data)
 
 
 class NasWriter:
     """The Writer of the protocol."""
 
-    append = None
-
-    def __init__(self, folder: Folder, pool: Executor, objects: Objects, place: Place, encrypted: bool) -> None:
+    def __init__(self, folder: Folder, pool: Threads, objects: Objects, place: Place, encrypted: bool) -> None:
         self._head = MARK if encrypted else b""
         self._pending = Pending(folder, pool, self._head)
         self._pool = pool
@@ -94,6 +94,11 @@ class NasWriter:
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
         await self._pending.write(data)
+        self._size += len(data)
+
+    def append(self, data: Buffer, last: bool) -> None:
+        """Append; blocks. Raises StoreFull."""
+        self._pending.append(data)
         self._size += len(data)
 
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
@@ -117,9 +122,7 @@ class NasWriter:
 class NasPartWriter:
     """The PartWriter of the protocol. While it writes, it keeps its upload from looking abandoned."""
 
-    append = None
-
-    def __init__(self, folder: Folder, pool: Executor, upload: OpenUpload, number: int) -> None:
+    def __init__(self, folder: Folder, pool: Threads, upload: OpenUpload, number: int) -> None:
         self._pending = Pending(folder, pool, b"")
         self._pool = pool
         self._upload = upload
@@ -130,11 +133,25 @@ class NasPartWriter:
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        if time.monotonic() - self._touched > _TOUCH_SECONDS:
-            self._touched = time.monotonic()
+        if self._is_time_to_touch():
             await in_thread(self._pool, self._upload.touch)
         await self._pending.write(data)
         self._size += len(data)
+
+    def append(self, data: Buffer, last: bool) -> None:
+        """Append; blocks. Raises StoreFull."""
+        if self._is_time_to_touch():
+            with understood():
+                self._upload.touch()
+        self._pending.append(data)
+        self._size += len(data)
+
+    def _is_time_to_touch(self) -> bool:
+        now = time.monotonic()
+        if now - self._touched <= _TOUCH_SECONDS:
+            return False
+        self._touched = now
+        return True
 
     async def commit(self, record: Record) -> Part:
         """Make the part durable. Raises NoSuchUpload."""
