@@ -19,7 +19,7 @@ from bench.work import Work
 
 _LOOK, _LOOKS = 0.25, 40  # seconds between two looks at what a peer does, and how many there are at most
 _SEEN_A_SECOND = 15_000  # names of a listing, by a server that remembers nothing yet: about
-_TOUCHED = 5 * 1024**3 // 2  # bytes: about what the fastest server writes in a turn
+_TOUCHED = 4 * 1024**3  # bytes: more than the fastest server writes in a turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ class Threads(ThreadPoolExecutor):
 
     def start(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> Step[T]:
         """Begin a step, for a task of the running event loop."""
-        step = Step(partial(work, *args, **named))
-        self.submit(step.run)
+        step = Step[T]()
+        self.submit(step.run, partial(work, *args, **named))
         return step
 
     def _adjust_thread_count(self) -> None:
@@ -46,30 +46,33 @@ class Threads(ThreadPoolExecutor):
 
 
 class Step(Generic[T]):
-    """A step in a thread, for which one task at a time can wait. If that task is cancelled, the step goes on.
+    """A step in a thread, for which tasks can wait. If a task that waits is cancelled, the step goes on.
 
-    An event loop's own future for work in a thread would be cancelled with the task; to shield it takes another future,
+    A future for work in a thread, as event loops have it, is cancelled with the task; to shield it takes another one,
     and another turn of the event loop, in which everybody else's requests come first.
     """
 
-    __slots__ = ("_loop", "_then", "_waiting", "_work", "error", "is_over", "returned")
+    __slots__ = ("_loop", "_over", "_then", "error", "returned")
 
     returned: T
     """What it returned, once it is over without an error."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._work = work
-        self._waiting: asyncio.Future[None] | None = None
+        self._over = asyncio.Event()
         self._then: Callable[[Step[T]], None] | None = None
         self.error: BaseException | None = None
         """What it raised, once it is over."""
-        self.is_over = False
 
-    def run(self) -> None:
-        """Do it. For the thread."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it has returned or raised."""
+        return self._over.is_set()
+
+    def run(self, work: Callable[[], T]) -> None:
+        """Do the work. For the thread. (The step does not keep it, nor the data in it.)"""
         try:
-            self.returned = self._work()
+            self.returned = work()
         except BaseException as error:
             self.error = error
         self._loop.call_soon_threadsafe(self._end)
@@ -83,23 +86,19 @@ class Step(Generic[T]):
 
     async def ended(self) -> None:
         """Wait until it is over, whether it returns or raises."""
-        if not self.is_over:
-            self._waiting = self._loop.create_future()
-            await self._waiting
+        await self._over.wait()
 
     def then(self, call: Callable[[Step[T]], None]) -> None:
-        """Have a function called with the step when it is over, before the task that waits goes on."""
+        """Have a function called with the step when it is over, before the tasks that wait go on."""
         if self.is_over:
             call(self)
         else:
             self._then = call
 
     def _end(self) -> None:
-        self.is_over = True
+        self._over.set()
         if self._then is not None:
             self._then(self)
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
 
 class Steps:
