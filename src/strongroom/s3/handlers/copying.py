@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from strongroom.header_names import META, REDIRECT
+from strongroom.header_names import REDIRECT
 from strongroom.s3 import checksums
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.checksums import Algorithm
@@ -218,7 +218,6 @@ def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | N
         or (asked is not None and asked.kind is not Kind.PLAIN)
         or call.encryption.source_customer_key() is not None
         or any(name in headers for name in ("x-amz-storage-class", "x-amz-checksum-algorithm", REDIRECT))
-        or any(name.startswith(META) for name in headers if request.metadata_directive == "REPLACE")
     )
     if not changes:
         raise S3Error(
