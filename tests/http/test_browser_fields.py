@@ -78,3 +78,25 @@ def test_a_boundary_that_is_too_long_is_refused(server: Server, bucket: str) -> 
         headers = {"Content-Type": f"multipart/form-data; boundary={'x' * length}"}
         assert send(server, "POST", f"/{bucket}", headers, b"--x\r\n").status == status
     assert keys(server, bucket) == []
+
+
+def test_a_form_without_a_key_is_refused(server: Server, bucket: str) -> None:
+    fields = policy_of(bucket, "o", ["starts-with", "$x-amz-meta-note", ""], {"x-amz-meta-note": "no name"})
+    del fields["key"]
+    answer = post(server, bucket, fields, b"x")
+    assert (answer.status, answer.code, answer.find("ArgumentName")) == (400, "InvalidArgument", "key")
+    assert keys(server, bucket) == []
+
+
+@pytest.mark.parametrize(
+    ("acl", "code"),
+    [
+        ("private", ""),
+        ("public-read", "AccessControlListNotSupported"),
+        ("nobody", "InvalidArgument"),
+    ],
+)
+def test_a_form_gives_an_object_to_nobody_else(server: Server, bucket: str, acl: str, code: str) -> None:
+    answer = post(server, bucket, signed(server, bucket, "o", {"acl": acl}, [{"acl": acl}]), b"x")
+    assert (answer.status, answer.code) == (400 if code else 204, code)
+    assert keys(server, bucket) == ([] if code else ["o"])

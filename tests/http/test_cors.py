@@ -134,6 +134,7 @@ def test_a_question_that_is_none_is_refused(server: Server, bucket: str, change:
     [
         ({}, "MalformedXML"),
         ({"AllowedMethods": []}, "MalformedXML"),
+        ({"AllowedOrigins": []}, "MalformedXML"),
         ({"AllowedMethods": ["PATCH"]}, "InvalidRequest"),
         ({"AllowedMethods": ["get"]}, "InvalidRequest"),
         ({"AllowedOrigins": ["https://*.*"]}, "InvalidRequest"),
@@ -144,7 +145,7 @@ def test_a_question_that_is_none_is_refused(server: Server, bucket: str, change:
         ({"ExposeHeaders": ["a\nb"]}, "InvalidRequest"),
         ({"AllowedOrigins": ["https://" + "x" * 1000] * 70}, "EntityTooLarge"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_rules_that_cannot_be_are_refused(server: Server, bucket: str, rule: dict[str, Any], code: str) -> None:
     client = server.client()

@@ -27,7 +27,7 @@ from strongroom.sealed.keys import (
     seal_object_key,
 )
 from strongroom.sealed.metadata import Metadata, ObjectChecksum
-from strongroom.sealed.policy import PLAIN, SSE_S3, Protection, decide
+from strongroom.sealed.policy import PLAIN, SSE_S3, Protection, decide, master_key_name
 from strongroom.sealed.record import header_of, open_record, plain_record, read_plain, sealed_record
 from strongroom.sealed.uploads import _Opened
 from strongroom.secret import Secret
@@ -52,6 +52,30 @@ def test_what_the_request_asks_stands_above_the_bucket_and_the_bucket_above_noth
 ) -> None:
     expected = asked or default or (SSE_S3 if auto else PLAIN)
     assert decide(asked, default, auto, has_kms=True) == expected
+
+
+@pytest.mark.parametrize("default", [None, SSE_S3, SSE_KMS])
+@pytest.mark.parametrize("auto", [False, True])
+def test_who_asks_for_nothing_but_a_bucket_key_asks_for_no_plaintext(default: Protection | None, auto: bool) -> None:
+    asked = Protection(Kind.PLAIN, bucket_key=True)
+    assert decide(asked, default, auto, has_kms=True) == decide(None, default, auto, has_kms=True)
+
+
+@pytest.mark.parametrize(
+    ("key_id", "name"),
+    [
+        ("key", "key"),
+        ("alias/key", "key"),
+        ("arn:aws:kms:key", "key"),
+        ("arn:aws:kms:us-east-1:111122223333:key/key", "key"),
+        ("arn:aws:kms:us-east-1:111122223333:alias/key", "key"),
+        ("other:key", "other:key"),  # no ARN
+        ("key/key", "key/key"),
+        ("arn:aws:kms:", ""),
+    ],
+)
+def test_a_master_key_is_meant_by_its_name_an_alias_or_an_arn(key_id: str, name: str) -> None:
+    assert master_key_name(key_id) == name
 
 
 @pytest.mark.parametrize(
