@@ -14,12 +14,15 @@ from strongroom.kms.base import (
     KeyDisabled,
     KMSDenied,
     KMSError,
+    KMSUnavailable,
     NoSuchKey,
     WrappedKey,
     WrappedKeyInvalid,
     context_bytes,
 )
 from strongroom.kms.transit import PROVIDER, PROVIDER_UNBOUND
+from strongroom.kms.transit_wire import Item, refusal, results
+from strongroom.kms.vault_client import Answer
 from strongroom.legacy.context import context_forms
 from strongroom.sealed.check import make_check, verify_check
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
@@ -123,6 +126,19 @@ def test_a_version_that_is_not_there_is_no_reason_to_try_again(bao: OpenBao, key
         async with opened(bao.role(key, key).settings(MINIO_SSE_VAULT_KEY_VERSION="2")) as kms:
             with pytest.raises(NoSuchKey, match="does not have this version"):
                 await made(kms)
+
+    asyncio.run(main())
+
+
+def test_a_version_that_may_no_longer_wrap_is_disabled_and_unwraps_all_the_same(bao: OpenBao, key: str) -> None:
+    async def main() -> None:
+        async with opened(bao.role(key, key).settings(MINIO_SSE_VAULT_KEY_VERSION="1")) as kms:
+            old = await made(kms)
+            bao.api("POST", f"transit/keys/{key}/rotate", {})
+            bao.api("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
+            with pytest.raises(KeyDisabled, match="is disabled for this version"):
+                await made(kms)
+            assert await unwrapped(kms, old.wrapped) == old.plaintext
 
     asyncio.run(main())
 
@@ -295,6 +311,33 @@ def test_each_way_to_disable_a_key_is_told_apart_and_ends_at_once(
                 await made(kms)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "error"),
+    [
+        (400, "encryption key not found", NoSuchKey),
+        (400, "message encryption not supported for key type ecdsa-p256", NoSuchKey),
+        (404, "no handler for route 'transit/encrypt/key'", NoSuchKey),
+        (404, "1 error occurred: * unsupported path", NoSuchKey),
+        (400, "requested version for encryption is higher than the latest key version", NoSuchKey),
+        (400, "requested version for encryption is less than the minimum encryption key version", KeyDisabled),
+        (400, "ciphertext or signature version is disallowed by policy (too old)", KeyDisabled),
+        (400, "invalid ciphertext: no prefix", WrappedKeyInvalid),
+        (400, "cipher: message authentication failed", WrappedKeyInvalid),
+        (403, "permission denied", KMSDenied),
+        (400, "something that nobody has foreseen", KMSUnavailable),
+    ],
+)
+def test_what_a_vault_says_of_a_whole_call_and_of_one_data_key_means_the_same(
+    status: int, reason: str, error: type[KMSError]
+) -> None:
+    found = refusal(Answer(status, {"errors": [reason]}), "key", "https://kms")
+    assert type(found) is error and "'key'" in str(found) and reason in str(found)
+    if status != 403:  # which is not said of one
+        rows = {"data": {"batch_results": [{"error": reason}]}}
+        (row,) = results(Answer(400, rows), [Item("key", b"{}", True, secret=bytes(32))], "https://kms")
+        assert type(row) is error and str(row) == str(found)
 
 
 def test_a_deleted_key_is_not_there_and_a_restored_one_is(bao: OpenBao, key: str) -> None:
