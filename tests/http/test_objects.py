@@ -213,6 +213,64 @@ def test_missing_things_are_answered_as_aws_does(server: Server, bucket: str) ->
     assert error_of(client.get_object, Bucket=bucket, Key="no", VersionId="other") == ("NoSuchVersion", 404)
 
 
+TAGS: Any = {"Tagging": {"TagSet": [{"Key": "new", "Value": ""}]}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        ("get_object", {}),
+        ("delete_object", {}),
+        ("get_object_attributes", {"ObjectAttributes": ["ETag"]}),
+        ("get_object_tagging", {}),
+        ("put_object_tagging", TAGS),
+        ("delete_object_tagging", {}),
+        ("get_object_acl", {}),
+        ("put_object_acl", {"ACL": "private"}),
+    ],
+)
+def test_a_version_that_is_not_there_is_not_taken_for_the_one_that_is(
+    server: Server, bucket: str, operation: str, more: Any
+) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**o, Body=b"x", Tagging="kept=1")
+    call = getattr(client, operation)
+    assert error_of(call, **o, **more, VersionId="other") == ("NoSuchVersion", 404)
+    assert client.get_object(**o)["Body"].read() == b"x"
+    assert client.get_object_tagging(**o)["TagSet"] == [{"Key": "kept", "Value": "1"}]
+    assert error_of(call, **o, **more, VersionId="null") == ("", 200)
+
+
+def test_of_a_list_only_what_can_be_meant_is_deleted(server: Server, bucket: str) -> None:
+    client = server.client()
+    for key in ("version", "etag", "gone"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    listed = [
+        {"Key": "version", "VersionId": "other"},
+        {"Key": "etag", "ETag": '"other"'},
+        {"Key": "k" * 1025},
+        {"Key": "gone", "VersionId": "null"},
+        {"Key": "no", "ETag": '"other"'},
+    ]
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": listed, "Quiet": True})
+    assert [(error["Key"][:7], error["Code"]) for error in answer["Errors"]] == [
+        ("version", "NoSuchVersion"),
+        ("etag", "PreconditionFailed"),
+        ("kkkkkkk", "KeyTooLongError"),
+        ("no", "NoSuchKey"),
+    ]
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["etag", "version"]
+    delete = {"Bucket": "no-such-bucket", "Delete": {"Objects": [{"Key": "o"}]}}
+    assert error_of(client.delete_objects, **delete) == ("NoSuchBucket", 404)
+
+
+def test_what_purges_a_folder_elsewhere_deletes_nothing(server: Server, bucket: str) -> None:
+    server.client().put_object(Bucket=bucket, Key="o", Body=b"x")
+    answer = request(server, "DELETE", f"/{bucket}/o", {"x-minio-force-delete": "true"})
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert server.client().head_object(Bucket=bucket, Key="o")["ContentLength"] == 1
+
+
 def test_many_objects_are_deleted_at_once(server: Server, bucket: str) -> None:
     client = server.client()
     for number in range(20):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from strongroom.s3.call import Answer, Call, Handler
 from strongroom.s3.errors import S3Error
-from strongroom.s3.naming import OWNER
+from strongroom.s3.naming import OWNER, check_version
 from strongroom.s3.operations import UNSET
 from strongroom.s3.shapes import (
     GetBucketAccelerateConfigurationOutput,
@@ -41,7 +41,11 @@ def unset_handler(objects: SealedStore, operation: str) -> Handler:
     output = _OUTPUTS.get(operation)
 
     async def handler(call: Call, request: object) -> Answer:
-        await (objects.stored(call.bucket, call.key) if call.key else objects.bucket(call.bucket))
+        if call.key:
+            check_version(call.request.query.get("versionId"))
+            await objects.stored(call.bucket, call.key)
+        else:
+            await objects.bucket(call.bucket)
         if output is None:
             raise S3Error(UNSET[operation], BucketName=call.bucket)
         return Answer(output())
