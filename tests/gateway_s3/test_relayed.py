@@ -188,6 +188,23 @@ def test_a_copy_is_of_the_version_that_was_looked_at(
     assert request(passing, "PUT", f"/{bucket_name}/copy", source).status == 200
 
 
+def test_an_older_version_that_was_encrypted_is_not_taken_for_the_newest(
+    minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
+) -> None:
+    name, client = {"Bucket": bucket_name, "Key": "o"}, passing.client()
+    minio.client().put_bucket_versioning(Bucket=bucket_name, VersioningConfiguration={"Status": "Enabled"})
+    gateway(minio).client().put_object(**name, Body=b"x" * 100)
+    sealed = client.list_object_versions(Bucket=bucket_name, Prefix="o")["Versions"][0]["VersionId"]
+    plain = client.put_object(**name, Body=b"y" * 100)["VersionId"]
+    refused, asked = ("NotImplemented", 501), {"ObjectAttributes": ["ObjectSize"]}
+    for version, expected in ((sealed, refused), (plain, ("", 200))):
+        assert error_of(client.get_object, **name, VersionId=version) == expected
+        assert error_of(client.get_object_tagging, **name, VersionId=version) == expected
+        assert error_of(client.get_object_attributes, **name, VersionId=version, **asked) == expected
+        source = {**name, "VersionId": version}
+        assert error_of(client.copy_object, Bucket=bucket_name, Key="copy", CopySource=source) == expected
+
+
 def test_the_tags_of_what_was_encrypted_are_not_those_that_the_backend_has(
     minio: Backend, gateway: Gateway, passing: Server, bucket_name: str
 ) -> None:
@@ -281,6 +298,10 @@ def test_a_write_that_was_done_is_not_told_to_be_refused(minio: Backend, gateway
         assert request(server, "PUT", path, new, b"y").status == 412
         proxy.fault = once(lambda line: line.startswith("GET"), "lose")
         assert request(server, "GET", f"{path}p").status == 404
+        server.client().create_bucket(Bucket=f"{bucket_name}-b")
+        proxy.fault = once(lambda line: line.startswith("DELETE"), "lose")
+        assert request(server, "DELETE", f"/{bucket_name}-b").code == "ServiceUnavailable"
+        assert request(server, "DELETE", f"/{bucket_name}-b").code == "NoSuchBucket"
     assert minio.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
 
 
