@@ -240,6 +240,12 @@ def test_what_is_not_served_or_makes_no_sense_is_said(
     assert (answer.status, answer.code) == (status, code)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_part_and_a_range_are_not_asked_for_at_once(server: Server, kept: str, method: str) -> None:
+    answer = request(server, method, f"/{kept}/o?partNumber=1", {"Range": "bytes=1-2"})
+    assert (answer.status, answer.code) == (400, "InvalidRequest" if method == "GET" else "")
+
+
 def test_a_copy_of_nothing_is_refused(server: Server, kept: str) -> None:
     for source, code in [
         (f"/{kept}/no", "NoSuchKey"),
@@ -247,6 +253,11 @@ def test_a_copy_of_nothing_is_refused(server: Server, kept: str) -> None:
         ("o", "InvalidArgument"),
         (f"/{kept}/%FF", "InvalidArgument"),
         (f"/{kept}/%4", "InvalidArgument"),
+        (f"/{kept}/", "InvalidArgument"),
+        ("/../o", "InvalidArgument"),
+        ("/.strongroom/o", "InvalidArgument"),
+        (f"/{kept.upper()}/o", "InvalidArgument"),
+        (f"/{kept}/{'k' * 1025}", "KeyTooLongError"),
         (f"/{kept}/o?versionId=other", "NoSuchVersion"),
         (f"/{kept}/o", "InvalidRequest"),  # onto itself, and nothing changes
     ]:

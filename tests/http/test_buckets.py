@@ -35,6 +35,24 @@ def test_a_bucket_for_others_too_is_refused(server: Server, bucket_name: str, gr
     assert error_of(client.head_bucket, Bucket=bucket_name) == ("404", 404)
 
 
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        ({"ObjectLockEnabledForBucket": True}, ("NotImplemented", 501)),
+        ({"CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "b"}]}}, ("NotImplemented", 501)),
+        ({"ObjectOwnership": "Everybody"}, ("InvalidArgument", 400)),
+        ({"ACL": "everybody"}, ("InvalidArgument", 400)),
+    ],
+)
+def test_a_bucket_is_not_made_without_what_was_asked_of_it(
+    server: Server, bucket_name: str, asked: Any, refused: tuple[str, int]
+) -> None:
+    client = server.client()
+    assert error_of(client.create_bucket, Bucket=bucket_name, **asked) == refused
+    assert error_of(client.head_bucket, Bucket=bucket_name) == ("404", 404)
+    client.create_bucket(Bucket=bucket_name, ObjectLockEnabledForBucket=False, ObjectOwnership="BucketOwnerEnforced")
+
+
 def test_a_bucket_that_holds_objects_stays(server: Server, bucket: str) -> None:
     client = server.client()
     client.put_object(Bucket=bucket, Key="o", Body=b"x")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from strongroom.kms import bucket_keys
-from strongroom.kms.base import KeyDisabled, KMSError
+from strongroom.kms.base import KeyDisabled, KMSError, NoSuchKey
 from strongroom.kms.bucket_keys import BucketKeys
 from tests.kms.elsewhere import KMSElsewhere
 from tests.kms.test_server import refusal
@@ -42,8 +42,20 @@ def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
             await keys.unwrap(first.wrapped, {"b": "b"})
         with pytest.raises(KeyDisabled):
             await keys.generate({"b": "b"}, "")
-        kms.refusal = None
-        assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
+        kms.refusal, asked = None, kms.calls
+        for _ in range(2):
+            assert await keys.unwrap(first.wrapped, {"b": "b"}) == first.plaintext
+        assert kms.calls == asked + 1
+
+    asyncio.run(main())
+
+
+def test_a_key_of_one_master_key_is_not_taken_for_that_of_another() -> None:
+    async def main() -> None:
+        keys = BucketKeys(KMSElsewhere(), 60)
+        await keys.generate({"b": "b"}, "")
+        with pytest.raises(NoSuchKey):
+            await keys.generate({"b": "b"}, "another")
 
     asyncio.run(main())
 
