@@ -213,6 +213,24 @@ def test_missing_things_are_answered_as_aws_does(server: Server, bucket: str) ->
     assert error_of(client.get_object, Bucket=bucket, Key="no", VersionId="other") == ("NoSuchVersion", 404)
 
 
+def test_copies_are_made_only_where_the_conditions_on_their_source_hold(server: Server, bucket: str) -> None:
+    client, before = server.client(), datetime.now(UTC) - timedelta(days=1)
+    put = client.put_object(Bucket=bucket, Key="o", Body=b"x" * 10)
+    to: Any = {"Bucket": bucket, "Key": "copy", "CopySource": f"{bucket}/o"}
+    part = {**to, "UploadId": client.create_multipart_upload(Bucket=bucket, Key="copy")["UploadId"], "PartNumber": 1}
+    for condition, holds in [
+        ({"CopySourceIfMatch": '"other"'}, False),
+        ({"CopySourceIfNoneMatch": put["ETag"]}, False),
+        ({"CopySourceIfUnmodifiedSince": before}, False),
+        ({"CopySourceIfMatch": put["ETag"], "CopySourceIfUnmodifiedSince": before}, True),
+        ({"CopySourceIfNoneMatch": '"other"', "CopySourceIfModifiedSince": before}, True),
+    ]:
+        expected = ("", 200) if holds else ("PreconditionFailed", 412)
+        assert error_of(client.upload_part_copy, **part, **condition) == expected
+        assert error_of(client.copy_object, **to, **condition) == expected
+        assert error_of(client.head_object, Bucket=bucket, Key="copy")[1] == (200 if holds else 404)
+
+
 TAGS: Any = {"Tagging": {"TagSet": [{"Key": "new", "Value": ""}]}}
 
 
