@@ -336,6 +336,7 @@ def test_without_a_kms_what_a_gateway_encrypted_is_refused_and_hidden_names_are_
     client = passing.client()
     for key in ("small", "large"):
         assert error_of(client.get_object, Bucket=raw_bucket, Key=key) == ("NotImplemented", 501)
+        assert error_of(client.head_object, Bucket=raw_bucket, Key=key) == ("501", 501)
         assert error_of(client.copy_object, Bucket=raw_bucket, Key="c", CopySource=f"{raw_bucket}/{key}")[1] == 501
     client.put_object(Bucket=raw_bucket, Key="plain", Body=b"as it is")
     assert [item["Key"] for item in client.list_objects_v2(Bucket=raw_bucket)["Contents"]] == [

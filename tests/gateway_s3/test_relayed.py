@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from strongroom.relay import BackendRelay
 from strongroom.relay.headers import without_hidden
+from strongroom.s3.auth import UnsignedPayload
+from strongroom.s3.call import Call
+from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.errors import S3Error
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import Exchange, HttpRequest
 from strongroom.store.errors import Unavailable
+from strongroom.store.s3.client import Client
 from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
@@ -172,6 +182,8 @@ def test_metadata_that_a_gateway_would_take_for_its_own_are_refused(passing: Ser
     for headers, query in (({name: "A" * 22}, ""), ({}, f"?X-Amz-Meta-Strongroom-Id={'A' * 22}")):
         answer = request(passing, "PUT", f"/{bucket_name}/o{query}", headers, b"x")
         assert (answer.status, answer.code) == (400, "InvalidArgument")
+    fields = signed(passing, bucket_name, "o", {name: "A" * 22}, [{name: "A" * 22}])
+    assert post(passing, bucket_name, fields, b"x").code == "InvalidArgument"
     assert request(passing, "HEAD", f"/{bucket_name}/o").status == 404
 
 
@@ -389,3 +401,44 @@ def test_a_client_s_key_is_not_passed_on_in_the_clear(versitygw: Backend, tmp_pa
         assert error_of(client.get_object, **target, **key) == ("InvalidRequest", 400)
         assert error_of(client.copy_object, **target, CopySource=target, **source) == ("InvalidRequest", 400)
         assert error_of(client.get_object, **target) == ("NoSuchBucket", 404)
+
+
+class Taking:
+    """Of a client of a backend: takes a body, and keeps whether it came to its end. It verifies nothing."""
+
+    endpoint = SimpleNamespace(in_the_clear=False, exact=True, administers=lambda bucket, key: False)
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.ended = False
+
+    async def open(self, request: Any, raw: bool) -> Any:
+        async for piece in request.body.pieces():
+            self.taken += len(piece)
+        self.ended = True
+        raise Unavailable("this is no backend")
+
+
+@pytest.mark.parametrize(
+    "header", [{"content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, {"x-amz-checksum-crc32": "AAAAAA=="}], ids=["MD5", "CRC32"]
+)
+def test_a_backend_that_verifies_nothing_gets_no_end_of_a_body_that_is_another(header: dict[str, str]) -> None:
+    async def main() -> None:
+        body = os.urandom(7 * 1024**2)
+        pieces = iter([body[at : at + 2**20] for at in range(0, len(body), 2**20)])
+
+        async def receive() -> bytes:
+            return next(pieces, b"")
+
+        headers = {"host": "a", "content-length": str(len(body)), **header}
+        asked = HttpRequest("PUT", "/bucket/o", "", headers, True, "")
+        arriving = BodyReceiver(cast(Exchange, SimpleNamespace(ready=True, receive=receive)), 60)
+        encryption = EncryptionHeaders(headers, secure=True)
+        call = Call(asked, "bucket", "o", UnsignedPayload(), frozenset(), arriving, encryption, "")
+        backend = Taking()
+        with pytest.raises(S3Error, match="BadDigest"):
+            await BackendRelay(cast(Client, backend)).relay(call, "PutObject")
+        assert (next(pieces, None), backend.ended) == (None, False)
+        assert 0 < backend.taken <= len(body)
+
+    asyncio.run(main())
