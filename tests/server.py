@@ -132,7 +132,7 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The worker processes."""
-        return [pid for pid in self.child_pids() if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        return [pid for pid in self.child_pids() if "spawn_main" in _command_line(pid)]
 
     def child_pids(self) -> list[int]:
         """The workers, and multiprocessing's helper."""
@@ -179,6 +179,14 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+def _command_line(pid: int) -> str:
+    """How a process was called; "" if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def free_port() -> int:
