@@ -70,6 +70,14 @@ def test_no_kms_shuts_itself_off_for_long() -> None:
     assert waited(pace, clock) == 60.0
 
 
+def test_a_kms_that_says_not_now_but_at_once_is_not_asked_without_a_pause() -> None:
+    pace = Pace(clock := Clock())
+    for _ in range(3):
+        pace.refused("too many", 0.0)
+        assert waited(pace, clock) == 0.25
+    assert pace.reason == "too many"
+
+
 def test_a_while_after_the_last_refusal_all_is_as_ever() -> None:
     pace = Pace(clock := Clock())
     pace.refused("too many", 1.0)
