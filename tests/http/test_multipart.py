@@ -109,6 +109,19 @@ def test_completion_with_other_parts_is_not_answered_as_the_one_that_succeeded(
     assert client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})["ETag"] == first["ETag"]
 
 
+@pytest.mark.parametrize("encryption", ["AES256", "aws:kms"])
+def test_completion_of_an_upload_that_was_ended_is_not_answered_as_that_of_another_alike(
+    server: Server, bucket: str, encryption: str
+) -> None:
+    client = server.client()
+    ended, parts = upload_of_one_part(client, bucket, "o", ServerSideEncryption=encryption)
+    other, same = upload_of_one_part(client, bucket, "o", ServerSideEncryption=encryption)
+    client.abort_multipart_upload(**ended)
+    client.complete_multipart_upload(**other, MultipartUpload=same)
+    again = error_of(client.complete_multipart_upload, **ended, MultipartUpload=parts)
+    assert again == ("NoSuchUpload", 404)
+
+
 def test_completion_says_where_the_object_is(plain_server: Server, plain_bucket: str) -> None:
     client = plain_server.client()
     hosts = {f"127.0.0.1:{plain_server.port}": f"/{plain_bucket}", f"{plain_bucket}.s3.test:{plain_server.port}": ""}
