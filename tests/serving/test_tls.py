@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from cryptography import x509
@@ -223,6 +224,21 @@ def test_rubbish_instead_of_pem_is_refused(tmp_path: Path, name: str) -> None:
     write_pair(tmp_path)
     (tmp_path / name).write_text("not PEM\n")
     with pytest.raises(tls.BadCertificate, match="do not make a pair"):
+        tls.find(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["public.crt", "private.key"])
+def test_a_file_that_goes_while_it_is_read_is_refused(tmp_path: Path, name: str) -> None:
+    write_pair(tmp_path)
+    read = Path.read_bytes
+
+    def replaced(file: Path) -> bytes:
+        content = read(file)
+        if file.name == "private.key":  # both have been looked at; now they are replaced
+            (tmp_path / name).unlink()
+        return content
+
+    with mock.patch.object(Path, "read_bytes", replaced), pytest.raises(tls.BadCertificate, match="cannot read"):
         tls.find(tmp_path)
 
 

@@ -50,6 +50,8 @@ class Certificate:
             raise BadCertificate(f"{self.certificate} and {self.key} do not make a pair: {reason}") from None
         except _Encrypted:
             raise BadCertificate(f"{self.key} is encrypted; give it without a passphrase") from None
+        except OSError as error:  # one of them has gone since it was read above: it is being replaced
+            raise BadCertificate(f"cannot read {self.certificate} and {self.key}: {error.strerror}") from None
 
     def expired(self, now: datetime) -> datetime | None:
         """When it expired, if that was before ``now``; else None."""
