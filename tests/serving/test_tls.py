@@ -154,6 +154,25 @@ def test_a_new_certificate_with_a_key_of_another_kind_takes_the_place_of_the_old
     assert server.end() == 0
 
 
+def test_a_connection_whose_handshake_ends_after_sigterm_is_closed(
+    start: Start, tmp_path: Path, log: Callable[[], str]
+) -> None:
+    write_pair(tmp_path / "certs")
+    server = start(f"--certs-dir={tmp_path / 'certs'}", "--idle-timeout=3600")
+    body = b"PUT /size HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+    with server.connect() as first, trusting().wrap_socket(first) as running, server.connect() as late:
+        running.sendall(body)
+        time.sleep(0.3)
+        server.process.terminate()
+        assert comes(lambda: "ending" in log())
+        time.sleep(0.5)
+        assert until_closed(trusting().wrap_socket(late)) == b""
+        running.sendall(b"12345")
+        assert until_closed(running).endswith(b"5")
+    assert server.process.wait(20) == 0
+    assert "Traceback" not in log()
+
+
 @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept connection", "last request"])
 def test_a_client_that_takes_its_response_slowly_gets_all_of_it(start: Start, tmp_path: Path, more: bytes) -> None:
     write_pair(tmp_path / "certs")

@@ -182,8 +182,9 @@ class _Worker:
     async def _begin(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         timeout = self._server.idle_timeout
-        _, protocol = await loop.connect_accepted_socket(
-            lambda: Protocol(self._server, loop),
+        protocol = Protocol(self._server, loop)
+        await loop.connect_accepted_socket(  # which returns the protocol of TLS, if there is TLS
+            lambda: protocol,
             connection,
             ssl=self._tls,
             ssl_handshake_timeout=timeout if self._tls else None,
