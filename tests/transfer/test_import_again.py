@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -267,6 +268,31 @@ def test_a_copy_that_was_written_and_not_read_back_follows_the_source(source: An
     source.put_object(**here, Body=b"newer")
     between.copy(lambda: None)
     assert between.body() == b"newer"
+
+
+class Killed(BaseException):
+    """The process is killed here."""
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("copied_before", [False, True])
+def test_a_copy_whose_run_was_killed_as_soon_as_it_was_written_follows_the_source(
+    source: Any, between: Between, size: int, copied_before: bool
+) -> None:
+    here, newest = {"Bucket": between.bucket, "Key": "k"}, os.urandom(size)
+    if copied_before:
+        source.put_object(**here, Body=b"old")
+        between.copy(lambda: None)
+    source.put_object(**here, Body=os.urandom(size))
+    with mock.patch.object(State, "wrote", side_effect=Killed), pytest.raises(Killed):
+        between.copy(lambda: None)
+    source.put_object(**here, Body=os.urandom(size))
+    write = "put" if size == SMALL else "complete"
+    with mock.patch.object(S3, write, side_effect=Killed), pytest.raises(Killed):  # and the next one just before
+        between.copy(lambda: None)
+    source.put_object(**here, Body=newest)
+    between.copy(lambda: None)
+    assert between.body() == newest
 
 
 def test_an_object_that_is_removed_at_the_source_while_it_is_copied_is_said_to_be(

@@ -74,11 +74,20 @@ class Copier:
         if not self.wishes.overwrite:
             there = self.target.etag(bucket, listed.key, self.wishes.customer_key)
             if there is not None and not self._is_ours(listed, bucket, there):
-                return self._compare(listed, bucket, described, secret, there)
+                try:
+                    return self._compare(listed, bucket, described, secret, there)
+                except NotCopied:
+                    if not self._holds(bucket, listed.key, there, self.state.begun(bucket, listed.key)):
+                        raise
+                    self.state.wrote(bucket, listed.key, there)  # by a run that was killed before it noted that
             over = there or ""
         digest = hashlib.sha256()
         pieces = self._pieces(listed, described, secret, digest.update)
-        etag = self._write(bucket, listed.key, described, secret, pieces, over)
+
+        def begin() -> None:
+            self.state.begin(bucket, listed.key, digest.hexdigest())
+
+        etag = self._write(bucket, listed.key, described, secret, pieces, over, begin)
         self.state.wrote(bucket, listed.key, etag)
         try:
             self._verify(bucket, listed.key, described, secret, etag, digest.hexdigest())
@@ -94,12 +103,15 @@ class Copier:
         known = self.state.written(bucket, listed.key)
         if known is not None:
             return etag == known
-        expected = self.state.sha256(listed.bucket, listed.key)
+        return self._holds(bucket, listed.key, etag, self.state.sha256(listed.bucket, listed.key))
+
+    def _holds(self, bucket: str, key: str, etag: str, expected: str | None) -> bool:
+        """Whether the bytes of the object at the target with this ETag have this SHA-256."""
         if expected is None or not etag:
             return False
-        described = self.target.describe(bucket, listed.key, self.wishes.customer_key)
+        described = self.target.describe(bucket, key, self.wishes.customer_key)
         secret = self.wishes.customer_key if described.encryption == "SSE-C" else None
-        return hmac.compare_digest(self._digest(bucket, listed.key, etag, secret), expected)
+        return hmac.compare_digest(self._digest(bucket, key, etag, secret), expected)
 
     def _compare(self, listed: Listed, bucket: str, described: Described, secret: Secret | None, etag: str) -> str:
         """The SHA-256 of an object if the target has an equal one already, from a killed run, say. Raises NotCopied."""
@@ -153,13 +165,18 @@ class Copier:
         secret: Secret | None,
         pieces: Iterator[bytes],
         over: str | None,
+        begin: Callable[[], None],
     ) -> str:
+        """Write a copy, as it is described, from these pieces. ``begin`` is called just before it is put in place.
+        Returns its ETag. Raises S3Failed, NotCopied, Stopped.
+        """
         encryption = "SSE-S3" if self.wishes.encrypt and not described.encryption else described.encryption
         fields = upload_fields(described, encryption, secret)
         first = next(pieces)
         if len(first) == described.size and described.parts < 2:
             for _ in pieces:
                 pass  # runs the generator to its end, where it checks the size
+            begin()
             return self.target.put(bucket, key, first, fields, over)
         upload = self.target.begin_upload(bucket, key, fields)
         self.state.upload_opened(bucket, key, upload)
@@ -169,6 +186,7 @@ class Copier:
                 parts.append(self.target.put_part(bucket, key, upload, number, piece, secret))
             if over is not None and self.target.etag(bucket, key, self.wishes.customer_key) != (over or None):
                 raise S3Failed("the object at the target became another meanwhile")
+            begin()
             etag = self.target.complete(bucket, key, upload, parts, over)
         except BaseException:
             self.target.abort_upload(bucket, key, upload)

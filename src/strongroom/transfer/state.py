@@ -16,10 +16,11 @@ CREATE TABLE IF NOT EXISTS done (
     bucket TEXT, key TEXT, etag TEXT, size INTEGER, modified TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS written (bucket TEXT, key TEXT, etag TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS begun (bucket TEXT, key TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-"""``done`` has buckets and ETags of the source; ``written`` and ``uploads`` have the target's. Files of older
-releases, which had no ``written``, have rows in ``done`` only.
+"""``done`` has buckets and ETags of the source; ``written``, ``begun`` and ``uploads`` have the target's. Files of
+older releases, which had no ``written`` or no ``begun``, have no rows there.
 """
 
 
@@ -60,9 +61,18 @@ class State:
         row = (listed.bucket, listed.key, listed.etag, listed.size, listed.modified.isoformat(), sha256)
         self._write("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
 
+    def begun(self, bucket: str, key: str) -> str | None:
+        """The SHA-256 of a copy that may be at the target although no ETag of it was noted; None if there is none."""
+        return self._text("SELECT sha256 FROM begun WHERE bucket = ? AND key = ?", (bucket, key))
+
+    def begin(self, bucket: str, key: str, sha256: str) -> None:
+        """Note the SHA-256 of a copy that is put in place next: if this process dies, its ETag is never noted."""
+        self._write("INSERT OR REPLACE INTO begun VALUES (?, ?, ?)", (bucket, key, sha256))
+
     def wrote(self, bucket: str, key: str, etag: str) -> None:
         """Note the ETag of a copy at the target, verified or not."""
         self._write("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", (bucket, key, etag))
+        self._write("DELETE FROM begun WHERE bucket = ? AND key = ?", (bucket, key))
 
     def knows(self, bucket: str, prefix: str) -> bool:
         """Whether any object whose key begins with ``prefix`` has been copied from this bucket."""
@@ -73,6 +83,7 @@ class State:
     def forget(self, bucket: str, prefix: str, target: str) -> None:
         """Forget that objects whose keys begin with ``prefix`` were copied from ``bucket`` into ``target``."""
         self._write("DELETE FROM written WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (target, prefix, prefix))
+        self._write("DELETE FROM begun WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (target, prefix, prefix))
         self._write("DELETE FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (bucket, prefix, prefix))
 
     def upload_opened(self, bucket: str, key: str, upload: str) -> None:
