@@ -275,6 +275,18 @@ def test_a_folder_that_is_full_is_said_to_be_and_gone_on_with_when_there_is_room
         assert {key: (out / bucket / key).read_bytes() for key in manifest(out)} == bodies
 
 
+def test_a_folder_that_is_full_from_the_start_is_not_taken_for_one_of_others(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "disk", 1) as disk:
+        folder, filling = Folder(disk / "out"), disk / "filling"
+        filling.write_bytes(bytes(1024**2 - os.sysconf("SC_PAGE_SIZE")))
+        for _ in range(2):  # as threads do, one after the other
+            with pytest.raises((OSError, sqlite3.OperationalError), match=r"full|space"):
+                folder.temporary("bucket", "key")
+        filling.unlink()
+        assert folder.temporary("bucket", "key").parent.is_dir()
+        folder.close()
+
+
 def test_a_manifest_is_not_written_anew_of_lines_that_could_not_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

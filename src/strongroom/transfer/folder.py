@@ -160,7 +160,8 @@ class Folder:
         fresh.replace(self.path / MANIFEST)
 
     def _check(self) -> None:
-        if self._fresh and any(self.path.iterdir()):
+        # Our own folder may be there: made by this run, for which there was no room then, or by another one just now.
+        if self._fresh and any(file.name != _OWN for file in self.path.iterdir()):
             raise FolderRefused(f"{self.path} holds something else than an export; name an empty folder, or a new one")
 
     def _prepare(self) -> TextIO:
