@@ -13,7 +13,7 @@ import pytest
 
 from strongroom.cli.layout import recognised
 from strongroom.config import LocalDirectory, SettingError, SharedFolder
-from tests.server import NAS, Server
+from tests.server import MASTER_KEY, NAS, Server
 
 
 def run(server: Server, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -139,6 +139,22 @@ def test_a_job_says_that_the_index_is_damaged(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is damaged" in done.stderr and "restore the whole from a back-up" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_job_takes_no_index_that_cannot_be_written_for_a_damaged_one(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        for number in range(200):
+            client.put_object(Bucket="bucket", Key=f"o{number}", Body=bytes(1000))
+    keys = {"MINIO_SSE_MASTER_KEY": f"new:{'ab' * 32}", "STRONGROOM_READ_KEYS": MASTER_KEY}
+    limited = ["prlimit", "--fsize=100000", sys.executable, "-m", "strongroom", "rewrap", str(server.directory)]
+    done = subprocess.run(limited, env={**server.environment, **keys}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "cannot be read or written (disk I/O error): look at its disk, then try again" in done.stderr
+    assert "damaged" not in done.stderr and "Traceback" not in done.stderr
+    assert run(server, "rewrap", **keys).returncode == 0
+    assert "0 objects" in run(server, "rewrap", **keys).stdout
 
 
 def test_an_audit_finds_blobs_that_are_cut_or_missing(tmp_path: Path) -> None:
