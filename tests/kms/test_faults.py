@@ -548,6 +548,33 @@ def test_a_client_certificate_is_shown_where_it_is_asked_for_and_a_new_one_is_pi
     asyncio.run(main())
 
 
+def test_authorities_that_cannot_be_read_again_are_said_to_once_and_taken_when_they_can(
+    tls_bao: OpenBao, key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert tls_bao.certs is not None
+    good, other = (tls_bao.certs / "ca.crt").read_bytes(), make_certificates(tmp_path / "other") / "ca.crt"
+    authorities = tmp_path / "authorities"
+    authorities.mkdir()
+    file = authorities / "ca.crt"
+    file.write_bytes(other.read_bytes())
+
+    async def main() -> None:
+        settings = tls_bao.role(key, key).settings(MINIO_SSE_VAULT_CAPATH=str(authorities))
+        async with opened(settings) as kms:
+            file.write_bytes(good[: len(good) // 2])  # it is being replaced
+            for _ in range(3):
+                with pytest.raises(KMSUnavailable, match="its certificate is not trusted"):
+                    await made(kms)
+            said = [record for record in caplog.records if "cannot be read again" in record.message]
+            assert [str(file) in str(vars(record)["reason"]) for record in said] == [True]
+            file.write_bytes(good)
+            with contextlib.suppress(KMSUnavailable):
+                await made(kms)
+            await made(kms)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

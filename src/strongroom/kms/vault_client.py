@@ -7,8 +7,8 @@ server error), that is KMSUnavailable. A refusal is an answer, with a status.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import logging
 import os
 import re
 import ssl
@@ -25,6 +25,8 @@ from strongroom.kms.pace import Pace
 from strongroom.kms.vault_connections import TooMuch, VaultConnector
 from strongroom.kms.vault_tls import BadTLSFile, trusting
 from strongroom.secret import Secret
+
+_log = logging.getLogger("strongroom.kms")
 
 _MAX_REASON = 300
 _MOST_REASONS = 10
@@ -124,6 +126,7 @@ class VaultClient:
         self._tls: ssl.SSLContext | None = None
         if address.url.startswith("https:"):
             self._tls = self._trusting()
+        self._unread = ""  # why the files for TLS could not be read again the last time
         self._connections: _Connections | None = None
         self.pace = Pace()
 
@@ -218,14 +221,24 @@ class VaultClient:
             return await self._exchange_over(connections.session, method, path, content, headers)
         except (KMSUnavailable, aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.__cause__, ssl.SSLError):
-                # Maybe one of the two certificates has expired, and the files hold a new one by now.
-                with contextlib.suppress(BadTLSFile):
-                    self._tls = await asyncio.to_thread(self._trusting)
+                await self._trust_anew()
             self._leave(connections)
             raise
         finally:
             connections.calls -= 1
             await connections.end()
+
+    async def _trust_anew(self) -> None:
+        """Read the files for TLS again: maybe one of the two certificates has expired, and they hold a new one by now.
+        If they cannot be used, what was read before stays in use, and the log says why, once.
+        """
+        try:
+            self._tls, unread = await asyncio.to_thread(self._trusting), ""
+        except BadTLSFile as error:
+            unread = str(error)
+            if unread != self._unread:
+                _log.warning("TLS to the KMS failed, and its files cannot be read again", extra={"reason": unread})
+        self._unread = unread
 
     async def _exchange_over(
         self, session: aiohttp.ClientSession, method: str, path: str, content: bytes | None, headers: dict[str, str]
