@@ -35,11 +35,12 @@ def test_one_that_fails_in_the_middle_says_what_it_did(capsys: pytest.CaptureFix
 
 
 WAITS = """
-import time
+import os, time
 from strongroom.cli.outcome import stop_on_signals
-stop_on_signals(lambda: print("asked", flush=True))
+stop_on_signals(lambda: os.write(1, b"asked\\n"))  # not print: the signal may come while the other one prints
 print("ready", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(0.1)  # a signal that comes just before it sleeps does not wake it
 """
 
 

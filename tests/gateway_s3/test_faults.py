@@ -444,7 +444,8 @@ def test_load_balancers_hear_soon_that_the_backend_hangs_and_ask_it_once(minio: 
             with urlopen(f"{server.endpoint}/minio/health/ready", timeout=6) as answer:
                 return int(answer.status)
         except HTTPError as error:
-            return error.code
+            with error:
+                return error.code
 
     with Proxy(minio.endpoint) as proxy:
         server = gateway(minio, proxy=proxy)
