@@ -8,7 +8,6 @@ import asyncio
 import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -32,8 +31,8 @@ class Threads(ThreadPoolExecutor):
 
     def start(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> Step[T]:
         """Begin a step, for a task of the running event loop."""
-        step = Step[T]()
-        self.submit(step.run, partial(work, *args, **named))
+        step: Step[T] = Step()
+        self.submit(step.run, work, *args, **named)
         return step
 
     def _adjust_thread_count(self) -> None:
@@ -52,53 +51,61 @@ class Step(Generic[T]):
     and another turn of the event loop, in which everybody else's requests come first.
     """
 
-    __slots__ = ("_loop", "_over", "_then", "error", "returned")
+    __slots__ = ("_loop", "_then", "_waiting", "error", "is_over", "returned")
 
     returned: T
     """What it returned, once it is over without an error."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._then: Callable[[Step[T]], None] | None = None
         self.error: BaseException | None = None
         """What it raised, once it is over."""
+        self.is_over = False
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it has returned or raised."""
-        return self._over.is_set()
-
-    def run(self, work: Callable[[], T]) -> None:
+    def run(self, work: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> None:
         """Do the work. For the thread. (The step does not keep it, nor the data in it.)"""
         try:
-            self.returned = work()
+            self.returned = work(*args, **named)
         except BaseException as error:
             self.error = error
         self._loop.call_soon_threadsafe(self._end)
 
     async def result(self) -> T:
         """Wait for what it returns. Raises what it raises."""
-        await self.ended()
+        if not self.is_over:
+            await self._end_of_it()
         if self.error is not None:
             raise self.error
         return self.returned
 
     async def ended(self) -> None:
         """Wait until it is over, whether it returns or raises."""
-        await self._over.wait()
+        if not self.is_over:
+            await self._end_of_it()
 
     def then(self, call: Callable[[Step[T]], None]) -> None:
-        """Have a function called with the step when it is over, before the tasks that wait go on."""
+        """Have a function called with the step when it is over, before the tasks that wait are told."""
         if self.is_over:
             call(self)
         else:
             self._then = call
 
+    def _end_of_it(self) -> asyncio.Future[None]:
+        waiting = self._loop.create_future()
+        self._waiting.append(waiting)
+        return waiting
+
     def _end(self) -> None:
-        self._over.set()
-        if self._then is not None:
-            self._then(self)
+        self.is_over = True
+        try:
+            if self._then is not None:
+                self._then(self)  # first, so that whoever is told by it goes on before the tasks that wait
+        finally:
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
 
 
 class Steps:
