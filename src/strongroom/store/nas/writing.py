@@ -34,13 +34,11 @@ class Pending:
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        if not self._keep_small(data):
+        if self._draft is None and len(self._small) + len(data) <= SMALL:
+            self._small += data
+            return
+        with understood():
             await self._steps.do(self._append, data)
-
-    def append(self, data: Buffer) -> None:
-        """Append; blocks. Raises StoreFull."""
-        if not self._keep_small(data):
-            self._append(data)
 
     def draft(self) -> Draft:
         """The draft with all bytes in it, which belongs to the caller now. For a thread. Raises StoreFull."""
@@ -63,24 +61,19 @@ class Pending:
             with understood():
                 await self._steps.do(draft.drop)
 
-    def _keep_small(self, data: Buffer) -> bool:
-        if self._draft is not None or len(self._small) + len(data) > SMALL:
-            return False
-        self._small += data
-        return True
-
     def _append(self, data: Buffer) -> None:
-        with understood():
-            if self._draft is None:
-                self._draft = Draft(self._folder)
-            if self._small:
-                self._draft.append(self._small)
-                self._small = bytearray()
-            self._draft.append(data)
+        if self._draft is None:
+            self._draft = Draft(self._folder)
+        if self._small:
+            self._draft.append(self._small)
+            self._small = bytearray()
+        self._draft.append(data)
 
 
 class NasWriter:
     """The Writer of the protocol."""
+
+    append = None  # a slow mount would hold up the few threads that hash; the store has many that may wait
 
     def __init__(self, folder: Folder, pool: Threads, objects: Objects, place: Place, encrypted: bool) -> None:
         self._head = MARK if encrypted else b""
@@ -94,11 +87,6 @@ class NasWriter:
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
         await self._pending.write(data)
-        self._size += len(data)
-
-    def append(self, data: Buffer, last: bool) -> None:
-        """Append; blocks. Raises StoreFull."""
-        self._pending.append(data)
         self._size += len(data)
 
     async def commit(self, record: Record, annex: bytes = b"", when: Condition = ALWAYS) -> Stored:
@@ -122,6 +110,8 @@ class NasWriter:
 class NasPartWriter:
     """The PartWriter of the protocol. While it writes, it keeps its upload from looking abandoned."""
 
+    append = None  # as NasWriter
+
     def __init__(self, folder: Folder, pool: Threads, upload: OpenUpload, number: int) -> None:
         self._pending = Pending(folder, pool, b"")
         self._pool = pool
@@ -133,25 +123,11 @@ class NasPartWriter:
 
     async def write(self, data: Buffer) -> None:
         """Append. Raises StoreFull."""
-        if self._is_time_to_touch():
+        if time.monotonic() - self._touched > _TOUCH_SECONDS:
+            self._touched = time.monotonic()
             await in_thread(self._pool, self._upload.touch)
         await self._pending.write(data)
         self._size += len(data)
-
-    def append(self, data: Buffer, last: bool) -> None:
-        """Append; blocks. Raises StoreFull."""
-        if self._is_time_to_touch():
-            with understood():
-                self._upload.touch()
-        self._pending.append(data)
-        self._size += len(data)
-
-    def _is_time_to_touch(self) -> bool:
-        now = time.monotonic()
-        if now - self._touched <= _TOUCH_SECONDS:
-            return False
-        self._touched = now
-        return True
 
     async def commit(self, record: Record) -> Part:
         """Make the part durable. Raises NoSuchUpload."""
