@@ -28,7 +28,7 @@ from strongroom.store.s3.backend_listing import list_names
 from strongroom.store.s3.credentials import FixedCredentials
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, http_time
-from strongroom.store.s3.names import new_id
+from strongroom.store.s3.names import completing_name, new_id
 from strongroom.store.s3.streaming import StreamedBody
 from strongroom.store.s3.sweep import Sweep
 from tests.certificates import make_certificates
@@ -408,6 +408,22 @@ def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(
 
     assert fake.run(use)[0] < 1_000_000
     assert fake.regions == regions
+
+
+def test_a_hidden_name_whose_folder_goes_at_that_moment_is_written_again(fake: Fake) -> None:
+    """versitygw says so of a folder that it removes because it became empty; of clients' names it may be true."""
+    gone: Reply = (409, {}, b"<Error><Code>ExistingObjectIsDirectory</Code></Error>")
+    fake.reply = lambda region: gone if len(fake.regions) == 1 else (200, {}, b"")
+
+    async def use(client: Client) -> None:
+        await client.send(Request("PUT", "bucket", completing_name(new_id()), body=b"x"))
+        assert len(fake.regions) == 2
+        fake.regions.clear()
+        with pytest.raises(Refused, match="ExistingObjectIsDirectory"):
+            await client.send(Request("PUT", "bucket", "a/b", body=b"x"))
+        assert len(fake.regions) == 1
+
+    fake.run(use)
 
 
 def test_one_signature_that_is_found_wrong_while_others_are_not_does_not_cost_the_credentials(fake: Fake) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from strongroom.store.errors import ObjectChanged, Unavailable
+from strongroom.store.errors import NoSuchUpload, ObjectChanged, Unavailable
 from strongroom.store.s3 import S3Store, completing, uploads
 from strongroom.store.s3.messages import Answer, Request
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
@@ -327,6 +328,97 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
         store.client.send = send  # type: ignore[method-assign]
         await store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
         assert await get(store, "o", bucket_name) == b"x"
+        await store.stop()
+
+    asyncio.run(run())
+
+
+def test_an_upload_that_the_backend_hides_while_it_is_completed_is_not_told_to_be_none(
+    minio: Backend, bucket_name: str
+) -> None:
+    """versitygw does so."""
+
+    async def run() -> None:
+        store = S3Store(client_for(minio))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
+        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
+        await writer.write(b"x")
+        part = await writer.commit({})
+        send, hidden = store.client.send, asyncio.Event()
+
+        async def hiding(asked: Request) -> Answer:
+            if asked.query and asked.query[0][0] == "uploadId":
+                if asked.method == "POST":
+                    hidden.set()
+                    await asyncio.sleep(1)
+                elif hidden.is_set():
+                    raise NoSuchUpload(str(asked))
+            return await send(asked)
+
+        store.client.send = hiding  # type: ignore[method-assign, assignment]
+        completing = asyncio.create_task(store.complete(bucket_name, "o", opened.upload_id, [part], SEALED))
+        await hidden.wait()
+        with pytest.raises(NoSuchUpload):
+            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
+        assert (await store.head(bucket_name, "o")).size == 1
+        await completing
+        await store.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_an_upload_that_is_gone_and_whose_lock_is_left_is_told_to_be_none_in_the_end(
+    minio: Backend, bucket_name: str, monkeypatch: pytest.MonkeyPatch, dead: bool
+) -> None:
+    monkeypatch.setattr(completing, "_WAIT", 0.5)
+    monkeypatch.setattr(completing, "LONGEST", -1.0 if dead else 900.0)
+
+    async def run() -> None:
+        store = S3Store(client_for(minio))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
+        await completing.CompletionLock(store.client).take(bucket_name, opened.upload_id)
+        (backend_id,) = open_uploads(minio, bucket_name, "o")
+        minio.client().abort_multipart_upload(Bucket=bucket_name, Key="o", UploadId=backend_id)
+        with pytest.raises(NoSuchUpload if dead else Unavailable):
+            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
+        await store.stop()
+
+    asyncio.run(run())
+
+
+def test_parts_that_are_listed_while_their_upload_ends_are_not_told_to_be_missing(
+    minio: Backend, bucket_name: str
+) -> None:
+    async def run() -> None:
+        store = S3Store(client_for(minio))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
+        for number in (1, 2):
+            writer = await store.part_writer(bucket_name, "o", opened.upload_id, number, 1)
+            await writer.write(b"x")
+            await writer.commit({})
+        send = store.client.send
+
+        async def cut(asked: Request) -> Answer:
+            """A list with one part of two, as one made while the other goes."""
+            if asked.method != "GET" or not asked.query or asked.query[0][0] != "uploadId":
+                return await send(asked)
+            store.client.send = send  # type: ignore[method-assign]
+            listed = await send(asked)
+            (backend_id,) = open_uploads(minio, bucket_name, "o")
+            minio.client().abort_multipart_upload(Bucket=bucket_name, Key="o", UploadId=backend_id)
+            first, _, rest = listed.body.partition(b"<Part>")
+            return replace(listed, body=first + rest[rest.index(b"</Part>") + len(b"</Part>") :])
+
+        store.client.send = cut  # type: ignore[method-assign, assignment]
+        with pytest.raises(NoSuchUpload):
+            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
         await store.stop()
 
     asyncio.run(run())

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -90,6 +92,20 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
     complete = {"Bucket": bucket, "Key": "o", "UploadId": upload_id, "MultipartUpload": parts}
     first = client.complete_multipart_upload(**complete)
     assert client.complete_multipart_upload(**complete)["ETag"] == first["ETag"]
+
+
+@pytest.mark.parametrize("condition", [{}, {"IfNoneMatch": "*"}], ids=["always", "if none"])
+def test_completions_of_an_upload_at_the_same_time_are_all_answered_alike(
+    server: Server, bucket: str, condition: Any
+) -> None:
+    """As those of a client that gave up waiting, and asks again while the first one goes on."""
+    client = server.client()
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(5):
+            target, parts = upload_of_one_part(client, bucket, f"o{number}")
+            complete = partial(client.complete_multipart_upload, **target, MultipartUpload=parts, **condition)
+            etags = [answer.result()["ETag"] for answer in [pool.submit(complete) for _ in range(6)]]
+            assert len(set(etags)) == 1
 
 
 @pytest.mark.parametrize("encryption", ["AES256", "aws:kms"])

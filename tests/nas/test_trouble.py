@@ -24,7 +24,7 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.base import ALWAYS
 from strongroom.store.errors import Forbidden, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreFull, Unavailable
-from strongroom.store.nas import NasStore, locks
+from strongroom.store.nas import NasStore, finding, locks, uploads
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
 from strongroom.store.nas.probe import Traits
@@ -33,6 +33,7 @@ from tests.mounts import remount_read_only, small_file_system
 from tests.nas.test_sweep import HOUR, age
 from tests.server import NAS, Server
 from tests.store.kinds import PLAIN, get, put
+from tests.store.test_uploads import put_part
 
 
 def test_a_file_that_is_closed_to_us_is_listed_but_not_read(tmp_path: Path) -> None:
@@ -253,6 +254,34 @@ def test_an_upload_ends_though_a_part_still_comes_which_is_swept_then(tmp_path: 
             age(file)
         await asyncio.to_thread(store._sweep.run)
         assert list((reserved / "tmp").iterdir()) == []
+        await store.stop()
+
+    asyncio.run(use())
+
+
+def test_parts_that_are_listed_while_their_upload_ends_are_not_told_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> None:
+        store = NasStore(tmp_path)
+        await store.start()
+        await store.create_bucket("bucket")
+        upload = await store.create_upload("bucket", "o", PLAIN, os.urandom(16))
+        for number in (1, 2, 3):
+            await put_part(store, "o", upload.upload_id, number, b"x")
+        real = finding.read_trailer
+
+        def between(*arguments: Any) -> Any:
+            monkeypatch.setattr("strongroom.store.nas.uploads.read_trailer", real)
+            uploads.end(store._folder, "bucket", upload.upload_id)
+            ended.append(upload.upload_id)
+            return real(*arguments)
+
+        ended: list[str] = []
+        monkeypatch.setattr("strongroom.store.nas.uploads.read_trailer", between)
+        with pytest.raises(NoSuchUpload):
+            await store.parts("bucket", "o", upload.upload_id, 0, 10)
+        assert ended == [upload.upload_id]
         await store.stop()
 
     asyncio.run(use())

@@ -16,8 +16,17 @@ from typing import Any
 
 import pytest
 
-from strongroom.store.errors import Damaged, MetadataRefused, NoSuchObject, ObjectChanged, StoreError, StoreFull
-from strongroom.store.local import LocalStore, trash
+from strongroom.store.base import ALWAYS
+from strongroom.store.errors import (
+    Damaged,
+    MetadataRefused,
+    NoSuchObject,
+    NoSuchUpload,
+    ObjectChanged,
+    StoreError,
+    StoreFull,
+)
+from strongroom.store.local import LocalStore, index, schema, trash
 from strongroom.store.local import store as local
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_uploads import put_part
@@ -51,6 +60,32 @@ async def large(store: LocalStore, key: str, parts: int = 2, annex: bytes = b"an
     upload = await store.create_upload("bucket", key, PLAIN, os.urandom(16))
     made = [await put_part(store, key, upload.upload_id, number, b"x") for number in range(1, parts + 1)]
     await store.complete("bucket", key, upload.upload_id, made, PLAIN, annex)
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_parts_that_are_listed_while_their_upload_is_completed_are_not_told_to_be_missing(
+    tmp_path: Path, before: int
+) -> None:
+    async def use(store: LocalStore) -> None:
+        upload = await store.create_upload("bucket", "o", PLAIN, os.urandom(16))
+        part = await put_part(store, "o", upload.upload_id, 1, b"x")
+        statements: list[str] = []
+
+        def between(statement: str) -> None:
+            statements.append(statement)
+            if len(statements) == before:
+                index.complete(writing, index.NewObject("bucket", "o", PLAIN, b"", ALWAYS), upload.upload_id, [part])
+
+        with (
+            closing(schema.connect(tmp_path / ".strongroom" / "index.db", read_only=True)) as reading,
+            closing(schema.connect(tmp_path / ".strongroom" / "index.db", read_only=False)) as writing,
+        ):
+            reading.set_trace_callback(between)
+            with pytest.raises(NoSuchUpload):
+                index.list_parts(reading, "bucket", "o", upload.upload_id, 0, 10)
+        assert len(statements) >= before
+
+    run(tmp_path, use)
 
 
 @pytest.mark.parametrize("size", [10, 300_000], ids=["small", "large"])

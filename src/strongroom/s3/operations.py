@@ -8,7 +8,7 @@ from __future__ import annotations
 # operation: remark for docs/s3.md
 SERVED: dict[str, str] = {
     "AbortMultipartUpload": "",
-    "CompleteMultipartUpload": "If-Match, If-None-Match; asked again after it succeeded, it answers the same",
+    "CompleteMultipartUpload": "If-Match, If-None-Match; asked again, also at the same time, it answers the same",
     "CopyObject": "between any two kinds of encryption; bytes are shared where they need not change",
     "CreateBucket": "",
     "CreateMultipartUpload": "If-Match, If-None-Match: *, as it is opened: `mc` sends them here only",

@@ -314,12 +314,12 @@ def put_part(
 
 def list_parts(connection: Connection, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
     """One page of parts. Raises NoSuchBucket, NoSuchUpload."""
-    find_upload(connection, bucket, key, upload_id)
     rows = connection.execute(
         "SELECT number, size, modified, record, identity FROM parts WHERE upload = ? AND number > ?"
         " ORDER BY number LIMIT ?",
         (upload_id, after, limit + 1),
     ).fetchall()
+    find_upload(connection, bucket, key, upload_id)  # last: what ended it took the parts with it
     page = [Part(number, size, modified, decode_record(rec), name) for number, size, modified, rec, name in rows]
     more = len(page) > limit
     return PartPage(page[:limit], page[limit - 1].number if more and limit else None)

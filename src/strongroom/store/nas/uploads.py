@@ -160,8 +160,7 @@ class Uploads:
 
     def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts. Raises NoSuchBucket, NoSuchUpload."""
-        self.get(bucket, key, upload_id)
-        with OpenUpload(self._folder, bucket, upload_id).opened() as descriptor:
+        with self._folder.bucket(bucket), OpenUpload(self._folder, bucket, upload_id).opened() as descriptor:
             with os.scandir(descriptor) as entries:
                 numbers = sorted(int(entry.name) for entry in entries if entry.name.isdecimal())
             wanted = [number for number in numbers if number > after]
@@ -169,6 +168,7 @@ class Uploads:
             for number in wanted[:limit]:
                 with suppress(PartChanged), _part(descriptor, number) as (_, trailer):
                     page.append(Part(number, trailer.size, trailer.modified, trailer.record, trailer.identity.hex()))
+        self.get(bucket, key, upload_id)  # last: what ended it takes the parts with it
         return PartPage(page, wanted[limit - 1] if limit and len(wanted) > limit else None)
 
     def complete(self, new: NewObject, upload_id: str, parts: Sequence[Part]) -> Stored:

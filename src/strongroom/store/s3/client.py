@@ -29,8 +29,17 @@ from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.connection import LEAST
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
 from strongroom.store.s3.endpoint import Endpoint
-from strongroom.store.s3.errors import CREDENTIALS_REFUSED, REDIRECTS, RETRIED_STATUSES, code_of, meaning, undecided
+from strongroom.store.s3.errors import (
+    BETWEEN_FOLDERS,
+    CREDENTIALS_REFUSED,
+    REDIRECTS,
+    RETRIED_STATUSES,
+    code_of,
+    meaning,
+    undecided,
+)
 from strongroom.store.s3.messages import MAX_ANSWER, Answer, Download, Refusal, Request
+from strongroom.store.s3.names import is_hidden
 from strongroom.store.s3.pool import Pool
 from strongroom.store.s3.regions import Regions
 from strongroom.store.s3.response import Response
@@ -198,7 +207,8 @@ class Client:
             attempts.redirected = True
             return True
         refused = meaning(response.status, code, message, str(request))
-        if response.status not in RETRIED_STATUSES or attempts.are_over or not request.again:
+        passes = response.status in RETRIED_STATUSES or (code == BETWEEN_FOLDERS and is_hidden(request.key))
+        if not passes or attempts.are_over or not request.again:
             if code in CREDENTIALS_REFUSED:
                 self._doubt(code)
             elif raw:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 
 from strongroom.dates import parse_http_date
 from strongroom.store.base import Condition
@@ -28,6 +29,14 @@ _WAIT, _PAUSE = 3.0, 0.2
 
 _AGAIN, _AGAIN_AT_MOST = 0.5, 8.0
 """Seconds until a failed release is tried again, doubled each time; and the most that it gets to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """A completion that holds a lock: its token, and whether it counts as dead."""
+
+    token: bytes
+    is_dead: bool
 
 
 class CompletionLock:
@@ -60,17 +69,32 @@ class CompletionLock:
             except StoreError:  # the lock may have been written all the same
                 await asyncio.shield(self._release_if_taken(bucket, upload_id, own))
                 raise
-            with contextlib.suppress(NoSuchObject):  # the other completion has just ended
-                answer = await self._client.send(Request("GET", bucket, name))
-                if answer.body == own:  # the answer to the first attempt was lost
-                    return own
-                begun, now = (parse_http_date(answer.headers.get(at, "")) for at in ("last-modified", "date"))
-                if begun and now and (now - begun).total_seconds() > LONGEST:
-                    with contextlib.suppress(StoreError):
-                        await self._client.send(Request("DELETE", bucket, name))
-            if time.monotonic() > until:
-                raise Unavailable(f"the upload {upload_id!r} is being completed")
-            await asyncio.sleep(_PAUSE)
+            holder = await self._holder(bucket, upload_id)
+            if holder is not None and holder.token == own:  # the answer to the first attempt was lost
+                return own
+            if holder is not None and holder.is_dead:
+                with contextlib.suppress(StoreError):
+                    await self._client.send(Request("DELETE", bucket, name))
+            await _pause(upload_id, until)
+
+    async def wait(self, bucket: str, upload_id: str, over: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until nobody completes an upload any more, for a while; ``over``: whether it has been completed though
+        its lock may still be there. Raises StoreError; Unavailable if the completion goes on.
+        """
+        until = time.monotonic() + _WAIT
+        while (holder := await self._holder(bucket, upload_id)) is not None:
+            if holder.is_dead or await over():
+                return
+            await _pause(upload_id, until)
+
+    async def _holder(self, bucket: str, upload_id: str) -> _Holder | None:
+        """The completion that holds the lock of an upload; None if there is none. Raises StoreError."""
+        try:
+            answer = await self._client.send(Request("GET", bucket, names.completing_name(upload_id)))
+        except NoSuchObject:
+            return None
+        begun, now = (parse_http_date(answer.headers.get(at, "")) for at in ("last-modified", "date"))
+        return _Holder(answer.body, begun is not None and now is not None and (now - begun).total_seconds() > LONGEST)
 
     async def _release_if_taken(self, bucket: str, upload_id: str, own: bytes) -> None:
         """Release a lock that may have been taken although the backend answered with an error, or not at all."""
@@ -113,3 +137,10 @@ class CompletionLock:
                 await self._release_if(bucket, upload_id, own)
                 left -= own
         del self._left[bucket, upload_id]
+
+
+async def _pause(upload_id: str, until: float) -> None:
+    """Before the next look at a lock. Raises Unavailable after ``until``."""
+    if time.monotonic() > until:
+        raise Unavailable(f"the upload {upload_id!r} is being completed")
+    await asyncio.sleep(_PAUSE)

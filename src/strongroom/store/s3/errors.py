@@ -68,6 +68,9 @@ _STATUSES = {
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same request may succeed ("Error retries and exponential backoff in AWS")."""
 
+BETWEEN_FOLDERS = "ExistingObjectIsDirectory"
+"""The code with which versitygw also refuses a name whose folder it removes at that moment, because it became empty."""
+
 _FAULTS = RETRIED_STATUSES - {429}
 
 _STATUSES_OF_FAULTS = {"InternalError": 500, "ServiceUnavailable": 503, "SlowDown": 503}

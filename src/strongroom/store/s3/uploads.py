@@ -43,7 +43,7 @@ from strongroom.store.s3.metadata import (
     unquoted,
 )
 from strongroom.store.s3.names import PartName
-from strongroom.store.s3.putting import condition_headers
+from strongroom.store.s3.putting import condition_headers, made_by
 from strongroom.store.s3.records import remove_hidden, remove_names, write_or_replace_hidden
 from strongroom.store.s3.writing import S3PartWriter
 
@@ -153,12 +153,26 @@ class Uploads:
     async def parts(self, bucket: str, key: str, upload_id: str, after: int, limit: int) -> PartPage:
         """One page of parts."""
         opened = await self.find(bucket, key, upload_id)
+        try:
+            return await self._page(bucket, opened, after, limit)
+        except NoSuchUpload:
+            # versitygw has an upload no more as soon as it begins to put its parts together.
+            await self._lock.wait(bucket, upload_id, lambda: self._is_complete(bucket, opened))
+            raise
+
+    async def _is_complete(self, bucket: str, opened: OpenUpload) -> bool:
+        """Whether the object of an upload is there; False if that cannot be seen, as without a client's key."""
+        with contextlib.suppress(Unavailable):
+            return await made_by(self._client, bucket, opened.upload.key, opened.upload.upload_id, {}) is not None
+        return False
+
+    async def _page(self, bucket: str, opened: OpenUpload, after: int, limit: int) -> PartPage:
         found: list[Part] = []
         start, count = after, min(_PAGE, limit + 1)
         while True:
             (there, following), recorded = await asyncio.gather(
                 self._backend_parts(bucket, opened, after, count),
-                self._recorded_parts(bucket, upload_id, after, count),
+                self._recorded_parts(bucket, opened.upload.upload_id, after, count),
             )
             if after and after == start and not there and self._client.is_minio:
                 after, count = 0, _PAGE  # MinIO lists nothing after a number that no part has
@@ -167,8 +181,8 @@ class Uploads:
                 name = recorded.get((number, etag))
                 if name is not None and name.size == size and number > start:
                     found.append(_part(name, _record_of(name)))
-            if any((number, etag) not in recorded for number, etag, _ in there):
-                await self._backend_parts(bucket, opened, 0, 1)  # raises if the upload ended, and its names with it
+            if {(number, etag) for number, etag, _ in there} != recorded.keys():
+                await self._backend_parts(bucket, opened, 0, 1)  # raises if the upload ended while either was listed
             if len(found) > limit:
                 return PartPage(found[:limit], found[limit - 1].number)
             if following is None:
