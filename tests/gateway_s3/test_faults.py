@@ -25,7 +25,7 @@ from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import LATE, Proxy, once
 from tests.http.raw import error_of
 from tests.server import Server
-from tests.store.kinds import SEALED, client_for, get
+from tests.store.kinds import SEALED, client_for, get, put
 from tests.uploads import upload_of_one_part
 from tests.waiting import comes
 
@@ -577,3 +577,44 @@ def test_what_versitygw_was_putting_together_when_it_was_killed_is_not_acknowled
         assert error_of(call, **options) == ("ServiceUnavailable", 503)
         assert killed
         assert client.get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"former"
+
+
+@pytest.mark.parametrize("former", [True, False], ids=["over another", "anew"])
+@pytest.mark.parametrize("way", ["replaced", "removed"])
+def test_an_object_that_versitygw_made_and_somebody_replaces_or_removes_at_once_was_made(
+    versitygw: Backend, bucket_name: str, way: str, former: bool
+) -> None:
+    """Removed at once, where nothing was before, it cannot be told from one that was never made."""
+
+    async def run() -> None:
+        store = S3Store(client_for(versitygw))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        if former:
+            await put(store, "o", b"former", bucket=bucket_name)
+        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
+        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
+        await writer.write(b"x")
+        part = await writer.commit({})
+        send = store.client.send
+
+        async def replaced(asked: Request) -> Answer:
+            answer = await send(asked)
+            if asked.method == "POST" and asked.query and asked.query[0][0] == "uploadId":
+                store.client.send = send  # type: ignore[method-assign]
+                if way == "replaced":
+                    await put(store, "o", b"later", bucket=bucket_name)
+                else:
+                    await store.delete(bucket_name, "o")
+            return answer
+
+        store.client.send = replaced  # type: ignore[method-assign, assignment]
+        completing = store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+        if way == "removed" and not former:
+            with pytest.raises(Unavailable):
+                await completing
+        else:
+            assert (await completing).size == 1
+        await store.stop()
+
+    asyncio.run(run())

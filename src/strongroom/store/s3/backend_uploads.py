@@ -21,7 +21,7 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning, status_behind, undecided
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
-from strongroom.store.s3.putting import condition_headers, etag_in, is_anothers, made_by
+from strongroom.store.s3.putting import UNSEEN, Seen, condition_headers, etag_in, is_anothers, made_by, see
 from strongroom.store.s3.records import remove_hidden
 
 
@@ -60,6 +60,7 @@ class Completion:
         An answer with status 200 may hold an error, as S3 documents. If the answer is an error, was lost, or belongs to
         a repeated request, the object itself is looked at. Raises StoreError.
         """
+        before = None if sure else await self._seen()
         query, body = [("uploadId", self.backend_id)], xml.completion(self.parts)
         request = Request("POST", self.bucket, self.key, query, dict(self.headers), body)
         try:
@@ -69,7 +70,25 @@ class Completion:
             return await self._made_despite(error, request)
         if answer.earlier is None and sure:
             return told
-        return await self._confirmed(told, request)
+        # versitygw also reports success for an upload that is gone, and for a repeated request if it was killed while
+        # it worked on the first one, so that the object never appears.
+        now = await self._seen()
+        if now is UNSEEN:
+            return told
+        if now is not None and now.object_id == self.object_id and _is_of(self.parts, now.etag):
+            return now.etag
+        if answer.earlier is None and now != before:
+            return told  # it was there: somebody has replaced or removed it since
+        raise Unavailable(f"{request}: the backend says that it was done, and the object is not there")
+
+    async def _seen(self) -> Seen | None:
+        """The object that has the name now; UNSEEN if it is under another client's key. Raises Unavailable."""
+        try:
+            return await see(self.client, self.bucket, self.key, self.headers)
+        except Unavailable as unseen:
+            if not is_anothers(unseen, self.headers):
+                raise
+            return UNSEEN
 
     async def _made_despite(self, error: StoreError, request: Request) -> str:
         """The ETag of the object if it was made despite an error. Raises StoreError.
@@ -92,22 +111,6 @@ class Completion:
         if "if-match" in self.headers:
             raise ConditionFailed(f"{self.bucket}/{self.key} is not there any more") from error
         raise Unavailable(f"{request}: there is nothing of this name, says whoever answers") from error
-
-    async def _confirmed(self, told: str, request: Request) -> str:
-        """The ETag of an object that the backend says it made, after checking that it is there. Raises Unavailable.
-
-        versitygw also reports success for an upload that is gone, and for a repeated request if it was killed while it
-        worked on the first one, so that the object never appears.
-        """
-        try:
-            etag = await self._found()
-        except Unavailable as unseen:
-            if not is_anothers(unseen, self.headers):
-                raise
-            return told  # it cannot be seen without the client's key
-        if etag is None:
-            raise Unavailable(f"{request}: the backend says that it was done, and the object is not there")
-        return etag
 
     async def _found(self) -> str | None:
         """The ETag of the object; None if it is not there, or not made of these parts. Raises Unavailable if neither

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from strongroom.buffers import Buffer
 from strongroom.store.base import ALWAYS, Condition
@@ -58,9 +59,29 @@ async def put_object(
         raise
 
 
+class Seen(NamedTuple):
+    """What tells the object that has a name at one moment from the one that has it at another."""
+
+    object_id: str | None
+    etag: str
+    modified: str
+
+
+UNSEEN = Seen(None, "", "")
+"""Stands for an object that cannot be seen without its client's key."""
+
+
 async def made_by(client: Client, bucket: str, key: str, object_id: str, headers: Mapping[str, str]) -> str | None:
     """The ETag of the object of this name if it has this id; None if it has another, or there is no object. ``headers``
     are those that it was written with. Raises Unavailable if that cannot be found out.
+    """
+    found = await see(client, bucket, key, headers)
+    return found.etag if found is not None and found.object_id == object_id else None
+
+
+async def see(client: Client, bucket: str, key: str, headers: Mapping[str, str]) -> Seen | None:
+    """The object of this name; None if there is none. ``headers`` are those that it was written with. Raises
+    Unavailable if that cannot be found out.
     """
     keys = {name: value for name, value in headers.items() if "-customer-" in name}
     try:
@@ -69,7 +90,8 @@ async def made_by(client: Client, bucket: str, key: str, object_id: str, headers
         return None
     except StoreError as error:
         raise Unavailable(f"whether {bucket}/{key} was written cannot be seen: {error}") from error
-    return unquoted(answer.headers.get("etag", "")) if answer.headers.get(ID) == object_id else None
+    told = answer.headers
+    return Seen(told.get(ID), unquoted(told.get("etag", "")), told.get("last-modified", ""))
 
 
 def is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
