@@ -20,8 +20,16 @@ import pytest
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, ObjectChanged, Refused, Unavailable
+from strongroom.store.base import ALWAYS, Condition
+from strongroom.store.errors import (
+    ConditionFailed,
+    Damaged,
+    NameRefused,
+    NoSuchObject,
+    ObjectChanged,
+    Refused,
+    Unavailable,
+)
 from strongroom.store.s3 import Client, S3Store, backend_listing, parse_endpoint, xml
 from strongroom.store.s3 import client as client_module
 from strongroom.store.s3.backend_listing import list_names
@@ -345,6 +353,21 @@ def test_a_conditional_removal_that_was_done_is_not_told_to_have_failed(fake: Fa
     fake.reply = lambda region: next(replies)
     when = Condition(identity=f"e {http_time(date)}")
     with contextlib.nullcontext() if gone else pytest.raises(ConditionFailed):
+        assert fake.run(lambda client: S3Store(client).delete("bucket", "o", when))
+
+
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_a_removal_of_what_somebody_else_removes_at_that_moment_is_done(
+    fake: Fake, gone: bool, conditional: bool
+) -> None:
+    date = "Thu, 01 Jan 2026 00:00:00 GMT"
+    looks: list[Reply] = [(404, {}, b""), (200, {}, b"")] if gone else [(200, {"ETag": '"another"'}, b"")]
+    there: Reply = (200, {"ETag": '"e"', "Last-Modified": date, "Connection": "close"}, b"")
+    replies = iter([there, (404, {}, b"<Error><Code>NoSuchKey</Code></Error>"), *looks])
+    fake.reply = lambda region: next(replies)
+    when = Condition(identity=f"e {http_time(date)}") if conditional else ALWAYS
+    with contextlib.nullcontext() if gone and not conditional else pytest.raises(NoSuchObject):
         assert fake.run(lambda client: S3Store(client).delete("bucket", "o", when))
 
 

@@ -256,8 +256,10 @@ class S3Store(Store):
         try:
             await self.client.send(Request("DELETE", bucket, key, headers=condition_headers(when)))
         except (ConditionFailed, NoSuchObject) as error:
-            # Perhaps the answer to the first attempt was lost, and the second one found the object gone.
-            if not undecided(error) or await self._is_there(bucket, key):
+            # Perhaps the answer to the first attempt was lost, and the second one found the object gone; or somebody
+            # else removes it at this moment, which versitygw tells.
+            may_be_done = undecided(error) or (when == ALWAYS and isinstance(error, NoSuchObject))
+            if not may_be_done or await self._is_there(bucket, key):
                 raise
         if described is not None and described.record is None and names.is_id(described.object_id):
             with contextlib.suppress(StoreError):
