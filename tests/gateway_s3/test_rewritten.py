@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from strongroom.store.base import ALWAYS, Stored
+from strongroom.store.base import ALWAYS, Condition, Stored
 from strongroom.store.errors import ConditionFailed
 from strongroom.store.s3 import S3Store
 from strongroom.store.s3.messages import Answer, Request
@@ -75,7 +75,8 @@ def test_a_record_is_not_put_back_over_that_of_a_copy_onto_itself(
 
         async def copied(word: bytes) -> Stored:
             source = await one.open(bucket_name, "o", whole=False)
-            return await one.copy(source, bucket_name, "o", {**SEALED, ":word": word}, b"")
+            unchanged = Condition(identity=source.stored.identity)
+            return await one.copy(source, bucket_name, "o", {**SEALED, ":word": word}, b"", unchanged)
 
         send = two.client.send
 

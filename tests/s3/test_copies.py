@@ -1,7 +1,10 @@
-"""Copies of which only a part can be read, and of more than may be copied at once: nothing is left of them."""
+"""Copies of which only a part can be read, and of more than may be copied at once: nothing is left of them. Copies of
+an object onto itself while others write it: nobody's write is undone.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +22,13 @@ from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import HttpRequest
 from strongroom.s3.shapes import CopyObjectRequest, UploadPartCopyRequest
 from strongroom.s3.upload import MAX_PUT
+from strongroom.sealed.errors import PreconditionFailed
+from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.errors import Damaged, NoSuchObject
+from strongroom.store.errors import Damaged, NoSuchObject, ObjectChanged
 from tests.sealed.test_listing import put, with_kms
 from tests.storage import spoil_file
 
@@ -110,3 +115,78 @@ def test_no_more_than_one_put_may_bring_is_copied_at_once(tmp_path: Path, monkey
 
     assert MAX_PUT == 5 * 1024**3
     with_upload(tmp_path, work)
+
+
+ITSELF = CopyObjectRequest(bucket="bucket", key="o", copy_source="/bucket/o", metadata_directive="REPLACE")
+
+
+def renamed(**headers: str) -> Call:
+    """A request that gives the object other metadata; with a checksum of its own, its bytes are read and put again."""
+    return dataclasses.replace(call(x_amz_metadata_directive="REPLACE", x_amz_meta_word="new", **headers), key="o")
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_amz_checksum_algorithm": "SHA256"}], ids=["shared", "read"])
+@pytest.mark.parametrize("if_match", [None, "*"])
+def test_a_copy_onto_itself_is_of_what_somebody_puts_meanwhile(
+    tmp_path: Path, headers: dict[str, str], if_match: str | None
+) -> None:
+    async def work(store: SealedStore) -> None:
+        meanwhile(store, [lambda: put(store, "o", size=5), lambda: put(store, "o", size=7)])
+        asked = dataclasses.replace(ITSELF, if_match=if_match)
+        await CopyHandlers(store).copy_object(renamed(**headers), asked)
+        found = await store.head("bucket", "o")
+        assert (found.size, found.headers["x-amz-meta-word"]) == (7, "new")
+
+    with_upload(tmp_path, work)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_amz_checksum_algorithm": "SHA256"}], ids=["shared", "read"])
+def test_a_copy_onto_itself_brings_back_nothing_that_somebody_removes_meanwhile(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    async def work(store: SealedStore) -> None:
+        meanwhile(store, [lambda: store.delete("bucket", "o")])
+        with pytest.raises(NoSuchObject):
+            await CopyHandlers(store).copy_object(renamed(**headers), ITSELF)
+        with pytest.raises(NoSuchObject):
+            await store.head("bucket", "o")
+
+    with_upload(tmp_path, work)
+
+
+def test_a_copy_onto_itself_of_what_is_written_over_and_over_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_COPIED_AGAIN", 3)
+
+    async def work(store: SealedStore) -> None:
+        meanwhile(store, [lambda: put(store, "o", size=5)] * 4)
+        with pytest.raises(ObjectChanged):
+            await CopyHandlers(store).copy_object(renamed(), ITSELF)
+        assert (await store.head("bucket", "o")).headers == {}
+
+    with_upload(tmp_path, work)
+
+
+def test_a_copy_onto_itself_keeps_to_its_own_condition_when_somebody_writes_meanwhile(tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        etag = (await store.head("bucket", "o")).etag
+        meanwhile(store, [lambda: put(store, "o", size=5)])
+        with pytest.raises(PreconditionFailed):
+            await CopyHandlers(store).copy_object(renamed(), dataclasses.replace(ITSELF, if_match=etag))
+        assert (await store.head("bucket", "o")).size == 5
+
+    with_upload(tmp_path, work)
+
+
+def meanwhile(store: SealedStore, writes: list[Callable[[], Awaitable[object]]]) -> None:
+    """Let somebody do the next of these after each look of a copy at its source, until there are none left."""
+    left, look = list(writes), store.open
+
+    async def opened(*arguments: Any, **options: Any) -> OpenObject:
+        source = await look(*arguments, **options)
+        if left:
+            await left.pop(0)()
+        return source
+
+    store.open = opened  # type: ignore[method-assign]

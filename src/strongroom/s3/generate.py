@@ -62,6 +62,12 @@ every 10 seconds, as S3's does, so that clients and proxies do not give up; the 
 the document is the error; only for CopyObject the connection is cut instead, since minio-go, and so `mc`, would not
 read the error. The request is carried out even if its client gives up meanwhile.
 
+What is done with an object takes effect at one moment between the request and its answer, for all workers and gateways
+of a place. So after a write was answered, every read and every listing shows what it left, or what a later one did. A
+listing as a whole is no picture of one moment. (What a backend or a network file system adds to this is on the pages of
+the gateways.) A copy of an object onto itself, which gives it other metadata or another encryption, is one of what is
+there when it is written: unlike with AWS, it neither undoes a write of somebody else nor brings back what was removed.
+
 If an object gets other tags or another master key (`rewrap`) at the very moment at which a write with `If-Match` would
 replace it, the write is answered 409 `ConditionalRequestConflict`, and should be sent again. 412 means that another
 object is there.

@@ -24,7 +24,7 @@ class OnCondition:
     """A context in which a write is made, which gives the condition that the store must check for the write.
 
     Raises as ``look`` does; ObjectChanged where the store refuses the write, and the object is as the client asked
-    nevertheless; ConditionFailed where the store refuses one that asks for no object.
+    nevertheless, or was to be the very one that was seen; ConditionFailed where it refuses one that asks for no object.
     """
 
     __slots__ = ("_bucket", "_key", "_look", "_precondition")
@@ -41,7 +41,8 @@ class OnCondition:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not isinstance(error, ConditionFailed) or self._precondition.if_match is None:
+        asked = self._precondition
+        if not isinstance(error, ConditionFailed) or (asked.if_match is None and asked.identity is None):
             return
-        await self._look(self._bucket, self._key, self._precondition)  # raises if there is another object now, or none
-        raise ObjectChanged(f"{object_name(self._bucket, self._key)!r} got another record at this moment") from error
+        await self._look(self._bucket, self._key, asked)  # raises if the client asked for another object than is there
+        raise ObjectChanged(f"{object_name(self._bucket, self._key)!r} was written at this moment") from error

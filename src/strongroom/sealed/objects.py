@@ -59,11 +59,12 @@ class Listing:
 @dataclass(frozen=True, slots=True)
 class Precondition:
     """What a write demands: that the object under the name has the ETag ``if_match``, or that there is no object
-    (``if_none_match``).
+    (``if_none_match``), or that it is the very one with this ``identity``, of which the new one is made.
     """
 
     if_match: str | None = None
     if_none_match: bool = False
+    identity: str | None = None
 
 
 NO_PRECONDITION = Precondition()

@@ -49,6 +49,10 @@ class Outer:
             raise CustomerKeyNeeded(f"{key!r} is encrypted twice with a key of the client's")
         return self._encrypting.encrypted(customer_key=backend_key(protection.customer_key, bucket, key))
 
+    def keyed(self, kind: Kind) -> bool:
+        """Whether the storage takes new objects of this kind under keys derived from clients'."""
+        return self._encrypting is not None and kind is Kind.SSE_C and kind in self._kinds
+
     async def read(self, bucket: str, key: str, customer_key: Secret | None, ask: Callable[[Store], Awaitable[T]]) -> T:
         """What ``ask`` returns for the store that gives out the object. Raises CustomerKeyNeeded, and what ``ask``
         raises.

@@ -261,7 +261,7 @@ class SealedStore:
         if precondition.if_none_match:
             return Condition(absent=True)
         if precondition.if_match is None:
-            return ALWAYS
+            return ALWAYS if precondition.identity is None else Condition(identity=precondition.identity)
         stored = await self.stored(bucket, key)
         if precondition.if_match != "*":
             try:
@@ -270,7 +270,7 @@ class SealedStore:
                 raise Damaged(f"{object_name(bucket, key)!r}: {error}") from error
             if etag != precondition.if_match:
                 raise PreconditionFailed(f"the ETag of {object_name(bucket, key)!r} is another")
-        return Condition(identity=stored.identity)
+        return Condition(identity=precondition.identity or stored.identity)
 
     async def delete(self, bucket: str, key: str, precondition: Precondition = NO_PRECONDITION) -> bool:
         """Remove an object; True if there was one. Raises as :class:`OnCondition` does."""

@@ -203,6 +203,11 @@ class Reader(Protocol):
         """What was opened."""
         ...
 
+    @property
+    def comparable(self) -> bool:
+        """Whether the store can check that it is still this object which a write replaces (:class:`Condition`)."""
+        ...
+
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """``length`` stored bytes from ``start`` on if they are in memory; else None. Never waits.
 

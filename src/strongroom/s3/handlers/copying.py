@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_to_bytes
 
 from strongroom.header_names import REDIRECT
@@ -28,6 +28,7 @@ from strongroom.s3.shapes import (
 )
 from strongroom.s3.tags import MALFORMED_ESCAPE, format_tags, parse_tagging_header, parse_tags
 from strongroom.s3.upload import MAX_PUT
+from strongroom.sealed.faults import ObjectChanged
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.metadata import ObjectChecksum
 from strongroom.sealed.objects import ObjectInfo, Precondition
@@ -38,6 +39,9 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 
 _SOURCE = "x-amz-copy-source-"
+
+_COPIED_AGAIN = 16
+"""Attempts to copy an object onto itself, after the first, while others write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,28 @@ class CopyHandlers:
         """Copy an object, also onto itself to change its metadata or its encryption."""
         check_upload_headers(call.request.headers)
         wish = _wish(call, request)
-        bucket, key = copy_source(request.copy_source)
+        source = copy_source(request.copy_source)
         asked = call.encryption.protection()
+        attempts_left = _COPIED_AGAIN if source == (call.bucket, call.key) else 0
+        while True:
+            try:
+                info = await self._copied(call, request, wish, asked, source)
+                break
+            except ObjectChanged:  # somebody wrote what was to get other metadata: they are for what is there now
+                if not attempts_left:
+                    raise
+                attempts_left -= 1
+        result = CopyObjectResult(etag=quoted(info.etag), last_modified=moment(info.modified))
+        set_checksum(result, info.checksum)
+        return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
+
+    async def _copied(
+        self, call: Call, request: CopyObjectRequest, wish: _Wish, asked: Protection | None, name: tuple[str, str]
+    ) -> ObjectInfo:
+        """Copy the object of this bucket and key. Raises ObjectChanged if it is one onto itself and changed meanwhile,
+        or if the storage has the object no more.
+        """
+        bucket, key = name
         source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
         try:
             check_read(call.request.headers, source.info.etag, source.info.modified, time.time(), _SOURCE)
@@ -81,14 +105,11 @@ class CopyHandlers:
                     "InvalidRequest",
                     "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
                 )
-            _check_changes(call, request, asked, (bucket, key))
+            _check_changes(call, request, asked, name)
             plan = await self._plan(call, wish, asked, bucket, source)
-            info = await self._copy(call, source, plan)
+            return await self._copy(call, source, plan)
         finally:
             await source.close()
-        result = CopyObjectResult(etag=quoted(info.etag), last_modified=moment(info.modified))
-        set_checksum(result, info.checksum)
-        return Answer(CopyObjectOutput(copy_object_result=result), confirmed(info, asked), about=info)
 
     async def upload_part_copy(self, call: Call, request: UploadPartCopyRequest) -> Answer:
         """Store a part whose bytes are a range of another object."""
@@ -131,7 +152,11 @@ class CopyHandlers:
         if tags is None:
             tags = format_tags(parse_tags(await self._objects.tags_of(bucket, source.reader.stored)))
         protection = await self._objects.protection(call.bucket, asked)
-        return _Plan(protection, headers, tags, wish.algorithm, wish.precondition)
+        precondition, is_itself = wish.precondition, (bucket, source.info.key) == (call.bucket, call.key)
+        comparable = source.reader.comparable and not self._objects.outer.keyed(protection.kind)
+        if is_itself and comparable and not precondition.if_none_match:
+            precondition = replace(precondition, identity=source.info.identity)
+        return _Plan(protection, headers, tags, wish.algorithm, precondition)
 
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum

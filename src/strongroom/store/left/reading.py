@@ -20,6 +20,11 @@ class LeftReader:
         """What was opened."""
         return self._stored
 
+    @property
+    def comparable(self) -> bool:
+        """What the store below says of the object with the streams."""
+        return self.data.comparable
+
     def cached(self, start: int, length: int, room: bytearray | None = None) -> Buffer | None:
         """Stored bytes from ``start`` on if they are in memory."""
         return self.data.cached(start, length, room)

@@ -18,6 +18,8 @@ CHUNK = 1024 * 1024
 class LocalReader:
     """The Reader of the protocol. ``held``: the open blob if there is one; if there are many, a lease on them."""
 
+    comparable = True
+
     def __init__(
         self,
         row: Row,

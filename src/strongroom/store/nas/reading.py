@@ -21,6 +21,7 @@ class NasReader:
     """The Reader of the protocol."""
 
     read = None
+    comparable = True
 
     def __init__(self, pool: Threads, descriptor: int, found: Found) -> None:
         self._steps = Steps(pool)

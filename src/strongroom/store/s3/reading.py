@@ -51,6 +51,11 @@ class S3Reader:
         return self._stored
 
     @property
+    def comparable(self) -> bool:
+        """Not if the backend has it under a client's key: without that key it does not compare, or not at all."""
+        return self.encryption.customer_key is None
+
+    @property
     def at_hand(self) -> bool:
         """Whether the whole object can be read without asking the backend again."""
         return self._inline is not None or self._download is not None

@@ -184,18 +184,11 @@ class S3Store(Store):
         assert isinstance(source, S3Reader)
         names.check_writable(key, self.client.endpoint.exact)
         hidden = HiddenRecord(key, to_milliseconds(time.time_ns()), record, annex)
-        # A copy onto itself is a new record for the same bytes, as in `rewrite`: another record that is being written
-        # at the same time must notice. Under a client's key each write has another ETag anyway.
-        keyed = self._encryption.customer_key or source.encryption.customer_key
-        anew = when == ALWAYS and (source.bucket, source.stored.key) == (bucket, key) and not keyed
-        unchanged = Condition(identity=source.stored.identity)
         try:
-            return await self._copier.copy(source, bucket, hidden, self._encryption, unchanged if anew else when)
-        except (ObjectChanged, ConditionFailed) as error:
-            if isinstance(error, ConditionFailed) and not anew:
-                raise
+            return await self._copier.copy(source, bucket, hidden, self._encryption, when)
+        except ObjectChanged:
             if not source.at_hand:
-                raise ObjectChanged(f"{bucket}/{key} was replaced while it was copied") from error
+                raise
         return await self._copy_bytes(source, bucket, hidden, when)
 
     async def _copy_bytes(self, source: S3Reader, bucket: str, hidden: HiddenRecord, when: Condition) -> Stored:
