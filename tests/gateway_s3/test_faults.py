@@ -258,6 +258,20 @@ def test_a_copy_onto_itself_whose_answer_is_lost_keeps_its_record(
     assert (answer["Metadata"], answer["Body"].read()) == ({"a": "b"}, b"".join(bodies))
 
 
+def test_a_copy_whose_source_is_replaced_at_that_moment_is_one_of_what_is_there_now(
+    client: Any, proxy: Proxy, bucket_name: str
+) -> None:
+    left = [b"new", b"newer"]
+
+    def replace_source(line: str) -> None:
+        if left and line.startswith("PUT") and "/copy" in line:
+            client.put_object(Bucket=bucket_name, Key="there", Body=left.pop(0))
+
+    proxy.fault = replace_source
+    client.copy_object(Bucket=bucket_name, Key="copy", CopySource=f"{bucket_name}/there")
+    assert client.get_object(Bucket=bucket_name, Key="copy")["Body"].read() == b"newer"
+
+
 @pytest.mark.parametrize("fault", ["lose", "fault"])
 def test_a_write_over_a_known_object_whose_answer_is_lost_is_not_taken_for_another_s(
     client: Any, proxy: Proxy, bucket_name: str, fault: str

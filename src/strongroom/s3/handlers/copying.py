@@ -41,7 +41,7 @@ from strongroom.sealed.writing import Description
 _SOURCE = "x-amz-copy-source-"
 
 _COPIED_AGAIN = 16
-"""Attempts to copy an object onto itself, after the first, while others write it."""
+"""Attempts to copy an object, after the first, while others write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class CopyHandlers:
         wish = _wish(call, request)
         source = copy_source(request.copy_source)
         asked = call.encryption.protection()
-        attempts_left = _COPIED_AGAIN if source == (call.bucket, call.key) else 0
+        attempts_left = _COPIED_AGAIN
         while True:
             try:
                 info = await self._copied(call, request, wish, asked, source)
                 break
-            except ObjectChanged:  # somebody wrote what was to get other metadata: they are for what is there now
+            except ObjectChanged:  # nothing has been written yet, so what is there now will do as well
                 if not attempts_left:
                     raise
                 attempts_left -= 1
@@ -93,8 +93,8 @@ class CopyHandlers:
     async def _copied(
         self, call: Call, request: CopyObjectRequest, wish: _Wish, asked: Protection | None, name: tuple[str, str]
     ) -> ObjectInfo:
-        """Copy the object of this bucket and key. Raises ObjectChanged if it is one onto itself and changed meanwhile,
-        or if the storage has the object no more.
+        """Copy the object of this bucket and key. Raises ObjectChanged if somebody writes it meanwhile, and the copy is
+        one onto itself, or the storage does not keep the bytes that were there.
         """
         bucket, key = name
         source = await self._objects.open(bucket, key, call.encryption.source_customer_key(), whole=False)
