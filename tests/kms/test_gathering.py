@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
 
@@ -117,6 +118,27 @@ def test_who_goes_away_leaves_the_others_their_answers() -> None:
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(answers.pop(3), asyncio.CancelledError)
         assert answers == [(number,) for number in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
+        assert asked.calls == [9], "nothing is asked for who has gone"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_goes_away_while_the_call_is_on_its_way_leaves_the_others_their_answers(fails: bool) -> None:
+    async def main() -> None:
+        asked = Asked()
+        asked.fails = fails
+        tasks = [asyncio.create_task(asked.ask(number)) for number in range(10)]
+        await asked.called.wait()
+        tasks[0].cancel()
+        async with asyncio.timeout(30):
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert asked.calls == [10]
+        assert isinstance(answers.pop(0), asyncio.CancelledError)
+        if fails:
+            assert [type(answer) for answer in answers] == [OSError] * 9
+        else:
+            assert answers == [(number,) for number in range(1, 10)]
 
     asyncio.run(main())
 
@@ -161,3 +183,192 @@ def test_a_question_that_finds_no_room_waits_no_longer_than_its_asker() -> None:
         await asked.gatherer.stop()
 
     asyncio.run(main())
+
+
+class Slow:
+    """Answers each question with itself, each call as soon as :meth:`answer` is called for it; keeps what was asked."""
+
+    def __init__(self, calls: int = 8) -> None:
+        self.asked: list[Sequence[int]] = []
+        self.ended = 0
+        self._held: list[asyncio.Future[Exception | None]] = []
+        self.gatherer: Gatherer[int, int | Exception] = Gatherer(
+            self.send, lambda error: error, most=100, calls=lambda: calls
+        )
+
+    async def send(self, questions: Sequence[int]) -> Sequence[int | Exception]:
+        held: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self.asked.append(questions)
+        self._held.append(held)
+        try:
+            error = await held
+        finally:
+            await asyncio.sleep(0)  # as a connection is closed, or used again
+            self.ended += 1
+        return [error] * len(questions) if error else questions
+
+    def answer(self, number: int, error: Exception | None = None) -> None:
+        self._held[number].set_result(error)
+
+    def ask(self, *questions: int) -> asyncio.Task[Sequence[int | Exception]]:
+        return asyncio.create_task(self.gatherer.ask(questions))
+
+
+async def turns() -> None:
+    """All that can be done now is done; no timer is waited for."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only when a test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+def at_standing_clock(main: Callable[[Clock], Coroutine[None, None, None]]) -> None:
+    with contextlib.closing(Clock()) as loop:
+        loop.run_until_complete(main(loop))
+
+
+def test_when_it_has_stopped_no_call_is_on_its_way_any_more() -> None:
+    async def main() -> None:
+        slow = Slow()
+        task = slow.ask(1)
+        await turns()
+        assert slow.asked == [[1]]
+        await slow.gatherer.stop()
+        assert slow.ended == 1
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_who_asks_after_the_end_is_cancelled_and_nothing_is_sent() -> None:
+    async def main() -> None:
+        slow = Slow()
+        await slow.gatherer.stop()
+        with pytest.raises(asyncio.CancelledError):
+            await slow.ask(1)
+        assert not slow.asked
+
+    asyncio.run(main())
+
+
+def test_who_finds_all_calls_on_their_way_is_asked_for_when_one_of_them_returns() -> None:
+    async def main(clock: Clock) -> None:
+        slow = Slow(calls=1)
+        first, second = slow.ask(1), slow.ask(2, 3)
+        await turns()
+        third = slow.ask(4)
+        await turns()
+        assert slow.asked == [[1, 2, 3]]
+        slow.answer(0)
+        await turns()
+        assert slow.asked == [[1, 2, 3], [4]]
+        slow.answer(1)
+        assert (await first, await second, await third) == ([1], [2, 3], [4])
+
+    at_standing_clock(main)
+
+
+@pytest.mark.parametrize("sizes", [(100,), (40, 60), (1,) * 100])
+def test_a_full_call_waits_for_nobody(sizes: Sequence[int]) -> None:
+    async def main(clock: Clock) -> None:
+        slow = Slow()
+        slow.ask(0)
+        await turns()
+        assert len(slow.asked) == 1
+        for size in sizes:
+            slow.ask(*range(size))
+            await turns()
+        assert [len(asked) for asked in slow.asked] == [1, 100]
+        await slow.gatherer.stop()
+
+    at_standing_clock(main)
+
+
+def test_a_question_goes_out_beside_a_call_that_takes_twice_as_long_as_usual_and_not_before() -> None:
+    """How long it takes the KMS to refuse says nothing of that."""
+
+    async def main(clock: Clock) -> None:
+        slow = Slow()
+        for number in range(100):
+            task = slow.ask(number)
+            await turns()
+            clock.now += 0.05
+            slow.answer(number)
+            await task
+        for number in range(100, 200):
+            task = slow.ask(number)
+            await turns()
+            slow.answer(number, OSError())
+            await task
+        slow.ask(200)
+        await turns()
+        slow.ask(201)
+        await turns()
+        clock.now += 0.09
+        await turns()
+        assert slow.asked[200:] == [[200]]
+        clock.now += 0.02
+        await turns()
+        assert slow.asked[200:] == [[200], [201]]
+        await slow.gatherer.stop()
+
+    at_standing_clock(main)
+
+
+def test_when_many_have_asked_lately_a_call_waits_for_most_of_them_and_then_for_as_many_as_came() -> None:
+    async def main(clock: Clock) -> None:
+        slow = Slow()
+
+        async def come(many: int, waits: bool) -> None:
+            calls = len(slow.asked)
+            tasks = [slow.ask(number) for number in range(many)]
+            await turns()
+            assert (len(slow.asked) == calls) is waits
+            if waits:
+                clock.now += 1
+                await turns()
+            assert len(slow.asked[calls]) == many
+            slow.answer(calls)
+            await asyncio.gather(*tasks)
+
+        await come(50, waits=False)  # nobody was expected
+        await come(44, waits=False)
+        await come(43, waits=True)
+        await come(43, waits=False)
+        await come(20, waits=True)
+        await come(18, waits=False)
+        await come(1, waits=True)
+        for _ in range(5):
+            await come(1, waits=False)
+
+    at_standing_clock(main)
+
+
+def test_who_comes_while_a_call_is_on_its_way_is_expected_with_those_of_the_call() -> None:
+    async def main(clock: Clock) -> None:
+        slow = Slow()
+        tasks = [slow.ask(0)]
+        await turns()
+        tasks += [slow.ask(number) for number in range(20)]
+        await turns()
+        slow.answer(0)
+        await turns()
+        slow.answer(1)
+        await asyncio.gather(*tasks)
+        tasks = [slow.ask(number) for number in range(18)]
+        await turns()
+        assert [len(asked) for asked in slow.asked] == [1, 20]
+        tasks.append(slow.ask(18))
+        await turns()
+        assert [len(asked) for asked in slow.asked] == [1, 20, 19]
+        await slow.gatherer.stop()
+
+    at_standing_clock(main)
