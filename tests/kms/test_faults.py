@@ -19,7 +19,7 @@ import pytest
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
 from strongroom.kms.vault_admin import Plan, VaultAdmin
-from strongroom.kms.vault_client import VaultAddress, VaultClient
+from strongroom.kms.vault_client import Answer, VaultAddress, VaultClient
 from strongroom.kms.vault_tls import BadTLSFile
 from strongroom.secret import Secret
 from tests.certificates import make_certificates
@@ -27,6 +27,7 @@ from tests.cli.conftest import Command
 from tests.kms.opened import CONTEXT, made, opened, unwrapped
 from tests.openbao import OpenBao
 from tests.proxy import Proxy
+from tests.waiting import until
 
 WRAPPED = WrappedKey(PROVIDER, "key", b"vault:v1:" + b"A" * 80)
 SETTINGS: dict[str, str | None] = {
@@ -43,7 +44,8 @@ class Liar:
         self.status, self.body = 200, b""
         self.headers: dict[str, str] = {}
         self.refusals = 0
-        """How many calls of those that come are told to come later (429)."""
+        """How many calls of those that come are told to come later, with the status ``later``."""
+        self.later = 429
         self.login: tuple[int, object] = 200, {"client_token": "t", "lease_duration": 300, "renewable": True}
         liar = self
 
@@ -57,7 +59,7 @@ class Liar:
                     status, body = liar.login[0], json.dumps({"auth": liar.login[1]}).encode()
                 elif liar.refusals:
                     liar.refusals -= 1
-                    status, body = 429, b'{"errors": ["rate limit quota exceeded"]}'
+                    status, body = liar.later, b'{"errors": ["rate limit quota exceeded"]}'
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("location", "http://127.0.0.1:1/")
@@ -162,11 +164,12 @@ def test_a_kms_that_says_not_now_all_the_time_is_given_up(liar: Liar, status: in
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("headers", [{}, {"retry-after": "0"}, {"retry-after": "1"}, {"retry-after": "soon"}])
-def test_a_call_that_comes_too_early_is_made_again(liar: Liar, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize("status", [412, 429])
+@pytest.mark.parametrize("said", [None, "0", "1", "soon", "1 second"])
+def test_a_call_that_comes_too_early_is_made_again(liar: Liar, status: int, said: str | None) -> None:
     key = {"plaintext": base64.b64encode(bytes(32)).decode()}
     liar.body = json.dumps({"data": {"batch_results": [key]}}).encode()
-    liar.headers, liar.refusals = headers, 2
+    liar.headers, liar.refusals, liar.later = {"retry-after": said} if said else {}, 2, status
 
     async def main() -> None:
         async with opened(liar.settings) as kms:
@@ -186,6 +189,39 @@ def test_a_kms_that_is_to_be_left_alone_for_longer_than_a_call_may_take_is_left_
 
     asyncio.run(main())
     assert liar.refusals >= 998, "told once, and once more when the token is given back"
+
+
+def test_a_job_waits_for_a_busy_kms_for_longer_than_one_call_may_take(liar: Liar) -> None:
+    liar.body, liar.headers, liar.refusals = b"{}", {"retry-after": "3"}, 1
+
+    async def main() -> None:
+        address = VaultAddress(str(liar.settings["MINIO_SSE_VAULT_ENDPOINT"]), timeout=2, patience=60)
+        assert address.longest == 60
+        client = VaultClient(address)
+        await client.start()
+        assert (await client.call("GET", "x")).ok
+        await client.stop()
+
+    asyncio.run(main())
+
+
+def test_a_refusal_without_a_document_is_one(liar: Liar) -> None:
+    liar.status = 403
+
+    async def main() -> None:
+        client = VaultClient(VaultAddress(str(liar.settings["MINIO_SSE_VAULT_ENDPOINT"])))
+        await client.start()
+        answer = await client.call("GET", "x")
+        assert (answer.status, answer.reason) == (403, "status 403")
+        await client.stop()
+
+    asyncio.run(main())
+
+
+def test_what_a_kms_says_is_one_line_that_is_not_long_and_shows_no_secret() -> None:
+    said = Answer(400, {"errors": ["one\nlevel=INFO\ttwo", 5, "x" * 1000] + ["y"] * 1000, "data": "hunter2"})
+    assert said.reason.startswith("one level=INFO two x") and len(said.reason) <= 300
+    assert "hunter2" not in repr(said)
 
 
 def test_many_requests_pass_a_kms_that_admits_few_calls(bao: OpenBao, key: str) -> None:
@@ -318,14 +354,18 @@ def test_why_a_kms_does_not_answer_stands_in_the_error(liar: Liar) -> None:
 
 
 class Node:
-    """A node of a KMS, which answers each request with ``answer`` (HTTP) and counts its ``connections``. The first
-    ``lost`` of them are closed when a request comes, and all behind an answer once it ``ends``.
+    """A node of a KMS, which answers each request with ``answer`` (HTTP), keeps the heads of requests in ``asked``, and
+    counts its ``connections``, and those that are ``open``. The first ``lost`` of them are closed when a request comes,
+    and all behind an answer once it ``ends``. While ``held`` is not set, no answer goes out.
     """
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
-        self.connections = self.lost = 0
+        self.asked: list[bytes] = []
+        self.connections = self.open = self.lost = 0
         self.ends = False
+        self.held = asyncio.Event()
+        self.held.set()
         self._served: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
@@ -343,13 +383,19 @@ class Node:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._served.add(asyncio.current_task())
         self.connections += 1
-        number = self.connections
+        self.open += 1
+        number, held = self.connections, self.held
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while await reader.readuntil(b"\r\n\r\n") and number > self.lost:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.asked.append(head)
+                if number <= self.lost:
+                    break
                 await asyncio.sleep(0.05)
+                await held.wait()
                 writer.write(self.answer)
                 if self.ends:
                     break
+        self.open -= 1
         writer.close()
 
 
@@ -364,6 +410,85 @@ def test_connections_that_a_node_has_lost_cost_no_request() -> None:
             node.lost = 5  # as if another had taken its address
             for _ in range(5):
                 assert (await node.client.call("GET", "x")).ok
+
+    asyncio.run(main())
+
+
+def test_a_call_that_must_not_be_made_twice_is_made_once() -> None:
+    """A new secret id, say: the first may have been made although no answer came."""
+
+    async def main() -> None:
+        async with Node(OK) as node:
+            node.lost = 1
+            with pytest.raises(KMSUnavailable, match="it closed the connection"):
+                await node.client.call("POST", "x", repeatable=False)
+            assert len(node.asked) == 1
+            assert (await node.client.call("POST", "x", repeatable=False)).ok
+
+    asyncio.run(main())
+
+
+def test_a_connection_serves_any_number_of_long_answers() -> None:
+    body = b'{"data": {"x": "' + b"x" * 1024**2 + b'"}}'
+
+    async def main() -> None:
+        async with Node(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)) as node:
+            for _ in range(8):
+                assert (await node.client.call("GET", "x")).ok
+            assert node.connections == 1
+
+    asyncio.run(main())
+
+
+def test_a_call_says_what_a_vault_agent_wants_and_keeps_nothing_of_an_answer() -> None:
+    async def main() -> None:
+        async with Node(OK.replace(b"\r\n\r\n", b"\r\nset-cookie: a=hunter2; path=/\r\n\r\n")) as node:
+            await node.client.call("GET", "x", token=Secret("hunter3"))
+            await node.client.call("GET", "x")
+            for head in node.asked:
+                assert b"\r\nX-Vault-Request: true\r\n" in head and b"\r\nAccept-Encoding: identity\r\n" in head
+            assert b"hunter3" in node.asked[0]
+            assert b"hunter" not in node.asked[1], "neither a cookie nor the token of another call"
+
+    asyncio.run(main())
+
+
+def test_connections_that_are_left_are_closed_when_the_calls_over_them_have_ended_and_not_before() -> None:
+    async def main() -> None:
+        async with Node(OK) as node:
+            node.held.clear()
+            slow = [asyncio.create_task(node.client.call("GET", "slow")) for _ in range(3)]
+            await until(lambda: len(node.asked) == 3)
+            held, node.held = node.held, asyncio.Event()
+            node.held.set()
+            node.answer = OK.replace(b"200", b"503")
+            for _ in range(3):
+                with pytest.raises(KMSUnavailable):
+                    await node.client.call("GET", "x")
+            node.answer = OK
+            assert (await node.client.call("GET", "x")).ok
+            held.set()
+            assert all(answer.ok for answer in await asyncio.gather(*slow))
+            await until(lambda: node.open == 1)
+            assert (await node.client.call("GET", "x")).ok
+            await node.client.stop()
+            await until(lambda: node.open == 0)
+
+    asyncio.run(main())
+
+
+def test_connections_that_several_calls_give_up_at_the_same_time_are_replaced_once() -> None:
+    async def main() -> None:
+        async with Node(OK.replace(b"200", b"503")) as node:
+            failed = await asyncio.gather(*(node.client.call("GET", "x") for _ in range(5)), return_exceptions=True)
+            assert [type(error) for error in failed] == [KMSUnavailable] * 5
+            node.answer = OK
+            await until(lambda: node.open == 0)
+            node.held.clear()
+            slow = asyncio.create_task(node.client.call("GET", "x"))
+            await until(lambda: node.open == 1)
+            node.held.set()
+            assert (await slow).ok and node.open == 1
 
     asyncio.run(main())
 

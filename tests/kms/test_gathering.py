@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from strongroom.kms.gathering import Gatherer
+from tests.kms.standing import Clock, at_standing_clock, turns
 
 
 class Asked:
@@ -212,26 +212,6 @@ class Slow:
 
     def ask(self, *questions: int) -> asyncio.Task[Sequence[int | Exception]]:
         return asyncio.create_task(self.gatherer.ask(questions))
-
-
-async def turns() -> None:
-    """All that can be done now is done; no timer is waited for."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-class Clock(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when a test says so."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-
-def at_standing_clock(main: Callable[[Clock], Coroutine[None, None, None]]) -> None:
-    with contextlib.closing(Clock()) as loop:
-        loop.run_until_complete(main(loop))
 
 
 def test_when_it_has_stopped_no_call_is_on_its_way_any_more() -> None:

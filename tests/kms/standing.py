@@ -1,0 +1,28 @@
+"""Time that stands still, for tests of who waits for what."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only when a test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+def at_standing_clock(main: Callable[[Clock], Coroutine[None, None, None]]) -> None:
+    """Run a test whose time stands still."""
+    with contextlib.closing(Clock()) as loop:
+        loop.run_until_complete(main(loop))
+
+
+async def turns() -> None:
+    """All that can be done now is done; no timer is waited for."""
+    for _ in range(20):
+        await asyncio.sleep(0)
