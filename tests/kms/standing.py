@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine
 
 
@@ -25,4 +26,12 @@ def at_standing_clock(main: Callable[[Clock], Coroutine[None, None, None]]) -> N
 async def turns() -> None:
     """All that can be done now is done; no timer is waited for."""
     for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def come(so: Callable[[], bool]) -> None:
+    """Wait until it is so; threads may have a part in it, the clock has none."""
+    until = time.monotonic() + 15
+    while not so():
+        assert time.monotonic() < until, "it does not come"
         await asyncio.sleep(0)

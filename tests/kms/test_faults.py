@@ -443,8 +443,12 @@ def test_a_connection_serves_any_number_of_long_answers() -> None:
 def test_a_call_says_what_a_vault_agent_wants_and_keeps_nothing_of_an_answer() -> None:
     async def main() -> None:
         async with Node(OK.replace(b"\r\n\r\n", b"\r\nset-cookie: a=hunter2; path=/\r\n\r\n")) as node:
-            await node.client.call("GET", "x", token=Secret("hunter3"))
-            await node.client.call("GET", "x")
+            by_name = VaultClient(VaultAddress(node.client.address.url.replace("127.0.0.1", "localhost")))
+            await by_name.start()
+            await by_name.call("GET", "x", token=Secret("hunter3"))
+            await by_name.call("GET", "x")
+            await by_name.stop()
+            assert len(node.asked) == 2
             for head in node.asked:
                 assert b"\r\nX-Vault-Request: true\r\n" in head and b"\r\nAccept-Encoding: identity\r\n" in head
             assert b"hunter3" in node.asked[0]
