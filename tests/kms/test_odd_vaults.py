@@ -14,7 +14,7 @@ from strongroom.kms.transit import PROVIDER, PROVIDER_UNBOUND
 from strongroom.kms.vault_client import Answer
 from tests.kms.imagined import Vault, denies, refused
 from tests.kms.opened import CONTEXT
-from tests.kms.standing import turns
+from tests.kms.standing import Clock, at_standing_clock, turns
 
 OTHER = {"bucket": "bucket/other"}
 
@@ -197,7 +197,9 @@ def test_who_goes_away_during_the_trial_leaves_it_to_the_others() -> None:
     asyncio.run(main())
 
 
-def test_who_comes_after_one_who_gave_the_trial_up_does_not_wait_for_that_trial() -> None:
+def test_who_comes_after_one_who_gave_the_trial_up_does_not_wait_for_that_trial(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def main() -> None:
         vault = Vault()
         kms = vault.kms()
@@ -213,8 +215,10 @@ def test_who_comes_after_one_who_gave_the_trial_up_does_not_wait_for_that_trial(
             (made,) = await kms.generate([CONTEXT])
         assert made.wrapped.provider == PROVIDER
         await kms.stop()
+        await turns()
 
     asyncio.run(main())
+    assert not caplog.records
 
 
 def test_who_waits_for_a_kms_waits_no_longer_than_the_settings_say() -> None:
@@ -225,8 +229,12 @@ def test_who_waits_for_a_kms_waits_no_longer_than_the_settings_say() -> None:
         vault.held.clear()
         with pytest.raises(KMSUnavailable, match=r"no answer within 0.2 s"):
             await kms.generate([CONTEXT])
-        (answer,) = await kms.unwrap([(made.wrapped, CONTEXT)])
+        async with asyncio.timeout(30):
+            (answer,) = await kms.unwrap([(made.wrapped, CONTEXT)])
         assert isinstance(answer, KMSUnavailable) and "no answer within 0.2 s" in str(answer)
+        vault.pace.refused("too many requests", None)
+        with pytest.raises(KMSUnavailable, match=r"no answer within 0.2 s \(too many requests\)"):
+            await kms.generate([CONTEXT])
         vault.held.set()
         assert await kms.unwrap([(made.wrapped, CONTEXT)]) == [made.plaintext]
         await kms.stop()
@@ -254,6 +262,28 @@ def test_at_the_end_nobody_is_left_waiting() -> None:
         assert vault.stopped and vault.paths()[-1] == "auth/token/revoke-self"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("busy", "calls"), [(False, 8), (True, 2)])
+def test_fewer_calls_are_under_way_while_the_kms_limits_their_rate(busy: bool, calls: int) -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        kms = vault.kms()
+        (made,) = await kms.generate([CONTEXT])
+        if busy:
+            vault.pace.refused("too many requests", 60)
+        vault.held.clear()
+        tasks = []
+        for _ in range(12):
+            tasks.append(asyncio.ensure_future(kms.unwrap([(made.wrapped, CONTEXT)])))
+            await turns()
+            clock.now += 1
+            await turns()
+        assert vault.under_way == calls
+        vault.held.set()
+        assert [await task for task in tasks] == [[made.plaintext]] * 12
+
+    at_standing_clock(main)
 
 
 def test_data_keys_that_the_kms_makes_one_by_one_do_not_all_use_it_at_once() -> None:

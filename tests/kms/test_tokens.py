@@ -345,7 +345,8 @@ def test_at_the_end_a_login_under_way_is_given_up() -> None:
         vault.held.clear()
         waiting = asyncio.create_task(session.post(PATH, {}))
         await until(lambda: vault.under_way == 1)
-        await session.stop()
+        async with asyncio.timeout(30):
+            await session.stop()
         assert vault.under_way == 0 and vault.stopped
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -437,6 +438,32 @@ def test_a_denial_that_may_be_of_a_dead_token_is_no_answer_until_a_new_one_is_de
         clock.now += 5
         assert (await session.post(PATH, {})).ok
         assert logins(vault) == 4
+
+    at_standing_clock(main)
+
+
+def test_a_new_token_that_ends_while_a_call_is_on_its_way_with_it_is_no_denial() -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        session = vault.session()
+        assert (await session.post(PATH, {})).ok
+
+        def holds_what_follows_a_login(path: str, body: Mapping[str, Any], token: str) -> Answer | None:
+            if "login" in path:
+                vault.held.clear()
+            return dead("token-1")(path, body, token)
+
+        vault.odd = holds_what_follows_a_login
+        late = asyncio.create_task(session.post(PATH, {}))
+        await come(lambda: vault.under_way == 1 and not vault.held.is_set() and vault.paths()[-1] == PATH)
+        await turns()
+        held, vault.held = vault.held, asyncio.Event()
+        vault.held.set()  # which that call does not see
+        vault.odd = dead("token-1", "token-2")
+        assert (await session.post(PATH, {})).ok
+        held.set()
+        assert (await late).ok
+        assert logins(vault) == 3
 
     at_standing_clock(main)
 
