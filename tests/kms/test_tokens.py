@@ -566,6 +566,25 @@ def test_a_token_whose_renewals_give_less_and_less_is_replaced_in_time() -> None
     at_standing_clock(main)
 
 
+def test_a_token_that_a_request_had_to_get_is_renewed_at_half_its_own_life() -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        vault.life = 0  # it does not expire
+        session = vault.session()
+        await session.start()
+        await come(lambda: vault.tokens == 1 and not vault.under_way)
+        await turns()
+        vault.odd = dead("token-1")
+        vault.life = vault.renewed_life = 100
+        assert (await session.post(PATH, {})).ok and logins(vault) == 2
+        await turns()
+        clock.now += 50
+        await come(lambda: renewals(vault) == 1 and session.life_left == 100)
+        await session.stop()
+
+    at_standing_clock(main)
+
+
 def test_a_token_that_cannot_be_renewed_is_replaced_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """OpenBao answers 500 for a token past its longest life."""
 
