@@ -31,7 +31,7 @@ async def turns() -> None:
 
 async def come(so: Callable[[], bool]) -> None:
     """Wait until it is so; threads may have a part in it, the clock has none."""
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while not so():
         assert time.monotonic() < until, "it does not come"
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -338,6 +339,29 @@ def test_who_goes_away_during_a_login_leaves_it_to_the_others() -> None:
     asyncio.run(main())
 
 
+def test_a_login_that_fails_when_all_who_waited_have_gone_is_no_error_of_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        vault = Vault()
+        session = vault.session()
+        vault.held.clear()
+        vault.odd = away("login")
+        waiting = asyncio.create_task(session.post(PATH, {}))
+        await until(lambda: vault.under_way == 1)
+        waiting.cancel()
+        await turns()
+        vault.held.set()
+        await turns()
+        assert vault.under_way == 0 and waiting.cancelled()
+        vault.odd = lambda path, body, token: None
+        assert (await session.post(PATH, {})).ok
+        gc.collect()  # asyncio says then what nobody has looked at
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
 def test_at_the_end_a_login_under_way_is_given_up() -> None:
     async def main() -> None:
         vault = Vault()
@@ -561,6 +585,28 @@ def test_a_token_whose_renewals_give_less_and_less_is_replaced_in_time() -> None
             clock.now += (session.life_left or 0) / 2
             await come(lambda life=life: session.life_left == life or logins(vault) == 2)  # type: ignore[misc]
         await come(lambda: session.life_left == 3600)
+        await session.stop()
+
+    at_standing_clock(main)
+
+
+def test_the_life_of_a_token_counts_from_when_it_was_asked_for() -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        session = vault.session()
+        vault.held.clear()
+        await session.start()
+        await come(lambda: vault.under_way == 1)
+        clock.now += 30
+        vault.held.set()
+        await come(lambda: session.life_left == 3570)
+        await turns()
+        vault.held.clear()
+        clock.now += 1770
+        await come(lambda: renewals(vault) == 1)
+        clock.now += 40
+        vault.held.set()
+        await come(lambda: session.life_left == 3560)
         await session.stop()
 
     at_standing_clock(main)
