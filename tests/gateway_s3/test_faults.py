@@ -390,12 +390,15 @@ def test_an_upload_that_is_gone_and_whose_lock_is_left_is_told_to_be_none_in_the
     monkeypatch.setattr(completing, "_WAIT", 0.5)
     monkeypatch.setattr(completing, "LONGEST", -1.0 if dead else 900.0)
 
+    async def never() -> bool:
+        return False
+
     async def run() -> None:
         store = S3Store(client_for(minio))
         await store.start()
         await store.create_bucket(bucket_name)
         opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        await completing.CompletionLock(store.client).take(bucket_name, opened.upload_id)
+        await completing.CompletionLock(store.client).take(bucket_name, opened.upload_id, never)
         (backend_id,) = open_uploads(minio, bucket_name, "o")
         minio.client().abort_multipart_upload(Bucket=bucket_name, Key="o", UploadId=backend_id)
         with pytest.raises(NoSuchUpload if dead else Unavailable):

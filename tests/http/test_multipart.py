@@ -98,8 +98,10 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
 def test_completions_of_an_upload_at_the_same_time_are_all_answered_alike(
     server: Server, bucket: str, condition: Any
 ) -> None:
-    """As those of a client that gave up waiting, and asks again while the first one goes on."""
-    client = server.client()
+    """As those of a client that gave up waiting, and asks again while the first one goes on; again after a 503, which
+    a gateway answers where the first one takes long.
+    """
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 5})
     with ThreadPoolExecutor(6) as pool:
         for number in range(5):
             target, parts = upload_of_one_part(client, bucket, f"o{number}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from strongroom.dates import parse_http_date
 from strongroom.store.base import Condition
-from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, StoreError, Unavailable
+from strongroom.store.errors import ConditionFailed, NoSuchBucket, NoSuchObject, NoSuchUpload, StoreError, Unavailable
 from strongroom.store.s3 import names
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.messages import Request
@@ -52,10 +52,11 @@ class CompletionLock:
         for task in self._releasing:
             task.cancel()
 
-    async def take(self, bucket: str, upload_id: str) -> bytes:
+    async def take(self, bucket: str, upload_id: str, over: Callable[[], Awaitable[bool]]) -> bytes:
         """Take the lock of an upload, waiting for another completion for a while; one that died loses the lock.
 
-        Returns the token that :meth:`release` needs. Raises StoreError; Unavailable if the other completion goes on.
+        Returns the token that :meth:`release` needs. Raises StoreError; NoSuchUpload if it is ``over`` (as
+        :meth:`wait` has it), Unavailable if the other completion goes on.
         """
         name, own = names.completing_name(upload_id), os.urandom(16).hex().encode()
         beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
@@ -75,6 +76,8 @@ class CompletionLock:
             if holder is not None and holder.is_dead:
                 with contextlib.suppress(StoreError):
                     await self._client.send(Request("DELETE", bucket, name))
+            elif await over():
+                raise NoSuchUpload(f"the upload {upload_id!r} has been completed")
             await _pause(upload_id, until)
 
     async def wait(self, bucket: str, upload_id: str, over: Callable[[], Awaitable[bool]]) -> None:

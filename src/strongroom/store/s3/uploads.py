@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upload, UploadPage
 from strongroom.store.errors import (
@@ -157,13 +158,15 @@ class Uploads:
             return await self._page(bucket, opened, after, limit)
         except NoSuchUpload:
             # versitygw has an upload no more as soon as it begins to put its parts together.
-            await self._lock.wait(bucket, upload_id, lambda: self._is_complete(bucket, opened))
+            await self._lock.wait(bucket, upload_id, partial(self._is_complete, bucket, opened.upload, {}))
             raise
 
-    async def _is_complete(self, bucket: str, opened: OpenUpload) -> bool:
-        """Whether the object of an upload is there; False if that cannot be seen, as without a client's key."""
+    async def _is_complete(self, bucket: str, upload: Upload, headers: Mapping[str, str]) -> bool:
+        """Whether the object of an upload is there, with ``headers`` as :func:`made_by` has them; False if that cannot
+        be seen, as without a client's key.
+        """
         with contextlib.suppress(Unavailable):
-            return await made_by(self._client, bucket, opened.upload.key, opened.upload.upload_id, {}) is not None
+            return await made_by(self._client, bucket, upload.key, upload.upload_id, headers) is not None
         return False
 
     async def _page(self, bucket: str, opened: OpenUpload, after: int, limit: int) -> PartPage:
@@ -254,7 +257,8 @@ class Uploads:
         hidden = HiddenRecord(key, modified, record, annex)
         chosen = [(part.number, etag_of_part(part)) for part in parts]
         headers = {**condition_headers(when), **encryption.reading}
-        own = await self._lock.take(bucket, upload_id)
+        over = partial(self._is_complete, bucket, opened.upload, encryption.reading)
+        own = await self._lock.take(bucket, upload_id, over)
         try:
             async with asyncio.timeout(_COMPLETION_MOST):
                 await self._backend_parts(bucket, opened, 0, 1)  # raises if the upload ended while this one waited
