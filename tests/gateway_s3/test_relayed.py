@@ -21,11 +21,15 @@ from strongroom.s3.encryption import EncryptionHeaders
 from strongroom.s3.errors import S3Error
 from strongroom.s3.receive import BodyReceiver
 from strongroom.s3.request import Exchange, HttpRequest
-from strongroom.store.errors import Unavailable
+from strongroom.store.errors import Damaged, Unavailable
+from strongroom.store.s3 import pool
 from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import Refusal
 from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
+from tests.gateway_s3.test_client import Fake
+from tests.gateway_s3.test_client import fake as fake
 from tests.http.raw import Answer, error_of, request, send, signed_headers
 from tests.http.test_browser_uploads import post, signed
 from tests.http.test_presigned_uploads import upload
@@ -401,6 +405,127 @@ def test_a_client_s_key_is_not_passed_on_in_the_clear(versitygw: Backend, tmp_pa
         assert error_of(client.get_object, **target, **key) == ("InvalidRequest", 400)
         assert error_of(client.copy_object, **target, CopySource=target, **source) == ("InvalidRequest", 400)
         assert error_of(client.get_object, **target) == ("NoSuchBucket", 404)
+
+
+def test_a_client_s_key_is_passed_on_in_the_clear_where_the_operator_allows_that(
+    versitygw: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    """The backend encrypts with it, or says that it does not. Either way the object is not put there without it."""
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
+    source = {f"CopySource{name}": value for name, value in key.items()}
+    name = "x-amz-server-side-encryption-customer-key"
+    encoded = base64.b64encode(bytes(range(32))).decode().lower()
+    with Proxy(versitygw.endpoint) as proxy:
+        local, proxy.endpoint = proxy.endpoint, proxy.endpoint.replace("127.0.0.1", "0.0.0.0")
+        assert local != proxy.endpoint  # no address of this machine only, as far as anybody can tell
+        client = gateway(versitygw, NO_KMS, proxy).client()
+        client.create_bucket(Bucket=bucket_name)
+        target = {"Bucket": bucket_name, "Key": "o"}
+        for ask, given in (
+            (client.put_object, {"Body": b"x", **key}),
+            (client.get_object, key),
+            (client.create_multipart_upload, key),
+        ):
+            error_of(ask, **target, **given)
+            assert f"\n{name}: {encoded}" in proxy.heads[-1]
+        client.put_object(Bucket=bucket_name, Key="plain", Body=b"x")
+        copy = {**target, "CopySource": {"Bucket": bucket_name, "Key": "plain"}, **source}
+        error_of(client.copy_object, **copy)
+        looked_at = [head for head in proxy.heads if head.startswith("head ")]
+        assert f"\n{name}: {encoded}" in looked_at[-1]
+
+
+def test_what_must_not_be_done_twice_is_not_sent_again_though_its_answer_is_lost(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    """A second upload would be left open, and nobody would know of it."""
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, NO_KMS, proxy)
+        for method, path in (("PUT", f"/{bucket_name}"), ("POST", f"/{bucket_name}/o?uploads")):
+            proxy.lines.clear()
+            proxy.fault = once(lambda line, method=method: line.startswith(method), "lose")  # type: ignore[misc]
+            answer = request(server, method, path)
+            assert (answer.status, answer.code) == (503, "ServiceUnavailable")
+            assert len([line for line in proxy.lines if line.startswith(method)]) == 1
+        opened = minio.client().list_multipart_uploads(Bucket=bucket_name, Prefix="o")["Uploads"]
+        assert len(opened) == 1
+
+
+class Refusing:
+    """Of a client of a backend: refuses each request, as one that an earlier attempt may have carried out."""
+
+    endpoint = SimpleNamespace(in_the_clear=False, exact=True, administers=lambda bucket, key: False)
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    async def open(self, request: Any, raw: bool) -> Any:
+        raise Refusal(self.status, {}, b"") from Unavailable("the answer was lost")
+
+
+def relayed(backend: Any, method: str, operation: str, headers: dict[str, str] | None = None) -> Any:
+    """What a relay before this client of a backend answers to a request without a body."""
+
+    async def receive() -> bytes:
+        return b""
+
+    given = {"host": "a", "content-length": "0", **(headers or {})}
+    arriving = BodyReceiver(cast(Exchange, SimpleNamespace(ready=True, receive=receive)), 60)
+    asked = HttpRequest(method, "/bucket/o", "", given, True, "")
+    encryption = EncryptionHeaders(given, secure=True)
+    call = Call(asked, "bucket", "o", UnsignedPayload(), frozenset(), arriving, encryption, "")
+    return BackendRelay(cast(Client, backend)).relay(call, operation)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "told"),
+    [
+        ("PUT", 404, False),
+        ("PUT", 409, False),
+        ("PUT", 412, False),
+        ("PUT", 403, True),
+        ("GET", 404, True),
+        ("HEAD", 412, True),
+    ],
+)
+def test_only_a_refusal_that_an_earlier_attempt_cannot_have_caused_is_told(
+    method: str, status: int, told: bool
+) -> None:
+    """AWS refuses a conditional write with 409 as well, where another one is under way."""
+    operation = {"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadObject"}[method]
+    if told:
+        _, response = asyncio.run(relayed(Refusing(status), method, operation))
+        assert response.status == status
+    else:
+        with pytest.raises(Unavailable, match="the answer was lost"):
+            asyncio.run(relayed(Refusing(status), method, operation))
+
+
+def test_what_is_refused_or_not_read_to_its_end_holds_no_connection_to_the_backend(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the gateway would come to have none left, and wait for ever."""
+    monkeypatch.setattr(pool, "CONNECTIONS", 2)
+    etag = {"etag": '"e"', "last-modified": "Sat, 01 Jan 2000 00:00:00 GMT"}
+    sealed = {**etag, "x-amz-meta-strongroom-id": "not an id"}
+    body = bytes(8 * 1024**2)  # more than lies ready before it is asked for
+
+    async def read(client: Client) -> None:
+        for _ in range(3):
+            fake.reply = lambda region: (200, sealed, body)
+            with pytest.raises(Damaged):
+                await relayed(client, "GET", "GetObject")
+        for _ in range(3):
+            fake.reply = lambda region: (200, etag, body)
+            answer, _ = await relayed(client, "GET", "GetObject")
+            assert await anext(answer.body)
+            await answer.body.aclose()  # the client is gone
+
+    async def in_time(client: Client) -> None:
+        async with asyncio.timeout(30):
+            await read(client)
+
+    fake.run(in_time)
 
 
 class Taking:
