@@ -35,7 +35,7 @@ from tests.storage import spoil_file
 KMS = StaticKMS("key", Secret(bytes(32)))
 SIZE = 3_000_000
 
-Copy = Callable[[SealedStore], Awaitable[object]]
+Copy = Callable[..., Awaitable[object]]
 
 
 def call(**headers: str) -> Call:
@@ -46,17 +46,17 @@ def call(**headers: str) -> Call:
     return Call(request, "bucket", "copy", UnsignedPayload(), frozenset(), nobody, encryption, "")
 
 
-async def copy_object(store: SealedStore) -> object:
+async def copy_object(store: SealedStore, **headers: str) -> object:
     # The copy gets a checksum of its own, so the bytes are read.
     request = CopyObjectRequest(bucket="bucket", key="copy", copy_source="/bucket/o")
-    return await CopyHandlers(store).copy_object(call(x_amz_checksum_algorithm="SHA256"), request)
+    return await CopyHandlers(store).copy_object(call(x_amz_checksum_algorithm="SHA256", **headers), request)
 
 
-async def copy_part(store: SealedStore, span: str | None = None) -> object:
+async def copy_part(store: SealedStore, span: str | None = None, **headers: str) -> object:
     (upload,) = (await store.uploads.list("bucket", "", "", ("", ""), 10)).uploads
     where: Any = {"bucket": "bucket", "key": "copy", "upload_id": upload.upload_id, "part_number": 1}
     request = UploadPartCopyRequest(copy_source="/bucket/o", copy_source_range=span, **where)
-    return await CopyHandlers(store).upload_part_copy(call(), request)
+    return await CopyHandlers(store).upload_part_copy(call(**headers), request)
 
 
 async def copied(store: SealedStore) -> tuple[bool, int]:
@@ -94,6 +94,42 @@ def test_a_copy_that_breaks_off_midway_leaves_nothing(tmp_path: Path, copy: Copy
         assert await copied(store) == (False, 0)
         assert files() == [stored]
 
+    with_upload(tmp_path, work)
+
+
+@pytest.mark.parametrize("copy", [copy_object, copy_part])
+def test_the_source_of_a_copy_is_let_go_of_however_the_copy_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Copy
+) -> None:
+    """Or connections to a backend, from which it is read, would be used up."""
+    opened: list[OpenObject] = []
+    closed: list[OpenObject] = []
+    close = OpenObject.close
+
+    async def closing(self: OpenObject) -> None:
+        closed.append(self)
+        await close(self)
+
+    async def work(store: SealedStore) -> None:
+        look = store.open
+
+        async def opening(*arguments: Any, **options: Any) -> OpenObject:
+            opened.append(await look(*arguments, **options))
+            return opened[-1]
+
+        store.open = opening  # type: ignore[method-assign]
+        await copy(store)
+        with pytest.raises(S3Error, match="PreconditionFailed"):
+            await copy(store, x_amz_copy_source_if_match='"another"')
+        for file in (tmp_path / ".strongroom" / "blobs").rglob("*"):
+            if file.is_file():
+                spoil_file(file, file.stat().st_size - 100)
+        with pytest.raises(Damaged):
+            await copy(store)
+        assert closed == opened
+        assert len(opened) == 3
+
+    monkeypatch.setattr(OpenObject, "close", closing)
     with_upload(tmp_path, work)
 
 
