@@ -156,6 +156,8 @@ def test_what_a_gateway_with_a_kms_stored_in_parts_is_not_copied_without_one(
     copy = {"Bucket": bucket_name, "Key": "copy", "CopySource": name}
     assert error_of(passing.client().copy_object, **copy) == ("NotImplemented", 501)
     assert error_of(passing.client().head_object, Bucket=bucket_name, Key="copy")[1] == 404
+    shown = passing.client().get_object(**name)  # it is plain, but for what the gateway keeps of it
+    assert (shown["Metadata"], shown["Body"].read()) == ({}, body)
     client.copy_object(**copy)
     assert client.get_object(Bucket=bucket_name, Key="copy")["Body"].read() == body
 
