@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -86,6 +87,17 @@ def test_a_form_that_asks_for_encryption_is_refused(passing: Server, bucket_name
     assert "Contents" not in passing.client().list_objects_v2(Bucket=bucket_name)
     assert post(passing, bucket_name, signed(passing, bucket_name, "o"), b"x").status == 204
     assert passing.client().get_object(Bucket=bucket_name, Key="o")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("size", [10, 7 * 1024**2])
+def test_a_form_whose_file_is_another_than_it_says_is_refused(passing: Server, bucket_name: str, size: int) -> None:
+    for fields in ({"content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, {"x-amz-checksum-crc32": "AAAAAA=="}):
+        answer = post(passing, bucket_name, signed(passing, bucket_name, "o", fields, [fields]), b"x" * size)
+        assert (answer.status, answer.code) == (400, "BadDigest")
+    assert "Contents" not in passing.client().list_objects_v2(Bucket=bucket_name)
+    checksum = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(b"x" * size).to_bytes(4, "big")).decode()}
+    answer = post(passing, bucket_name, signed(passing, bucket_name, "o", checksum, [checksum]), b"x" * size)
+    assert (answer.status, answer.headers["x-amz-checksum-crc32"]) == (204, checksum["x-amz-checksum-crc32"])
 
 
 @pytest.mark.parametrize("size", [10, 7 * 1024**2])

@@ -47,6 +47,8 @@ def test_what_is_of_the_object_is_passed_on_and_what_is_of_the_client_s_connecti
     given = {**ABOUT_THE_OBJECT, **dict.fromkeys(OF_THIS_CONNECTION, "x")}
     assert passed_headers(given, ()) == ABOUT_THE_OBJECT
     assert passed_headers(given, given) == ABOUT_THE_OBJECT  # whatever the client has signed
+    of_others = {"x-emc-namespace": "a", "cookie": "b"}
+    assert passed_headers(of_others, ("x-emc-namespace",)) == {"x-emc-namespace": "a"}
 
 
 @pytest.mark.parametrize(

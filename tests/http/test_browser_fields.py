@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import zlib
 from typing import Any
 
 import pytest
@@ -100,3 +103,73 @@ def test_a_form_gives_an_object_to_nobody_else(server: Server, bucket: str, acl:
     answer = post(server, bucket, signed(server, bucket, "o", {"acl": acl}, [{"acl": acl}]), b"x")
     assert (answer.status, answer.code) == (400 if code else 204, code)
     assert keys(server, bucket) == ([] if code else ["o"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"x-amz-storage-class": "GLACIER"}, "InvalidStorageClass"),
+        ({"x-amz-website-redirect-location": "elsewhere"}, "InvalidRedirectLocation"),
+        ({"x-amz-object-lock-mode": "COMPLIANCE"}, "InvalidRequest"),
+        ({"x-amz-grant-read": 'id="1"'}, "AccessControlListNotSupported"),
+        ({"x-amz-server-side-encryption": "aws:kms:dsse"}, "NotImplemented"),
+        ({"content-md5": base64.b64encode(hashlib.md5(b"y").digest()).decode()}, "BadDigest"),
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, "BadDigest"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_form_that_asks_for_what_is_not_so_or_not_served_is_refused(
+    server: Server, bucket: str, fields: Fields, code: str
+) -> None:
+    answer = post(server, bucket, signed(server, bucket, "o", fields, [fields]), b"x")
+    assert answer.code == code
+    assert keys(server, bucket) == []
+    assert server.unfinished_files() == []
+
+
+def test_a_checksum_in_a_form_is_kept(server: Server, bucket: str) -> None:
+    digest = base64.b64encode(zlib.crc32(b"x").to_bytes(4, "big")).decode()
+    fields = {
+        "x-amz-checksum-crc32": digest,
+        "content-md5": base64.b64encode(hashlib.md5(b"x").digest()).decode(),
+    }
+    answer = post(server, bucket, signed(server, bucket, "o", fields, [{name: fields[name]} for name in fields]), b"x")
+    assert (answer.status, answer.headers["x-amz-checksum-crc32"]) == (204, digest)
+    head = server.client().head_object(Bucket=bucket, Key="o", ChecksumMode="ENABLED")
+    assert head["ChecksumCRC32"] == digest
+
+
+@pytest.mark.parametrize(("asked", "status"), [("200", 200), ("201", 201), ("204", 204), ("302", 204), ("x", 204)])
+def test_a_form_says_with_which_status_it_is_answered(server: Server, bucket: str, asked: str, status: int) -> None:
+    fields = {"success_action_status": asked}
+    answer = post(server, bucket, signed(server, bucket, "a&b<c", fields, [fields]), b"x")
+    assert answer.status == status
+    assert answer.find("Key") == ("a&b<c" if status == 201 else "")
+
+
+@pytest.mark.parametrize(
+    ("field", "target", "status"),
+    [
+        ("redirect", "https://example.com/done", 303),
+        ("success_action_redirect", "http://example.com/done", 303),
+        ("success_action_redirect", "javascript:alert(1)", 204),
+        ("success_action_redirect", "//example.com/done", 204),
+        ("success_action_redirect", "https://example.com/\r\nx-evil: 1", 204),
+        ("success_action_redirect", "https://example.com/\x7f", 204),
+    ],
+    ids=ascii,
+)
+def test_a_browser_is_sent_on_to_web_pages_only(
+    server: Server, bucket: str, field: str, target: str, status: int
+) -> None:
+    fields = {field: target}
+    answer = post(server, bucket, signed(server, bucket, "a b", fields, [["starts-with", f"${field}", ""]]), b"x")
+    assert (answer.status, keys(server, bucket)) == (status, ["a b"])
+    if status == 303:
+        assert answer.headers["location"].startswith(f"{target}?bucket={bucket}&key=a+b&etag=%22")
+    assert "x-evil" not in answer.headers
+
+
+def test_the_shortest_and_the_longest_file_that_a_policy_allows_are_taken(server: Server, bucket: str) -> None:
+    fields = signed(server, bucket, "o", None, [["content-length-range", 10, 100]])
+    assert [post(server, bucket, fields, b"x" * size).status for size in (9, 10, 100, 101)] == [400, 204, 204, 400]

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.http.raw import error_of, request
+from tests.http.test_browser_uploads import post, signed
 from tests.server import Server
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
@@ -170,6 +171,9 @@ def test_clients_keys_are_taken_over_tls_only(tls_server: Server, tls_bucket: st
         insecure.client().create_bucket(Bucket="bucket")
         answer = request(insecure, "PUT", "/bucket/o", sse_c_headers(), b"x")
         assert (answer.status, answer.code) == (400, "InvalidRequest")
+        fields = sse_c_headers()
+        form = signed(insecure, "bucket", "o", fields, [{name: value} for name, value in fields.items()])
+        assert post(insecure, "bucket", form, b"x").code == "InvalidRequest"
 
 
 def test_without_a_kms_sse_s3_is_refused_and_sse_c_works(tmp_path: Path) -> None:
