@@ -87,12 +87,43 @@ def test_start_after_and_marker_begin_behind_a_name(server: Server, full: str) -
     assert prefixes([rolled]) == ["dir/b/", "dir/c/"]
 
 
+def test_a_page_after_the_first_begins_where_its_token_says(server: Server, full: str) -> None:
+    """SDKs send with each page what the first one was to begin after."""
+    got = pages(server, 2, Bucket=full, StartAfter="plain-2", Prefix="plain", PaginationConfig={"PageSize": 3})
+    assert keys(got) == [name for name in NAMES if name > "plain-2" and name.startswith("plain")]
+
+
 def test_names_are_encoded_where_that_is_asked(server: Server, full: str) -> None:
     answer = request(server, "GET", f"/{full}?encoding-type=url&list-type=2&prefix=z&delimiter=%26")
     assert answer.find("EncodingType") == "url"
     assert b"<Prefix>z+%C3%BC%2B%26</Prefix>" in answer.body
     plain = request(server, "GET", f"/{full}?list-type=2&prefix=z")
     assert plain.find("Key") == "z ü+&<>%41"
+
+
+@pytest.mark.parametrize("kind", ["list-type=1", "list-type=2", "versions", "uploads"])
+def test_all_names_of_a_page_are_encoded_alike(server: Server, bucket: str, kind: str) -> None:
+    """A client decodes each of them: what was not encoded would become another name."""
+    client, keys, encoded = server.client(), ["a +/1", "b +", "c +", "d +"], [b"a+%2B/", b"b+%2B", b"c+%2B"]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+    marker = {"list-type=1": "marker", "list-type=2": "start-after"}.get(kind, "key-marker")
+    limit = "max-uploads" if kind == "uploads" else "max-keys"
+    asked = f"/{bucket}?{kind}&encoding-type=url&delimiter=%2F&{marker}=A%20%2B&{limit}=3"
+    page = request(server, "GET", asked)
+    own = {"list-type=1": ("Marker", "NextMarker"), "list-type=2": ("StartAfter", "")}
+    names = own.get(kind, ("KeyMarker", "NextKeyMarker"))
+    assert (page.find(names[0]), page.find("IsTruncated")) == ("A+%2B", "true")
+    if names[1]:
+        assert page.find(names[1]) == "c+%2B"
+    assert all(b">%s</" % name in page.body for name in encoded)
+    assert page.find("KeyCount") == ("3" if kind == "list-type=2" else "")  # prefixes count
+    assert b" +" not in page.body
+    of_prefix = request(server, "GET", f"/{bucket}?{kind}&encoding-type=url&prefix=a%20%2B&delimiter=1")
+    assert of_prefix.find("Prefix") == "a+%2B"
+    assert b">a+%2B/1</Prefix>" in of_prefix.body
+    assert b" +" not in of_prefix.body
 
 
 def test_owners_are_told_where_that_is_asked(server: Server, full: str) -> None:
