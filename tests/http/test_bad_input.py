@@ -194,6 +194,25 @@ def test_headers_that_cannot_be_kept_are_refused(server: Server, kept: str, head
     assert request(server, "PUT", f"/{kept}/o", headers, b"x").code == code
 
 
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-amz-storage-class": "GLACIER"}, "InvalidStorageClass"),
+        ({"x-amz-acl": "public-read"}, "AccessControlListNotSupported"),
+        ({"x-amz-object-lock-mode": "COMPLIANCE"}, "InvalidRequest"),
+        ({"x-amz-website-redirect-location": "ftp://example.com"}, "InvalidRedirectLocation"),
+        ({"x-amz-tagging": "a=1&a=2"}, "InvalidArgument"),
+    ],
+)
+def test_no_upload_is_opened_nor_a_copy_made_with_headers_that_cannot_be_kept(
+    server: Server, kept: str, headers: dict[str, str], code: str
+) -> None:
+    assert request(server, "POST", f"/{kept}/p?uploads", headers).code == code
+    assert "Uploads" not in server.client().list_multipart_uploads(Bucket=kept, Prefix="p")
+    assert request(server, "PUT", f"/{kept}/p", {"x-amz-copy-source": f"/{kept}/o", **headers}).code == code
+    assert request(server, "HEAD", f"/{kept}/p").status == 404
+
+
 def test_an_upload_is_not_ended_on_a_condition_that_is_not_served(server: Server, kept: str) -> None:
     upload = server.client().create_multipart_upload(Bucket=kept, Key="p")["UploadId"]
     since = {"x-amz-if-match-initiated-time": "Sat, 01 Jan 2000 00:00:00 GMT"}

@@ -124,6 +124,13 @@ def test_a_form_that_asks_for_what_is_not_so_or_not_served_is_refused(
     answer = post(server, bucket, signed(server, bucket, "o", fields, [fields]), b"x")
     assert answer.code == code
     assert keys(server, bucket) == []
+
+
+@pytest.mark.on_disk
+def test_of_a_file_that_is_another_than_its_form_says_nothing_is_left(server: Server, bucket: str) -> None:
+    fields = {"x-amz-checksum-crc32": "AAAAAA=="}
+    answer = post(server, bucket, signed(server, bucket, "o", fields, [fields]), bytes(3_000_000))
+    assert (answer.status, answer.code, keys(server, bucket)) == (400, "BadDigest", [])
     assert server.unfinished_files() == []
 
 

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from tests.http.raw import error_of, request
 from tests.http.test_browser_uploads import post, signed
 from tests.server import Server
+from tests.uploads import upload_of_one_part
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 PREFIX = "x-amz-server-side-encryption-customer-"
@@ -52,6 +53,22 @@ def test_a_bucket_can_encrypt_by_default(plain_server: Server, plain_bucket: str
     assert "SSECustomerAlgorithm" in client.put_object(Bucket=plain_bucket, Key="c", Body=b"x", **sse_c())
     client.delete_bucket_encryption(Bucket=plain_bucket)
     assert "ServerSideEncryption" not in client.put_object(Bucket=plain_bucket, Key="o", Body=b"x")
+
+
+def test_what_a_copy_or_an_upload_does_not_say_the_bucket_says_that_takes_it(
+    plain_server: Server, plain_bucket: str
+) -> None:
+    client, sealing, sse = plain_server.client(), f"{plain_bucket}-sealing", "ServerSideEncryption"
+    client.create_bucket(Bucket=sealing)
+    rule: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    client.put_bucket_encryption(Bucket=sealing, ServerSideEncryptionConfiguration=rule)
+    for source, target, expected in ((plain_bucket, sealing, "AES256"), (sealing, plain_bucket, None)):
+        client.put_object(Bucket=source, Key="o", Body=b"x" * 100_000)
+        copied = client.copy_object(Bucket=target, Key="copy", CopySource=f"{source}/o")
+        assert copied.get(sse) == client.head_object(Bucket=target, Key="copy").get(sse) == expected
+        upload, parts = upload_of_one_part(client, target, "m")
+        assert client.complete_multipart_upload(**upload, MultipartUpload=parts).get(sse) == expected
+        assert client.head_object(Bucket=target, Key="m").get(sse) == expected
 
 
 def test_an_upload_that_has_ended_is_not_there_whatever_object_lies_in_its_place(server: Server, bucket: str) -> None:
@@ -102,7 +119,9 @@ def test_objects_are_copied_between_any_two_kinds(
     plain_server: Server, plain_bucket: str, source: int, target: int, size: int
 ) -> None:
     client, body = plain_server.client(), os.urandom(size)
-    client.put_object(Bucket=plain_bucket, Key="source", Body=body, Metadata={"a": "b"}, **KINDS[source])
+    tags = [{"Key": "colour", "Value": "dark blue"}]
+    described: dict[str, Any] = {"Metadata": {"a": "b"}, "Tagging": "colour=dark%20blue", "ContentType": "text/x-a"}
+    client.put_object(Bucket=plain_bucket, Key="source", Body=body, **described, **KINDS[source])
     opens = {f"CopySource{name}": value for name, value in KINDS[source].items() if name.startswith("SSEC")}
     copied = client.copy_object(
         Bucket=plain_bucket, Key="copy", CopySource={"Bucket": plain_bucket, "Key": "source"},
@@ -110,7 +129,8 @@ def test_objects_are_copied_between_any_two_kinds(
     )  # fmt: skip
     reads = {name: value for name, value in KINDS[target].items() if name.startswith("SSEC")}
     got = client.get_object(Bucket=plain_bucket, Key="copy", **reads)
-    assert (got["Body"].read(), got["Metadata"]) == (body, {"a": "b"})
+    assert (got["Body"].read(), got["Metadata"], got["ContentType"]) == (body, {"a": "b"}, "text/x-a")
+    assert client.get_object_tagging(Bucket=plain_bucket, Key="copy")["TagSet"] == tags
     assert got["ETag"] == copied["CopyObjectResult"]["ETag"]
     if target < 2:
         assert got["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'

@@ -94,6 +94,17 @@ def test_completion_is_answered_the_same_when_it_is_asked_for_again(server: Serv
     assert client.complete_multipart_upload(**complete)["ETag"] == first["ETag"]
 
 
+def test_completion_with_what_can_be_no_etag_is_not_answered_as_the_one_that_succeeded(
+    server: Server, bucket: str
+) -> None:
+    client = server.client()
+    target, parts = upload_of_one_part(client, bucket)
+    client.complete_multipart_upload(**target, MultipartUpload=parts)
+    for etag in ("other", '"other"', ""):
+        other: Any = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        assert error_of(client.complete_multipart_upload, **target, MultipartUpload=other) == ("NoSuchUpload", 404)
+
+
 @pytest.mark.parametrize("condition", [{}, {"IfNoneMatch": "*"}], ids=["always", "if none"])
 def test_completions_of_an_upload_at_the_same_time_are_all_answered_alike(
     server: Server, bucket: str, condition: Any

@@ -335,6 +335,28 @@ def test_a_presigned_url_gives_and_takes_an_object(server: Server, bucket: str) 
         assert answer.read() == b"by URL"
 
 
+def test_a_copy_takes_metadata_and_tags_of_its_own_only_where_it_says_so(server: Server, bucket: str) -> None:
+    client, o, copy = server.client(), {"Bucket": bucket, "Key": "o"}, {"Bucket": bucket, "Key": "copy"}
+
+    def described() -> tuple[Any, Any]:
+        return client.head_object(**copy)["Metadata"], client.get_object_tagging(**copy)["TagSet"]
+
+    client.put_object(**o, Body=b"x", Metadata={"of": "source"}, Tagging="of=source")
+    own: Any = {"Metadata": {"of": "copy"}, "Tagging": "of=copy"}
+    of_source, of_copy = ({"of": name} for name in ("source", "copy"))
+    tags = {name: [{"Key": "of", "Value": name}] for name in ("source", "copy")}
+    client.copy_object(**copy, CopySource=o, **own)
+    assert described() == (of_source, tags["source"])
+    client.copy_object(**copy, CopySource=o, **own, MetadataDirective="REPLACE")
+    assert described() == (of_copy, tags["source"])
+    client.copy_object(**copy, CopySource=o, **own, TaggingDirective="REPLACE")
+    assert described() == (of_source, tags["copy"])
+    client.copy_object(**copy, CopySource=copy, Tagging="of=source", TaggingDirective="REPLACE")
+    assert described() == (of_source, tags["source"])
+    client.copy_object(**copy, CopySource=o, MetadataDirective="REPLACE", TaggingDirective="REPLACE")
+    assert described() == ({}, [])
+
+
 def test_a_plus_in_the_source_of_a_copy_is_a_space_unless_it_is_escaped(server: Server, bucket: str) -> None:
     client = server.client()
     for key in ("a b", "a+b"):
