@@ -70,6 +70,19 @@ def test_the_policy_is_about_the_key_with_the_name_of_the_file_in_it(
     assert keys(server, bucket) == ([made] if made else [])
 
 
+@pytest.mark.parametrize("file_name", ["/home/me/a.txt", "me/a.txt", "C:\\me\\a.txt", "C:\\me/a.txt"])
+def test_of_the_path_of_a_file_only_its_last_name_counts(server: Server, bucket: str, file_name: str) -> None:
+    fields = policy_of(bucket, "u/${filename}", ["eq", "$key", "u/a.txt"])
+    assert post(server, bucket, fields, b"x", file_name=file_name).status == 204
+    assert keys(server, bucket) == ["u/a.txt"]
+
+
+@pytest.mark.parametrize(("key", "code"), [("", "UserKeyMustBeSpecified"), ("k" * 1025, "KeyTooLongError")])
+def test_a_form_with_a_key_that_can_be_none_is_refused(server: Server, bucket: str, key: str, code: str) -> None:
+    answer = post(server, bucket, policy_of(bucket, key, ["starts-with", "$key", ""]), b"x")
+    assert (answer.status, answer.code, keys(server, bucket)) == (400, code, [])
+
+
 def test_the_name_of_the_file_is_put_into_other_fields_too(server: Server, bucket: str) -> None:
     fields = policy_of(bucket, "o", ["eq", "$key", "o"], {"x-amz-meta-name": "it was ${filename}"})
     assert post(server, bucket, fields, b"x", file_name="C:\\me\\a.txt").status == 204

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from strongroom.s3.auth import FormDecoder, PostForm, PostIdentity, authenticate_form, is_form
 from strongroom.s3.auth.post import MAX_FIELDS
 from strongroom.s3.errors import S3Error
+from strongroom.s3.handlers import posting
+from strongroom.s3.receive import BodyReceiver
+from strongroom.sealed.writing import AnyObjectWriter
 from strongroom.secret import Secret
 from strongroom.sigv4.keys import signature, signing_key
 
@@ -245,3 +251,37 @@ def test_a_form_whose_claim_is_another_is_refused(fields: dict[str, str], code: 
 def test_a_form_that_nobody_signed_is_refused() -> None:
     assert refusal(PostForm({"key": "o"})) == "AccessDenied"
     assert refusal(PostForm({"key": "o", "x-amz-date": "20260102T000000Z"})) == "InvalidArgument"
+
+
+class Taking:
+    """Takes a file, and counts its bytes."""
+
+    size = 0
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    async def finish(self) -> None:
+        self.size += 0
+
+
+def test_no_policy_lets_a_file_be_longer_than_s3_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "MAX_PUT", len(b"content"))
+
+    async def take(most: int | None) -> int:
+        decoder, writer = FormDecoder("multipart/form-data; boundary=b"), Taking()
+        pieces = decoder.feed(FILE + END)
+
+        async def nothing() -> bytes:
+            return b""
+
+        body = cast(BodyReceiver, SimpleNamespace(next=nothing))
+        await posting._take(decoder, body, pieces, cast(AnyObjectWriter, writer), PostIdentity("access", 0, most))
+        return writer.size
+
+    for most in (None, 7, 1000):
+        assert asyncio.run(take(most)) == 7
+    monkeypatch.setattr(posting, "MAX_PUT", len(b"content") - 1)
+    for most in (None, 7, 1000):
+        with pytest.raises(S3Error, match="EntityTooLarge"):
+            asyncio.run(take(most))

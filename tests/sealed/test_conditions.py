@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from strongroom.kms.static import StaticKMS
+from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.errors import PreconditionFailed
 from strongroom.sealed.objects import Precondition
 from strongroom.sealed.policy import SSE_S3
@@ -15,8 +17,8 @@ from strongroom.sealed.resealing import share
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
-from strongroom.store.base import Condition
-from strongroom.store.errors import NoSuchObject, ObjectChanged
+from strongroom.store.base import ALWAYS, Condition
+from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Unavailable
 from tests.sealed.test_listing import put, with_kms
 
 KMS = StaticKMS("key", Secret(bytes(32)))
@@ -100,3 +102,35 @@ def test_only_an_object_that_was_replaced_is_said_to_be_another(
             await write(store, Precondition(if_match=written.etag))  # so trying again is right
 
     with_kms(KMS, tmp_path, work)
+
+
+def test_a_write_that_failed_otherwise_is_not_said_to_have_met_another() -> None:
+    looked = 0
+
+    async def look(bucket: str, key: str, precondition: Precondition) -> Condition:
+        nonlocal looked
+        looked += 1
+        return ALWAYS
+
+    async def write(error: Exception) -> None:
+        async with OnCondition(look, *HERE, Precondition(if_match="etag")) as condition:
+            assert condition == ALWAYS
+            raise error
+
+    for error in (Unavailable("the storage"), NoSuchObject("o")):
+        with pytest.raises(type(error)) as raised:
+            asyncio.run(write(error))
+        assert raised.value is error
+    assert looked == 2  # before each write, and not again
+
+
+def test_a_write_that_asks_for_no_object_is_told_that_there_is_one() -> None:
+    async def look(bucket: str, key: str, precondition: Precondition) -> Condition:
+        return ALWAYS
+
+    async def write() -> None:
+        async with OnCondition(look, *HERE, Precondition(if_none_match=True)):
+            raise ConditionFailed("o")
+
+    with pytest.raises(ConditionFailed):
+        asyncio.run(write())
