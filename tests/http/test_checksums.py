@@ -89,6 +89,26 @@ def test_a_part_with_another_algorithm_than_its_upload_is_refused(server: Server
     client.abort_multipart_upload(Bucket=bucket, Key="o", UploadId=upload)
 
 
+@pytest.mark.parametrize(("algorithm", "kind"), [("SHA256", "COMPOSITE"), ("CRC32C", "FULL_OBJECT")])
+def test_a_part_that_is_copied_has_the_checksum_that_was_announced(
+    server: Server, bucket: str, algorithm: str, kind: str
+) -> None:
+    client, name = server.client(), f"Checksum{algorithm}"
+    client.put_object(Bucket=bucket, Key="source", Body=b"before" + CHECK)
+    target: Any = {"Bucket": bucket, "Key": "o"}
+    target["UploadId"] = client.create_multipart_upload(**target, ChecksumAlgorithm=algorithm, ChecksumType=kind)[
+        "UploadId"
+    ]
+    source = {"CopySource": f"{bucket}/source", "CopySourceRange": f"bytes=6-{5 + len(CHECK)}"}
+    copied = client.upload_part_copy(**target, PartNumber=1, **source)["CopyPartResult"]
+    assert copied[name] == base64.b64encode(KNOWN[algorithm]).decode()
+    assert [part[name] for part in client.list_parts(**target)["Parts"]] == [copied[name]]
+    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": copied["ETag"], name: copied[name]}]}
+    done = client.complete_multipart_upload(**target, MultipartUpload=parts)
+    whole = base64.b64encode(hashlib.sha256(KNOWN[algorithm]).digest()).decode() + "-1"
+    assert done[name] == (whole if kind == "COMPOSITE" else copied[name])
+
+
 def test_an_upload_is_opened_where_the_checksums_of_its_parts_are_announced(server: Server, bucket: str) -> None:
     announced = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-algorithm": "CRC32"}  # as AWS's CRT has it
     assert request(server, "POST", f"/{bucket}/o?uploads", announced).status == 200
