@@ -230,6 +230,26 @@ def test_a_part_of_an_sse_c_upload_needs_the_same_key(server: Server, bucket: st
     assert error_of(client.upload_part_copy, **copied, **SSE_C) == ("", 200)
 
 
+def test_each_step_of_an_upload_says_how_it_is_encrypted(server: Server, bucket: str) -> None:
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="source", Body=b"x")
+    copied_from = {"CopySource": {"Bucket": bucket, "Key": "source"}}
+    for sse in ({"ServerSideEncryption": "AES256"}, SSE_C):
+        key = sse if sse is SSE_C else {}
+        target: Any = {"Bucket": bucket, "Key": "o"}
+        created = client.create_multipart_upload(**target, **sse)
+        target["UploadId"] = created["UploadId"]
+        part = client.upload_part(**target, PartNumber=1, Body=b"x", **key)
+        copied = client.upload_part_copy(**target, PartNumber=1, **copied_from, **key)
+        parts: Any = {"Parts": [{"PartNumber": 1, "ETag": copied["CopyPartResult"]["ETag"]}]}
+        done = client.complete_multipart_upload(**target, MultipartUpload=parts)
+        for answer in (created, part, copied):
+            assert answer.get("ServerSideEncryption") == sse.get("ServerSideEncryption")
+            assert answer.get("SSECustomerAlgorithm") == sse.get("SSECustomerAlgorithm")
+        assert done.get("ServerSideEncryption") == sse.get("ServerSideEncryption")
+        assert "SSECustomerAlgorithm" not in done
+
+
 def test_parts_are_copied_from_ranges_of_other_objects(server: Server, bucket: str) -> None:
     client, body = server.client(), os.urandom(12 * MIB)
     client.put_object(Bucket=bucket, Key="source", Body=body, **SSE_C)
