@@ -109,6 +109,30 @@ def test_a_part_that_is_copied_has_the_checksum_that_was_announced(
     assert done[name] == (whole if kind == "COMPOSITE" else copied[name])
 
 
+def test_a_completion_brings_the_checksums_that_its_upload_announced_and_no_others(server: Server, bucket: str) -> None:
+    client = server.client(request_checksum_calculation="when_required")
+
+    def opened(**asked: Any) -> tuple[Any, Any]:
+        target: Any = {"Bucket": bucket, "Key": "o"}
+        target["UploadId"] = client.create_multipart_upload(**target, **asked)["UploadId"]
+        part = client.upload_part(**target, PartNumber=1, Body=CHECK, **asked)
+        return target, {"PartNumber": 1, "ETag": part["ETag"]}
+
+    def completed(target: Any, part: Any, **more: Any) -> tuple[str, int]:
+        return error_of(client.complete_multipart_upload, **target, MultipartUpload={"Parts": [part]}, **more)
+
+    digest = base64.b64encode(hashlib.sha256(KNOWN["SHA256"]).digest()).decode()
+    for whole in (digest, f"{digest}-1"):
+        target, part = opened(ChecksumAlgorithm="SHA256")
+        assert completed(target, part) == ("InvalidRequest", 400)
+        part["ChecksumSHA256"] = base64.b64encode(KNOWN["SHA256"]).decode()
+        assert completed(target, part, ChecksumSHA256=f"{digest}-2") == ("BadDigest", 400)
+        assert completed(target, part, ChecksumSHA256=whole) == ("", 200)
+    target, part = opened()
+    assert completed(target, part, ChecksumSHA256=digest) == ("InvalidRequest", 400)
+    assert completed(target, part) == ("", 200)
+
+
 def test_an_upload_is_opened_where_the_checksums_of_its_parts_are_announced(server: Server, bucket: str) -> None:
     announced = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-algorithm": "CRC32"}  # as AWS's CRT has it
     assert request(server, "POST", f"/{bucket}/o?uploads", announced).status == 200
