@@ -84,6 +84,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("served", kinds, indirect=True, scope="session", ids=ids)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why each test that was run once more (``--reruns``) failed the first time."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.write_sep("_", f"first run of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+        for title, captured in report.sections:
+            terminalreporter.write_sep("-", title)
+            terminalreporter.write_line(captured)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """How many processes ``-n auto`` means: tests wait half of the time, for servers and for disks."""
