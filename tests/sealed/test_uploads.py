@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.errors import Damaged
 from strongroom.store.local.schema import decode_mapping, encode_mapping
+from strongroom.store.s3.names import id_of
 from tests.kms.elsewhere import KMSElsewhere
 from tests.sealed.test_listing import with_kms
 
@@ -146,5 +149,17 @@ def test_a_part_that_comes_with_another_client_s_key_than_its_upload_is_refused(
         with pytest.raises(error):
             await store.uploads.begin_part("bucket", "o", upload, 1, 3, key)
         assert await sizes(store, upload) == []
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+def test_no_id_of_an_upload_looks_like_an_option_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At another S3 ids are written in base64url, whose ``-`` stands for six set bits but the last."""
+    ends = count()
+    monkeypatch.setattr(os, "urandom", lambda size: bytes([0xFB] * (size - 1) + [next(ends)]))
+
+    async def work(store: SealedStore) -> None:
+        for protection in (PLAIN, SSE_S3, SSE_C):
+            assert id_of(bytes.fromhex(await opened(store, protection)))[0].isalpha()
 
     with_kms(KMSElsewhere(), tmp_path, work)

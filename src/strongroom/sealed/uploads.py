@@ -102,6 +102,15 @@ def _token_of(upload_id: str) -> bytes:
     return token if len(token) == _TOKEN else b""
 
 
+def _random(size: int) -> bytes:
+    """The beginning of a token. Its first bit is not set: an id in base64url then begins with a letter, and with no
+    ``-``, which aws-cli would take for an option.
+    """
+    token = bytearray(os.urandom(size))
+    token[0] &= 0x7F
+    return bytes(token)
+
+
 class Uploads:
     """The multipart uploads of a sealed store."""
 
@@ -126,7 +135,7 @@ class Uploads:
                 record[_STATE] = self._seal_state(object_name(bucket, key), header, record_key(object_key))
         record.update(description.tags or {})
         store = self._sealed.outer.writing(bucket, key, protection)
-        token = self._token(object_name(bucket, key)) if header is None else os.urandom(_TOKEN)
+        token = self._token(object_name(bucket, key)) if header is None else _random(_TOKEN)
         upload = await store.create_upload(bucket, key, record, token)
         return _info(upload, header, metadata)
 
@@ -259,7 +268,7 @@ class Uploads:
         """An upload's id that proves that it was opened without encryption. Whoever alters the storage cannot make one
         for an encrypted upload, and so cannot have its next parts stored in plaintext.
         """
-        start = start or os.urandom(_TOKEN // 2)
+        start = start or _random(_TOKEN // 2)
         proof = hmac.digest(self._state_key, _PLAIN_PURPOSE + start + name.encode(), "sha256")
         return start + proof[: _TOKEN - len(start)]
 
