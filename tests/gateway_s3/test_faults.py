@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from strongroom.store.base import Part
 from strongroom.store.errors import NoSuchUpload, ObjectChanged, Unavailable
 from strongroom.store.s3 import S3Store, completing, uploads
 from strongroom.store.s3.messages import Answer, Request
@@ -314,20 +315,34 @@ def test_a_completion_in_the_midst_of_which_the_backend_goes_away_does_not_hold_
     assert client.get_object(Bucket=bucket_name, Key="parts")["Body"].read() == b"x"
 
 
+def with_upload(
+    backend: Backend, bucket: str, count: int, use: Callable[[S3Store, str, list[Part]], Awaitable[None]]
+) -> None:
+    """Use a store with a bucket and an open upload of "o", with so many parts: its id, and the parts."""
+
+    async def run() -> None:
+        store = S3Store(client_for(backend))
+        await store.start()
+        await store.create_bucket(bucket)
+        upload_id = (await store.create_upload(bucket, "o", SEALED, os.urandom(16))).upload_id
+        parts = []
+        for number in range(1, count + 1):
+            writer = await store.part_writer(bucket, "o", upload_id, number, 1)
+            await writer.write(b"x")
+            parts.append(await writer.commit({}))
+        await use(store, upload_id, parts)
+        await store.stop()
+
+    asyncio.run(run())
+
+
 def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts_as_left_behind(
     minio: Backend, bucket_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 600 < uploads._COMPLETION_MOST < completing.LONGEST - 60
     monkeypatch.setattr(uploads, "_COMPLETION_MOST", 1.0)
 
-    async def run() -> None:
-        store = S3Store(client_for(minio))
-        await store.start()
-        await store.create_bucket(bucket_name)
-        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
-        await writer.write(b"x")
-        part = await writer.commit({})
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
         send = store.client.send
 
         async def endless(asked: Request) -> Answer:
@@ -338,13 +353,12 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
         store.client.send = endless  # type: ignore[method-assign, assignment]
         async with asyncio.timeout(30):
             with pytest.raises(Unavailable, match="too long"):
-                await store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+                await store.complete(bucket_name, "o", upload_id, parts, SEALED)
         store.client.send = send  # type: ignore[method-assign]
-        await store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+        await store.complete(bucket_name, "o", upload_id, parts, SEALED)
         assert await get(store, "o", bucket_name) == b"x"
-        await store.stop()
 
-    asyncio.run(run())
+    with_upload(minio, bucket_name, 1, use)
 
 
 def test_an_upload_that_the_backend_hides_while_it_is_completed_is_not_told_to_be_none(
@@ -352,14 +366,7 @@ def test_an_upload_that_the_backend_hides_while_it_is_completed_is_not_told_to_b
 ) -> None:
     """versitygw does so."""
 
-    async def run() -> None:
-        store = S3Store(client_for(minio))
-        await store.start()
-        await store.create_bucket(bucket_name)
-        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
-        await writer.write(b"x")
-        part = await writer.commit({})
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
         send, hidden = store.client.send, asyncio.Event()
 
         async def hiding(asked: Request) -> Answer:
@@ -372,15 +379,14 @@ def test_an_upload_that_the_backend_hides_while_it_is_completed_is_not_told_to_b
             return await send(asked)
 
         store.client.send = hiding  # type: ignore[method-assign, assignment]
-        completing = asyncio.create_task(store.complete(bucket_name, "o", opened.upload_id, [part], SEALED))
+        completing = asyncio.create_task(store.complete(bucket_name, "o", upload_id, parts, SEALED))
         await hidden.wait()
         with pytest.raises(NoSuchUpload):
-            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
+            await store.parts(bucket_name, "o", upload_id, 0, 10)
         assert (await store.head(bucket_name, "o")).size == 1
         await completing
-        await store.stop()
 
-    asyncio.run(run())
+    with_upload(minio, bucket_name, 1, use)
 
 
 @pytest.mark.parametrize("dead", [False, True])
@@ -393,33 +399,20 @@ def test_an_upload_that_is_gone_and_whose_lock_is_left_is_told_to_be_none_in_the
     async def never() -> bool:
         return False
 
-    async def run() -> None:
-        store = S3Store(client_for(minio))
-        await store.start()
-        await store.create_bucket(bucket_name)
-        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        await completing.CompletionLock(store.client).take(bucket_name, opened.upload_id, never)
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
+        await completing.CompletionLock(store.client).take(bucket_name, upload_id, never)
         (backend_id,) = open_uploads(minio, bucket_name, "o")
         minio.client().abort_multipart_upload(Bucket=bucket_name, Key="o", UploadId=backend_id)
         with pytest.raises(NoSuchUpload if dead else Unavailable):
-            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
-        await store.stop()
+            await store.parts(bucket_name, "o", upload_id, 0, 10)
 
-    asyncio.run(run())
+    with_upload(minio, bucket_name, 0, use)
 
 
 def test_parts_that_are_listed_while_their_upload_ends_are_not_told_to_be_missing(
     minio: Backend, bucket_name: str
 ) -> None:
-    async def run() -> None:
-        store = S3Store(client_for(minio))
-        await store.start()
-        await store.create_bucket(bucket_name)
-        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        for number in (1, 2):
-            writer = await store.part_writer(bucket_name, "o", opened.upload_id, number, 1)
-            await writer.write(b"x")
-            await writer.commit({})
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
         send = store.client.send
 
         async def cut(asked: Request) -> Answer:
@@ -435,10 +428,9 @@ def test_parts_that_are_listed_while_their_upload_ends_are_not_told_to_be_missin
 
         store.client.send = cut  # type: ignore[method-assign, assignment]
         with pytest.raises(NoSuchUpload):
-            await store.parts(bucket_name, "o", opened.upload_id, 0, 10)
-        await store.stop()
+            await store.parts(bucket_name, "o", upload_id, 0, 10)
 
-    asyncio.run(run())
+    with_upload(minio, bucket_name, 2, use)
 
 
 def test_an_upload_that_is_aborted_after_a_completion_without_an_answer_keeps_its_record(
@@ -603,16 +595,9 @@ def test_an_object_that_versitygw_made_and_somebody_replaces_or_removes_at_once_
 ) -> None:
     """Removed at once, where nothing was before, it cannot be told from one that was never made."""
 
-    async def run() -> None:
-        store = S3Store(client_for(versitygw))
-        await store.start()
-        await store.create_bucket(bucket_name)
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
         if former:
             await put(store, "o", b"former", bucket=bucket_name)
-        opened = await store.create_upload(bucket_name, "o", SEALED, os.urandom(16))
-        writer = await store.part_writer(bucket_name, "o", opened.upload_id, 1, 1)
-        await writer.write(b"x")
-        part = await writer.commit({})
         send = store.client.send
 
         async def replaced(asked: Request) -> Answer:
@@ -626,12 +611,11 @@ def test_an_object_that_versitygw_made_and_somebody_replaces_or_removes_at_once_
             return answer
 
         store.client.send = replaced  # type: ignore[method-assign, assignment]
-        completing = store.complete(bucket_name, "o", opened.upload_id, [part], SEALED)
+        completing = store.complete(bucket_name, "o", upload_id, parts, SEALED)
         if way == "removed" and not former:
             with pytest.raises(Unavailable):
                 await completing
         else:
             assert (await completing).size == 1
-        await store.stop()
 
-    asyncio.run(run())
+    with_upload(versitygw, bucket_name, 1, use)

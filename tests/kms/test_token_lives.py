@@ -13,6 +13,7 @@ import pytest
 from strongroom.kms import vault_token
 from strongroom.kms.base import KMSDenied, KMSUnavailable
 from strongroom.kms.vault_client import Answer
+from strongroom.kms.vault_token import VaultSession
 from strongroom.secret import Secret
 from tests.kms.imagined import Vault, denies, refused
 from tests.kms.standing import Clock, at_standing_clock, come, turns
@@ -43,6 +44,15 @@ def logins(vault: Vault) -> int:
 
 def renewals(vault: Vault) -> int:
     return len(vault.paths(containing="renew-self"))
+
+
+async def started(vault: Vault) -> VaultSession:
+    """A session that has its first token, whose keeper rests."""
+    session = vault.session()
+    await session.start()
+    await come(lambda: session.life_left == vault.life)
+    await turns()
+    return session
 
 
 def test_who_goes_away_during_a_login_leaves_it_to_the_others() -> None:
@@ -247,10 +257,7 @@ def test_a_kms_that_is_away_is_logged_once_and_once_when_it_is_back(caplog: pyte
 def test_a_token_that_was_denied_something_is_replaced_when_it_is_a_minute_old_and_the_next_is_not() -> None:
     async def main(clock: Clock) -> None:
         vault = Vault()
-        session = vault.session()
-        await session.start()
-        await come(lambda: session.life_left == 3600)
-        await turns()
+        session = await started(vault)
         vault.odd = denies("transit")
         assert (await session.post(PATH, {})).status == 403
         await turns()
@@ -274,10 +281,7 @@ def test_a_token_that_was_denied_something_is_still_replaced_after_it_had_to_be_
     async def main(clock: Clock) -> None:
         vault = Vault()
         vault.life = vault.renewed_life = 60
-        session = vault.session()
-        await session.start()
-        await come(lambda: session.life_left == 60)
-        await turns()
+        session = await started(vault)
         vault.odd = denies("transit")
         assert (await session.post(PATH, {})).status == 403
         await turns()
@@ -297,9 +301,7 @@ def test_a_token_that_was_denied_something_is_still_replaced_after_it_had_to_be_
 def test_a_token_whose_renewals_give_less_and_less_is_replaced_in_time() -> None:
     async def main(clock: Clock) -> None:
         vault = Vault()
-        session = vault.session()
-        await session.start()
-        await come(lambda: session.life_left == 3600)
+        session = await started(vault)
         for life in (2000, 1800, 1700):
             await turns()
             vault.renewed_life = life
@@ -358,10 +360,7 @@ def test_a_token_that_cannot_be_renewed_is_replaced_at_once(caplog: pytest.LogCa
 
     async def main(clock: Clock) -> None:
         vault = Vault()
-        session = vault.session()
-        await session.start()
-        await come(lambda: session.life_left == 3600)
-        await turns()
+        session = await started(vault)
         vault.odd = away("renew")
         clock.now += 1800
         await come(lambda: logins(vault) == 2 and session.life_left == 3600)
@@ -374,10 +373,7 @@ def test_a_token_that_cannot_be_renewed_is_replaced_at_once(caplog: pytest.LogCa
 def test_a_renewal_that_comes_late_brings_no_former_token_back() -> None:
     async def main(clock: Clock) -> None:
         vault = Vault()
-        session = vault.session()
-        await session.start()
-        await come(lambda: session.life_left == 3600)
-        await turns()
+        session = await started(vault)
         late = vault.held
         late.clear()
         clock.now += 1800

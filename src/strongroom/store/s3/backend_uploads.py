@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from strongroom.buffers import Buffer
 from strongroom.store.base import Condition
@@ -21,7 +22,7 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning, status_behind, undecided
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
-from strongroom.store.s3.putting import UNSEEN, Seen, condition_headers, etag_in, is_anothers, made_by, see
+from strongroom.store.s3.putting import UNSEEN, Seen, condition_headers, etag_in, is_anothers, see
 from strongroom.store.s3.records import remove_hidden
 
 
@@ -75,7 +76,7 @@ class Completion:
         now = await self._seen()
         if now is UNSEEN:
             return told
-        if now is not None and now.object_id == self.object_id and _is_of(self.parts, now.etag):
+        if self._is_made(now):
             return now.etag
         if answer.earlier is None and now != before:
             return told  # it was there: somebody has replaced or removed it since
@@ -116,8 +117,12 @@ class Completion:
         """The ETag of the object; None if it is not there, or not made of these parts. Raises Unavailable if neither
         can be found out.
         """
-        etag = await made_by(self.client, self.bucket, self.key, self.object_id, self.headers)
-        return etag if etag is not None and _is_of(self.parts, etag) else None
+        found = await see(self.client, self.bucket, self.key, self.headers)
+        return found.etag if self._is_made(found) else None
+
+    def _is_made(self, found: Seen | None) -> TypeGuard[Seen]:
+        """Whether what has the name is the object that this completion makes."""
+        return found is not None and found.object_id == self.object_id and _is_of(self.parts, found.etag)
 
 
 async def abort_backend_upload(client: Client, bucket: str, key: str, backend_id: str) -> None:
