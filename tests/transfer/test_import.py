@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.http.raw import error_of
+from tests.mounts import small_file_system
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.conftest import Ended, environment
 from tests.transfer.minio import MinIO
@@ -189,3 +190,25 @@ def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], code: int
 def test_half_a_pair_of_keys_is_refused(strongroom: Run) -> None:
     ended = strongroom("import", "http://127.0.0.1:1/b", "http://127.0.0.1:1", STRONGROOM_SOURCE_SECRET_KEY="")
     assert (ended.code, "STRONGROOM_SOURCE_SECRET_KEY" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("left", [0, 400_000])  # from the start; as soon as some objects are copied
+def test_a_full_disk_of_the_state_file_is_said_and_the_import_goes_on_when_there_is_room(
+    server: Server, bucket: str, strongroom: Run, tmp_path: Path, left: int
+) -> None:
+    client, keys = server.client(), [f"{number:03}-{'k' * 900}" for number in range(40)]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    credentials = {"STRONGROOM_SOURCE_ACCESS_KEY": ACCESS_KEY, "STRONGROOM_SOURCE_SECRET_KEY": SECRET_KEY}
+    ends = (f"{server.endpoint}/{bucket}", f"{server.endpoint}/{bucket}-copies")
+    with small_file_system(tmp_path / "disk", 8) as disk:
+        state, filling = disk / "state.db", disk / "filling"
+        filling.write_bytes(bytes(8 * 1024**2 - os.sysconf("SC_PAGE_SIZE") - left))
+        command = ("import", *ends, "--state-file", str(state), "--json")
+        ended = strongroom(*command, **credentials)
+        said = f"strongroom: {state}: there is no room left: make some, and the same command goes on from here\n"
+        assert (ended.code, ended.err) == (1, said)
+        filling.unlink()
+        again = strongroom(*command, **credentials)
+        assert (again.code, again.report["done"] + again.report["done_before"]) == (0, len(keys))
+        assert bool(again.report["done_before"]) == bool(left)

@@ -20,6 +20,7 @@ from strongroom.report import Report
 from strongroom.secret import Secret
 from strongroom.serving.hardening import harden
 from strongroom.store.errors import NO_SPACE
+from strongroom.store.local.schema import has_room
 from strongroom.transfer.copying import Wishes
 from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
@@ -91,7 +92,7 @@ def run_import(
     except S3Failed as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
-        raise fail(report, as_json, f"{path}: {error}") from None
+        raise fail(report, as_json, f"{path}: {_trouble(error, path.parent)}") from None
     return finish(report, as_json)
 
 
@@ -109,13 +110,16 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     except (S3Failed, FolderRefused) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
-        raise fail(report, as_json, f"{directory}: {_trouble(error)}") from None
+        raise fail(report, as_json, f"{directory}: {_trouble(error, directory)}") from None
     return finish(report, as_json)
 
 
-def _trouble(error: OSError | sqlite3.Error) -> str:
-    """What went wrong with the folder of exported objects, and what to do."""
-    full = error.errno in NO_SPACE if isinstance(error, OSError) else error.sqlite_errorcode == sqlite3.SQLITE_FULL
+def _trouble(error: OSError | sqlite3.Error, directory: Path) -> str:
+    """What went wrong with the files that a command keeps in a directory, and what to do."""
+    if isinstance(error, OSError):
+        full = error.errno in NO_SPACE
+    else:  # where SQLite cannot make its files, it does not say why
+        full = error.sqlite_errorcode == sqlite3.SQLITE_FULL or not has_room(directory)
     return "there is no room left: make some, and the same command goes on from here" if full else str(error)
 
 

@@ -92,11 +92,15 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
 
 def _reason(path: Path, error: sqlite3.Error) -> str:
     """SQLite's error; if the disk is full, that too, which SQLite may not say."""
+    return str(error) if has_room(path.parent) else f"no space is left on its disk ({error})"
+
+
+def has_room(directory: Path) -> bool:
+    """Whether the disk has the room that opening a small database takes; True if that cannot be told."""
     try:
-        free = shutil.disk_usage(path.parent).free
+        return shutil.disk_usage(directory).free >= _NEEDED
     except OSError:
-        free = _NEEDED
-    return f"no space is left on its disk ({error})" if free < _NEEDED else str(error)
+        return True
 
 
 def unused_bytes(connection: sqlite3.Connection) -> int:
