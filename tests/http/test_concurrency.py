@@ -15,6 +15,7 @@ from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import blobs
 from tests.uploads import upload_of_one_part
+from tests.waiting import comes
 
 pytestmark = pytest.mark.local
 
@@ -157,4 +158,4 @@ def test_what_was_acknowledged_is_there_after_a_kill(own_server: Server) -> None
     large = [item for page in client.get_paginator("list_objects_v2").paginate(Bucket="bucket")
              for item in page["Contents"] if item["Size"] > 128 * 1024]  # fmt: skip
     assert server.unfinished_files() == []
-    assert len(blobs(server)) == len(large)
+    assert comes(lambda: len(blobs(server)) == len(large))

@@ -44,7 +44,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
             start_new_session=True,
         )
         try:
-            code = shell.wait(300)
+            code = shell.wait(900)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGTERM)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from strongroom.store.base import Page, Record, Stored, Upload, UploadPage
-from strongroom.store.local.schema import decode_record
+from strongroom.store.local.schema import decode_record, find_entry
 from strongroom.store.paging import common_prefix, successor
 
 C = TypeVar("C")  # a place in an index, to go on from
@@ -183,7 +183,9 @@ def _name(one: _Found) -> bytes:
 
 
 class _Record(Mapping[str, bytes]):
-    """A record that is decoded on first use: those of most objects of a page are never used."""
+    """A record that stays encoded as long as it is asked for nothing but entries that it has: of most objects of a page
+    those are none, or two. Then it is decoded, once.
+    """
 
     __slots__ = ("_decoded", "_encoded")
 
@@ -196,11 +198,18 @@ class _Record(Mapping[str, bytes]):
             self._decoded = decode_record(self._encoded)
         return self._decoded
 
-    def __getitem__(self, name: str) -> bytes:
-        return self._whole()[name]
-
     def get(self, name: str, default: Any = None, /) -> Any:
-        return (self._decoded or self._whole()).get(name, default)
+        if self._decoded is None:
+            value = find_entry(self._encoded, name.encode())
+            if value is not None:
+                return value
+        return self._whole().get(name, default)
+
+    def __getitem__(self, name: str) -> bytes:
+        value: bytes | None = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._whole())

@@ -138,6 +138,21 @@ def decode_mapping(data: bytes) -> dict[str, bytes]:
     return mapping
 
 
+def find_entry(data: bytes, name: bytes) -> bytes | None:
+    """The value of one entry of an encoded mapping; None if there is none, or damage stands before it."""
+    at, whole = 0, len(data)
+    try:
+        while at < whole:
+            start = at + 1 + data[at]
+            end = start + 4 + _LENGTH(data, start)[0]
+            if data[at + 1 : start] == name:
+                return data[start + 4 : end] if end <= whole else None
+            at = end
+    except struct.error:
+        pass
+    return None
+
+
 def decode_record(data: bytes) -> Record:
     """Read a record; DAMAGED_RECORD if it is damaged."""
     try:
