@@ -23,6 +23,11 @@ IMAGES = {
 }
 """Kinds of file systems: the command that makes one, and how many MiB it needs."""
 
+IMAGE = "image"
+"""The name of the file that holds a file system which :func:`image_mounted` mounts."""
+
+_PROGRAMS = "/usr/sbin:/sbin:/usr/bin:/bin"
+_ENVIRONMENT = {"PATH": _PROGRAMS}
 _SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
 _NOT_FLUSHED = 2
 
@@ -58,24 +63,39 @@ def remount_read_only(point: Path) -> None:
 
 
 @contextmanager
-def image_mounted(kind: str, directory: Path) -> Iterator[Path]:
-    """A file system of a kind on a loop device, mounted below a directory; skips the test where there can be none."""
-    command, size = IMAGES[kind]
-    if os.geteuid() != 0 or shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin") is None:
+def image_mounted(kind: str, directory: Path, mebibytes: int = 0) -> Iterator[Path]:
+    """A file system of a kind on a loop device, of the least size or so many MiB, mounted below a directory; skips the
+    test where there can be none.
+    """
+    command, least = IMAGES[kind]
+    if os.geteuid() != 0 or shutil.which(command[0], path=_PROGRAMS) is None:
         pytest.skip(f"{command[0]} needs to be installed, and run by root")
-    image, point = directory / "image", directory / "mounted"
-    point.mkdir()
+    image = directory / IMAGE
     with image.open("wb") as file:
-        file.truncate(size * 1024 * 1024)
-    environment = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
-    subprocess.run([*command, str(image)], check=True, env=environment, capture_output=True)
-    done = subprocess.run(["mount", "-o", "loop", str(image), str(point)], env=environment, capture_output=True)
+        file.truncate((mebibytes or least) * 1024 * 1024)
+    subprocess.run([*command, str(image)], check=True, env=_ENVIRONMENT, capture_output=True)
+    with mounted(image, directory / "mounted") as point:
+        yield point
+
+
+@contextmanager
+def mounted(image: Path, point: Path) -> Iterator[Path]:
+    """A file system that lies in a file, mounted at ``point``; skips the test where it cannot be mounted."""
+    point.mkdir()
+    done = subprocess.run(["mount", "-o", "loop", str(image), str(point)], env=_ENVIRONMENT, capture_output=True)
     if done.returncode:
-        pytest.skip(f"{kind} cannot be mounted here: {done.stderr.decode().strip()}")
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
     try:
         yield point
     finally:
-        subprocess.run(["umount", str(point)], check=True, env=environment)
+        subprocess.run(["umount", str(point)], check=True, env=_ENVIRONMENT)
+
+
+def snapshot(image: Path, copy: Path) -> None:
+    """Copy an image at one moment, while it is mounted and written to: what is on its disk by then, and nothing of what
+    the kernel has not written yet. The image must lie on an XFS or btrfs.
+    """
+    subprocess.run(["cp", "--reflink=always", str(image), str(copy)], check=True)
 
 
 def lose(point: Path) -> None:
