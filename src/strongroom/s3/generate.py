@@ -48,7 +48,8 @@ and `REDUCED_REDUNDANCY` (kept as `STANDARD`) are refused, and so are ACLs other
 
 Checksums are those of S3: CRC32, CRC32C, CRC64NVME, MD5, SHA-1, SHA-256, SHA-512, XXH64, XXH3 and XXH128. If a client
 sends none, none is kept (AWS adds a CRC64NVME). Listings do not name the algorithms of their objects. A copy that
-shares the bytes of an object that was uploaded in parts keeps its parts, its ETag and its composite checksum.
+shares the bytes of an object that was uploaded in parts keeps its parts and its composite checksum, and its ETag unless
+that of the copy is opaque: then it gets a new one, with the same number of parts.
 
 Of MinIO's additions to S3, listings with metadata and the stream of events are not served: as with AWS, `mc find` with
 `--metadata` or `--tags` finds nothing, without an error; `mc watch` and `mc mirror --watch` fail with
