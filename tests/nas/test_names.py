@@ -47,6 +47,15 @@ def test_a_name_that_no_file_can_have_is_refused_on_write_and_absent_on_read(
     assert sorted(gateway.directory.rglob("*")) == before
 
 
+@pytest.mark.parametrize("prefix", ["a\0/", "a\0", "a/\0/", "/", "./", "a/../a/", "é" * 128 + "/"])
+def test_nothing_is_listed_below_what_no_file_can_be_called(gateway: Server, shared: Path, prefix: str) -> None:
+    client = gateway.client()
+    client.put_object(Bucket=shared.name, Key="a/b", Body=b"x")
+    for delimiter in ("", "/"):
+        listed = client.list_objects_v2(Bucket=shared.name, Prefix=prefix, Delimiter=delimiter)
+        assert "Contents" not in listed and "CommonPrefixes" not in listed
+
+
 def test_an_object_and_names_below_it_cannot_both_be(gateway: Server, shared: Path) -> None:
     client = gateway.client()
     client.put_object(Bucket=shared.name, Key="a/b", Body=b"1")

@@ -97,7 +97,7 @@ class Walk:
         base, _, _ = self._prefix.rpartition(b"/")
         for part in base.split(b"/") if b"/" in self._prefix else []:
             try:
-                below = _searched(descriptor, part) if part not in (b"", b".", b"..") and is_part(part) else None
+                below = _searched(descriptor, part) if _is_folder_of_keys(part) else None
             finally:
                 os.close(descriptor)
             if below is None:
@@ -204,6 +204,11 @@ def closed_below(descriptor: int, prefix: bytes) -> Iterator[bytes]:
             yield from closed_below(below, prefix + name + b"/")
         finally:
             os.close(below)
+
+
+def _is_folder_of_keys(part: bytes) -> bool:
+    """Whether a part of a prefix, which may be anything, can be the name of a folder in which keys lie."""
+    return part not in (b"", b".", b"..") and b"\0" not in part and is_part(part)
 
 
 def _opened(above: int, name: bytes) -> int | None:
