@@ -128,5 +128,5 @@ def _decode(document: bytes) -> tuple[WrappedKey, bytes]:
         ciphertext = base64.b64decode(fields["wrapped"], validate=True)
         wrapped = WrappedKey(str(fields["provider"]), str(fields["master-key"]), ciphertext)
         return wrapped, bytes.fromhex(fields["check"])
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise CheckDamaged("the check value is damaged") from error
