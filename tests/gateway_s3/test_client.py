@@ -37,6 +37,7 @@ from strongroom.store.s3.credentials import FixedCredentials
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, http_time
 from strongroom.store.s3.names import completing_name, new_id
+from strongroom.store.s3.regions import Regions
 from strongroom.store.s3.streaming import StreamedBody
 from strongroom.store.s3.sweep import Sweep
 from tests.certificates import make_certificates
@@ -397,6 +398,21 @@ def test_a_temporary_redirect_tells_the_region_as_well_as_the_host(fake: Fake) -
     fake.reply = reply
     fake.run(use)
     assert fake.regions == ["us-east-1", "eu-west-1", "eu-west-1"]
+
+
+@pytest.mark.parametrize("location", ["http://[s3.amazonaws.com/", "http://s3.amazonaws.com.example/", "", "/"])
+def test_a_redirect_to_what_is_no_host_of_aws_is_not_followed(location: str) -> None:
+    regions = Regions(parse_endpoint(None), "us-east-1")
+    before = regions.address("bucket", "key")
+    regions.follow("bucket", location)
+    assert regions.address("bucket", "key") == before
+
+
+def test_a_redirect_that_names_no_address_is_an_answer_like_others(fake: Fake) -> None:
+    redirect = b"<Error><Code>TemporaryRedirect</Code></Error>"
+    fake.reply = lambda region: (307, {"location": "http://[x/"}, redirect)
+    with pytest.raises(Refused, match="TemporaryRedirect"):
+        fake.run(partial(Client.send, request=Request("GET", "bucket", "key")))
 
 
 @pytest.mark.parametrize(

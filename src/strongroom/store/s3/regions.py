@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from urllib.parse import urlsplit
@@ -45,9 +46,12 @@ class Regions:
 
     def follow(self, bucket: str, location: str) -> None:
         """Follow a temporary redirect of AWS, but only to hosts of AWS: requests carry a signature."""
-        host = urlsplit(location).netloc
-        if not self._endpoint.host and host.endswith(AWS_SUFFIX):
-            self._hosts[bucket] = host
+        if self._endpoint.host:
+            return
+        with contextlib.suppress(ValueError):  # no address
+            host = urlsplit(location).netloc
+            if host.endswith(AWS_SUFFIX):
+                self._hosts[bucket] = host
 
     def unfollow(self, bucket: str) -> None:
         """Send requests for a bucket to the host of its region again."""
