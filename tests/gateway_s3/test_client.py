@@ -20,7 +20,7 @@ import pytest
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import ALWAYS, Condition
+from strongroom.store.base import ALWAYS, Condition, Part, Record
 from strongroom.store.errors import (
     ConditionFailed,
     Damaged,
@@ -40,6 +40,7 @@ from strongroom.store.s3.names import completing_name, new_id
 from strongroom.store.s3.regions import Regions
 from strongroom.store.s3.streaming import StreamedBody
 from strongroom.store.s3.sweep import Sweep
+from strongroom.store.s3.writing import S3PartWriter
 from tests.certificates import make_certificates
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -447,6 +448,31 @@ def test_a_body_that_comes_once_is_not_sent_where_the_backend_says_no_first(
 
     assert fake.run(use)[0] < 1_000_000
     assert fake.regions == regions
+
+
+def test_a_part_that_its_client_gives_up_leaves_nothing_running(fake: Fake) -> None:
+    """Though the backend takes none of it, so that there is always something that waits to be sent."""
+
+    async def use(client: Client) -> None:
+        never = asyncio.Event()
+
+        async def send(request: Request) -> Any:
+            await never.wait()
+
+        async def done(etag: str, size: int, record: Record) -> Part:
+            raise AssertionError
+
+        client.send = send  # type: ignore[method-assign]
+        writer = S3PartWriter(client, Request("PUT", "bucket", "o"), 10_000_000, done)
+        before = asyncio.all_tasks()
+        writing = asyncio.create_task(writer.write(bytes(10_000_000)))
+        await asyncio.sleep(0.01)
+        writing.cancel()
+        await asyncio.wait([writing])
+        await writer.abort()
+        assert asyncio.all_tasks() == before
+
+    fake.run(use)
 
 
 def test_a_hidden_name_whose_folder_goes_at_that_moment_is_written_again(fake: Fake) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections.abc import Coroutine
+from typing import Any
 
 from strongroom.buffers import Buffer
 from strongroom.s3.body import decoder_for, require_length
@@ -12,7 +14,7 @@ from strongroom.s3.call import Call
 from strongroom.s3.checksums import Algorithm
 from strongroom.s3.upload import Integrity
 from strongroom.store.s3.messages import Download
-from strongroom.store.s3.streaming import StreamedBody
+from strongroom.store.s3.streaming import StreamedBody, is_taken
 
 BUFFER = 6 * 1024**2
 """Up to how many bytes a body is read whole before it is sent, so that it can be sent again if the backend fails."""
@@ -83,11 +85,7 @@ class Feeder:
         if self._md5:
             self._md5.update(data)
 
-    async def _unless_over(self, feeding: object) -> None:
-        task = asyncio.ensure_future(feeding)  # type: ignore[call-overload]
-        await asyncio.wait([task, self._sending], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
+    async def _unless_over(self, feeding: Coroutine[Any, Any, None]) -> None:
+        if not await is_taken(feeding, self._sending):
             await self._sending  # raises, or the answer came early
             raise ConnectionAbortedError("the backend answered before the body was sent")

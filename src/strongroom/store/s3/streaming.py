@@ -6,8 +6,9 @@ Source: "Transferring Payload in Multiple Chunks (Chunked Upload)" in the Amazon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from hashlib import sha256
+from typing import Any
 
 from strongroom.buffers import Buffer
 from strongroom.sigv4.chunks import STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, ChunkSigner, ChunkSigning
@@ -66,6 +67,20 @@ class StreamedBody:
                 del held[:CHUNK]
         if held:
             yield bytes(held)
+
+
+async def is_taken(feeding: Coroutine[Any, Any, None], sending: asyncio.Task[Any]) -> bool:
+    """Await ``feeding``, a ``put`` or the ``end`` of a streamed body. Returns False if the request, ``sending``, ended
+    meanwhile: nobody takes the body's bytes any more.
+    """
+    task = asyncio.ensure_future(feeding)
+    try:
+        await asyncio.wait([task, sending], return_when=asyncio.FIRST_COMPLETED)
+        return task.done()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 class SignedBody:

@@ -20,7 +20,7 @@ from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import HiddenRecord, to_milliseconds
 from strongroom.store.s3.putting import etag_in, put_object
 from strongroom.store.s3.records import write_hidden
-from strongroom.store.s3.streaming import StreamedBody
+from strongroom.store.s3.streaming import StreamedBody, is_taken
 
 BUFFER = 6 * 1024**2
 """Stored bytes that are held back: larger objects go to the backend in parts of this size (S3 wants 5 MiB)."""
@@ -138,11 +138,7 @@ class S3PartWriter:
     async def _feed(self, feeding: Coroutine[Any, Any, None]) -> None:
         """Feed the request. If it ends meanwhile, raises its error, or Unavailable."""
         assert self._sending is not None
-        task = asyncio.ensure_future(feeding)
-        await asyncio.wait([task, self._sending], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
+        if not await is_taken(feeding, self._sending):
             await self._sending
             raise Unavailable(f"{self._request}: the backend answered before the part was sent")
 
