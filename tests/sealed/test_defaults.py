@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,12 +13,14 @@ from strongroom.kms.base import KMSDenied
 from strongroom.kms.static import StaticKMS
 from strongroom.sealed import remembered
 from strongroom.sealed.check import make_check
+from strongroom.sealed.defaults import Defaults
 from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keys import Kind
 from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.remembered import Lately
 from strongroom.sealed.store import SealedStore
 from strongroom.secret import Secret
+from strongroom.store.base import Bucket, Store
 from strongroom.store.errors import StoreError
 from strongroom.store.local import LocalStore
 from tests.kms.elsewhere import KMSElsewhere
@@ -106,6 +109,39 @@ def test_a_kms_that_refuses_says_nothing_of_a_bucket_that_others_made_anew(monke
         checks.kept.clear()
         with pytest.raises(KMSDenied):
             await guard.admit("bucket")
+
+    asyncio.run(work())
+
+
+class SlowStore:
+    """Of a store: the settings of a bucket, which are read at once and told when ``told`` is set."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, bytes] = {}
+        self.told = asyncio.Event()
+
+    async def bucket(self, name: str) -> Bucket:
+        found = Bucket(name, 0, dict(self.settings))
+        await self.told.wait()
+        return found
+
+    async def set_bucket(self, name: str, setting: str, value: bytes | None) -> None:
+        assert value is not None
+        self.settings[setting] = value
+
+
+def test_a_default_that_was_being_asked_for_when_it_was_changed_is_not_remembered() -> None:
+    chosen = Protection(Kind.SSE_S3, bucket_key=False)
+
+    async def work() -> None:
+        store = SlowStore()
+        defaults = Defaults(cast(Store, store), seconds=60)
+        asked = asyncio.create_task(defaults.get_soon("bucket"))
+        await asyncio.sleep(0)
+        await defaults.set("bucket", chosen)
+        store.told.set()
+        assert await asked is None
+        assert await defaults.get_soon("bucket") == chosen
 
     asyncio.run(work())
 

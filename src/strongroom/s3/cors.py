@@ -267,4 +267,4 @@ class CrossOrigin:
 
     def forget(self, bucket: str) -> None:
         """Drop a bucket's cached rules, since they were changed here."""
-        self._known.forget(bucket)
+        self._known.forget(bucket, time.monotonic())

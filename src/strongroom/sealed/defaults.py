@@ -54,7 +54,7 @@ class Defaults:
 
     def forget(self, bucket: str) -> None:
         """Forget a bucket that was removed: one of the same name may follow."""
-        self._known.forget(bucket)
+        self._known.forget(bucket, time.monotonic())
 
 
 def _encode(protection: Protection) -> bytes:

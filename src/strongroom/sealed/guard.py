@@ -51,7 +51,7 @@ class WriteGuard:
 
     def forget(self, bucket: str) -> None:
         """Forget a bucket that was removed, or made anew: its check value went with it."""
-        self._admitted.forget(bucket)
+        self._admitted.forget(bucket, time.monotonic())
 
     async def examine(self, bucket: str) -> MasterKey | None:
         """The master key that opens the check value of a bucket; None if the bucket has no check value.

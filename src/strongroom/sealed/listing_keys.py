@@ -87,7 +87,7 @@ class ListingKeys:
 
     def forget(self, bucket: str) -> None:
         """Forget the key of a bucket that was removed."""
-        self._known.forget(bucket)
+        self._known.forget(bucket, time.monotonic())
 
     async def renew(self, bucket: str, active: MasterKey) -> None:
         """Seal the key anew, unless it is under ``active``, the master key that wraps now. A key that cannot be opened
@@ -106,7 +106,7 @@ class ListingKeys:
         except (KMSError, EnvelopeInvalid):
             key = new_object_key()
         await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, key))
-        self._known.forget(bucket)
+        self._known.forget(bucket, time.monotonic())
 
     async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
         """What ``find`` returns; None if it fails, and for some seconds after that, without another attempt."""
@@ -117,7 +117,7 @@ class ListingKeys:
         except (KMSError, NoKMS, StoreError, EnvelopeInvalid, OSError) as error:
             _log.info("the listing key of a bucket cannot be had", extra={"bucket": bucket, "reason": str(error)})
             self._failed.keep(bucket, None, time.monotonic())  # a KMS that hangs takes long to fail
-            self._known.forget(bucket)
+            self._known.forget(bucket, time.monotonic())
             return None
 
     async def _found(self, bucket: str, make: bool) -> ListingKey | None:

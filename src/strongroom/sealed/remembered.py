@@ -65,6 +65,7 @@ class Lately(Generic[K, V]):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._found: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._forgot = float("-inf")
 
     def __contains__(self, key: K) -> bool:
         """Whether it is known, however old."""
@@ -80,15 +81,20 @@ class Lately(Generic[K, V]):
         return self._found[key][1]
 
     def keep(self, key: K, value: V, now: float) -> None:
-        """Remember what was found out at this time, by time.monotonic."""
+        """Remember what was found out at this time, by time.monotonic: when the look began, if it took a while. What
+        was being looked for when something was forgotten may have changed meanwhile, and is not kept.
+        """
+        if now <= self._forgot:
+            return
         self._found[key] = now + self._seconds, value
         self._found.move_to_end(key)
         if len(self._found) > MOST_THINGS:
             self._found.popitem(last=False)
 
-    def forget(self, key: K) -> None:
-        """Forget what is known of it."""
+    def forget(self, key: K, now: float) -> None:
+        """Forget what is known of it at this time, by time.monotonic."""
         self._found.pop(key, None)
+        self._forgot = now
 
     def forget_old(self, now: float) -> bool:
         """Forget what does not hold any more; whether anything is left."""
