@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from errno import EMFILE
 from types import SimpleNamespace
 from typing import cast
 
@@ -85,7 +86,11 @@ def let_in(known: CrossOrigin, origin: str, bucket: str = "bucket") -> bool:
     return bool(answered(asyncio.run(known.rules(bucket)), origin, "GET"))
 
 
-@pytest.mark.parametrize("fault", [Unavailable("off"), Damaged("spoilt"), b"<CORSConfiguration>"], ids=type)
+@pytest.mark.parametrize(
+    "fault",
+    [Unavailable("off"), Damaged("spoilt"), OSError(EMFILE, "Too many open files"), b"<CORSConfiguration>"],
+    ids=type,
+)
 def test_no_page_is_let_in_by_rules_that_cannot_be_read(fault: bytes | Exception) -> None:
     """They might let in fewer pages than the server's setting."""
     buckets = Buckets(fault)

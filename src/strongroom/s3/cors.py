@@ -258,7 +258,7 @@ class CrossOrigin:
             rules = self._default if document is None else rules_of(document)
         except NoSuchBucket:
             return self._default  # not cached: there is no end of such names
-        except (StoreError, S3Error):
+        except (StoreError, S3Error, OSError):
             return []
         if self._seconds:
             self._known.forget_old(now)  # rules may be long, and buckets many
