@@ -152,9 +152,16 @@ def test_sizes_and_etags_are_those_of_get(server: Server, full: str) -> None:
 
 
 def test_each_object_is_its_own_only_version(server: Server, full: str) -> None:
-    got = server.client().list_object_versions(Bucket=full, Prefix="plain", MaxKeys=2)
+    client = server.client()
+    got = client.list_object_versions(Bucket=full, Prefix="plain", MaxKeys=2)
     assert [(item["VersionId"], item["IsLatest"]) for item in got["Versions"]] == [("null", True)] * 2
-    assert (got["IsTruncated"], got["NextKeyMarker"]) == (True, "plain-01")
+    assert (got["IsTruncated"], got["NextKeyMarker"], got["NextVersionIdMarker"]) == (True, "plain-01", "null")
+    following = client.list_object_versions(
+        Bucket=full, Prefix="plain", MaxKeys=1, KeyMarker="plain-01", VersionIdMarker="null"
+    )
+    assert [item["Key"] for item in following["Versions"]] == ["plain-02"]
+    refused = error_of(client.list_object_versions, Bucket=full, VersionIdMarker="null")
+    assert refused == ("InvalidArgument", 400)
 
 
 def test_a_bucket_that_is_not_there_lists_nothing(server: Server) -> None:

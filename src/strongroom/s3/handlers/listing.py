@@ -76,6 +76,13 @@ class ListingHandlers:
         """One page; each object has exactly one version."""
         encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
         limit = page_size(request.max_keys, "max-keys")
+        if request.version_id_marker and not request.key_marker:
+            raise S3Error(
+                "InvalidArgument",
+                "A version-id marker cannot be specified without a key marker.",
+                ArgumentName="version-id-marker",
+                ArgumentValue=request.version_id_marker[:256],
+            )
         page = await self._page(call.bucket, prefix, delimiter, request.key_marker or "", limit)
         output = ListObjectVersionsOutput(
             name=call.bucket,
