@@ -27,6 +27,7 @@ from strongroom.s3.patience import LONG, is_error
 from strongroom.s3.upload import Integrity
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.pipeline import Hasher
+from strongroom.store.base import ENCRYPTED
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client
@@ -232,7 +233,7 @@ class BackendRelay:
         if ID not in download.headers:
             return False
         stored, hidden = await complete(self._client, bucket, describe(key, 0, download.headers))
-        if ":sse" in stored.record:
+        if ENCRYPTED in stored.record:
             raise NoKMS(f"{bucket}/{key} was encrypted by a gateway, and this one has no KMS")
         return hidden is not None
 

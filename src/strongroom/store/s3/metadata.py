@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from strongroom.dates import parse_http_date
 from strongroom.header_names import META
-from strongroom.store.base import FOREIGN, Record, Stored
+from strongroom.store.base import ENCRYPTED, FOREIGN, Record, Stored
 from strongroom.store.errors import Damaged, MetadataRefused, Unavailable
 from strongroom.store.mapping import decode_mapping, encode_mapping
 
@@ -102,7 +102,7 @@ def _split(record: Record) -> tuple[dict[str, str], dict[str, bytes]]:
             native[name] = text
         else:
             rest[name] = value
-    if ":sse" not in record and "content-type" not in record:
+    if ENCRYPTED not in record and "content-type" not in record:
         rest[_UNTYPED] = b""
     return native, rest
 
@@ -167,7 +167,7 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
         modified = _time(int(headers[MODIFIED]) * _MILLISECOND)
     except (ValueError, KeyError, binascii.Error):
         raise Damaged(f"the record of {key!r} is damaged") from None
-    native = {} if ":sse" in rest else _native(headers)
+    native = {} if ENCRYPTED in rest else _native(headers)
     if rest.pop(_UNTYPED, None) is not None:
         native.pop("content-type", None)
     return Described(key, size, etag, object_id, modified, {**native, **rest})
