@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +93,18 @@ def test_where_no_worker_can_be_started_the_start_stops_with_a_line(
 
 def refused(self: Process) -> None:
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def test_a_server_all_of_whose_workers_are_yet_to_be_replaced_does_not_say_that_it_serves(
+    two: _Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two._workers.clear()
+    two._due = [(math.inf, 0)]
+    monkeypatch.setattr(two, "_wait", lambda heard: two._due.clear())
+    announced: list[None] = []
+    with socket.socket() as heard:
+        two._watch(heard, lambda: announced.append(None))
+    assert announced == []
 
 
 def test_no_worker_leaves_connections_to_one_that_is_down_or_comes_up(two: _Supervisor) -> None:

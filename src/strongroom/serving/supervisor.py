@@ -174,7 +174,8 @@ class _Supervisor:
                 if worker.process.exitcode is not None:
                     self._bury(worker)
             self._replace()
-            if not self._announced and not self._ending and all(worker.ready for worker in self._workers):
+            serving = bool(self._workers) and all(worker.ready for worker in self._workers)
+            if serving and not self._announced and not self._ending:
                 self._announced = True
                 announce()
 
