@@ -28,6 +28,7 @@ from strongroom.store.errors import (
 )
 from strongroom.store.local import LocalStore, index, schema, trash
 from strongroom.store.local import store as local
+from strongroom.store.local.blobs import Blobs
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_uploads import put_part
 from tests.waiting import until
@@ -264,6 +265,35 @@ def test_trash_that_could_not_be_emptied_is_emptied_later_though_sweeping_fails(
     with caplog.at_level(logging.WARNING):
         run(tmp_path, use)
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+
+
+@pytest.mark.parametrize("path", ["{}/precious", "../../../precious"])
+def test_a_path_in_the_place_of_a_number_in_the_index_leads_to_no_file(tmp_path: Path, path: str) -> None:
+    """A column of integers takes any text that is no number."""
+    precious = tmp_path / "precious"
+    precious.write_text("not ours")
+    path, directory = path.format(tmp_path), tmp_path / "served"
+    directory.mkdir()
+    there = directory / ".strongroom"
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", bytes(300_000))
+        with closing(sqlite3.connect(there / "index.db", timeout=60)) as found, found:
+            found.execute("INSERT INTO trash (id, data) VALUES (?, ?)", (bytes(16), path))
+        await store.delete("bucket", "o")
+        await until(lambda: not list((there / "blobs").glob("*/*")))  # the rest of the trash does not wait for it
+
+    run(directory, use)
+    assert precious.read_text() == "not ours"
+    blobs = Blobs(there)
+    for data in (path, f"{path}.new"):
+        text: Any = data
+        with pytest.raises(Damaged):
+            blobs.remove_leased(text, [])
+        with pytest.raises(Damaged):
+            blobs.lease(text)
+    blobs.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["precious", "served"]
 
 
 def test_blobs_without_an_index_are_not_taken_for_a_new_place(tmp_path: Path) -> None:

@@ -285,10 +285,21 @@ class Blobs:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
+    def _lease(self, data: int) -> str:
+        """The lease file of a data row. Raises Damaged: a column of integers holds whatever somebody put there, such as
+        a path.
+        """
+        if not isinstance(data, int):
+            raise Damaged("the index holds something else than the id of a data row")
+        return f"{self._leases}/{data}"
+
     def lease(self, data: int) -> OpenFile:
-        """Keep the blobs of ``data`` (the id of a data row) as long as something refers to the file returned."""
+        """Keep the blobs of ``data`` (the id of a data row) as long as something refers to the file returned. Raises
+        Damaged.
+        """
+        path = self._lease(data)
         try:
-            lease = OpenFile(f"{self._leases}/{data}", os.O_RDWR | os.O_CREAT)
+            lease = OpenFile(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             if not isinstance(unwritable(error), StoreFull):
                 raise
@@ -297,8 +308,8 @@ class Blobs:
         return lease
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
-        """Remove the blobs of ``data``, unless somebody holds a lease on them: False then."""
-        lease = self._leases / str(data)
+        """Remove the blobs of ``data``, unless somebody holds a lease on them: False then. Raises Damaged."""
+        lease = Path(self._lease(data))
         locks = [OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)]
         with suppress(FileNotFoundError):
             locks.append(OpenFile(str(lease), os.O_RDWR))

@@ -15,10 +15,11 @@ from strongroom.store.local.blobs import Extents
 Connection = sqlite3.Connection
 
 # A reader's lease is on all blobs of its data row, so all of them are needed. There may be very many in the trash: it
-# is searched once, and not for each data row.
+# is searched once, and not for each data row. What is no id of a data row was put there by somebody else, and stays.
 _LEASED_TRASH = """
 SELECT id, data FROM trash WHERE data IN
-    (SELECT data FROM (SELECT data FROM trash WHERE id > ? ORDER BY id LIMIT ?) WHERE data <> 0)
+    (SELECT data FROM (SELECT data FROM trash WHERE id > ? ORDER BY id LIMIT ?)
+    WHERE data <> 0 AND typeof(data) = 'integer')
 """
 
 
