@@ -24,6 +24,7 @@ from tests.kms.elsewhere import KMSElsewhere
 from tests.sealed.test_listing import with_kms
 
 SSE_C = Protection(Kind.SSE_C, Secret(bytes(32)))
+SSE_KMS = Protection(Kind.SSE_KMS)
 
 Record = dict[str, bytes]
 Rewrite = Callable[[Record, Record], Record]
@@ -127,6 +128,47 @@ def test_the_state_of_another_upload_opens_no_upload_with_a_client_s_key(rewrite
         with pytest.raises(Damaged, match="its state does not open"):
             await sizes(store, ours)
         assert await sizes(store, other) == [3]
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize("protection", [SSE_S3, SSE_KMS, SSE_C], ids=["SSE-S3", "SSE-KMS", "SSE-C"])
+@pytest.mark.parametrize("former", [SSE_S3, SSE_C], ids=["SSE-S3 before", "SSE-C before"])
+def test_the_record_of_another_upload_of_the_object_takes_no_part(
+    protection: Protection, former: Protection, tmp_path: Path
+) -> None:
+    """It may be under a master key that others know by now, or say something else of the object."""
+
+    async def work(store: SealedStore) -> None:
+        other, ours = await opened(store, former, b"one"), await opened(store, protection, b"two")
+        (part,) = (await store.uploads.parts("bucket", "o", ours, 0, 10))[1]
+        altered(tmp_path, "uploads", "id = ?", ours, other, of_the_other)
+        with pytest.raises(Damaged, match="its record is that of another"):
+            await sizes(store, ours)
+        with pytest.raises(Damaged, match="its record is that of another"):
+            await store.uploads.complete("bucket", "o", ours, [part], None)
+        for key in (protection.customer_key, former.customer_key):
+            with pytest.raises(Damaged, match="its record is that of another"):
+                await store.uploads.begin_part("bucket", "o", ours, 2, 3, key)
+        assert await sizes(store, other) == [3]
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize("protection", [SSE_S3, SSE_KMS, SSE_C], ids=["SSE-S3", "SSE-KMS", "SSE-C"])
+def test_the_record_of_an_open_upload_is_that_of_no_object(protection: Protection, tmp_path: Path) -> None:
+    async def work(store: SealedStore) -> None:
+        writer = await store.begin("bucket", "o", protection, 0)
+        await writer.finish()
+        await writer.commit(Description({}))
+        upload = await opened(store, protection)
+        with closing(database(tmp_path)) as connection, connection:
+            ((record,),) = connection.execute("SELECT record FROM uploads WHERE id = ?", (upload,)).fetchall()
+            connection.execute("UPDATE objects SET record = ?", (record,))
+        with pytest.raises(Damaged, match="that of an open upload"):
+            await store.head("bucket", "o", protection.customer_key)
+        with pytest.raises(Damaged, match="that of an open upload"):
+            await store.open("bucket", "o", protection.customer_key)
 
     with_kms(KMSElsewhere(), tmp_path, work)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from strongroom.header_names import is_kept
 from strongroom.sealed import metadata as metadata_codec
-from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box
+from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header, open_box, seal_box, size_in
 from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.listed import LISTED, Listed
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
@@ -50,13 +50,18 @@ def sealed_record(header: Header, key: RecordKey, metadata: Metadata, listed: Li
     return record
 
 
-def open_record(record: Record, key: RecordKey) -> Metadata:
-    """The metadata of an encrypted object. Raises EnvelopeInvalid."""
+def open_record(record: Record, key: RecordKey, *, of_upload: bool = False) -> Metadata:
+    """The metadata of an encrypted object, or ``of_upload`` that is open. Raises EnvelopeInvalid, also if the record of
+    an object is that of an open upload, which looks like that of an empty object, but for the ETag.
+    """
     content = open_box(key, _METADATA, record[ENCRYPTED], record.get(SEALED, b""))
     try:
-        return metadata_codec.decode(content)
+        metadata = metadata_codec.decode(content)
     except (ValueError, TypeError) as error:
         raise EnvelopeInvalid("the record is damaged") from error
+    if not metadata.etag and not of_upload and not size_in(record[ENCRYPTED]):
+        raise EnvelopeInvalid("the record is that of an open upload")
+    return metadata
 
 
 def plain_record(metadata: Metadata, multipart: bool = False) -> dict[str, bytes]:

@@ -6,8 +6,8 @@ upload.
 
 In S3, an SSE-C upload is completed, and its parts are listed, without the client's key. The record key (which opens no
 data) therefore lies in the upload's record, sealed under a key derived from the server's own secret, and is removed
-with the upload. The same secret tells plain uploads from encrypted ones whose record was altered. Gateways that share
-uploads share that secret.
+with the upload. The same secret proves by the upload's id, which the client sends, that the record is the one that the
+upload was opened with, and that a plain upload was opened as one. Gateways that share uploads share that secret.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -45,7 +46,7 @@ from strongroom.sealed.record import (
 from strongroom.sealed.tags import tag_count, tag_entries
 from strongroom.sealed.writing import Description, SealedPartWriter, info_of
 from strongroom.secret import Secret
-from strongroom.store.base import Part, Upload, UploadPage
+from strongroom.store.base import ENCRYPTED, Part, Upload, UploadPage
 from strongroom.store.errors import Damaged
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ _STATE = ":state"
 _PART_PURPOSE = b"part"
 _STATE_PURPOSE = b"strongroom v1 upload state\0"
 _PLAIN_PURPOSE = b"strongroom v1 plain upload\0"
+_SEALED_PURPOSE = b"strongroom v1 sealed upload\0"
 _TOKEN = 16
 _NO_NONCE = bytes(12)
 _NONCE = 12
@@ -135,7 +137,7 @@ class Uploads:
                 record[_STATE] = self._seal_state(object_name(bucket, key), header, record_key(object_key))
         record.update(description.tags or {})
         store = self._sealed.outer.writing(bucket, key, protection)
-        token = self._token(object_name(bucket, key)) if header is None else _random(_TOKEN)
+        token = self._token(object_name(bucket, key), record.get(ENCRYPTED))
         upload = await store.create_upload(bucket, key, record, token)
         return _info(upload, header, metadata)
 
@@ -162,9 +164,10 @@ class Uploads:
                     raise CustomerKeyNotApplicable(f"the upload of {key!r} is not encrypted with a key of the client's")
                 metadata = read_plain(upload.record)
             else:
+                self._check_sealed(object_name(bucket, key), upload)
                 object_key = await self._sealed.keyholder.open(bucket, key, header, customer_key)
                 nonce, kind, secret = new_nonce(), header.kind, record_key(object_key)
-                metadata = open_record(upload.record, secret)
+                metadata = open_record(upload.record, secret, of_upload=True)
                 sealer = Sealer(part_key(object_key, number), nonce)
                 size = None if size is None else sealed_size(size)
         except EnvelopeInvalid as error:
@@ -242,11 +245,12 @@ class Uploads:
             if header is None:
                 self._check_plain(name, upload_id)
                 return _Opened(upload, None, None, read_plain(upload.record))
+            self._check_sealed(name, upload)
             if header.kind is Kind.SSE_C:
                 secret = self._open_state(name, header, upload.record.get(_STATE, b""))
             else:
                 secret = record_key(await self._sealed.keyholder.open(bucket, key, header, None))
-            return _Opened(upload, header, secret, open_record(upload.record, secret))
+            return _Opened(upload, header, secret, open_record(upload.record, secret, of_upload=True))
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {name!r}: {error}") from error
 
@@ -264,18 +268,28 @@ class Uploads:
             raise Damaged(f"part {part.number} of the upload of {name!r}: {error}") from error
         return PartInfo(entry, part.modified, part)
 
-    def _token(self, name: str, start: bytes = b"") -> bytes:
-        """An upload's id that proves that it was opened without encryption. Whoever alters the storage cannot make one
-        for an encrypted upload, and so cannot have its next parts stored in plaintext.
+    def _token(self, name: str, header: bytes | None, start: bytes = b"") -> bytes:
+        """An upload's id that proves what it was opened with: this header, or no encryption (None). Whoever alters the
+        storage cannot make one for another record, and so cannot have the next parts stored in plaintext, or under a
+        key of their choice.
         """
         start = start or _random(_TOKEN // 2)
-        proof = hmac.digest(self._state_key, _PLAIN_PURPOSE + start + name.encode(), "sha256")
+        opened_with = _PLAIN_PURPOSE + start if header is None else _SEALED_PURPOSE + start + sha256(header).digest()
+        proof = hmac.digest(self._state_key, opened_with + name.encode(), "sha256")
         return start + proof[: _TOKEN - len(start)]
+
+    def _proves(self, upload_id: str, name: str, header: bytes | None) -> bool:
+        token = _token_of(upload_id)
+        return hmac.compare_digest(token, self._token(name, header, token[: _TOKEN // 2]))
+
+    def _check_sealed(self, name: str, upload: Upload) -> None:
+        """Raises EnvelopeInvalid if an encrypted upload was not opened with this record."""
+        if not self._proves(upload.upload_id, name, upload.record[ENCRYPTED]):
+            raise EnvelopeInvalid("its record is that of another, or the server's secret key was changed since")
 
     def _check_plain(self, name: str, upload_id: str) -> None:
         """Raises EnvelopeInvalid if an upload was not opened as a plain one, UnencryptedUpload if none is allowed."""
-        token = _token_of(upload_id)
-        if not hmac.compare_digest(token, self._token(name, token[: _TOKEN // 2])):
+        if not self._proves(upload_id, name, None):
             raise EnvelopeInvalid(
                 "its record says that it is not encrypted, which it was, or the server's secret key was changed since"
             )
