@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -89,6 +90,8 @@ def test_a_form_is_read_up_to_its_file_and_no_further() -> None:
         (part("a", b"v" * MAX_FIELDS) + FILE, "MaxPostPreDataLengthExceededError"),
         (b"".join(part(f"a{n}", b"v" * 4000) for n in range(6)) + FILE, "MaxPostPreDataLengthExceededError"),
         (b"".join(part(f"a{n}", b"") for n in range(600)) + FILE, "MaxPostPreDataLengthExceededError"),
+        (FILE + part("a", b"") * 1000 + END, "MalformedPOSTRequest"),
+        (FILE + b"--b\r\n\r\n\r\n" * 2000 + END, "MalformedPOSTRequest"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -99,7 +102,13 @@ def test_a_form_that_is_none_or_too_much_is_refused(body: bytes, code: str) -> N
 
 
 @pytest.mark.parametrize(
-    "content_type", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b"]
+    "content_type",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/mixed; boundary=b",
+        "multipart/form-data; boundary=b" + ";a" * 2_040,
+    ],
 )
 def test_a_body_without_a_boundary_is_no_form(content_type: str) -> None:
     with pytest.raises(S3Error, match="MalformedPOSTRequest"):
@@ -113,6 +122,26 @@ def test_the_file_and_what_follows_it_may_be_longer_than_all_that_may_stand_befo
     pieces = [piece for at in range(0, len(body), 65536) for piece in decoder.feed(body[at : at + 65536])]
     decoder.finish()
     assert b"".join(pieces) == long
+
+
+@pytest.mark.parametrize("headers", [0, 1, 8])
+def test_what_follows_a_file_keeps_nobody_busy_for_long(headers: int) -> None:
+    """Anybody may send it: who sends it is looked at when the file begins, and by then more may have come."""
+    behind = b"--b\r\n" + b"A: b\r\n" * headers + b"\r\n\r\n"
+    decoder = FormDecoder("multipart/form-data; boundary=b")
+    calls = 0
+
+    def called(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(called)
+    try:
+        with pytest.raises(S3Error, match="MalformedPOSTRequest"):
+            decoder.feed(FILE + behind * (500_000 // len(behind)))
+    finally:
+        sys.setprofile(None)
+    assert calls < 250_000
 
 
 def test_a_form_that_was_cut_is_never_whole() -> None:

@@ -41,6 +41,7 @@ SIGNING = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature
 """The fields that sign a form's policy."""
 
 _MAX_BEFORE_FILE = 4 * MAX_FIELDS  # including the boundaries, and empty lines before the first one
+_MAX_HEADS = 2000  # parts and headers of parts: more than MAX_FIELDS has room for, and few enough to be read at one go
 _MAX_PART_HEADERS = 4096
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _UNCHECKED = ("x-amz-signature", "file", "policy")
@@ -76,6 +77,8 @@ class FormDecoder:
     """
 
     def __init__(self, content_type: str) -> None:
+        if len(content_type) > _MAX_PART_HEADERS:
+            raise S3Error("MalformedPOSTRequest")
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not 1 <= len(boundary or b"") <= _MAX_BOUNDARY:
@@ -88,7 +91,7 @@ class FormDecoder:
         self._name = ""
         self._value = bytearray()
         self._in_file = self._after_file = False
-        self._seen = self._fed = 0
+        self._seen = self._fed = self._heads = 0
         self._pieces: list[bytes] = []
         self._ended = False
         self._parser = MultipartParser(
@@ -129,7 +132,14 @@ class FormDecoder:
         if self._seen > MAX_FIELDS:
             raise S3Error("MaxPostPreDataLengthExceededError")
 
+    def _count_head(self) -> None:
+        """Nothing of what follows the file is kept, but it takes its time, before anybody knows who sends it."""
+        self._heads += 1
+        if self._heads > _MAX_HEADS:
+            raise S3Error("MalformedPOSTRequest")
+
     def _on_part_begin(self) -> None:
+        self._count_head()
         self._headers = {}
         self._value = bytearray()
         self._after_file = self._after_file or self._in_file
@@ -144,6 +154,7 @@ class FormDecoder:
         name, value = (bytes(part) for part in self._header)
         self._header[0].clear()
         self._header[1].clear()
+        self._count_head()
         if self._after_file:
             return  # nothing after the file is kept, however much of it there is
         self._headers[name.decode("latin-1").lower()] = value
