@@ -218,6 +218,33 @@ def test_a_refusal_without_a_document_is_one(liar: Liar) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_refusal_that_repeats_what_was_sent_shows_no_secret(liar: Liar, status: int) -> None:
+    """A proxy before the KMS may do that, and the log says why something was refused."""
+    token, secret_id = "hvs.a-token-of-many-letters", "secret-id-of-many-letters"
+    liar.login = 200, {"client_token": token, "lease_duration": 300, "renewable": True}
+    settings = {**liar.settings, "MINIO_SSE_VAULT_APPROLE_SECRET": secret_id}
+    liar.status = status
+    liar.body = json.dumps({"errors": [f"X-Vault-Token: {token}", f"{secret_id} is bad"]}).encode()
+
+    async def main() -> None:
+        async with opened(settings) as kms:
+            for _ in range(2):
+                with pytest.raises(KMSError) as refused:
+                    await unwrapped(kms, WRAPPED)
+                assert "X-Vault-Token: [redacted]" in str(refused.value)
+                assert token not in str(refused.value)
+        client = VaultClient(VaultAddress(liar.settings["MINIO_SSE_VAULT_ENDPOINT"] or ""))
+        await client.start()
+        with contextlib.suppress(KMSError):
+            sent = {"role_id": "role", "secret_id": secret_id}
+            answer = await client.call("POST", "auth/approle/other", sent)
+            assert answer.reason == f"X-Vault-Token: {token} [redacted] is bad"
+        await client.stop()
+
+    asyncio.run(main())
+
+
 def test_what_a_kms_says_is_one_line_that_is_not_long_and_shows_no_secret() -> None:
     said = Answer(400, {"errors": ["one\nlevel=INFO\ttwo", 5, "x" * 1000] + ["y"] * 1000, "data": "hunter2"})
     assert said.reason.startswith("one level=INFO two x") and len(said.reason) <= 300

@@ -13,7 +13,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ _MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
 _NOT_NOW = (412, 429)  # the Vault works, but is overloaded, or has not caught up with the active node yet
 _RETRY_AFTER = re.compile("[0-9]{1,9}")
+_LEAST_SECRET = 8  # characters of what is taken out of a refusal: less is no secret, and may stand in any text
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,10 @@ class VaultClient:
                 raise self._unavailable("its answer is compressed, which was not asked for")
             said = response.headers.get("retry-after", "")
             retry_after = float(said) if _RETRY_AFTER.fullmatch(said) else None
-            answer = Answer(response.status, self._parsed(await response.read(), response.status), retry_after)
+            said_in_full = await response.read()
+            if response.status >= 400:  # whoever refuses (a proxy, say) may repeat what was sent, and the log shows why
+                said_in_full = _without(said_in_full, (headers.get("X-Vault-Token", ""), *_credentials(content)))
+            answer = Answer(response.status, self._parsed(said_in_full, response.status), retry_after)
         if answer.status >= 500:
             raise self._unavailable(answer.reason)
         return answer
@@ -270,6 +274,20 @@ class VaultClient:
 
     def _unavailable(self, reason: str) -> KMSUnavailable:
         return KMSUnavailable(f"the KMS at {self.address.url} is not available: {reason}")
+
+
+def _credentials(content: bytes | None) -> list[str]:
+    """The credentials in what is sent to log in."""
+    sent = json.loads(content) if content else {}
+    return [str(sent[name]) for name in ("role_id", "secret_id") if name in sent]
+
+
+def _without(answer: bytes, secrets: Iterable[str]) -> bytes:
+    """An answer in which no secret is repeated."""
+    for secret in secrets:
+        if len(secret) >= _LEAST_SECRET:
+            answer = answer.replace(secret.encode(), b"[redacted]")
+    return answer
 
 
 def _said(error: Exception) -> str:
