@@ -158,6 +158,26 @@ def test_what_is_no_file_in_the_place_of_one_in_the_reserved_folder_is_damage(
         settings.write_bytes(kept)
 
 
+def test_links_in_the_place_of_folders_in_the_reserved_folder_lead_nowhere(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
+    with Server(tmp_path / "gateway", settings, command=NAS, workers=1) as server:
+        client, reserved = server.client(), server.directory / ".strongroom.sys"
+        client.create_bucket(Bucket="bucket")
+        (reserved / "uploads" / "bucket").symlink_to(outside)
+        for number in range(256):
+            (reserved / "beside" / f"{number:02x}").symlink_to(outside)
+        assert error_of(client.create_multipart_upload, Bucket="bucket", Key="o") == ("NoSuchBucket", 404)
+        long: Any = {"Metadata": {"a": "b" * 1500}, "ContentDisposition": "c" * 2000}  # it takes a sidecar
+        assert error_of(client.put_object, Bucket="bucket", Key="o", Body=b"x", **long) == ("InternalError", 500)
+        assert error_of(client.head_object, Bucket="bucket", Key="o")[1] == 404
+        client.put_object(Bucket="bucket", Key="o", Body=b"x", ServerSideEncryption="AES256", **long)
+        client.delete_object(Bucket="bucket", Key="o")
+        client.delete_bucket(Bucket="bucket")
+        assert list(outside.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("there", "spoilt"),
     [(b":etag9", b":etag\x19"), (b"-who", b"\0who"), (b"-who", b"-Who"), (b"myself", b"my\nelf")],

@@ -15,12 +15,13 @@ import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from strongroom.store.base import Record
 from strongroom.store.errors import NO_SPACE, Damaged
-from strongroom.store.nas.folder import FILE, Folder, sync
+from strongroom.store.nas.folder import FILE, Folder, open_below, sync
 from strongroom.store.nas.layout import Beside, LayoutInvalid, LayoutUnknown, decode_beside, encode_beside
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
@@ -73,15 +74,19 @@ class BesideStore:
 
     def forget(self, place: Place, found: os.stat_result) -> None:
         """Remove the sidecar of a file that is gone, if it had one. If this fails, the sweep removes it."""
-        with suppress(OSError):
-            os.unlink(self._sidecar_name(place, found), dir_fd=self._folder.area("beside"))
+        with suppress(OSError), self._shard(self._sidecar_name(place, found)) as (above, leaf):
+            if above is not None:
+                os.unlink(leaf, dir_fd=above)
 
     def read_sidecar(self, name: str) -> Beside | None:
         """The content of the sidecar in this file; None if it is gone or damaged. Raises LayoutUnknown."""
-        try:
-            descriptor = open_own(self._folder.area("beside"), name)
-        except (FileNotFoundError, Damaged):
-            return None
+        with self._shard(name) as (above, leaf):
+            if above is None:
+                return None
+            try:
+                descriptor = open_own(above, leaf)
+            except (FileNotFoundError, Damaged):
+                return None
         with os.fdopen(descriptor, "rb") as file:
             return _decoded(file.read(_MAX_SIDECAR))
 
@@ -111,7 +116,21 @@ class BesideStore:
         with suppress(FileExistsError):
             os.mkdir(name[:2], 0o700, dir_fd=area)
             sync(area)
-        write_whole(self._folder, area, name, encode_beside(beside))
+        with self._shard(name) as (above, leaf):
+            if above is None:
+                raise Damaged(f"{name[:2]!r} is no folder of sidecars")
+            write_whole(self._folder, above, leaf, encode_beside(beside))
+
+    @contextmanager
+    def _shard(self, name: str) -> Iterator[tuple[int | None, str]]:
+        """The descriptor of the folder that a sidecar lies in, None if there is none; and the sidecar's name in it."""
+        shard, _, leaf = name.partition("/")
+        above = open_below(self._folder.area("beside"), shard.encode())
+        try:
+            yield above, leaf
+        finally:
+            if above is not None:
+                os.close(above)
 
     def _inode(self, found: os.stat_result) -> int:
         return found.st_ino if self._traits.inodes else 0
@@ -142,7 +161,9 @@ def open_own(above: int, name: str) -> int:
 
 
 def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:
-    """Write a small file of ours durably; until it is complete, the old one (or none) stays there."""
+    """Write a small file of ours into an open folder, durably; until it is complete, the old one (or none) stays
+    there.
+    """
     fresh = secrets.token_hex(16)
     tmp = folder.area("tmp")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=tmp)
@@ -156,9 +177,4 @@ def write_whole(folder: Folder, above: int, name: str, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=tmp)
         raise
-    parent, _, _ = name.rpartition("/")
-    holder = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
-    try:
-        sync(holder)
-    finally:
-        os.close(holder)
+    sync(above)

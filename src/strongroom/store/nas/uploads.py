@@ -19,7 +19,7 @@ from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import open_own, write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import read_trailer
-from strongroom.store.nas.folder import FOLDER, Folder, names_in, open_below, refusal, remove_moved, sync
+from strongroom.store.nas.folder import Folder, names_in, open_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
     LayoutInvalid,
@@ -100,22 +100,19 @@ class Uploads:
         with self._folder.bucket(place.bucket):
             self._objects.check(place, ALWAYS)  # the name is refused now, not when all parts are there
             area = self._folder.area("uploads")
-            path = f"{place.bucket}/{upload.upload_id}"
             try:
                 with suppress(FileExistsError):
                     os.mkdir(place.bucket, 0o700, dir_fd=area)
                     sync(area)
-                os.mkdir(path, 0o700, dir_fd=area)
-                write_whole(self._folder, area, f"{path}/{UPLOAD}", encode_mapping(content))
-                bucket = os.open(place.bucket, FOLDER, dir_fd=area)
+                with _folder_in(area, place.bucket) as bucket:
+                    os.mkdir(upload.upload_id, 0o700, dir_fd=bucket)
+                    with _folder_in(bucket, upload.upload_id) as made:
+                        write_whole(self._folder, made, UPLOAD, encode_mapping(content))
+                    sync(bucket)
             except FileNotFoundError:
                 raise NoSuchBucket(place.bucket) from None  # it was deleted meanwhile, with its uploads
             except OSError as error:
                 raise refusal(error, place.key) from error
-            try:
-                sync(bucket)
-            finally:
-                os.close(bucket)
         return upload
 
     def get(self, bucket: str, key: str, upload_id: str) -> Upload:
@@ -227,14 +224,22 @@ class Uploads:
 def end(folder: Folder, bucket: str, upload_id: str) -> None:
     """Remove an upload with its parts: the upload is gone at once, its files are removed after that."""
     gone, tmp = secrets.token_hex(16), folder.area("tmp")
-    with suppress(FileNotFoundError):
-        os.rename(f"{bucket}/{upload_id}", gone, src_dir_fd=folder.area("uploads"), dst_dir_fd=tmp)
-        above = os.open(bucket, FOLDER, dir_fd=folder.area("uploads"))
-        try:
-            sync(above)
-        finally:
-            os.close(above)
+    with suppress(FileNotFoundError), _folder_in(folder.area("uploads"), bucket) as above:
+        os.rename(upload_id, gone, src_dir_fd=above, dst_dir_fd=tmp)
+        sync(above)
         remove_moved(tmp, gone)
+
+
+@contextmanager
+def _folder_in(above: int, name: str) -> Iterator[int]:
+    """The descriptor of a folder of ours. Raises FileNotFoundError, also if a link or a file has its name."""
+    descriptor = open_below(above, name.encode())
+    if descriptor is None:
+        raise FileNotFoundError(name)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _open(folder: Folder, bucket: str, upload_id: str) -> int:
