@@ -4,7 +4,9 @@ an object onto itself while others write it: nobody's write is undone.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +25,9 @@ from strongroom.s3.request import HttpRequest
 from strongroom.s3.shapes import CopyObjectRequest, UploadPartCopyRequest
 from strongroom.s3.upload import MAX_PUT
 from strongroom.sealed.errors import PreconditionFailed
+from strongroom.sealed.keys import Kind
 from strongroom.sealed.open_object import OpenObject
-from strongroom.sealed.policy import SSE_S3
+from strongroom.sealed.policy import SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
@@ -151,6 +154,49 @@ def test_no_more_than_one_put_may_bring_is_copied_at_once(tmp_path: Path, monkey
 
     assert MAX_PUT == 5 * 1024**3
     with_upload(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "same"),
+    [(None, None, True), (b"1" * 32, b"1" * 32, True), (b"1" * 32, b"2" * 32, False), (None, b"2" * 32, False),
+     (b"1" * 32, None, False)],
+    ids=["kms", "one-key", "another-key", "kms-to-key", "key-to-kms"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["copy", "o"])
+def test_who_knows_the_client_s_key_of_the_source_cannot_compute_that_of_a_copy_under_another(
+    tmp_path: Path, source: bytes | None, target: bytes | None, same: bool, key: str
+) -> None:
+    def sent(prefix: str, customer_key: bytes | None) -> dict[str, str]:
+        return customer_headers(prefix, customer_key) if customer_key else {}
+
+    async def work(store: SealedStore) -> None:
+        protection = Protection(Kind.SSE_C, Secret(source)) if source else SSE_S3
+        await put(store, "o", protection)
+        opened = await store.open("bucket", "o", protection.customer_key)
+        body, object_key = await opened.at_once(0, 10), opened.sealing
+        await opened.close()
+
+        asked = sent("x-amz-server-side-encryption-", target) or {"x-amz-server-side-encryption": "AES256"}
+        opens = sent("x-amz-copy-source-server-side-encryption-", source)
+        request = dataclasses.replace(ITSELF, key=key)
+        await CopyHandlers(store).copy_object(dataclasses.replace(renamed(**asked, **opens), key=key), request)
+
+        copy = await store.open("bucket", key, Secret(target) if target else None)
+        assert await copy.at_once(0, 10) == body
+        assert object_key is not None and copy.sealing is not None
+        assert (copy.sealing[1] == object_key[1]) is same
+        await copy.close()
+
+    with_kms(KMS, tmp_path, work)
+
+
+def customer_headers(prefix: str, key: bytes) -> dict[str, str]:
+    """The headers that bring a client's key."""
+    return {
+        f"{prefix}customer-algorithm": "AES256",
+        f"{prefix}customer-key": base64.b64encode(key).decode(),
+        f"{prefix}customer-key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
 
 
 ITSELF = CopyObjectRequest(bucket="bucket", key="o", copy_source="/bucket/o", metadata_directive="REPLACE")

@@ -19,6 +19,7 @@ from strongroom.sealed.parts import PartEntry
 from strongroom.sealed.policy import Protection
 from strongroom.sealed.record import plain_record, seal_parts, sealed_record
 from strongroom.sealed.writing import Description, info_of
+from strongroom.secret import Secret
 
 if TYPE_CHECKING:
     from strongroom.sealed.store import SealedStore
@@ -74,9 +75,13 @@ async def parts_with_nonces(source: OpenObject) -> list[PartEntry] | None:
     return [part async for part in with_nonces(source.reader, source.sealing[1], parts)]
 
 
-def is_shareable(objects: SealedStore, source: OpenObject, protection: Protection) -> bool:
-    """Whether a copy can share the stored bytes of its source (with the key sealed for the copy's name)."""
-    if (source.sealing is None) != (protection.kind is Kind.PLAIN):
+def is_shareable(objects: SealedStore, source: OpenObject, source_key: Secret | None, protection: Protection) -> bool:
+    """Whether a copy can share the stored bytes of its source (with the key sealed for the copy's name).
+
+    ``source_key`` is the client's key that opened the source. Who has it can compute the object key, so only a copy
+    under the same one has that object key, too.
+    """
+    if (source.sealing is None) != (protection.kind is Kind.PLAIN) or source_key != protection.customer_key:
         return False
     source_opaque = bool(source.sealing and source.sealing[0].etag)
     return objects.opaque(protection.kind) or not source_opaque

@@ -161,7 +161,7 @@ class CopyHandlers:
     async def _copy(self, call: Call, source: OpenObject, plan: _Plan) -> ObjectInfo:
         objects, kept = self._objects, source.info.checksum
         same_checksum = plan.algorithm is None or (kept is not None and plan.algorithm == kept.algorithm)
-        if same_checksum and is_shareable(objects, source, plan.protection):
+        if same_checksum and is_shareable(objects, source, call.encryption.source_customer_key(), plan.protection):
             tags = await objects.seal_tags(call.bucket, call.key, plan.protection, *plan.tags)
             description = Description(plan.headers, kept, tags)
             return await share(objects, source, call.bucket, call.key, plan.protection, description, plan.precondition)
