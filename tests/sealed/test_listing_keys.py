@@ -245,7 +245,7 @@ def test_without_its_key_a_listing_shows_the_same_and_objects_are_written(
         assert await page(other) == objects
         objects[1] = await put(other, "001")
         assert await page(another(store, kms)) == objects
-        await other.renew(MasterKey("static", "new", 0), ["bucket"], whole=False)
+        await other.replace_listing_keys(MasterKey("static", "new", 0), ["bucket"])
 
     run(tmp_path, work)
 
@@ -267,29 +267,63 @@ def test_a_bucket_that_was_made_anew_has_another_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old_key_is_there", [True, False])
-def test_it_follows_the_master_key_and_is_replaced_where_that_is_gone(tmp_path: Path, old_key_is_there: bool) -> None:
+def test_with_another_master_key_it_is_another_under_which_rewrapping_seals_etags(
+    tmp_path: Path, old_key_is_there: bool
+) -> None:
     new = KMSElsewhere("new", bytes([1]) * 32)
 
     async def work(store: SealedStore, kms: KMSElsewhere) -> None:
         objects = await written(store)
+        before = await listing_key(store)
         rotated = another(store, Keyring(new, [kms]))
         rewrapper = Rewrapper(rotated, {})
+        active = await rewrapper.active()
+        await (rotated if old_key_is_there else another(store, new)).replace_listing_keys(active, ["bucket"])
+        after = (await store.bucket("bucket")).settings[SETTING]
+        header = decode_header(after)
+        assert header.wrapped is not None and header.wrapped.key_id == "new"
+        assert await page(another(store, Keyring(new, [kms]))) == objects  # those of no object are sealed under it yet
         for key in ("000", "001"):
             assert await rewrapper.rewrap("bucket", key)
-        active = await rewrapper.active()
-        await (rotated if old_key_is_there else another(store, new)).renew(active, ["bucket"], whole=False)
-        header = decode_header((await store.bucket("bucket")).settings[SETTING])
-        assert header.wrapped is not None and header.wrapped.key_id == "new"
-        assert await page(another(store, Keyring(new, [kms]))) == objects
+            assert not await rewrapper.rewrap("bucket", key)
         new.unwrapped.clear()
-        assert (await page(another(store, new)))[:2] == objects[:2]
-        # For the listing key, and where that is another, for the objects, of which one is under the old master key.
-        assert new.unwrapped == ([1] if old_key_is_there else [1, 3])
-        kept = (await store.bucket("bucket")).settings[SETTING]
-        await rotated.renew(active, ["bucket"], whole=False)
-        assert (await store.bucket("bucket")).settings[SETTING] == kept
+        kms.unwrapped.clear()
+        assert await page(another(store, Keyring(new, [kms]))) == objects
+        # For the listing key, and for the object that has not been rewrapped, which the new one is asked for first.
+        assert (new.unwrapped, kms.unwrapped) == ([1, 1], [1])
+        record = (await store.stored("bucket", "000")).record
+        assert before.open("bucket/000", record) is None  # nor what is written from now on
+        await rotated.replace_listing_keys(active, ["bucket"])
+        assert (await store.bucket("bucket")).settings[SETTING] == after
 
     run(tmp_path, work)
+
+
+def test_an_object_whose_etag_is_sealed_under_a_former_listing_key_is_rewrapped(tmp_path: Path) -> None:
+    """A server writes with the former key for as long as it remembers that."""
+    new = KMSElsewhere("new", bytes([1]) * 32)
+
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await written(store)
+        serving = another(store, Keyring(new, [kms]))
+        late = await put(serving, "late")
+        job = another(store, Keyring(new, [kms]))
+        rewrapper = Rewrapper(job, {})
+        await job.replace_listing_keys(await rewrapper.active(), ["bucket"])
+        later = await put(serving, "later")
+        for key in ("late", "later"):
+            assert await rewrapper.rewrap("bucket", key)
+            assert not await rewrapper.rewrap("bucket", key)
+        shown = {summary.key: summary for summary in await page(another(store, Keyring(new, [kms])))}
+        assert (shown["late"], shown["later"]) == (late, later)
+
+    run(tmp_path, work)
+
+
+async def listing_key(store: SealedStore) -> ListingKey:
+    """The listing key of the bucket."""
+    header = decode_header((await store.bucket("bucket")).settings[SETTING])
+    return ListingKey(await store.keyholder.open_by_kms("bucket", "", header))
 
 
 def test_a_kms_that_is_away_replaces_no_key(tmp_path: Path) -> None:
@@ -299,9 +333,9 @@ def test_a_kms_that_is_away_replaces_no_key(tmp_path: Path) -> None:
         new = KMSElsewhere("new", bytes([1]) * 32)
         rotated = another(store, Keyring(new, [kms]))
         active = await Rewrapper(rotated, {}).active()
-        kms.refusal = KMSUnavailable("gone")
+        new.refusal = KMSUnavailable("gone")
         with pytest.raises(KMSUnavailable):
-            await rotated.renew(active, ["bucket"], whole=False)
+            await rotated.replace_listing_keys(active, ["bucket"])
         assert (await store.bucket("bucket")).settings[SETTING] == kept
 
     run(tmp_path, work)

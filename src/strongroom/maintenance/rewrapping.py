@@ -22,7 +22,7 @@ from strongroom.maintenance.walk import (
 )
 from strongroom.report import Report
 from strongroom.sealed.errors import LegacyNotCovered, SealedError
-from strongroom.sealed.rewrapping import Rewrapper, uses_of, uses_of_upload
+from strongroom.sealed.rewrapping import Rewrapper, uses_of_upload
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored
 from strongroom.store.errors import StoreError
@@ -60,10 +60,12 @@ class Rewrapping:
         buckets = await bucket_names(self.objects, self.buckets, report)
         await self._defaults(buckets, report, stop)
         await self._uploads(buckets, rewrapper, tally, stop)  # uploads that begin later use the present key
+        if not report.dry_run:
+            await self.objects.replace_listing_keys(active, buckets)  # under which the objects' ETags are sealed next
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
         if report.finished and not report.failed_count and not report.dry_run:
-            await self.objects.renew(active, buckets, whole=not self.buckets)
+            await self.objects.renew_checks(active, buckets, whole=not self.buckets)
             if self.buckets and (master := await self.objects.examine_check()) not in (None, active):
                 report.notes.append(
                     f"the check value of the whole place is still under {master}: run this without --bucket before that"
@@ -75,7 +77,7 @@ class Rewrapping:
     ) -> AsyncIterator[tuple[str, Stored]]:
         async for bucket, stored in found:
             try:
-                if not await rewrapper.outdated(uses_of(bucket, stored)):
+                if not await rewrapper.is_due(bucket, stored):
                     continue
             except (StoreError, LegacyNotCovered, KMSError):
                 pass  # the attempt to rewrap it will report what is wrong
@@ -109,7 +111,7 @@ class Rewrapping:
     async def _rewrap(self, rewrapper: Rewrapper, bucket: str, stored: Stored, tally: Tally) -> None:
         try:
             if tally.report.dry_run:
-                await rewrapper.outdated(uses_of(bucket, stored))
+                await rewrapper.is_due(bucket, stored)
             elif not await settled(lambda: rewrapper.rewrap(bucket, stored.key)):
                 return
         except GONE:

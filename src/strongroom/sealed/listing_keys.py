@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from strongroom.kms.base import KMSError, KMSUnavailable
+from strongroom.kms.base import KMSError
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NoKMS
@@ -89,23 +89,18 @@ class ListingKeys:
         """Forget the key of a bucket that was removed."""
         self._known.forget(bucket, time.monotonic())
 
-    async def renew(self, bucket: str, active: MasterKey) -> None:
-        """Seal the key anew, unless it is under ``active``, the master key that wraps now. A key that cannot be opened
-        any more is replaced by a new one. Raises KMSError, NoKMS, StoreError.
+    async def is_outdated(self, bucket: str, active: MasterKey) -> bool:
+        """Whether the bucket has a key that is not under ``active``, the master key that wraps now. Raises
+        StoreError.
         """
         document = (await self._store.bucket(bucket)).settings.get(_SETTING)
-        if document is None:
-            return
-        try:
-            header = decode_header(document)
-            if header.wrapped is not None and master_of(header.wrapped) == active:
-                return
-            key = await self._keyholder.open_by_kms(bucket, _NAMELESS, header)
-        except KMSUnavailable:
-            raise
-        except (KMSError, EnvelopeInvalid):
-            key = new_object_key()
-        await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, key))
+        return document is not None and not _is_under(document, active)
+
+    async def replace(self, bucket: str) -> None:
+        """Replace the key by a new one: whoever has a former master key shall not read the ETags of what is written
+        from now on. Raises KMSError, NoKMS, StoreError.
+        """
+        await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, new_object_key()))
         self._known.forget(bucket, time.monotonic())
 
     async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
@@ -168,3 +163,12 @@ class Asker:
         if self._asked is None:
             self._asked = asyncio.ensure_future(self._keys.reading(self._bucket))
         return await self._asked
+
+
+def _is_under(document: bytes, master: MasterKey) -> bool:
+    """Whether a key that is sealed like this is under a master key."""
+    try:
+        wrapped = decode_header(document).wrapped
+    except EnvelopeInvalid:
+        return False
+    return wrapped is not None and master_of(wrapped) == master

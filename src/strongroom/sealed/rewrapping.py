@@ -17,7 +17,7 @@ from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NotAdopted
 from strongroom.sealed.keyholder import protection_of
-from strongroom.sealed.keys import record_key
+from strongroom.sealed.keys import Kind, record_key
 from strongroom.sealed.legacy import AnyHeader, headed, inherited
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.policy import SSE_S3, Protection
@@ -98,8 +98,21 @@ class Rewrapper:
                 found.add(master)
         return frozenset(found)
 
+    async def is_due(self, bucket: str, stored: Stored) -> bool:
+        """Whether a key of an object is wrapped by a master key that has been replaced, or its ETag is sealed under a
+        listing key that has. Raises Damaged, LegacyNotCovered, KMSError, NoKMS.
+        """
+        return bool(await self.outdated(uses_of(bucket, stored))) or await self._was_listed(bucket, stored)
+
+    async def _was_listed(self, bucket: str, stored: Stored) -> bool:
+        """Whether the listing key of the bucket does not open the entry for listings that an object has."""
+        if LISTED not in stored.record:
+            return False
+        listed = await self._objects.listed(bucket, stored.key, Kind.SSE_S3)
+        return listed is not None and listed.key.open(listed.name, stored.record) is None
+
     async def rewrap(self, bucket: str, key: str) -> bool:
-        """Rewrap an object; False if no key of it is wrapped by a replaced master key. Readers see it whole throughout.
+        """Rewrap an object; False if it is not due. Readers see it whole throughout.
 
         Raises NoSuchObject; ConditionFailed if a client writes the object meanwhile; NotAdopted for an object that
         MinIO left; Damaged, KMSError, SealedError.
@@ -108,17 +121,17 @@ class Rewrapper:
         reader = await objects.outer.read(bucket, key, None, lambda store: store.open(bucket, key, whole=False))
         try:
             stored = reader.stored
-            if not await self.outdated(uses_of(bucket, stored)):
+            if not await self.is_due(bucket, stored):
                 return False
             if inherited(bucket, stored) is not None:
                 raise NotAdopted(f"MinIO left {object_name(bucket, key)!r}: adopting it seals it anew")
             record, annex = dict(stored.record), None
             header = header_of(record)
-            if header is not None and await self._is_due(header):
+            if header is not None and (await self._uses_replaced(header) or await self._was_listed(bucket, stored)):
                 changed, annex = await self._sealed_anew(bucket, reader, header)
                 record.pop(LISTED, None)
                 record.update(changed)
-            if TAGS_SSE in record and await self._is_due(own := decode_header(record[TAGS_SSE])):
+            if TAGS_SSE in record and await self._uses_replaced(own := decode_header(record[TAGS_SSE])):
                 tags, protection = await objects.tags_of(bucket, stored), self._protection(bucket, own)
                 record.update(await objects.seal_tags(bucket, key, protection, tags, tag_count(stored.record)))
         except EnvelopeInvalid as error:
@@ -130,7 +143,7 @@ class Rewrapper:
         await store.rewrite(bucket, key, record, annex, Condition(identity=stored.identity))
         return True
 
-    async def _is_due(self, header: Header) -> bool:
+    async def _uses_replaced(self, header: Header) -> bool:
         use = _use(header)
         return use is not None and bool(await self.outdated([use]))
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from strongroom.kms.base import KMS
 from strongroom.kms.master import MasterKey
+from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.conditions import OnCondition
 from strongroom.sealed.context import check_added, object_name
@@ -38,7 +39,7 @@ from strongroom.sealed.open_object import OpenObject
 from strongroom.sealed.opened import OpenedRecords
 from strongroom.sealed.outer import Outer
 from strongroom.sealed.pipeline import BodyPipeline, Hasher
-from strongroom.sealed.policy import Protection, decide
+from strongroom.sealed.policy import SSE_S3, Protection, decide
 from strongroom.sealed.record import MULTIPART
 from strongroom.sealed.tags import NO_TAGS, open_tags, seal_tags, tag_count, without_tags
 from strongroom.sealed.uploads import Uploads
@@ -136,14 +137,22 @@ class SealedStore:
         """How the bucket encrypts objects whose request does not say: SSE-S3, SSE-KMS, or None. Raises NoSuchBucket."""
         return await self._defaults.get(bucket)
 
-    async def renew(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
-        """Seal anew, under the master key that wraps now (``active``), the listing keys and check values of these
-        buckets; if they are the ``whole`` place, its check value as well. Raises KMSError, ForeignKMS, CheckDamaged,
-        StoreError.
+    async def replace_listing_keys(self, active: MasterKey, buckets: Sequence[str]) -> None:
+        """Replace the listing keys of these buckets that are not under ``active``, the master key that wraps now.
+
+        Raises KMSError, StoreError.
         """
         for bucket in buckets:
-            with suppress(NoSuchBucket):  # removed meanwhile
-                await self._listing_keys.renew(bucket, active)
+            # Removed meanwhile; or the KMS is not that of others who write there, which each object will say.
+            with suppress(NoSuchBucket, ForeignKMS, CheckDamaged):
+                if await self._listing_keys.is_outdated(bucket, active):
+                    await self.protection(bucket, SSE_S3)
+                    await self._listing_keys.replace(bucket)
+
+    async def renew_checks(self, active: MasterKey, buckets: Sequence[str], whole: bool) -> None:
+        """Seal anew, under the master key that wraps now (``active``), the check values of these buckets; if they are
+        the ``whole`` place, its check value as well. Raises KMSError, ForeignKMS, CheckDamaged, StoreError.
+        """
         if whole and isinstance(self._kms, CheckedKMS):
             await self._kms.renew(active)
         if self._guard is not None:
