@@ -31,6 +31,12 @@ def test_help_names_each_flag_with_its_variables(command: Command) -> None:
         assert name in shown
 
 
+@pytest.mark.parametrize("group", [(), ("gateway",), ("kms",), ("kms", "key")])
+def test_help_says_of_each_command_in_a_whole_line_what_it_does(command: Command, group: tuple[str, ...]) -> None:
+    _, commands = command.run(*group, "--help").stdout.split("Commands:\n")
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands.splitlines())
+
+
 def test_a_start_does_not_wait_for_libraries_that_only_some_servers_need() -> None:
     loaded = "import sys, strongroom.app, strongroom.cli.commands; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()

@@ -41,7 +41,7 @@ _Served = Annotated[
 ]
 _CustomerKey = Annotated[
     Path | None,
-    typer.Option("--sse-c-key-file", metavar="FILE", help="A file with the key (32 bytes) of SSE-C objects."),
+    typer.Option("--sse-c-key-file", metavar="FILE", help="A file with the key of SSE-C objects: 32 raw bytes."),
 ]
 
 
@@ -82,11 +82,12 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be copied.")] = False,
     json_: _Json = False,
 ) -> None:
-    """Copy objects from any S3 (a MinIO that still runs, of any layout) into a Strongroom server or gateway.
+    """Copy objects from any S3 into a Strongroom server or gateway.
 
-    Each object comes with its metadata and tags, and is read back. Credentials: STRONGROOM_SOURCE_ACCESS_KEY and
-    STRONGROOM_SOURCE_SECRET_KEY, STRONGROOM_TARGET_ACCESS_KEY and STRONGROOM_TARGET_SECRET_KEY (each also with _FILE),
-    else as AWS's tools find them. One that was stopped goes on where it was when it is started again.
+    A MinIO that still runs, of any layout, will do. Each object comes with its metadata and tags, and is read back.
+    Credentials: STRONGROOM_SOURCE_ACCESS_KEY and STRONGROOM_SOURCE_SECRET_KEY, STRONGROOM_TARGET_ACCESS_KEY and
+    STRONGROOM_TARGET_SECRET_KEY (each also with _FILE), else as AWS's tools find them. One that was stopped goes on
+    where it was when it is started again.
     """
     from strongroom.cli import copying
     from strongroom.transfer.copying import Wishes
@@ -115,7 +116,7 @@ def export(
     sse_c_key_file: _CustomerKey = None,
     json_: _Json = False,
 ) -> None:
-    """Write the plaintext of objects into a folder, as files, with a manifest: the way back.
+    """Write the plaintext of objects into a folder: the way back.
 
     The files are not encrypted. manifest.jsonl says of each object where it lies, its SHA-256, metadata and tags; keys
     that cannot be paths lie in .strongroom-export/other. Credentials: STRONGROOM_SOURCE_ACCESS_KEY and
@@ -144,11 +145,11 @@ def adopt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be adopted.")] = False,
     json_: _Json = False,
 ) -> None:
-    """Rewrite objects that MinIO left into Strongroom's format, where they lie, one at a time whole or untouched.
+    """Rewrite objects that MinIO left into Strongroom's format.
 
-    Gateways may serve the place meanwhile. Every byte is read and authenticated before. The settings are those of the
-    server, from the environment. One that was stopped goes on where it was when it is started again. After it, MinIO
-    cannot read the objects any more.
+    They stay where they are, and each is whole or untouched at any moment. Gateways may serve the place meanwhile.
+    Every byte is read and authenticated before. The settings are those of the server, from the environment. One that
+    was stopped goes on where it was when it is started again. After it, MinIO cannot read the objects any more.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.adopting import Adoption
@@ -180,11 +181,12 @@ def rewrap(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be rewrapped.")] = False,
     json_: _Json = False,
 ) -> None:
-    """Seal the keys of all objects anew under the master key that wraps now, so that no other is needed any more.
+    """Seal the keys of all objects anew, under the current master key.
 
-    What clients put under a master key by its name (SSE-KMS) stays under that name. No data is read or written, but
-    records; the place is served meanwhile. The settings are those of the server, from the environment: the new master
-    key, and the old one to read with. One that was stopped goes on where it was when it is started again.
+    After it, no other master key is needed any more. What clients put under a master key by its name (SSE-KMS) stays
+    under that name. No data is read or written, but records; the place is served meanwhile. The settings are those of
+    the server, from the environment: the new master key, and the old one to read with. One that was stopped goes on
+    where it was when it is started again.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.rewrapping import Rewrapping
@@ -207,12 +209,13 @@ def encrypt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what may lie in plaintext.")] = False,
     json_: _Json = False,
 ) -> None:
-    """Encrypt all objects that lie in plaintext, as their buckets encrypt by default, else with SSE-S3.
+    """Encrypt all objects that lie in plaintext.
 
-    Each is read, compared with the MD5 that is recorded of it, and written anew, one at a time whole or untouched; the
-    place is served meanwhile. Files in a shared folder are no plain files any more after it. The settings are those of
-    the server, from the environment. Of another S3, which others may use, the buckets have to be named. One that was
-    stopped goes on where it was when it is started again.
+    They are encrypted as their buckets say by default, else with SSE-S3. Each is read, compared with the MD5 that is
+    recorded of it, and written anew, one at a time whole or untouched; the place is served meanwhile. Files in a shared
+    folder are no plain files any more after it. The settings are those of the server, from the environment. Of another
+    S3, which others may use, the buckets have to be named. One that was stopped goes on where it was when it is started
+    again.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.encrypting import Encryption
@@ -239,10 +242,10 @@ def audit(
     sse_c_key_file: _CustomerKey = None,
     json_: _Json = False,
 ) -> None:
-    """Open every object, and say what is encrypted, under which master key, and what lies in plaintext.
+    """Open every object, and say what is encrypted and what is not.
 
-    Nothing is changed; the place is served meanwhile. The settings are those of the server, from the environment. What
-    is not encrypted, or does not open, is named, and counts as failed.
+    It says under which master key each is. Nothing is changed; the place is served meanwhile. The settings are those of
+    the server, from the environment. What is not encrypted, or does not open, is named, and counts as failed.
     """
     from strongroom.cli import jobs
     from strongroom.maintenance.auditing import Audit, AuditReport
@@ -269,7 +272,11 @@ def _customer_key(path: Path | None) -> Secret | None:
     except OSError as error:
         raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
     if len(key) != 32:
-        raise stop_with(f"--sse-c-key-file: {path} has {len(key)} bytes, and a key has 32", WRONG)
+        raise stop_with(
+            f"--sse-c-key-file: {path} has {len(key)} bytes; it must hold the 32 bytes of the key as they are, "
+            "neither in hex nor in base64",
+            WRONG,
+        )
     return Secret(key)
 
 

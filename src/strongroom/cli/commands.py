@@ -124,10 +124,10 @@ _app.add_typer(_gateway, name="gateway")
 
 
 def nas(folder: str, dev: bool, **flags: str | bool | None) -> None:
-    """Serve S3 from a folder that others use too, on a NAS say: its folders are the buckets, their files the objects.
+    """Serve S3 from a folder that others use too, on a NAS say.
 
-    Any number of gateways can serve one folder. Every option of a setting can also be given by the variable named
-    with it; an option stands above its variable.
+    Its folders are the buckets, their files the objects. Any number of gateways can serve one folder. Every option of a
+    setting can also be given by the variable named with it; an option stands above its variable.
     """
     mask = os.umask(0o077)  # the caller's umask is for objects' files, which others may read; our own are private
     _serve(SharedFolder(_place(folder), mask), dev, flags)
@@ -154,9 +154,10 @@ _serving(_gateway, s3, _argument("url", _URL), TABLE)
 
 
 def sweep(url: str | None, bucket: list[str] | None, dry_run: bool, **flags: str | bool | None) -> None:
-    """Remove what gateways to another S3 that ended early left there: records, uploads and PUTs without an object.
+    """Remove what gateways to another S3 that ended early left there.
 
-    Nothing that is younger than a day is touched. It can run beside gateways, and be stopped at any time.
+    These are records, uploads and PUTs without an object. Nothing that is younger than a day is touched. It can run
+    beside gateways, and be stopped at any time.
     """
     try:
         code = run_sweep(given_flags(flags, TABLE), url, bucket or [], dry_run)

@@ -66,7 +66,10 @@ _SECRET_FILE = Annotated[
 
 
 def status(as_json: bool, **flags: str | None) -> None:
-    """How the KMS of the settings is: each provider wraps a data key and unwraps it. Fails if one does not."""
+    """Say whether the KMS of the settings works.
+
+    Each provider wraps a data key and unwraps it. Fails if one does not.
+    """
 
     async def look() -> Sequence[KMSStatus]:
         from strongroom.app import build_kms
@@ -94,7 +97,10 @@ def setup(
     role: str, period: str, token_file: Path | None, secret_id_file: Path | None, dry_run: bool, as_json: bool,
     **flags: str | None,
 ) -> None:  # fmt: skip
-    """Set up a Vault or OpenBao for Strongroom: transit, a key, AppRole, a policy and a role. Prints the settings."""
+    """Set up a Vault or OpenBao for Strongroom.
+
+    Makes transit, a key, AppRole, a policy and a role, each unless it exists, and a secret id. Prints the settings.
+    """
 
     async def work() -> None:
         given = administration_from_process(given_flags(flags, (*_PLACE, settings.VAULT_KEY_NAME)), token_file)
@@ -127,17 +133,26 @@ def list_keys(token_file: Path | None, as_json: bool, **flags: str | None) -> No
 
 
 def grant(name: str, role: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:
-    """Let a role that setup made use another key, too: one that clients and buckets name (SSE-KMS)."""
+    """Let a role that setup made use another key, too.
+
+    It is one that clients and buckets name (SSE-KMS).
+    """
     show.keys([_administer(token_file, flags, lambda admin: admin.grant(name, role))], as_json)
 
 
 def rotate(name: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:
-    """Give a key a new version, which wraps new data keys; the former ones go on to unwrap."""
+    """Give a key a new version, which wraps new data keys.
+
+    The former ones go on to unwrap.
+    """
     show.keys([_administer(token_file, flags, lambda admin: admin.rotate(name))], as_json)
 
 
 def disable(name: str, token_file: Path | None, as_json: bool, **flags: str | None) -> None:
-    """Deny a key to everybody, from the next request on, until it is enabled."""
+    """Deny a key to everybody, until it is enabled.
+
+    It is denied from the next request on.
+    """
     show.keys([_administer(token_file, flags, lambda admin: admin.disable(name))], as_json)
 
 
