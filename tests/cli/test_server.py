@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -83,6 +85,28 @@ def test_the_banner_shows_no_credentials_that_are_secret(command: Command, banne
     assert "none: SSE-S3 is not available" in shown
 
 
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        (
+            {},
+            ["Master key:      none: pass-through; nothing is encrypted here, the backend is asked to"],
+        ),
+        (
+            {"MINIO_SSE_MASTER_KEY": f"my-key:{'5a' * 32}", "MINIO_GATEWAY_SSE": "s3;c"},
+            ["Master key:      my-key", "Encrypts twice:  SSE-S3 and SSE-KMS objects, SSE-C objects"],
+        ),
+    ],
+)
+def test_the_banner_of_a_gateway_says_who_encrypts(
+    command: Command, banner: Banner, settings: dict[str, str], lines: list[str]
+) -> None:
+    settings |= {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": "correct horse"}
+    process = command.start("gateway", "s3", "--address", "127.0.0.1:0", "https://127.0.0.1:1", **settings)
+    shown = [line.strip() for line in banner(process, "Workers:").splitlines()]
+    assert [line for line in lines if line not in shown] == []
+
+
 def test_load_balancers_are_told_that_it_lives(command: Command, banner: Banner, tmp_path: Path) -> None:
     endpoint = endpoint_in(banner(command.start(*DEV, str(tmp_path / "data")), "mc alias set"))
     for path in ("/minio/health/live", "/minio/health/ready", "/minio/health/cluster"):
@@ -133,4 +157,20 @@ def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_pat
     done = command.run(*DEV, str(directory))
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith("strongroom: the store cannot be opened: ")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("strongroom: the store cannot be opened: ")
+    assert line.endswith("it is damaged (file is not a database): restore the whole from a back-up")
+
+
+def test_an_index_of_a_later_release_is_refused(command: Command, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    process = command.start(*DEV, str(directory))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    process.wait(20)
+    with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as index:
+        index.execute("PRAGMA user_version = 2")
+    done = command.run(*DEV, str(directory))
+    assert done.returncode == 1
+    assert done.stderr.endswith("not one of this release: use the release that wrote it\n")

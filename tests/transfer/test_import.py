@@ -176,6 +176,11 @@ WRONG = [
     (("http://x/bucket", "http://y/bucket/prefix"), 2, "TARGET"),
     (("http://x", "http://y/bucket"), 2, "SOURCE must name one"),
     (("http://127.0.0.1:1/b", "http://127.0.0.1:1", "--sse-c-key-file", "/nowhere"), 2, "/nowhere"),
+    (
+        ("http://127.0.0.1:1/b", "http://127.0.0.1:1", "--sse-c-key-file", "/dev/null"),
+        2,
+        "0 bytes; it must hold the 32",
+    ),
     (("http://127.0.0.1:1/b", "http://127.0.0.1:1"), 1, "127.0.0.1:1"),
 ]
 

@@ -34,6 +34,8 @@ from strongroom.sigv4.keys import DEFAULT_REGION
 
 _log = logging.getLogger("strongroom")
 
+_TWICE = (("s3", "SSE-S3 and SSE-KMS objects"), ("c", "SSE-C objects"))
+
 
 def serve_target(flags: Mapping[str, str], target: Target, dev: bool) -> int:
     """Serve until a signal ends it. Returns the exit code.
@@ -131,10 +133,18 @@ def _key_lines(settings: Settings) -> list[tuple[str, str]]:
         where = vault.place.endpoint + (f" (namespace {vault.place.namespace})" if vault.place.namespace else "")
         lines = [("KMS", where), ("Master key", vault.key_name + version)]
     else:
-        lines = [("Master key", key.name if key else "none: SSE-S3 is not available")]
+        lines = [("Master key", key.name if key else _without_key(settings.target))]
     if settings.read_keys:
         lines.append(("Read keys", ", ".join(read.name for read in settings.read_keys)))
+    if settings.backend.sse:
+        lines.append(("Encrypts twice", ", ".join(what for kind, what in _TWICE if kind in settings.backend.sse)))
     return lines
+
+
+def _without_key(target: Target) -> str:
+    if isinstance(target, RemoteS3):
+        return "none: pass-through; nothing is encrypted here, the backend is asked to"
+    return "none: SSE-S3 is not available"
 
 
 def _where(settings: Settings) -> tuple[str, str]:
