@@ -24,6 +24,7 @@ def test_many_failures_are_counted_and_the_first_of_them_named() -> None:
     told = json.loads(report.as_json(NOW))
     assert (len(told["failed"]), told["failed_count"]) == (NAMED, NAMED + 1234)
     lines = report.lines(NOW)
+    assert lines[0] == f"0 objects (0 bytes) copied and verified in 0.0 s; {NAMED + 1234:,} failed"
     assert f"failed: bucket/key-{NAMED - 1}: why" in lines
     assert lines[-2] == "failed: 1,234 more, which are not named here"
     assert len(report.failures) == NAMED

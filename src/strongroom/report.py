@@ -91,7 +91,8 @@ class Report:
         """The report for people."""
         seconds = (ended - self.started).total_seconds()
         verb = f"would be {self.verb}, counted" if self.dry_run else self.verb
-        lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s"]
+        failed = f"; {self.failed_count:,} failed" if self.failed_count else ""
+        lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s{failed}"]
         if self.before:
             lines.append(f"{self.before} objects were there from an earlier run")
         lines += self.told()

@@ -33,7 +33,8 @@ PROVIDER = "static"
 _NONCE = 12
 _WRAPPED = _NONCE + 32 + 16
 _OTHER_KEY = (
-    "a data key does not open with the master key {!r}: it is damaged, or another key of the same name wrapped it"
+    "a data key does not open with the master key {!r}: it is damaged or another object's, "
+    "or another key of the same name wrapped it"
 )
 
 

@@ -61,7 +61,10 @@ def create(path: Path) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
         elif (application, layout) != (APPLICATION_ID, LAYOUT):
-            raise StoreError(f"{path} has the layout {layout} of application {application:#x}, not one of this release")
+            raise StoreError(
+                f"{path} has the layout {layout} of application {application:#x}, not one of this release: "
+                "use the release that wrote it"
+            )
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be used: {_reason(path, error)}") from error
@@ -91,7 +94,9 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
 
 
 def _reason(path: Path, error: sqlite3.Error) -> str:
-    """SQLite's error; if the disk is full, that too, which SQLite may not say."""
+    """SQLite's error; if the disk is full, that too, which SQLite may not say; for a damaged file, what to do."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"it is damaged ({error}): restore the whole from a back-up"
     return str(error) if has_room(path.parent) else f"no space is left on its disk ({error})"
 
 
