@@ -231,6 +231,24 @@ def test_with_another_master_key_objects_do_not_open_and_listings_still_answer(t
         assert error_of(server.client().get_object, Bucket="bucket", Key="o") == ("KMS.NotFoundException", 400)
 
 
+@pytest.mark.parametrize("key", ["my-minio-key:" + "11" * 32, "another-name:" + "11" * 32])
+def test_the_log_warns_of_writes_under_another_master_key_than_before(tmp_path: Path, key: str) -> None:
+    warned = "WARNING strongroom.sealed", "a bucket is written to under another master key than before bucket=bucket"
+    with Server(tmp_path, workers=1) as server:
+        server.client().create_bucket(Bucket="bucket")
+        for _ in range(2):
+            server.client().put_object(Bucket="bucket", Key="o", Body=b"x")
+            server.stop()
+            assert warned[1] not in server.log
+            server.start()
+        server.stop()
+        server.settings["MINIO_SSE_MASTER_KEY"] = key
+        server.start()
+        server.client().put_object(Bucket="bucket", Key="p", Body=b"x")
+        (line,) = (line for line in server.log.splitlines() if warned[1] in line)
+        assert warned[0] in line
+
+
 def test_without_compat_etags_are_opaque(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1, flags=("--no-compat",)) as server:
         client = server.client()

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from strongroom.kms.base import KMSError
+from strongroom.kms.base import KMSError, NoSuchKey, WrappedKeyInvalid
 from strongroom.kms.master import MasterKey, master_of
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NoKMS
@@ -67,7 +67,7 @@ class ListingKeys:
             return self._known.known(bucket).key
         if bucket in self._known:
             self._known.keep(bucket, self._known.known(bucket), now)  # only this request looks again; others use it
-        return await self._or_none(bucket, lambda: self._found(bucket, make=True))
+        return await self._or_none(bucket, lambda: self._found(bucket, make=True), writing=True)
 
     def asker(self, bucket: str) -> Asker:
         """An :class:`Asker` for the key of a bucket, for one page of a listing."""
@@ -103,14 +103,20 @@ class ListingKeys:
         await self._store.set_bucket(bucket, _SETTING, await self._sealed(bucket, new_object_key()))
         self._known.forget(bucket, time.monotonic())
 
-    async def _or_none(self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]]) -> ListingKey | None:
+    async def _or_none(
+        self, bucket: str, find: Callable[[], Awaitable[ListingKey | None]], writing: bool = False
+    ) -> ListingKey | None:
         """What ``find`` returns; None if it fails, and for some seconds after that, without another attempt."""
         if self._failed.holds(bucket, time.monotonic()):
             return None
         try:
             return await find()
         except (KMSError, NoKMS, StoreError, EnvelopeInvalid, OSError) as error:
-            _log.info("the listing key of a bucket cannot be had", extra={"bucket": bucket, "reason": str(error)})
+            if writing and isinstance(error, NoSuchKey | WrappedKeyInvalid):
+                level, what = logging.WARNING, "a bucket is written to under another master key than before"
+            else:
+                level, what = logging.INFO, "the listing key of a bucket cannot be had"
+            _log.log(level, what, extra={"bucket": bucket, "reason": str(error)})
             self._failed.keep(bucket, None, time.monotonic())  # a KMS that hangs takes long to fail
             self._known.forget(bucket, time.monotonic())
             return None
