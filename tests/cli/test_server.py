@@ -159,7 +159,7 @@ def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_pat
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("strongroom: the store cannot be opened: ")
-    assert line.endswith("it is damaged (file is not a database): restore the whole from a back-up")
+    assert line.endswith("the index is damaged (file is not a database): restore the whole from a back-up")
 
 
 def test_an_index_of_a_later_release_is_refused(command: Command, tmp_path: Path) -> None:

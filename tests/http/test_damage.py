@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -70,6 +71,23 @@ def test_a_changed_bit_in_a_small_object_or_its_record_is_detected(own_server: S
     assert {*unharmed} <= {("record", at) for at in range(listed, len(record))}
     shown = {row["Key"]: row["ETag"] for row in own_server.client().list_objects_v2(Bucket="bucket")["Contents"]}
     assert {shown[f"{column}-{at}"] for column, at in unharmed} <= {f'"{hashlib.md5(body).hexdigest()}"'}
+
+
+def test_a_damaged_index_is_named_in_the_log_and_is_no_bug_of_the_program(own_server: Server) -> None:
+    for number in range(200):
+        put(own_server, f"o{number}", bytes(1000))
+    own_server.stop()
+    file = own_server.directory / ".strongroom" / "index.db"
+    with closing(sqlite3.connect(file)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'objects'").fetchone()
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as index_file:
+        index_file.seek((root - 1) * page)
+        index_file.write(b"\xff" * page)
+    own_server.start()
+    assert error_of(own_server.client().list_objects_v2, Bucket="bucket") == ("InternalError", 500)
+    assert "WARNING strongroom.s3" in own_server.log and "Traceback" not in own_server.log
+    assert "the index is damaged (database disk image is malformed): restore the whole from a back-up" in own_server.log
 
 
 def test_a_damaged_record_takes_no_condition_on_its_etag_and_spoils_no_other_s(own_server: Server) -> None:

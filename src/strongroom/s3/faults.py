@@ -73,7 +73,8 @@ def about(request_id: str, operation: str, bucket: str, key: str) -> dict[str, s
 
 
 def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
-    """The S3 error for what a lower layer raised on purpose; None for anything else (a bug).
+    """The S3 error for what a lower layer raised on purpose, or raised because of the disk; None for anything else (a
+    bug).
 
     What the operator must know is logged, with ``fields`` (see :func:`about`).
     """
@@ -98,4 +99,7 @@ def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
     if isinstance(error, OSError) and error.errno in _TOO_MANY:
         log.warning("SlowDown: %s", error.strerror, extra=fields)
         return S3Error("SlowDown")
+    if fault := below.index_fault(error):
+        log.warning("InternalError: %s", fault, extra=fields)
+        return S3Error("InternalError", "The index of this server cannot be read or written.")
     return None

@@ -1,4 +1,6 @@
-"""Everything that the sealed store and the layers below it raise on purpose, in one place for the layer above."""
+"""Everything that the sealed store and the layers below it raise on purpose, in one place for the layer above; and what
+says whether something else that they raised is a fault of the disk.
+"""
 
 from strongroom.kms.base import (
     KeyDisabled,
@@ -41,6 +43,7 @@ from strongroom.store.errors import (
     StoreError,
     StoreFull,
     Unavailable,
+    index_fault,
 )
 
 __all__ = [
@@ -81,4 +84,5 @@ __all__ = [
     "Unavailable",
     "UnencryptedUpload",
     "WrappedKeyInvalid",
+    "index_fault",
 ]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """The errors of the system when there is no room left: on the file system, or in a quota."""
+
+_DAMAGED_INDEX = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DISK_OF_INDEX = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class StoreError(Exception):
@@ -95,6 +99,16 @@ class Refused(StoreError):
         self.status = status
         self.code = code
         self.message = message
+
+
+def index_fault(error: Exception) -> str:
+    """What is wrong with the index, and what to do, if ``error`` is SQLite's and is about that; "" for all others."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
+    if code in _DAMAGED_INDEX:
+        return f"the index is damaged ({error}): restore the whole from a back-up"
+    if code in _DISK_OF_INDEX:
+        return f"the index cannot be read or written ({error}): look at its disk, and at who owns it"
+    return ""
 
 
 def unwritable(error: OSError) -> StoreError | OSError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom.store.base import DAMAGED_RECORD, Record
-from strongroom.store.errors import StoreError
+from strongroom.store.errors import StoreError, index_fault
 from strongroom.store.mapping import encoded_name
 
 APPLICATION_ID = 0x53524D31  # "SRM1"
@@ -94,10 +94,10 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
 
 
 def _reason(path: Path, error: sqlite3.Error) -> str:
-    """SQLite's error; if the disk is full, that too, which SQLite may not say; for a damaged file, what to do."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return f"it is damaged ({error}): restore the whole from a back-up"
-    return str(error) if has_room(path.parent) else f"no space is left on its disk ({error})"
+    """SQLite's error; if the disk is full, that too, which SQLite may not say; for a damaged index, what to do."""
+    if not has_room(path.parent):
+        return f"no space is left on its disk ({error})"
+    return index_fault(error) or str(error)
 
 
 def has_room(directory: Path) -> bool:
