@@ -30,18 +30,19 @@ def trusting(
 def _authorities(ca_path: Path) -> str:
     try:
         files = sorted(file for file in ca_path.iterdir() if file.is_file()) if ca_path.is_dir() else [ca_path]
-        found = [(file, file.read_bytes()) for file in files]
+        # Between certificates there may be words in any encoding. To OpenSSL they must be ASCII.
+        found = [(file, file.read_bytes().decode("ascii", "backslashreplace")) for file in files]
     except OSError as error:
         raise BadTLSFile(f"cannot read {str(error.filename or ca_path)!r}: {error.strerror}") from None
-    certificates = [(file, content) for file, content in found if b"-----BEGIN CERTIFICATE-----" in content]
+    certificates = [(file, content) for file, content in found if "-----BEGIN CERTIFICATE-----" in content]
     if not certificates:
         raise BadTLSFile(f"there is no certificate in PEM in {str(ca_path)!r}")
     for file, content in certificates:
         try:
-            ssl.create_default_context(cadata=content.decode("ascii", "replace"))
+            ssl.create_default_context(cadata=content)
         except ssl.SSLError:
             raise BadTLSFile(f"{str(file)!r} holds a certificate that is damaged") from None
-    return "\n".join(content.decode("ascii", "replace") for _, content in certificates)
+    return "\n".join(content for _, content in certificates)
 
 
 def _present(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
@@ -57,7 +58,7 @@ def _present(context: ssl.SSLContext, certificate: Path, key: Path | None) -> No
         context.load_cert_chain(certificate, key, password=_no_password)
     except _Encrypted:
         raise BadTLSFile(f"the key in {str(key or certificate)!r} has a password; give one without") from None
-    except (OSError, ssl.SSLError):
+    except OSError:  # ssl.SSLError is a subclass
         where = repr(str(certificate)) + (f" and {str(key)!r}" if key else "")
         raise BadTLSFile(f"{where} are not a certificate and its key in PEM") from None
 
