@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.mounts import small_file_system
-from tests.openbao import OpenBao
+from tests.openbao import POLICY, OpenBao, Refused
 from tests.proxy import Proxy
 from tests.server import MASTER_KEY
 
@@ -110,7 +110,9 @@ def test_a_policy_that_names_a_key_and_does_not_let_it_be_used_grants_nothing(
     ("written", "says"),
     [
         ('{{"path": {{"transit/decrypt/other": {{"capabilities": ["update"]}}}}}}', "is JSON"),
+        ('\n {{"path": {{}}}}', "is JSON"),
         ('path "transit/encrypt/{key}" {{ capabilities = ["deny"] }}', "denies the key"),
+        (POLICY + 'path "transit/decrypt/{key}" {{ capabilities = ["deny"] }}', "denies the key"),
     ],
 )
 def test_a_grant_that_would_not_be_heeded_is_refused(
@@ -119,6 +121,8 @@ def test_a_grant_that_would_not_be_heeded_is_refused(
     tls_bao.role(key, key, policy=written)
     done = command.run("kms", "key", "grant", key, "--role", key, **place(tls_bao))
     assert done.returncode == 1 and says in done.stderr
+    setup = command.run("kms", "setup", "--sse-vault-key-name", key, "--role", key, **place(tls_bao))
+    assert setup.returncode == 1 and "does not grant the key" in setup.stderr
 
 
 def test_what_cannot_be_used_is_not_taken_for_set_up(command: Command, tls_bao: OpenBao, key: str) -> None:
@@ -155,6 +159,23 @@ def test_setup_works_in_a_namespace_and_keeps_the_secret_id_to_a_file(
     assert as_json(command, "status", **settings)[0]["ok"]
     again = command.run("kms", "setup", *arguments, **environment)
     assert again.returncode == 2 and "--secret-id-file: cannot make" in again.stderr
+
+
+def test_what_setup_makes_takes_no_mistyped_key_and_lets_no_stranger_lock_the_server_out(
+    command: Command, tls_bao: OpenBao, key: str
+) -> None:
+    tls_bao.api("POST", f"sys/namespaces/{key}", {})
+    environment = place(tls_bao) | {"MINIO_SSE_VAULT_NAMESPACE": key}
+    settings = as_json(command, "setup", "--sse-vault-key-name", "key", **environment)["settings"]
+    with pytest.raises(Refused, match="key not found"):
+        tls_bao.api("POST", "transit/encrypt/kye", {"plaintext": "AAAA"}, namespace=key)
+    assert tls_bao.api("LIST", "transit/keys", namespace=key)["data"]["keys"] == ["key"]
+    guess = {"role_id": settings["MINIO_SSE_VAULT_APPROLE_ID"], "secret_id": "a guess"}
+    for _ in range(10):
+        with pytest.raises(Refused, match="invalid role or secret ID"):
+            tls_bao.api("POST", "auth/approle/login", guess, namespace=key)
+    for _ in range(2):
+        assert as_json(command, "status", **settings)[0]["ok"]
 
 
 def test_keys_are_made_listed_rotated_disabled_and_enabled(command: Command, tls_bao: OpenBao, key: str) -> None:

@@ -199,7 +199,7 @@ class VaultAdmin:
         if not _grants(text, name):
             if text.lstrip().startswith("{"):  # Vault would accept what is appended, and ignore it
                 raise AdminRefused(f"the policy {role!r} is JSON: add the paths of the key {name!r} to it by hand")
-            if any('"deny"' in rule for path in _PATHS for rule in _rules(text, path, name)):
+            if any(_deny(_rules(text, path, name)) for path in _PATHS):
                 raise AdminRefused(f"the policy {role!r} denies the key {name!r}, whatever is added: edit it by hand")
             body = {"policy": f"{text.rstrip()}\n\n{_POLICY.format(key=name)}"}
             await self._do("POST", f"sys/policies/acl/{role}", f"write the policy {role!r}", body)
@@ -309,7 +309,7 @@ def _checked_role(name: str) -> str:
 
 def _grants(policy: str, key: str) -> bool:
     """Whether a policy lets a server unwrap with a key, and wrap in one of the two ways."""
-    unwraps, *wraps = (any(_permits(rule) for rule in _rules(policy, path, key)) for path in _PATHS)
+    unwraps, *wraps = (_permit(_rules(policy, path, key)) for path in _PATHS)
     return unwraps and any(wraps)
 
 
@@ -319,5 +319,10 @@ def _rules(policy: str, path: str, key: str) -> list[str]:
     return re.findall(_RULE.format(path=path, key=re.escape(key)), text)
 
 
-def _permits(rule: str) -> bool:
-    return '"update"' in rule and '"deny"' not in rule
+def _permit(rules: list[str]) -> bool:
+    """Whether rules for the same path permit its use: a denial outweighs all others."""
+    return any('"update"' in rule for rule in rules) and not _deny(rules)
+
+
+def _deny(rules: list[str]) -> bool:
+    return any('"deny"' in rule for rule in rules)
