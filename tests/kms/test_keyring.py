@@ -73,6 +73,53 @@ def test_each_of_a_keyring_is_asked_for_what_those_before_it_do_not_have() -> No
     assert [len(member.unwrapped) for member in members] == [2, 1, 1], "nobody is asked about what was found"
 
 
+def test_of_a_key_that_nobody_has_the_active_one_says_so() -> None:
+    class Named(KMSElsewhere):
+        async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+            return [NoSuchKey(f"not at {self.key_id}")] * len(keys)
+
+    (answer,) = opened(Keyring(Named("one"), [Named("two"), Named("three")]), made(static("key")).wrapped)
+    assert str(answer) == "not at one"
+
+
+def test_a_key_that_any_of_a_keyring_has_in_memory_is_in_memory() -> None:
+    """Whichever of them it is: nobody can withdraw it while the server runs."""
+    ours, elsewhere = static("static"), KMSElsewhere("vault")
+    for keyring in (Keyring(ours, [elsewhere]), Keyring(elsewhere, [ours])):
+        assert keyring.in_memory(made(ours).wrapped)
+        assert not keyring.in_memory(made(elsewhere).wrapped)
+
+
+def test_a_keyring_wraps_with_the_key_that_was_asked_for_and_is_called_after_the_active_one() -> None:
+    keyring = Keyring(static("active"), [static("other")])
+    assert keyring.key_id == "active"
+    for key_id in ("", "active"):
+        assert asyncio.run(keyring.generate([HERE], key_id))[0].wrapped.key_id == "active"
+
+
+def test_all_of_a_keyring_begin_and_end_with_it_and_say_how_they_are() -> None:
+    class Living(KMSElsewhere):
+        lives = ""
+
+        async def start(self) -> None:
+            self.lives += "started "
+
+        async def stop(self) -> None:
+            self.lives += "stopped"
+
+    async def main() -> None:
+        members = [Living(name) for name in ("one", "two", "three")]
+        keyring = Keyring(members[0], members[1:])
+        await keyring.start()
+        assert [member.lives for member in members] == ["started "] * 3
+        assert [status.key_id for status in await keyring.statuses()] == ["one", "two", "three"]
+        assert (await keyring.status()).key_id == "one"
+        await keyring.stop()
+        assert [member.lives for member in members] == ["started stopped"] * 3
+
+    asyncio.run(main())
+
+
 def test_what_is_denied_by_the_one_that_has_the_key_no_other_opens() -> None:
     class Disabled(KMSElsewhere):
         async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:

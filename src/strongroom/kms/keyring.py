@@ -30,10 +30,7 @@ class Keyring:
 
     async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
         """Open wrapped keys, each by the member that has its master key."""
-        first = await self._active.unwrap(keys)
-        if len(self.members) == 1:
-            return first
-        answers = list(first)
+        answers = list(await self._active.unwrap(keys))
         for member in self.members[1:]:
             unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoSuchKey)]
             if not unknown:
