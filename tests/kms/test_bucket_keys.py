@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.kms import bucket_keys
-from strongroom.kms.base import KeyDisabled, KMSError, NoSuchKey
+from strongroom.kms.base import Context, DataKey, KeyDisabled, KMSError, NoSuchKey, WrappedKey
 from strongroom.kms.bucket_keys import BucketKeys
 from tests.kms.elsewhere import KMSElsewhere
+from tests.kms.standing import Clock, at_standing_clock, turns
 from tests.kms.test_server import refusal
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import OpenBao, Role
@@ -48,6 +49,77 @@ def test_the_kms_is_asked_once_until_the_time_is_over() -> None:
         assert kms.calls == asked + 1
 
     asyncio.run(main())
+
+
+class Slow(KMSElsewhere):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    async def generate(self, contexts: Sequence[Context], key_id: str = "") -> Sequence[DataKey]:
+        await self.let.wait()
+        return await super().generate(contexts, key_id)
+
+    async def unwrap(self, keys: Sequence[tuple[WrappedKey, Context]]) -> Sequence[bytes | KMSError]:
+        await self.let.wait()
+        return await super().unwrap(keys)
+
+
+HERE: Context = {"b": "b"}
+
+
+async def write(keys: BucketKeys, there: WrappedKey) -> None:
+    await keys.generate(HERE, "")
+
+
+async def read(keys: BucketKeys, there: WrappedKey) -> None:
+    await keys.unwrap(there, HERE)
+
+
+@pytest.mark.parametrize("ask", [write, read])
+def test_the_time_begins_when_the_kms_is_asked_and_not_when_it_answers(
+    ask: Callable[[BucketKeys, WrappedKey], Coroutine[Any, Any, None]],
+) -> None:
+    """The key may have been disabled while its answer was on the way."""
+
+    async def main(clock: Clock) -> None:
+        kms = Slow()
+        keys = BucketKeys(kms, 10)
+        (there,) = await KMSElsewhere().generate([HERE])
+        asking = asyncio.ensure_future(ask(keys, there.wrapped))
+        await turns()
+        clock.now += 6
+        kms.let.set()
+        await asking
+        for passed, calls in ((3.9, 1), (0.2, 2)):
+            clock.now += passed
+            await turns()
+            await ask(keys, there.wrapped)
+            assert kms.calls == calls
+
+    at_standing_clock(main)
+
+
+def test_of_two_answers_for_the_same_the_later_asked_for_is_kept_for_its_own_time() -> None:
+    async def main(clock: Clock) -> None:
+        kms = Slow()
+        keys = BucketKeys(kms, 10)
+        asking = []
+        for _ in range(2):
+            asking.append(asyncio.ensure_future(keys.generate(HERE, "")))
+            await turns()
+            clock.now += 6
+        kms.let.set()
+        _, second = [await one for one in asking]
+        clock.now += 2  # 14 since the first, 8 since the second
+        await turns()
+        assert await keys.generate(HERE, "") is second
+        assert await keys.unwrap(second.wrapped, HERE) == second.plaintext
+        assert kms.calls == 2
+
+    at_standing_clock(main)
 
 
 def test_a_key_of_one_master_key_is_not_taken_for_that_of_another() -> None:
