@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -75,6 +76,54 @@ def test_buckets_are_listed_in_pages(server: Server, bucket_name: str) -> None:
     assert "ContinuationToken" not in rest
 
 
+def test_a_list_of_buckets_says_whose_they_are_and_what_was_asked_for(server: Server, bucket: str) -> None:
+    client = server.client()
+    listed = client.list_buckets(Prefix=bucket)
+    assert listed["Owner"] == client.get_bucket_acl(Bucket=bucket)["Owner"]
+    assert listed["Prefix"] == bucket
+    (shown,) = (item for item in listed["Buckets"] if item["Name"] == bucket)
+    assert abs(datetime.datetime.now(datetime.UTC) - shown["CreationDate"]) < datetime.timedelta(hours=1)
+    assert "Prefix" not in client.list_buckets()
+
+
+@pytest.mark.parametrize(("limit", "status"), [("0", 400), ("1", 200), ("10000", 200), ("10001", 400), ("-1", 400)])
+def test_a_page_of_buckets_has_from_one_to_ten_thousand(server: Server, bucket: str, limit: str, status: int) -> None:
+    answer = request(server, "GET", f"/?max-buckets={limit}")
+    assert answer.status == status
+    if status == 400:
+        found = answer.code, answer.find("ArgumentName"), answer.find("ArgumentValue")
+        assert found == ("InvalidArgument", "max-buckets", limit)
+
+
+def test_no_buckets_are_in_another_region(server: Server, bucket: str) -> None:
+    client = server.client()
+    for region, wanted in (("us-east-1", [bucket]), ("eu-west-1", [])):
+        listed = client.list_buckets(Prefix=bucket, BucketRegion=region)
+        assert [item["Name"] for item in listed["Buckets"]] == wanted
+    assert bucket.encode() in request(server, "GET", f"/?bucket-region=&prefix={bucket}").body
+
+
+@pytest.mark.parametrize("ownership", ["BucketOwnerPreferred", "ObjectWriter"])
+def test_whoever_shall_own_the_objects_a_bucket_is_made(server: Server, bucket_name: str, ownership: Any) -> None:
+    """There is one owner."""
+    client = server.client()
+    client.create_bucket(Bucket=bucket_name, ObjectOwnership=ownership)
+    client.delete_bucket(Bucket=bucket_name)
+
+
+def test_a_bucket_that_is_not_there_has_no_settings(server: Server) -> None:
+    client, none = server.client(), {"Bucket": "no-such-bucket"}
+    rule: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    for call, more in (
+        (client.get_bucket_location, {}),
+        (client.get_bucket_encryption, {}),
+        (client.put_bucket_encryption, {"ServerSideEncryptionConfiguration": rule}),
+        (client.delete_bucket_encryption, {}),
+        (client.put_object_acl, {"Key": "o", "ACL": "private"}),
+    ):
+        assert error_of(call, **none, **more) == ("NoSuchBucket", 404)
+
+
 PATHS = {
     "GetBucketAccelerateConfiguration": "accelerate", "GetBucketAcl": "acl", "GetBucketCors": "cors",
     "GetBucketLifecycleConfiguration": "lifecycle", "GetBucketLogging": "logging",
@@ -142,7 +191,26 @@ def test_any_other_acl_is_refused(server: Server, bucket: str) -> None:
     assert error_of(client.put_object_acl, **o, ACL="public-read") == refused
     assert error_of(client.put_bucket_acl, Bucket=bucket, GrantRead="id=0") == refused
     assert error_of(client.put_bucket_acl, Bucket=bucket) == ("MissingSecurityHeader", 400)
+    assert error_of(client.put_object_acl, **o) == ("MissingSecurityHeader", 400)
     assert error_of(client.put_bucket_acl, Bucket="no-such-bucket", ACL="private") == ("NoSuchBucket", 404)
+
+
+OF_A_USER = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"'
+
+
+def test_an_acl_is_of_the_one_version_that_there_is(server: Server, bucket: str) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    client.put_object(**o, Body=b"x")
+    client.put_object_acl(**o, ACL="private", VersionId="null")
+    assert error_of(client.put_object_acl, **o, ACL="private", VersionId="1")[0] == "NoSuchVersion"
+
+
+@pytest.mark.parametrize("grantee", ["", f"<Grantee {OF_A_USER}/>"])
+def test_a_grant_to_nobody_in_particular_is_refused(server: Server, bucket: str, grantee: str) -> None:
+    grant = f"<Grant>{grantee}<Permission>FULL_CONTROL</Permission></Grant>"
+    document = f"<AccessControlPolicy><AccessControlList>{grant}</AccessControlList></AccessControlPolicy>"
+    answer = request(server, "PUT", f"/{bucket}?acl", body=document.encode())
+    assert (answer.status, answer.code) == (400, "AccessControlListNotSupported")
 
 
 def test_an_object_keeps_its_tags(server: Server, bucket: str) -> None:

@@ -74,6 +74,8 @@ def test_a_region_that_is_set_is_the_only_one(placed: Server, bucket_name: str) 
     url = there.generate_presigned_url("list_objects_v2", {"Bucket": bucket_name})
     assert urllib3.request("GET", url).status == 400
     assert post(there, bucket_name, b"posted") == 400
+    for number, nowhere in enumerate(({}, {"CreateBucketConfiguration": {"LocationConstraint": ""}})):
+        here.create_bucket(Bucket=f"{bucket_name}-nowhere-{number}", **nowhere)
     wrong: Any = {"LocationConstraint": ELSEWHERE}
     got = error_of(here.create_bucket, Bucket=f"{bucket_name}-2", CreateBucketConfiguration=wrong)
     assert got == ("InvalidLocationConstraint", 400)

@@ -186,6 +186,26 @@ def test_a_default_of_a_key_that_is_not_there_lets_nothing_in(server: Server, bu
     assert "Contents" not in client.list_objects_v2(Bucket=bucket)
 
 
+def test_a_bucket_says_whether_it_asks_for_bucket_keys(server: Server, bucket: str) -> None:
+    client = server.client()
+    for wanted in (True, False):
+        for algorithm in ("AES256", "aws:kms"):
+            configuration = rule(SSEAlgorithm=algorithm)
+            configuration["Rules"][0]["BucketKeyEnabled"] = wanted
+            client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
+            shown = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+            assert shown == configuration, "as it was set, without the name of a key"
+
+
+def test_a_configuration_of_more_or_less_than_one_default_is_refused(server: Server, bucket: str) -> None:
+    client, default = server.client(), rule(SSEAlgorithm="AES256")["Rules"]
+    wrong: list[Any] = [default * 2, [{"BucketKeyEnabled": True}], rule(SSEAlgorithm="AES128")["Rules"]]
+    for rules in wrong:
+        put = {"Bucket": bucket, "ServerSideEncryptionConfiguration": {"Rules": rules}}
+        assert error_of(client.put_bucket_encryption, **put) == ("MalformedXML", 400)
+    assert error_of(client.get_bucket_encryption, Bucket=bucket)[1] == 404
+
+
 def test_defaults_that_are_none_are_refused(server: Server, bucket: str) -> None:
     client = server.client()
     for default, code in (
