@@ -1,0 +1,371 @@
+"""What a gateway without a KMS sends to its backend, and what it makes of the answers, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from strongroom.relay import BackendRelay
+from strongroom.s3.auth import UnsignedPayload
+from strongroom.s3.auth.payload import ChunkedPayload
+from strongroom.s3.call import Answer, Call
+from strongroom.s3.encryption import EncryptionHeaders
+from strongroom.s3.errors import S3Error
+from strongroom.s3.model import Response
+from strongroom.s3.receive import BodyReceiver
+from strongroom.s3.request import ClientGone, Exchange, HttpRequest
+from strongroom.store.errors import Unavailable
+from strongroom.store.s3.client import Client
+from strongroom.store.s3.messages import Refusal, Request
+from strongroom.store.s3.streaming import StreamedBody
+
+LARGE = 9 * 1024**2
+"""Bytes of a body that is not read whole."""
+
+
+class Answered:
+    """An answer of the backend."""
+
+    def __init__(self, body: bytes = b"", headers: dict[str, str] | None = None, status: int = 200) -> None:
+        self.status = status
+        self.headers = {"content-length": str(len(body))} if headers is None else headers
+        self.length = int(self.headers.get("content-length", "0"))
+        self.left = body
+        self.closed = False
+
+    async def whole(self, most: int) -> bytes:
+        self.close()
+        return self.left
+
+    async def read(self, most: int, least: int | None = None) -> bytes:
+        piece, self.left = self.left[:most], self.left[most:]
+        return piece
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Backend:
+    """A client of a backend: answers each request with the next of ``answers``, and with nothing more to say after
+    them. It takes the whole body first, unless it is in a hurry.
+    """
+
+    def __init__(self, *answers: Answered | Exception, exact: bool = True, hurry: bool = False) -> None:
+        self.endpoint = SimpleNamespace(
+            in_the_clear=False, exact=exact, administers=lambda bucket, key: bucket == "minio" and key == "admin/v3"
+        )
+        self.answers = list(answers)
+        self.asked: list[Request] = []
+        self.taken = b""
+        self.given_up = False
+        self._hurry = hurry
+
+    async def open(self, request: Request, raw: bool = False) -> Answered:
+        assert raw, "what the backend refuses is passed on, too"
+        self.asked.append(request)
+        try:
+            if isinstance(request.body, StreamedBody) and not self._hurry:
+                async for piece in request.body.pieces():
+                    self.taken += piece
+        except asyncio.CancelledError:
+            self.given_up = True
+            raise
+        answer = self.answers.pop(0) if self.answers else Answered()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def relay(
+        self,
+        method: str,
+        operation: str,
+        key: str = "o",
+        query: dict[str, str] | None = None,
+        body: bytes | Iterable[bytes] = b"",
+        length: int | None = None,
+        bucket: str = "bucket",
+        chunked: bool = False,
+        **headers: str,
+    ) -> tuple[Answer, Response]:
+        """What the gateway makes of a request; names of headers have _ for -."""
+        given = {"host": "gateway", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if isinstance(body, bytes):
+            length, body = len(body), [body[at : at + 2**20] for at in range(0, len(body), 2**20)]
+        given["content-length"] = str(length or 0)
+        pieces = iter(body)
+
+        async def receive() -> bytes:
+            return next(pieces, b"")
+
+        arriving = BodyReceiver(cast(Exchange, SimpleNamespace(ready=True, receive=receive)), 60)
+        asked = HttpRequest(method, f"/{bucket}/{key}", "", given, True, "", query or {})
+        payload = ChunkedPayload(None, trailer=True) if chunked else UnsignedPayload()
+        call = Call(asked, bucket, key, payload, frozenset(), arriving, EncryptionHeaders(given, secure=True), "")
+        return asyncio.run(BackendRelay(cast(Client, self)).relay(call, operation))
+
+    def refuses(self, *asked: Any, **how: Any) -> str:
+        """The code of the error that the gateway answers by itself, without a request to the backend."""
+        with pytest.raises(S3Error) as refused:
+            self.relay(*asked, **how)
+        assert not self.asked
+        return refused.value.code
+
+
+def crc32(body: bytes) -> str:
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+
+
+# -- what is sent --------------------------------------------------------------------------------------------------
+
+
+def test_a_body_without_a_checksum_gets_one_on_its_way() -> None:
+    backend, md5 = Backend(), base64.b64encode(hashlib.md5(b"body").digest()).decode()
+    backend.relay("PUT", "PutObject", body=b"body")
+    backend.relay("PUT", "PutObject", body=b"body", x_amz_checksum_crc32=crc32(b"body"))
+    backend.relay("POST", "CreateMultipartUpload", query={"uploads": ""})
+    with_md5, with_checksum, empty = backend.asked
+    assert (with_md5.body, with_md5.headers["content-md5"]) == (b"body", md5)
+    assert with_checksum.headers["x-amz-checksum-crc32"] == crc32(b"body")
+    assert "content-md5" not in with_checksum.headers and "content-md5" not in empty.headers
+
+
+def test_a_small_body_that_is_another_than_it_says_is_not_sent() -> None:
+    assert Backend().refuses("PUT", "PutObject", body=b"body", content_md5="1B2M2Y8AsgTpgAmY7PhCfg==") == "BadDigest"
+    assert Backend().refuses("PUT", "UploadPart", body=b"body", x_amz_checksum_crc32="AAAAAA==") == "BadDigest"
+
+
+def test_the_checksum_of_a_completed_object_is_not_taken_for_that_of_the_list_of_its_parts() -> None:
+    backend, whole = Backend(), crc32(b"the whole object")
+    query = {"uploadId": "u"}
+    backend.relay("POST", "CompleteMultipartUpload", query=query, body=b"<parts/>", x_amz_checksum_crc32=whole)
+    assert backend.asked[0].headers["x-amz-checksum-crc32"] == whole
+
+
+@pytest.mark.parametrize("size", [5, LARGE])
+def test_a_checksum_behind_a_body_is_verified_and_passed_on(size: int) -> None:
+    body = os.urandom(size)
+
+    def chunks(checksum: str) -> dict[str, Any]:
+        framed = b"%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % (size, body, checksum.encode())
+        how = {"x_amz_trailer": "x-amz-checksum-crc32", "x_amz_decoded_content_length": str(size)}
+        return {"body": framed, "chunked": True, **how}
+
+    backend = Backend()
+    backend.relay("PUT", "PutObject", **chunks(crc32(body)))
+    (sent,) = backend.asked
+    if isinstance(sent.body, StreamedBody):
+        assert (backend.taken, sent.body.trailer) == (body, ("x-amz-checksum-crc32", 8))
+        assert sent.body.trailing == crc32(body)
+    else:
+        assert (sent.body, sent.headers["x-amz-checksum-crc32"]) == (body, crc32(body))
+    wrong = Backend()
+    with pytest.raises(S3Error, match="BadDigest"):
+        wrong.relay("PUT", "PutObject", **chunks("AAAAAA=="))
+    assert wrong.given_up or not wrong.asked
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart"])
+def test_a_large_body_is_sent_while_it_comes(operation: str) -> None:
+    backend, body = Backend(), os.urandom(LARGE)
+    backend.relay("PUT", operation, body=body, x_amz_meta_a="b")
+    assert backend.taken == body
+    (sent,) = backend.asked
+    assert isinstance(sent.body, StreamedBody) and sent.headers["x-amz-meta-a"] == "b"
+    assert sent.body.trailer is None
+
+
+def test_no_other_body_may_be_as_large() -> None:
+    how: dict[str, Any] = {"query": {"tagging": ""}, "body": bytes(LARGE)}
+    assert Backend().refuses("PUT", "PutBucketTagging", key="", **how) == "MaxMessageLengthExceeded"
+
+
+def test_a_client_that_goes_away_midway_leaves_no_request_to_the_backend() -> None:
+    def gone() -> Iterable[bytes]:
+        for _ in range(3):
+            yield bytes(2**20)
+        raise ClientGone
+
+    backend = Backend()
+    with pytest.raises(ClientGone):
+        backend.relay("PUT", "PutObject", body=gone(), length=LARGE)
+    assert backend.given_up
+
+
+def test_a_backend_that_answers_before_it_has_taken_a_body_is_not_waited_for() -> None:
+    answer = Answered()
+    backend = Backend(answer, hurry=True)
+    with pytest.raises(ConnectionAbortedError, match="before the body was sent"):
+        backend.relay("PUT", "PutObject", body=bytes(LARGE))
+    assert answer.closed, "it holds no connection"
+    refused = Refusal(403, {}, b"<Error/>")
+    _, response = Backend(refused, hurry=True).relay("PUT", "PutObject", body=bytes(LARGE))
+    assert (response.status, response.body) == (403, b"<Error/>")
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+HIDDEN = ".strongroom.sys/check"
+
+
+def test_neither_a_request_nor_its_source_reaches_what_is_hidden() -> None:
+    for method, operation in (("GET", "GetObject"), ("PUT", "PutObject"), ("DELETE", "DeleteObject")):
+        assert Backend().refuses(method, operation, key=HIDDEN) == "AccessDenied"
+    for operation in ("CopyObject", "UploadPartCopy"):
+        assert Backend().refuses("PUT", operation, x_amz_copy_source=f"bucket/{HIDDEN}") == "AccessDenied"
+    document = f"<Delete><Object><Key>a</Key></Object><Object><Key>{HIDDEN}</Key></Object></Delete>".encode()
+    how: dict[str, Any] = {"key": "", "query": {"delete": ""}}
+    assert Backend().refuses("POST", "DeleteObjects", body=document, **how) == "AccessDenied"
+    assert Backend().refuses("POST", "DeleteObjects", body=b"<Delete><Object>", **how) == "MalformedXML"
+    backend, good = Backend(), document.replace(HIDDEN.encode(), b"b")
+    backend.relay("POST", "DeleteObjects", body=good, **how)
+    assert backend.asked[0].body == good
+
+
+def test_neither_a_request_nor_its_source_reaches_the_administration_of_the_backend() -> None:
+    assert Backend().refuses("GET", "GetObject", bucket="minio", key="admin/v3") == "NotImplemented"
+    assert Backend().refuses("PUT", "CopyObject", x_amz_copy_source="minio/admin/v3") == "NotImplemented"
+
+
+def test_names_that_a_backend_may_take_for_others_are_refused_where_it_may() -> None:
+    for key in ("a//b", "a/../b", "/a"):
+        refused = Backend(exact=False).refuses("PUT", "PutObject", key=key)
+        assert refused == Backend(exact=False).refuses("PUT", "CopyObject", x_amz_copy_source=f"bucket/{key}")
+        assert refused == "XMinioInvalidObjectName"
+        backend = Backend(exact=True)
+        backend.relay("PUT", "PutObject", key=key)
+        assert backend.asked[0].key == key
+    for key in ("a/b", "a..b", ""):
+        Backend(exact=False).relay("GET", "GetObject", key=key)
+
+
+def test_only_buckets_have_events() -> None:
+    query = {"events": ""}
+    assert Backend().refuses("GET", "ListObjects", key="", query=query) == "NotImplemented"
+    backend = Backend()
+    backend.relay("GET", "GetObject", query=query)
+    backend.relay("PUT", "CreateBucket", key="", query=query)
+    assert [list(asked.query) for asked in backend.asked] == [[("events", "")]] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("x-amz-meta-strongroom-id", "InvalidArgument"),
+        ("X-Amz-Meta-Strongroom-Anything", "InvalidArgument"),
+        ("x-amz-meta-snowball-auto-extract", "NotImplemented"),
+        ("X-Amz-Meta-Snowball-Auto-Extract", "NotImplemented"),
+    ],
+)
+def test_metadata_with_a_meaning_to_gateways_or_backends_do_not_come_in_a_query_either(name: str, code: str) -> None:
+    assert Backend().refuses("PUT", "PutObject", query={name: "a"}) == code
+    assert Backend().refuses("PUT", "PutObject", **{name.lower(): "a"}) == code
+
+
+# -- copies --------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_asked_for_as_its_source_was_understood_and_looked_at() -> None:
+    key, md5 = base64.b64encode(bytes(32)).decode(), base64.b64encode(hashlib.md5(bytes(32)).digest()).decode()
+    of_source: dict[str, Any] = {
+        f"x-amz-copy-source-server-side-encryption-customer-{name}": value
+        for name, value in (("algorithm", "AES256"), ("key", key), ("key-md5", md5))
+    }
+    backend = Backend()
+    source = "other/a%2Fb%20%C3%A4?versionId=a%2Fb"
+    backend.relay("PUT", "CopyObject", x_amz_copy_source=source, x_amz_meta_a="b", **of_source)
+    look, copy = backend.asked
+    assert (look.method, look.bucket, look.key, look.query) == ("HEAD", "other", "a/b ä", [("versionId", "a/b")])
+    assert look.headers == {name.replace("-copy-source", ""): value for name, value in of_source.items()}
+    assert copy.headers["x-amz-copy-source"] == "/other/a/b%20%C3%A4?versionId=a%2Fb"
+    assert {**of_source, "x-amz-meta-a": "b"}.items() <= copy.headers.items()
+
+
+def test_the_newest_version_is_copied_where_none_is_named() -> None:
+    backend = Backend()
+    backend.relay("PUT", "CopyObject", x_amz_copy_source="/other/o")
+    look, copy = backend.asked
+    assert (look.query, look.headers, copy.headers["x-amz-copy-source"]) == ([], {}, "/other/o")
+
+
+def test_a_source_that_the_backend_does_not_show_is_left_to_its_judgment() -> None:
+    judged = Refusal(404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
+    _, response = Backend(Refusal(403, {}, b""), judged).relay("PUT", "CopyObject", x_amz_copy_source="/other/o")
+    assert (response.status, response.body) == (404, judged.document)
+
+
+# -- what is answered ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_looked_at_or_answered_holds_no_connection() -> None:
+    given: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", "CopyObject", {"x_amz_copy_source": "/other/o"}),
+        ("GET", "GetObjectTagging", {}),
+        ("HEAD", "HeadObject", {}),
+    ]
+    for method, operation, headers in given:
+        answers = [Answered(), Answered()]
+        backend = Backend(*answers)
+        backend.relay(method, operation, **headers)
+        assert [answer.closed for answer in answers[: len(backend.asked)]] == [True] * len(backend.asked)
+
+
+@pytest.mark.parametrize(("headers", "length"), [({"content-length": "12345"}, 12345), ({}, 0)])
+def test_a_head_says_the_length_that_the_backend_says(headers: dict[str, str], length: int) -> None:
+    answer, response = Backend(Answered(headers=headers)).relay("HEAD", "HeadObject")
+    assert (answer.length, answer.body, response.status) == (length, b"", 200)
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "CompleteMultipartUpload", "UploadPartCopy"])
+def test_an_error_behind_a_200_is_one_wherever_s3_answers_so(operation: str) -> None:
+    method = "POST" if operation == "CompleteMultipartUpload" else "PUT"
+    error = b"<?xml version='1.0'?>\n<Error><Code>InternalError</Code></Error>"
+    for document, status in ((error, 500), (b"<Result><Error/></Result>", 200)):
+        _, response = Backend(Answered(document)).relay(method, operation)
+        assert (response.status, response.body) == (status, document)
+    _, response = Backend(Answered(error)).relay("GET", "GetBucketPolicy", key="")
+    assert response.status == 200, "an answer of the backend's own"
+
+
+def test_only_listings_are_taken_for_listings() -> None:
+    listing = b"<Contents><Key>%s</Key></Contents>" % HIDDEN.encode()
+    for method, operation, key, shown in (
+        ("GET", "ListObjectsV2", "", b""),
+        ("GET", "GetObjectTagging", "o", listing),
+        ("POST", "DeleteObjects", "", listing),
+    ):
+        answers = [Answered()] * (operation == "GetObjectTagging")
+        body = b"<Delete/>" if method == "POST" else b""
+        _, response = Backend(*answers, Answered(listing)).relay(method, operation, key=key, body=body)
+        assert response.body == shown
+
+
+def read(answer: Answer) -> bytes:
+    async def main() -> bytes:
+        return b"".join([bytes(piece) async for piece in cast(AsyncIterator[bytes], answer.body)])
+
+    return asyncio.run(main())
+
+
+def test_an_object_comes_to_its_length_and_no_further() -> None:
+    body = os.urandom(700_000)
+    answer, _ = Backend(Answered(body + b"the next answer", {"content-length": "700000"})).relay("GET", "GetObject")
+    assert (answer.length, read(answer)) == (700_000, body)
+    answer, _ = Backend(Answered(body, {"content-length": "700001"})).relay("GET", "GetObject")
+    with pytest.raises(Unavailable, match="the backend's answer broke off"):
+        read(answer)
+    answer, _ = Backend(Answered()).relay("GET", "GetObject")
+    assert (answer.length, read(answer)) == (0, b"")
+
+
+def test_what_is_selected_from_an_object_comes_as_long_as_there_is_more() -> None:
+    body, query = os.urandom(700_000), {"select": "", "select-type": "2"}
+    answer, _ = Backend(Answered(), Answered(body, {})).relay("POST", "SelectObjectContent", query=query)
+    assert (answer.length, read(answer)) == (None, body)
