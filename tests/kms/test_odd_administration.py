@@ -93,6 +93,27 @@ def test_of_a_key_whose_state_makes_no_sense_nothing_is_guessed(odd: dict[str, A
     assert set(vault.paths()) == {"transit/keys/key"}, "it was looked at, and that is all"
 
 
+@pytest.mark.parametrize(
+    ("kind", "wraps"),
+    [
+        ("aes128-gcm96", True), ("aes256-gcm96", True), ("chacha20-poly1305", True), ("xchacha20-poly1305", True),
+        ("managed_key", True), ("ed25519", False), ("ecdsa-p256", False), ("rsa-4096", False), ("hmac", False),
+    ],
+)  # fmt: skip
+def test_only_keys_of_types_that_wrap_under_a_name_are_for_data_keys(kind: str, wraps: bool) -> None:
+    vault = set_up(GRANTED, key=state(type=kind))
+    for work in (
+        lambda admin: admin.create("key"),
+        lambda admin: admin.grant("key", "role"),
+        lambda admin: admin.steps(PLAN),
+    ):
+        if wraps:
+            administer(vault, work)
+        else:
+            with pytest.raises(AdminRefused, match=f"is of the type {kind}, which wraps no data keys"):
+                administer(vault, work)
+
+
 def test_keys_that_cannot_be_read_hide_no_other_whatever_the_reason() -> None:
     vault = Vault()
     vault.odd = of_path(
