@@ -195,6 +195,31 @@ def test_any_other_acl_is_refused(server: Server, bucket: str) -> None:
     assert error_of(client.put_bucket_acl, Bucket="no-such-bucket", ACL="private") == ("NoSuchBucket", 404)
 
 
+@pytest.mark.parametrize(
+    ("acl", "code"),
+    [
+        ("private", ""),
+        ("bucket-owner-read", ""),
+        ("bucket-owner-full-control", ""),
+        ("public-read", "AccessControlListNotSupported"),
+        ("public-read-write", "AccessControlListNotSupported"),
+        ("authenticated-read", "AccessControlListNotSupported"),
+        ("aws-exec-read", "AccessControlListNotSupported"),
+        ("log-delivery-write", "InvalidArgument"),
+    ],
+)
+def test_an_acl_that_has_a_name_is_taken_if_it_gives_nobody_else_a_right(
+    server: Server, bucket: str, acl: Any, code: str
+) -> None:
+    client, o = server.client(), {"Bucket": bucket, "Key": "o"}
+    assert error_of(client.put_object, **o, Body=b"x", ACL=acl)[0] == code
+    client.put_object(**o, Body=b"x")
+    assert error_of(client.put_object_acl, **o, ACL=acl)[0] == code
+    assert error_of(client.put_bucket_acl, Bucket=bucket, ACL=acl)[0] == code
+    (grant,) = client.get_object_acl(**o)["Grants"]
+    assert grant["Grantee"]["ID"] == client.list_buckets()["Owner"]["ID"]
+
+
 OF_A_USER = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"'
 
 
@@ -202,7 +227,10 @@ def test_an_acl_is_of_the_one_version_that_there_is(server: Server, bucket: str)
     client, o = server.client(), {"Bucket": bucket, "Key": "o"}
     client.put_object(**o, Body=b"x")
     client.put_object_acl(**o, ACL="private", VersionId="null")
+    assert client.get_object_acl(**o, VersionId="null")["Grants"] == client.get_object_acl(**o)["Grants"]
     assert error_of(client.put_object_acl, **o, ACL="private", VersionId="1")[0] == "NoSuchVersion"
+    assert error_of(client.get_object_acl, **o, VersionId="1")[0] == "NoSuchVersion"
+    assert error_of(client.get_object_acl, Bucket=bucket, Key="none")[0] == "NoSuchKey"
 
 
 @pytest.mark.parametrize("grantee", ["", f"<Grantee {OF_A_USER}/>"])
