@@ -257,6 +257,15 @@ def test_neither_a_request_nor_its_source_reaches_what_is_hidden() -> None:
     assert backend.asked[0].body == good
 
 
+def test_a_list_of_a_thousand_objects_to_delete_may_say_all_that_s3_has_of_each() -> None:
+    names = ("VersionId", "ETag", "LastModifiedTime", "Size")
+    said = "".join(f"<{name}>1</{name}>" for name in names)
+    objects = "".join(f"<Object><Key>{number}</Key>{said}</Object>" for number in range(1000))
+    document, backend = f"<Delete>{objects}<Quiet>true</Quiet></Delete>".encode(), Backend()
+    backend.relay("POST", "DeleteObjects", key="", query={"delete": ""}, body=document)
+    assert backend.asked[0].body == document
+
+
 def test_neither_a_request_nor_its_source_reaches_the_administration_of_the_backend() -> None:
     assert Backend().refuses("GET", "GetObject", bucket="minio", key="admin/v3") == "NotImplemented"
     assert Backend().refuses("PUT", "CopyObject", x_amz_copy_source="minio/admin/v3") == "NotImplemented"
@@ -343,6 +352,31 @@ def test_what_was_looked_at_or_answered_holds_no_connection() -> None:
         backend = Backend(*answers)
         backend.relay(method, operation, **headers)
         assert [answer.closed for answer in answers[: len(backend.asked)]] == [True] * len(backend.asked)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 399])
+def test_no_redirect_of_the_backend_leads_past_the_gateway(status: int) -> None:
+    refusal = Refusal(status, {"location": "http://backend/", "x-amz-bucket-region": "eu-west-1"}, b"")
+    _, response = Backend(refusal).relay("GET", "GetObject")
+    assert (response.status, response.headers) == (status, [("x-amz-bucket-region", "eu-west-1")])
+
+
+OF_TAGS_OR_CONTENT = [
+    ("GET", "GetObjectAttributes"),
+    ("GET", "GetObjectTagging"),
+    ("PUT", "PutObjectTagging"),
+    ("DELETE", "DeleteObjectTagging"),
+    ("POST", "SelectObjectContent"),
+]
+
+
+@pytest.mark.parametrize(("method", "operation"), OF_TAGS_OR_CONTENT)
+def test_what_an_answer_does_not_show_of_an_object_is_looked_up_before(method: str, operation: str) -> None:
+    """Whether a gateway encrypted it: then the backend's tags and attributes are not the object's."""
+    backend = Backend()
+    backend.relay(method, operation, query={"versionId": "1"})
+    look, asked = backend.asked
+    assert (look.method, look.key, look.query, asked.method) == ("HEAD", "o", [("versionId", "1")], method)
 
 
 @pytest.mark.parametrize(("headers", "length"), [({"content-length": "12345"}, 12345), ({}, 0)])
