@@ -120,6 +120,13 @@ class Backend:
         return refused.value.code
 
 
+def customer_key(key: bytes, of: str = "x-amz-") -> dict[str, Any]:
+    """The headers that bring a client's key, for an object or ``of`` the source of a copy."""
+    name = f"{of}server-side-encryption-customer-"
+    encoded, md5 = (base64.b64encode(value).decode() for value in (key, hashlib.md5(key).digest()))
+    return {f"{name}algorithm": "AES256", f"{name}key": encoded, f"{name}key-md5": md5}
+
+
 def crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
@@ -310,24 +317,20 @@ def test_metadata_with_a_meaning_to_gateways_or_backends_do_not_come_in_a_query_
 
 
 def test_a_copy_is_asked_for_as_its_source_was_understood_and_looked_at() -> None:
-    key, md5 = base64.b64encode(bytes(32)).decode(), base64.b64encode(hashlib.md5(bytes(32)).digest()).decode()
-    of_source: dict[str, Any] = {
-        f"x-amz-copy-source-server-side-encryption-customer-{name}": value
-        for name, value in (("algorithm", "AES256"), ("key", key), ("key-md5", md5))
-    }
+    key, its_key = customer_key(bytes(32)), customer_key(bytes(range(32)), of="x-amz-copy-source-")
     backend = Backend()
     source = "other/a%2Fb%20%C3%A4?versionId=a%2Fb"
-    backend.relay("PUT", "CopyObject", x_amz_copy_source=source, x_amz_meta_a="b", **of_source)
+    backend.relay("PUT", "CopyObject", x_amz_copy_source=source, x_amz_meta_a="b", **key, **its_key)
     look, copy = backend.asked
     assert (look.method, look.bucket, look.key, look.query) == ("HEAD", "other", "a/b ä", [("versionId", "a/b")])
-    assert look.headers == {name.replace("-copy-source", ""): value for name, value in of_source.items()}
+    assert look.headers == customer_key(bytes(range(32))), "its own key, and not that of the copy"
     assert copy.headers["x-amz-copy-source"] == "/other/a/b%20%C3%A4?versionId=a%2Fb"
-    assert {**of_source, "x-amz-meta-a": "b"}.items() <= copy.headers.items()
+    assert {**key, **its_key, "x-amz-meta-a": "b"}.items() <= copy.headers.items()
 
 
 def test_the_newest_version_is_copied_where_none_is_named() -> None:
     backend = Backend()
-    backend.relay("PUT", "CopyObject", x_amz_copy_source="/other/o")
+    backend.relay("PUT", "CopyObject", x_amz_copy_source="/other/o", **customer_key(bytes(32)))
     look, copy = backend.asked
     assert (look.query, look.headers, copy.headers["x-amz-copy-source"]) == ([], {}, "/other/o")
 
@@ -374,9 +377,11 @@ OF_TAGS_OR_CONTENT = [
 def test_what_an_answer_does_not_show_of_an_object_is_looked_up_before(method: str, operation: str) -> None:
     """Whether a gateway encrypted it: then the backend's tags and attributes are not the object's."""
     backend = Backend()
-    backend.relay(method, operation, query={"versionId": "1"})
+    key = customer_key(bytes(32))
+    backend.relay(method, operation, query={"versionId": "1"}, if_match='"another"', **key)
     look, asked = backend.asked
     assert (look.method, look.key, look.query, asked.method) == ("HEAD", "o", [("versionId", "1")], method)
+    assert look.headers == key, "whatever the request demands of it"
 
 
 @pytest.mark.parametrize(("headers", "length"), [({"content-length": "12345"}, 12345), ({}, 0)])
@@ -410,8 +415,12 @@ def test_only_listings_are_taken_for_listings() -> None:
 
 
 def read(answer: Answer) -> bytes:
+    """All of it, which comes in pieces of which a gateway can hold many."""
+
     async def main() -> bytes:
-        return b"".join([bytes(piece) async for piece in cast(AsyncIterator[bytes], answer.body)])
+        pieces = [bytes(piece) async for piece in cast(AsyncIterator[bytes], answer.body)]
+        assert max(map(len, pieces), default=0) < 500_000
+        return b"".join(pieces)
 
     return asyncio.run(main())
 

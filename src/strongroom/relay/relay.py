@@ -165,7 +165,7 @@ class BackendRelay:
             raise S3Error("AccessDenied")
         if self._client.endpoint.administers(bucket, key):
             raise S3Error("NotImplemented", "The administration of the backend is not reached from here.")
-        if key and not (self._client.endpoint.exact or names.is_clean(key)):
+        if not (self._client.endpoint.exact or names.is_clean(key)):
             raise S3Error("XMinioInvalidObjectName")
 
     def _check_headers(self, call: Call) -> None:
