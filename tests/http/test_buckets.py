@@ -192,6 +192,7 @@ def test_any_other_acl_is_refused(server: Server, bucket: str) -> None:
     assert error_of(client.put_bucket_acl, Bucket=bucket, GrantRead="id=0") == refused
     assert error_of(client.put_bucket_acl, Bucket=bucket) == ("MissingSecurityHeader", 400)
     assert error_of(client.put_object_acl, **o) == ("MissingSecurityHeader", 400)
+    assert request(server, "PUT", f"/{bucket}?acl").find("MissingHeaderName") == "x-amz-acl"
     assert error_of(client.put_bucket_acl, Bucket="no-such-bucket", ACL="private") == ("NoSuchBucket", 404)
 
 
