@@ -100,7 +100,7 @@ def test_no_buckets_are_in_another_region(server: Server, bucket: str) -> None:
     for region, wanted in (("us-east-1", [bucket]), ("eu-west-1", [])):
         listed = client.list_buckets(Prefix=bucket, BucketRegion=region)
         assert [item["Name"] for item in listed["Buckets"]] == wanted
-    assert bucket.encode() in request(server, "GET", f"/?bucket-region=&prefix={bucket}").body
+    assert request(server, "GET", f"/?bucket-region=&prefix={bucket}").find("Name") == bucket
 
 
 @pytest.mark.parametrize("ownership", ["BucketOwnerPreferred", "ObjectWriter"])
