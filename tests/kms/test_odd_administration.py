@@ -81,6 +81,15 @@ def test_who_may_not_disable_a_key_is_told_so_and_it_gets_no_new_version() -> No
     assert not vault.paths(containing="rotate")
 
 
+def test_a_key_that_is_disabled_already_stays_so_whatever_is_said_of_disabling_it_again() -> None:
+    vault = Vault()
+    vault.odd = of_path(key=state(soft_deleted=True), soft_delete=refused(400, "it is deleted already"))
+    assert administer(vault, lambda admin: admin.disable("key")).disabled
+    vault.odd = of_path(key=state(), soft_delete=refused(400, "not now"))
+    with pytest.raises(AdminRefused, match="refuses to disable the key 'key': not now"):
+        administer(vault, lambda admin: admin.disable("key"))
+
+
 @pytest.mark.parametrize(
     "odd", [{"type": None}, {"latest_version": "1"}, {"min_decryption_version": None}, {"type": 7}]
 )
