@@ -44,10 +44,11 @@ def header_of(record: Record) -> Header | None:
 def sealed_record(header: Header, key: RecordKey, metadata: Metadata, listed: Listed | None = None) -> dict[str, bytes]:
     """The record of an encrypted object; ``listed`` seals its ETag for listings."""
     encoded = header.encode()
-    record = {ENCRYPTED: encoded, SEALED: seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))}
-    if listed is not None:
-        record[LISTED] = listed.entry(encoded, metadata.etag)
-    return record
+    sealed = seal_box(key, _METADATA, encoded, metadata_codec.encode(metadata))
+    if listed is None:
+        return {ENCRYPTED: encoded, SEALED: sealed}
+    # In this order, since pages of listings look for the first two only.
+    return {ENCRYPTED: encoded, LISTED: listed.entry(encoded, metadata.etag), SEALED: sealed}
 
 
 def open_record(record: Record, key: RecordKey, *, of_upload: bool = False) -> Metadata:

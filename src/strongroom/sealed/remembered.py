@@ -19,6 +19,7 @@ MOST = 80 * 1024**2
 MOST_THINGS = 10_000
 
 _PLACE = 32  # bytes that a dictionary takes for an entry, about
+_TEXTS = 2 * getsizeof("") + _PLACE
 
 
 class Generations(Generic[K, V]):
@@ -112,6 +113,10 @@ class Remembered(Generations[str, str]):
 
     def __init__(self, most: int = MOST) -> None:
         super().__init__(most)
+
+    def weigh(self, key: str, value: str) -> int:
+        """The bytes of memory that an entry takes, about: texts that are not ASCII take up to 4 a character."""
+        return len(key) + len(value) * (1 if value.isascii() else 4) + _TEXTS
 
     def find(self, bucket: str, objects: Sequence[Stored]) -> list[Summary | None]:
         """What is remembered of each.
