@@ -296,7 +296,7 @@ def test_an_upload_of_a_bucket_that_is_deleted_meanwhile_is_one_of_no_bucket(tmp
         await store.create_bucket("bucket")
 
         def late(path: Any, *args: Any, **named: Any) -> None:
-            if str(path).startswith("bucket/"):
+            if path != "bucket":  # the folder of the upload, in that of the bucket
                 store._buckets.delete("bucket")
             real(path, *args, **named)
 
