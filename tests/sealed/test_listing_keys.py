@@ -320,6 +320,19 @@ def test_an_object_whose_etag_is_sealed_under_a_former_listing_key_is_rewrapped(
     run(tmp_path, work)
 
 
+def test_the_look_at_what_is_to_be_rewrapped_makes_no_key(tmp_path: Path) -> None:
+    """It is all that a dry run does."""
+
+    async def work(store: SealedStore, kms: KMSElsewhere) -> None:
+        await put(store, "o")
+        await lost(store)
+        job = another(store, kms)
+        assert not await Rewrapper(job, {}).is_due("bucket", await store.stored("bucket", "o"))
+        assert SETTING not in (await store.bucket("bucket")).settings
+
+    run(tmp_path, work)
+
+
 async def listing_key(store: SealedStore) -> ListingKey:
     """The listing key of the bucket."""
     header = decode_header((await store.bucket("bucket")).settings[SETTING])

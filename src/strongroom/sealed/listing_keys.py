@@ -60,14 +60,14 @@ class ListingKeys:
         self._failed: Lately[str, None] = Lately(_FAILED_SECONDS)
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def writing(self, bucket: str) -> ListingKey | None:
-        """The key for what is written now; it is made if the bucket has none. None if it cannot be had."""
+    async def writing(self, bucket: str, make: bool = True) -> ListingKey | None:
+        """The key for what is written now; if the bucket has none, it is made, or None. None if it cannot be had."""
         now = time.monotonic()
         if self._known.holds(bucket, now):
             return self._known.known(bucket).key
         if bucket in self._known:
             self._known.keep(bucket, self._known.known(bucket), now)  # only this request looks again; others use it
-        return await self._or_none(bucket, lambda: self._found(bucket, make=True), writing=True)
+        return await self._or_none(bucket, lambda: self._found(bucket, make), writing=True)
 
     def asker(self, bucket: str) -> Asker:
         """An :class:`Asker` for the key of a bucket, for one page of a listing."""

@@ -17,7 +17,7 @@ from strongroom.sealed.context import object_name
 from strongroom.sealed.envelope import EnvelopeInvalid, Header, decode_header
 from strongroom.sealed.errors import NotAdopted
 from strongroom.sealed.keyholder import protection_of
-from strongroom.sealed.keys import Kind, record_key
+from strongroom.sealed.keys import record_key
 from strongroom.sealed.legacy import AnyHeader, headed, inherited
 from strongroom.sealed.listed import LISTED
 from strongroom.sealed.policy import SSE_S3, Protection
@@ -102,14 +102,7 @@ class Rewrapper:
         """Whether a key of an object is wrapped by a master key that has been replaced, or its ETag is sealed under a
         listing key that has. Raises Damaged, LegacyNotCovered, KMSError, NoKMS.
         """
-        return bool(await self.outdated(uses_of(bucket, stored))) or await self._was_listed(bucket, stored)
-
-    async def _was_listed(self, bucket: str, stored: Stored) -> bool:
-        """Whether the listing key of the bucket does not open the entry for listings that an object has."""
-        if LISTED not in stored.record:
-            return False
-        listed = await self._objects.listed(bucket, stored.key, Kind.SSE_S3)
-        return listed is not None and listed.key.open(listed.name, stored.record) is None
+        return bool(await self.outdated(uses_of(bucket, stored))) or await self._objects.was_listed(bucket, stored)
 
     async def rewrap(self, bucket: str, key: str) -> bool:
         """Rewrap an object; False if it is not due. Readers see it whole throughout.
@@ -127,7 +120,7 @@ class Rewrapper:
                 raise NotAdopted(f"MinIO left {object_name(bucket, key)!r}: adopting it seals it anew")
             record, annex = dict(stored.record), None
             header = header_of(record)
-            if header is not None and (await self._uses_replaced(header) or await self._was_listed(bucket, stored)):
+            if header is not None and (await self._uses_replaced(header) or await objects.was_listed(bucket, stored)):
                 changed, annex = await self._sealed_anew(bucket, reader, header)
                 record.pop(LISTED, None)
                 record.update(changed)

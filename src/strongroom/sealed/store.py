@@ -27,7 +27,7 @@ from strongroom.sealed.guard import WriteGuard
 from strongroom.sealed.keyholder import Keyholder, protection_of
 from strongroom.sealed.keys import Kind, ObjectKey, only_nonce
 from strongroom.sealed.legacy import AnyHeader, Inherited, headed, legacy_tags
-from strongroom.sealed.listed import Listed
+from strongroom.sealed.listed import LISTED, Listed
 from strongroom.sealed.listing_keys import ListingKeys
 from strongroom.sealed.objects import (
     NO_PRECONDITION,
@@ -234,6 +234,13 @@ class SealedStore:
             return None
         listing_key = await self._listing_keys.writing(bucket)
         return Listed(listing_key, object_name(bucket, key)) if listing_key is not None else None
+
+    async def was_listed(self, bucket: str, stored: Stored) -> bool:
+        """Whether an object has an entry for listings that the listing key of its bucket does not open."""
+        if LISTED not in stored.record:
+            return False
+        listing_key = await self._listing_keys.writing(bucket, make=False)
+        return listing_key is not None and listing_key.open(object_name(bucket, stored.key), stored.record) is None
 
     async def begin(
         self,
