@@ -67,7 +67,7 @@ class ListingKeys:
             return self._known.known(bucket).key
         if bucket in self._known:
             self._known.keep(bucket, self._known.known(bucket), now)  # only this request looks again; others use it
-        return await self._or_none(bucket, lambda: self._found(bucket, make), writing=True)
+        return await self._or_none(bucket, lambda: self._found(bucket, make), writing=make)
 
     def asker(self, bucket: str) -> Asker:
         """An :class:`Asker` for the key of a bucket, for one page of a listing."""
