@@ -144,13 +144,18 @@ def test_the_first_process_of_a_container_can_be_ended_while_it_starts(command: 
     assert process.stdout.read() == ""
 
 
-def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_path: Path) -> None:
-    directory = tmp_path / "data"
+def serve_once(command: Command, directory: Path) -> None:
+    """Start a server on a directory, and end it once it has printed that it serves."""
     process = command.start(*DEV, str(directory))
     assert process.stdout is not None
     process.stdout.readline()
     process.terminate()
     process.wait(20)
+
+
+def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    serve_once(command, directory)
     for file in directory.rglob("*"):
         if file.is_file():
             file.write_bytes(b"this is no longer what it was" * 1000)
@@ -164,11 +169,7 @@ def test_a_store_that_cannot_be_opened_stops_the_start(command: Command, tmp_pat
 
 def test_an_index_of_a_later_release_is_refused(command: Command, tmp_path: Path) -> None:
     directory = tmp_path / "data"
-    process = command.start(*DEV, str(directory))
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.terminate()
-    process.wait(20)
+    serve_once(command, directory)
     with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as index:
         index.execute("PRAGMA user_version = 2")
     done = command.run(*DEV, str(directory))

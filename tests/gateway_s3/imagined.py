@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -115,10 +113,3 @@ class Backend:
             self.relay(*asked, **how)
         assert not self.asked
         return refused.value.code
-
-
-def customer_key(key: bytes, of: str = "x-amz-") -> dict[str, Any]:
-    """The headers that bring a client's key, for an object or ``of`` the source of a copy."""
-    name = f"{of}server-side-encryption-customer-"
-    encoded, md5 = (base64.b64encode(value).decode() for value in (key, hashlib.md5(key).digest()))
-    return {f"{name}algorithm": "AES256", f"{name}key": encoded, f"{name}key-md5": md5}

@@ -12,7 +12,8 @@ import pytest
 from strongroom.s3.call import Answer
 from strongroom.store.errors import Unavailable
 from strongroom.store.s3.messages import Refusal
-from tests.gateway_s3.imagined import HIDDEN, Answered, Backend, customer_key
+from tests.customer_keys import customer_key_headers
+from tests.gateway_s3.imagined import HIDDEN, Answered, Backend
 
 
 def test_what_was_looked_at_or_answered_holds_no_connection() -> None:
@@ -48,7 +49,7 @@ OF_TAGS_OR_CONTENT = [
 def test_what_an_answer_does_not_show_of_an_object_is_looked_up_before(method: str, operation: str) -> None:
     """Whether a gateway encrypted it: then the backend's tags and attributes are not the object's."""
     backend = Backend()
-    key = customer_key(bytes(32))
+    key = customer_key_headers(bytes(32))
     backend.relay(method, operation, query={"versionId": "1"}, if_match='"another"', **key)
     look, asked = backend.asked
     assert (look.method, look.key, look.query, asked.method) == ("HEAD", "o", [("versionId", "1")], method)

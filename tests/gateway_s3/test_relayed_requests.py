@@ -16,7 +16,8 @@ from strongroom.s3.errors import S3Error
 from strongroom.s3.request import ClientGone
 from strongroom.store.s3.messages import Refusal
 from strongroom.store.s3.streaming import StreamedBody
-from tests.gateway_s3.imagined import HIDDEN, LARGE, Answered, Backend, customer_key
+from tests.customer_keys import customer_key_headers
+from tests.gateway_s3.imagined import HIDDEN, LARGE, Answered, Backend
 
 
 def crc32(body: bytes) -> str:
@@ -207,20 +208,20 @@ def test_metadata_with_a_meaning_to_gateways_or_backends_do_not_come_in_a_query_
 
 
 def test_a_copy_is_asked_for_as_its_source_was_understood_and_looked_at() -> None:
-    key, its_key = customer_key(bytes(32)), customer_key(bytes(range(32)), of="x-amz-copy-source-")
+    key, its_key = customer_key_headers(bytes(32)), customer_key_headers(bytes(range(32)), of="x-amz-copy-source-")
     backend = Backend()
     source = "other/a%2Fb%20%C3%A4?versionId=a%2Fb"
     backend.relay("PUT", "CopyObject", x_amz_copy_source=source, x_amz_meta_a="b", **key, **its_key)
     look, copy = backend.asked
     assert (look.method, look.bucket, look.key, look.query) == ("HEAD", "other", "a/b ä", [("versionId", "a/b")])
-    assert look.headers == customer_key(bytes(range(32))), "its own key, and not that of the copy"
+    assert look.headers == customer_key_headers(bytes(range(32))), "its own key, and not that of the copy"
     assert copy.headers["x-amz-copy-source"] == "/other/a/b%20%C3%A4?versionId=a%2Fb"
     assert {**key, **its_key, "x-amz-meta-a": "b"}.items() <= copy.headers.items()
 
 
 def test_the_newest_version_is_copied_where_none_is_named() -> None:
     backend = Backend()
-    backend.relay("PUT", "CopyObject", x_amz_copy_source="/other/o", **customer_key(bytes(32)))
+    backend.relay("PUT", "CopyObject", x_amz_copy_source="/other/o", **customer_key_headers(bytes(32)))
     look, copy = backend.asked
     assert (look.query, look.headers, copy.headers["x-amz-copy-source"]) == ([], {}, "/other/o")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.customer_keys import customer_key_headers
 from tests.http.raw import error_of, request
 from tests.http.test_browser_uploads import post, signed
 from tests.server import Server
@@ -23,14 +24,6 @@ PREFIX = "x-amz-server-side-encryption-customer-"
 
 def sse_c(key: bytes = KEY, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}SSECustomerAlgorithm": "AES256", f"{prefix}SSECustomerKey": key}
-
-
-def sse_c_headers(key: bytes = KEY) -> dict[str, str]:
-    return {
-        PREFIX + "algorithm": "AES256",
-        PREFIX + "key": base64.b64encode(key).decode(),
-        PREFIX + "key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
-    }
 
 
 def test_without_auto_encryption_an_object_is_encrypted_if_it_asks(plain_server: Server, plain_bucket: str) -> None:
@@ -90,7 +83,7 @@ def test_an_sse_c_object_needs_its_key_each_time(server: Server, bucket: str) ->
     got = client.get_object(**get, **sse_c())
     assert got["Body"].read() == body
     assert got["ETag"] == put["ETag"]
-    assert got["SSECustomerKeyMD5"] == sse_c_headers()[PREFIX + "key-md5"]
+    assert got["SSECustomerKeyMD5"] == customer_key_headers(KEY)[PREFIX + "key-md5"]
     assert error_of(client.get_object, **get) == ("InvalidRequest", 400)
     assert error_of(client.head_object, **get) == ("400", 400)
     assert error_of(client.get_object, **get, **sse_c(OTHER)) == ("AccessDenied", 403)
@@ -156,14 +149,14 @@ BAD_HEADERS = [
     ({"x-amz-server-side-encryption": "AES128"}, "InvalidArgument"),
     ({"x-amz-server-side-encryption": "aws:kms:dsse"}, "NotImplemented"),
     ({"x-amz-server-side-encryption-aws-kms-key-id": "k"}, "InvalidArgument"),
-    ({**sse_c_headers(), "x-amz-server-side-encryption": "AES256"}, "InvalidArgument"),
-    ({**sse_c_headers(), PREFIX + "algorithm": "AES128"}, "InvalidEncryptionAlgorithmError"),
-    ({**sse_c_headers(), PREFIX + "key-md5": base64.b64encode(bytes(16)).decode()}, "InvalidArgument"),
-    ({**sse_c_headers(b"short")}, "InvalidArgument"),
-    ({**sse_c_headers(), PREFIX + "key": "not base64!"}, "InvalidArgument"),
-    ({k: v for k, v in sse_c_headers().items() if not k.endswith("key")}, "InvalidArgument"),
-    ({k: v for k, v in sse_c_headers().items() if not k.endswith("md5")}, "InvalidArgument"),
-    ({k: v for k, v in sse_c_headers().items() if not k.endswith("algorithm")}, "InvalidArgument"),
+    ({**customer_key_headers(KEY), "x-amz-server-side-encryption": "AES256"}, "InvalidArgument"),
+    ({**customer_key_headers(KEY), PREFIX + "algorithm": "AES128"}, "InvalidEncryptionAlgorithmError"),
+    ({**customer_key_headers(KEY), PREFIX + "key-md5": base64.b64encode(bytes(16)).decode()}, "InvalidArgument"),
+    ({**customer_key_headers(b"short")}, "InvalidArgument"),
+    ({**customer_key_headers(KEY), PREFIX + "key": "not base64!"}, "InvalidArgument"),
+    ({k: v for k, v in customer_key_headers(KEY).items() if not k.endswith("key")}, "InvalidArgument"),
+    ({k: v for k, v in customer_key_headers(KEY).items() if not k.endswith("md5")}, "InvalidArgument"),
+    ({k: v for k, v in customer_key_headers(KEY).items() if not k.endswith("algorithm")}, "InvalidArgument"),
 ]
 
 
@@ -189,9 +182,9 @@ def test_clients_keys_are_taken_over_tls_only(tls_server: Server, tls_bucket: st
     assert client.get_object(Bucket=tls_bucket, Key="o", **sse_c())["Body"].read() == b"x" * 100_000
     with Server(tmp_path / "insecure", workers=1) as insecure:
         insecure.client().create_bucket(Bucket="bucket")
-        answer = request(insecure, "PUT", "/bucket/o", sse_c_headers(), b"x")
+        answer = request(insecure, "PUT", "/bucket/o", customer_key_headers(KEY), b"x")
         assert (answer.status, answer.code) == (400, "InvalidRequest")
-        fields = sse_c_headers()
+        fields = customer_key_headers(KEY)
         form = signed(insecure, "bucket", "o", fields, [{name: value} for name, value in fields.items()])
         assert post(insecure, "bucket", form, b"x").code == "InvalidRequest"
 

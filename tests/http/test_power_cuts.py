@@ -156,8 +156,12 @@ def test_what_was_acknowledged_survives_a_power_cut(command: tuple[str, ...], ki
 
 def cut(disk: Path, number: int, writers: Sequence[Writer]) -> tuple[float, float]:
     """Copy the image once some more has been written; just before and after that moment."""
-    enough = sum(len(name.done) for writer in writers for name in list(writer.names.values())) + 15
-    assert comes(lambda: sum(len(name.done) for writer in writers for name in list(writer.names.values())) >= enough)
+
+    def done() -> int:
+        return sum(len(name.done) for writer in writers for name in list(writer.names.values()))
+
+    enough = done() + 15
+    assert comes(lambda: done() >= enough)
     before = time.monotonic()
     snapshot(disk / IMAGE, disk / f"{number}")
     return before, time.monotonic()

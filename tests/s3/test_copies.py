@@ -4,9 +4,7 @@ an object onto itself while others write it: nobody's write is undone.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +30,7 @@ from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
 from strongroom.store.errors import Damaged, NoSuchObject, ObjectChanged
+from tests.customer_keys import customer_key_headers
 from tests.sealed.test_listing import put, with_kms
 from tests.storage import spoil_file
 
@@ -166,9 +165,6 @@ def test_no_more_than_one_put_may_bring_is_copied_at_once(tmp_path: Path, monkey
 def test_who_knows_the_client_s_key_of_the_source_cannot_compute_that_of_a_copy_under_another(
     tmp_path: Path, source: bytes | None, target: bytes | None, same: bool, key: str
 ) -> None:
-    def sent(prefix: str, customer_key: bytes | None) -> dict[str, str]:
-        return customer_headers(prefix, customer_key) if customer_key else {}
-
     async def work(store: SealedStore) -> None:
         protection = Protection(Kind.SSE_C, Secret(source)) if source else SSE_S3
         await put(store, "o", protection)
@@ -176,8 +172,8 @@ def test_who_knows_the_client_s_key_of_the_source_cannot_compute_that_of_a_copy_
         body, object_key = await opened.at_once(0, 10), opened.sealing
         await opened.close()
 
-        asked = sent("x-amz-server-side-encryption-", target) or {"x-amz-server-side-encryption": "AES256"}
-        opens = sent("x-amz-copy-source-server-side-encryption-", source)
+        asked = customer_key_headers(target) if target else {"x-amz-server-side-encryption": "AES256"}
+        opens = customer_key_headers(source, of="x-amz-copy-source-") if source else {}
         request = dataclasses.replace(ITSELF, key=key)
         await CopyHandlers(store).copy_object(dataclasses.replace(renamed(**asked, **opens), key=key), request)
 
@@ -188,15 +184,6 @@ def test_who_knows_the_client_s_key_of_the_source_cannot_compute_that_of_a_copy_
         await copy.close()
 
     with_kms(KMS, tmp_path, work)
-
-
-def customer_headers(prefix: str, key: bytes) -> dict[str, str]:
-    """The headers that bring a client's key."""
-    return {
-        f"{prefix}customer-algorithm": "AES256",
-        f"{prefix}customer-key": base64.b64encode(key).decode(),
-        f"{prefix}customer-key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
-    }
 
 
 ITSELF = CopyObjectRequest(bucket="bucket", key="o", copy_source="/bucket/o", metadata_directive="REPLACE")

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from strongroom.store.base import Record
 from strongroom.store.errors import NO_SPACE, Damaged
-from strongroom.store.nas.folder import FILE, Folder, open_below, sync
+from strongroom.store.nas.folder import FILE, Folder, opened_below, sync
 from strongroom.store.nas.layout import Beside, LayoutInvalid, LayoutUnknown, decode_beside, encode_beside
 from strongroom.store.nas.names import Place
 from strongroom.store.nas.probe import Traits
@@ -125,12 +125,8 @@ class BesideStore:
     def _shard(self, name: str) -> Iterator[tuple[int | None, str]]:
         """The descriptor of the folder that a sidecar lies in, None if there is none; and the sidecar's name in it."""
         shard, _, leaf = name.partition("/")
-        above = open_below(self._folder.area("beside"), shard.encode())
-        try:
+        with opened_below(self._folder.area("beside"), shard.encode()) as above:
             yield above, leaf
-        finally:
-            if above is not None:
-                os.close(above)
 
     def _inode(self, found: os.stat_result) -> int:
         return found.st_ino if self._traits.inodes else 0

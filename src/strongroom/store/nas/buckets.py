@@ -15,7 +15,7 @@ from strongroom.store.base import Bucket
 from strongroom.store.errors import BucketExists, BucketNotEmpty, Damaged, NameRefused, NoSuchBucket
 from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import open_own, write_whole
-from strongroom.store.nas.folder import Folder, names_in, open_below, remove_empty, remove_moved, sync
+from strongroom.store.nas.folder import Folder, names_in, opened_below, remove_empty, remove_moved, sync
 from strongroom.store.nas.layout import LayoutInvalid, decode_record
 from strongroom.store.nas.names import is_bucket_name
 from strongroom.store.nas.uploads import end
@@ -98,13 +98,8 @@ class Buckets:
 
     def _uploads_of(self, name: str) -> list[str]:
         """The ids of the open uploads of a bucket, even of one that is gone."""
-        above = open_below(self._folder.area("uploads"), name.encode())
-        if above is None:
-            return []
-        try:
-            return names_in(above)
-        finally:
-            os.close(above)
+        with opened_below(self._folder.area("uploads"), name.encode()) as above:
+            return [] if above is None else names_in(above)
 
     def set(self, name: str, setting: str, document: bytes | None) -> None:
         """Store or remove a setting. Raises NoSuchBucket."""

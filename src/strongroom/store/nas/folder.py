@@ -279,6 +279,17 @@ def open_below(above: int, part: bytes) -> int | None:
         raise
 
 
+@contextmanager
+def opened_below(above: int, part: bytes) -> Iterator[int | None]:
+    """As :func:`open_below`; the folder is closed at the end."""
+    descriptor = open_below(above, part)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def status(above: int, name: bytes) -> os.stat_result | None:
     """The status of an entry of a folder (of a link, that of the link itself); None if there is no such entry."""
     try:

@@ -17,7 +17,7 @@ from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
 from strongroom.legacy.package import looks_sealed
 from strongroom.store.errors import StoreError
-from strongroom.store.nas.folder import FILE, Folder, open_below, remove_tree, status, sync
+from strongroom.store.nas.folder import FILE, Folder, open_below, opened_below, remove_tree, status, sync
 from strongroom.store.nas.names import Place
 
 
@@ -91,13 +91,8 @@ class Left:
         """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds). Returns how many."""
         gone = 0
         for name in UNFINISHED if self.exists else ():
-            above = open_below(self._system, name.encode())
-            if above is None:
-                continue
-            try:
-                gone += _sweep(above, since)
-            finally:
-                os.close(above)
+            with opened_below(self._system, name.encode()) as above:
+                gone += 0 if above is None else _sweep(above, since)
         return gone
 
     def _walk(self, place: Place) -> int | None:

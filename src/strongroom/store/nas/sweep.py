@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from strongroom.store.errors import StoreError
 from strongroom.store.nas.beside import BesideStore
-from strongroom.store.nas.folder import Folder, names_in, open_below, remove_tree, status
+from strongroom.store.nas.folder import Folder, names_in, open_below, opened_below, remove_tree, status
 from strongroom.store.nas.layout import LayoutUnknown
 from strongroom.store.nas.left import Left
 from strongroom.store.nas.names import place_of
@@ -74,13 +74,8 @@ class Sweep:
     def _idle_uploads(self, since: int) -> int:
         gone, area = 0, self._folder.area("uploads")
         for bucket in names_in(area):
-            descriptor = open_below(area, os.fsencode(bucket))
-            if descriptor is None:
-                continue
-            try:
-                uploads = names_in(descriptor)
-            finally:
-                os.close(descriptor)
+            with opened_below(area, os.fsencode(bucket)) as descriptor:
+                uploads = [] if descriptor is None else names_in(descriptor)
             gone += sum(self._uploads.end_if_idle(bucket, upload, since) for upload in uploads)
         return gone
 

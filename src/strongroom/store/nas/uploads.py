@@ -19,7 +19,7 @@ from strongroom.store.mapping import encode_mapping
 from strongroom.store.nas.beside import open_own, write_whole
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import read_trailer
-from strongroom.store.nas.folder import Folder, names_in, open_below, refusal, remove_moved, sync
+from strongroom.store.nas.folder import Folder, names_in, open_below, opened_below, refusal, remove_moved, sync
 from strongroom.store.nas.layout import (
     MARK,
     LayoutInvalid,
@@ -233,25 +233,17 @@ def end(folder: Folder, bucket: str, upload_id: str) -> None:
 @contextmanager
 def _folder_in(above: int, name: str) -> Iterator[int]:
     """The descriptor of a folder of ours. Raises FileNotFoundError, also if a link or a file has its name."""
-    descriptor = open_below(above, name.encode())
-    if descriptor is None:
-        raise FileNotFoundError(name)
-    try:
+    with opened_below(above, name.encode()) as descriptor:
+        if descriptor is None:
+            raise FileNotFoundError(name)
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _open(folder: Folder, bucket: str, upload_id: str) -> int:
     if not is_bucket_name(bucket) or len(upload_id) != _ID_LENGTH or not upload_id.isalnum() or not upload_id.isascii():
         raise NoSuchUpload(upload_id[:64])
-    above = open_below(folder.area("uploads"), bucket.encode())
-    if above is None:
-        raise NoSuchUpload(upload_id)
-    try:
-        descriptor = open_below(above, upload_id.encode())
-    finally:
-        os.close(above)
+    with opened_below(folder.area("uploads"), bucket.encode()) as above:
+        descriptor = None if above is None else open_below(above, upload_id.encode())
     if descriptor is None:
         raise NoSuchUpload(upload_id)
     return descriptor
