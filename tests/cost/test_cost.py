@@ -392,6 +392,16 @@ def test_common_prefixes_that_follow_each_other_are_one_statement_however_much_l
     assert seen["statements"] == 1 + 1 + 1 + 1  # the bucket, the first of them, the others, what comes behind
 
 
+def test_a_short_page_that_comes_again_is_no_statement(counts: Counter[str], tmp_path: Path) -> None:
+    async def twice(store: SealedStore) -> None:
+        await store.list("bucket", "", "/", "", 1000)
+        before = counts["statements"]
+        await store.list("bucket", "", "/", "", 1000)
+        assert counts["statements"] == before
+
+    cost(counts, tmp_path, twice, **{f"dir{number % 30:02}/{number:04}": 10 for number in range(300)})
+
+
 def test_a_copy_moves_no_byte(counts: Counter[str], tmp_path: Path) -> None:
     async def copy(store: SealedStore) -> None:
         source = await store.open("bucket", "o")

@@ -18,6 +18,7 @@ C = TypeVar("C")  # a place in an index, to go on from
 _Row = tuple[Any, ...]  # a row of one of the statements below: the key comes first
 _Found = _Row | bytes  # bytes: a common prefix
 _UploadCursor = tuple[bytes, int, str]
+_DECODED = 1200  # about how many bytes a record takes once it is decoded, besides its texts
 
 # Objects whose keys lie between two bounds (bytes), in order. The bounds make it a range scan of the primary key.
 _OBJECTS = """
@@ -219,3 +220,6 @@ class _Record(Mapping[str, bytes]):
 
     def __repr__(self) -> str:
         return repr(self._whole())
+
+    def __sizeof__(self) -> int:
+        return _DECODED + 2 * len(self._encoded)  # with what it may be decoded to

@@ -30,6 +30,7 @@ from strongroom.store.local import index, listing, schema, trash
 from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
 from strongroom.store.local.commits import LOCK, Committer, locked, write
 from strongroom.store.local.index import NewObject, Row
+from strongroom.store.local.pages import Pages
 from strongroom.store.local.reading import LocalReader
 from strongroom.store.local.revision import Revision
 from strongroom.store.local.room import Room
@@ -69,6 +70,7 @@ class LocalStore(Store):
                 self._revision = Revision(self._database)
                 self._rows = Rows(self._read, self._revision)
                 self._scans = Scans(self._database, self._pool)
+                self._pages = Pages(self._scans, self._revision)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
             self._room = Room(self._directory, lambda: schema.unused_bytes(self._read))
@@ -195,9 +197,7 @@ class LocalStore(Store):
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
         bucket_id, _ = self._rows.bucket(bucket)
-        return await self._scans.read(
-            lambda connection: listing.list_objects(connection, bucket_id, prefix, delimiter, after, limit)
-        )
+        return await self._pages.page(bucket_id, prefix, delimiter, after, limit)
 
     # -- multipart uploads -----------------------------------------------------------------------------------------
 
