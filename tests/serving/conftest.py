@@ -61,8 +61,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server with these flags; what it logs is in ``log`` below ``tmp_path``."""
     running: list[Running] = []
 
-    def begin(*flags: str, fails: str = "", open_files: int = 0) -> Running:
-        environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TINY_FAILS": fails}
+    def begin(*flags: str, fails: str = "", open_files: int = 0, notify: str = "") -> Running:
+        environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TINY_FAILS": fails, "NOTIFY_SOCKET": notify}
         arguments = ["--address=127.0.0.1:0", "--workers=1", *flags]
         with (tmp_path / "log").open("a") as log:
             limited = ["prlimit", f"--nofile={open_files}"] if open_files else []

@@ -180,6 +180,7 @@ def load(
         public_metrics=given.value(table.PUBLIC_METRICS, False),
         cors_origins=given.value(table.CORS_ORIGINS, ("*",)),
         home=home,
+        notify_socket=environment.get("NOTIFY_SOCKET", ""),
         dev=dev,
         vault=keys.vault,
         read_keys=keys.read_keys,

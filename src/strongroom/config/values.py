@@ -139,7 +139,8 @@ class Settings:
     seconds. ``certs_named``: ``certs_dir`` was given, so TLS is meant to be on. ``home`` is the directory for what
     belongs to the user and not to the data (certificates, the key of ``--dev``). ``bucket_key_seconds``: for how long
     bucket keys are kept, 0 for not at all. ``public_metrics``: everybody may read the metrics. ``cors_origins``: the
-    origins of web pages that may use buckets without CORS rules of their own.
+    origins of web pages that may use buckets without CORS rules of their own. ``notify_socket``: where the service
+    manager hears what the server does, "" if nowhere.
     """
 
     target: Target
@@ -167,6 +168,7 @@ class Settings:
     read_keys: tuple[StaticKey, ...] = ()
     backend: Backend = Backend()
     certs_named: bool = False
+    notify_socket: str = ""
 
     @property
     def keys(self) -> Keys:

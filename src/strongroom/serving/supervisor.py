@@ -4,7 +4,7 @@
 - A worker that dies later is replaced, at once the first time, then after growing pauses. If its replacement cannot
   start and no other worker serves, the server ends: a closed port is easier to notice than a silent one.
 - SIGTERM or SIGINT: the workers finish running requests; a second signal ends them at once. SIGHUP: the certificate is
-  read again.
+  read again. The service manager is told.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from strongroom.serving.accept import AWAY
 from strongroom.serving.descriptors import LEAST, raise_limit
 from strongroom.serving.hardening import harden
 from strongroom.serving.listen import listen
+from strongroom.serving.service_manager import ServiceManager
 from strongroom.serving.worker import FAILED, HANDLED, READY, RELOAD, Factory, Shared, Task, run
 
 _spawn = multiprocessing.get_context("spawn")
@@ -123,6 +124,7 @@ class _Supervisor:
     def __init__(self, task: Task, sockets: list[socket.socket], count: int) -> None:
         self._task = task
         self._sockets = sockets
+        self._manager = ServiceManager(task.settings.notify_socket)
         try:
             self._shared = Shared.for_workers(count)
         except OSError as error:  # for example, if all file systems are read-only
@@ -178,6 +180,7 @@ class _Supervisor:
             if serving and not self._announced and not self._ending:
                 self._announced = True
                 announce()
+                self._manager.ready()
 
     def _wait(self, heard: socket.socket) -> None:
         timeout = max(0.0, min(self._due)[0] - time.monotonic()) if self._due else None
@@ -194,10 +197,13 @@ class _Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
+            self._manager.reloading()
             self._reload()
+            self._manager.ready()
             return
         self._signals += 1
         if self._signals == 1:
+            self._manager.stopping()
             _log.info("ending: running requests are finished first; a second signal ends them at once")
             self._end()
         else:
