@@ -39,4 +39,6 @@ class ServiceManager:
                 end.setblocking(False)
                 end.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:  # a kind of socket that is not known here, too: "vsock:…" is no path
-            _log.warning("the service manager cannot be told", extra={"state": lines[0], "reason": error.strerror or str(error)})
+            _log.warning(
+                "the service manager cannot be told", extra={"state": lines[0], "reason": error.strerror or str(error)}
+            )
