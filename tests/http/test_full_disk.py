@@ -79,3 +79,30 @@ def test_a_disk_without_inodes_for_large_objects(tmp_path: Path) -> None:
         server.start()
         client.delete_object(Bucket="bucket", Key="0")
         assert comes(lambda: error_of(client.put_object, Bucket="bucket", Key="0", Body=content) == ("", 200))
+
+
+def test_objects_can_be_removed_from_a_disk_that_others_have_filled(disk: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "home", data=disk / "data", workers=2) as server:
+        client, filler, content = server.client(), disk / "filler", bytes(5 * MIB)
+        reserve = disk / "data" / ".strongroom" / "reserve"
+        client.create_bucket(Bucket="bucket")
+        for number in range(4):
+            client.put_object(Bucket="bucket", Key=f"{number}", Body=content)
+        with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(MIB))
+        assert error_of(client.put_object, Bucket="bucket", Key="more", Body=b"x") == FULL
+        for number in range(40):  # so that what the log has left of its last page is used up
+            error_of(
+                client.put_object_tagging,
+                Bucket="bucket",
+                Key="0",
+                Tagging={"TagSet": [{"Key": "k", "Value": str(number)}]},
+            )
+        client.delete_object(Bucket="bucket", Key="0")
+        assert "what was kept for that is used now" in server.log
+        assert comes(lambda: reserve.stat().st_size > 0)  # of the space of the object that is gone
+        client.delete_object(Bucket="bucket", Key="1")
+        filler.unlink()
+        assert comes(lambda: error_of(client.put_object, Bucket="bucket", Key="0", Body=content) == ("", 200))
+        assert client.get_object(Bucket="bucket", Key="2")["Body"].read() == content

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from strongroom.store.errors import StoreError, StoreFull
-from strongroom.store.local.schema import connect
+from strongroom.store.local.schema import connect, has_room
 from strongroom.store.local.trash import is_there_trash
 from strongroom.threads import Threads
 
@@ -79,6 +79,7 @@ class Committer:
 
     def __init__(self, database: Path, lock: Path, on_trash: Callable[[], None]) -> None:
         self._on_trash = on_trash
+        self._directory = database.parent
         self._trash = False
         self._loop = asyncio.get_running_loop()
         self._connection = connect(database)
@@ -123,7 +124,7 @@ class Committer:
             self._last = len(group)
             if begun is not None:
                 for pending in group:
-                    pending.error = _named(begun)
+                    pending.error = self._named(begun)
             else:
                 await self._commit(group)
             self._settle(group)
@@ -136,7 +137,7 @@ class Committer:
             await self._transaction(group)
         except Exception as error:
             if len(group) == 1:
-                group[0].error = _named(error)
+                group[0].error = self._named(error)
                 return
             for pending in group:
                 pending.error = None
@@ -144,7 +145,7 @@ class Committer:
                     await self._in_thread(self._begin)
                     await self._transaction([pending])
                 except Exception as own:
-                    pending.error = _named(own)
+                    pending.error = self._named(own)
 
     async def _transaction(self, group: list[_Pending]) -> None:
         """Do writes in the transaction that was begun, and commit it; roll it back if this fails."""
@@ -171,7 +172,7 @@ class Committer:
         try:
             await self._committed(group)
         except Exception as error:
-            if isinstance(_named(error), StoreFull):
+            if isinstance(self._named(error), StoreFull):
                 raise  # the end of the transaction is written to the log last, so it cannot be there
             for pending in group:
                 pending.error = error
@@ -242,10 +243,14 @@ class Committer:
             else:
                 pending.future.set_result(pending.result)
 
-
-def _named(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-        full = StoreFull("no space is left for the index")
-        full.__cause__ = error
-        return full
-    return error
+    def _named(self, error: Exception) -> Exception:
+        """StoreFull if there is no room for what was to be written; any other error as it is."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return error
+        full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+        failed = error.sqlite_errorcode == sqlite3.SQLITE_IOERR_WRITE  # this is also what SQLite says of a quota
+        if not full and not (failed and not has_room(self._directory)):
+            return error
+        named = StoreFull("no space is left for the index")
+        named.__cause__ = error
+        return named

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from strongroom.store.errors import StoreFull
+from strongroom.store.local.reserve import Reserve
 
 KEPT = 128 * 1024**2
 """Bytes that uploads leave free: the index's log can get that long, and is then copied into the index. On a small file
@@ -30,11 +31,12 @@ class Room:
     """The free space of a directory. It asks the file system now and then, the more often the less there is.
 
     ``reusable`` returns how many bytes the index has in unused pages: those never go back to the file system, and are
-    used first for what is put into the index.
+    used first for what is put into the index. While the ``reserve`` is given up, nothing else is there.
     """
 
-    def __init__(self, directory: Path, reusable: Callable[[], int]) -> None:
+    def __init__(self, directory: Path, reserve: Reserve, reusable: Callable[[], int]) -> None:
         self._directory = directory
+        self._reserve = reserve
         self._reusable = reusable
         self._known = self._known_files = 0
         self._until = 0.0
@@ -50,6 +52,11 @@ class Room:
         if not self._is_there(size) and self._reusable() < size:
             raise StoreFull("no space is left in the index but what is kept for removing objects")
 
+    def use_reserve(self) -> None:
+        """Leave what is kept for removing objects to that; blocks. Until it is there again, StoreFull is raised."""
+        self._reserve.give_up()
+        self._known = self._known_files = 0
+
     def _is_there(self, size: int, files: int = 0) -> bool:
         now = time.monotonic()
         if size > self._known or files > self._known_files or now >= self._until:
@@ -58,7 +65,7 @@ class Room:
             room = found.f_bavail * found.f_frsize - kept
             # If the file system does not count files (btrfs), there is no limit.
             room_files = found.f_favail - min(KEPT_FILES, found.f_files // 4) if found.f_files else sys.maxsize
-            if size > room or files > room_files:
+            if size > room or files > room_files or self._reserve.is_given_up:
                 self._known = self._known_files = 0
                 return False
             self._known, self._known_files, self._until = room // _SHARE, room_files // _SHARE, now + _SECONDS

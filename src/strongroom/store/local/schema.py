@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import struct
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom.store.base import DAMAGED_RECORD, Record
-from strongroom.store.errors import StoreError, index_fault
+from strongroom.store.errors import NO_SPACE, StoreError, index_fault
 from strongroom.store.mapping import encoded_name
 
 APPLICATION_ID = 0x53524D31  # "SRM1"
@@ -101,11 +103,17 @@ def _reason(path: Path, error: sqlite3.Error) -> str:
 
 
 def has_room(directory: Path) -> bool:
-    """Whether the disk has the room that opening a small database takes; True if that cannot be told."""
+    """Whether there is the room that opening a small database takes, on the disk and in a quota; True if that cannot be
+    told.
+    """
     try:
-        return shutil.disk_usage(directory).free >= _NEEDED
-    except OSError:
-        return True
+        if shutil.disk_usage(directory).free < _NEEDED:
+            return False
+        with tempfile.TemporaryFile(dir=directory) as tried:  # the only way to learn of a quota
+            os.posix_fallocate(tried.fileno(), 0, _NEEDED)
+    except OSError as error:
+        return error.errno not in NO_SPACE
+    return True
 
 
 def unused_bytes(connection: sqlite3.Connection) -> int:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from strongroom.store.base import (
     ALWAYS,
@@ -25,13 +26,14 @@ from strongroom.store.base import (
     Upload,
     UploadPage,
 )
-from strongroom.store.errors import Damaged, NoSuchObject, StoreError
+from strongroom.store.errors import Damaged, NoSuchObject, StoreError, StoreFull
 from strongroom.store.local import index, listing, schema, trash
 from strongroom.store.local.blobs import Blobs, OpenFile, make_directory
-from strongroom.store.local.commits import LOCK, Committer, locked, write
+from strongroom.store.local.commits import LOCK, Committer, Write, locked, write
 from strongroom.store.local.index import NewObject, Row
 from strongroom.store.local.pages import Pages
 from strongroom.store.local.reading import LocalReader
+from strongroom.store.local.reserve import Reserve
 from strongroom.store.local.revision import Revision
 from strongroom.store.local.room import Room
 from strongroom.store.local.rows import Rows
@@ -46,6 +48,7 @@ _SWEEP_SECONDS = 60.0
 _TRASH_BATCH = 1000
 _LEASED_SECONDS = 1.0
 _OPEN_ATTEMPTS = 16
+T = TypeVar("T")
 _FAILURES = (OSError, sqlite3.Error, StoreError)
 
 
@@ -73,7 +76,8 @@ class LocalStore(Store):
                 self._pages = Pages(self._scans, self._revision)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
-            self._room = Room(self._directory, lambda: schema.unused_bytes(self._read))
+            self._reserve = Reserve(self._directory)
+            self._room = Room(self._directory, self._reserve, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
         await self._try_to_sweep()
@@ -116,7 +120,7 @@ class LocalStore(Store):
 
     async def delete_bucket(self, name: str) -> None:
         """Remove an empty bucket."""
-        await self._committer.commit(lambda connection: index.delete_bucket(connection, name), long=True)
+        await self._commit_removal(lambda connection: index.delete_bucket(connection, name), long=True)
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class LocalStore(Store):
         except NoSuchObject:
             if when == ALWAYS:
                 return False  # nothing to make durable
-        return await self._committer.commit(
+        return await self._commit_removal(
             lambda connection: index.delete_object(connection, bucket, key, when), long=many
         )
 
@@ -243,9 +247,7 @@ class LocalStore(Store):
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """End an upload."""
-        await self._committer.commit(
-            lambda connection: index.abort_upload(connection, bucket, key, upload_id), long=True
-        )
+        await self._commit_removal(lambda connection: index.abort_upload(connection, bucket, key, upload_id), long=True)
 
     async def uploads(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> UploadPage:
         """One page of open uploads."""
@@ -259,6 +261,14 @@ class LocalStore(Store):
     def _blob_writer(self) -> BlobWriter:
         return BlobWriter(self._blobs, self._room, self._pool)
 
+    async def _commit_removal(self, write: Write[T], *, long: bool) -> T:
+        """Do a write that makes room: where there is none even for that, with what was kept for it."""
+        try:
+            return await self._committer.commit(write, long=long)
+        except StoreFull:
+            self._room.use_reserve()
+        return await self._committer.commit(write, long=long)
+
     def _read_annex(self, annex: int) -> bytes | None:
         return index.read_annex(self._scans.of_thread(), annex)
 
@@ -268,8 +278,10 @@ class LocalStore(Store):
             await self._try_to_sweep()
 
     async def _try_to_sweep(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._blobs.sweep, self._discard)
+            await loop.run_in_executor(self._pool, self._blobs.sweep, self._discard)
+            await loop.run_in_executor(self._pool, self._reserve.keep)
         except _FAILURES as error:  # it will be tried again
             _log.warning("what lies about could not be swept away: %s", error)
         self._empty_trash_soon()  # even after a failure: it makes room, which may have been what was missing
@@ -286,6 +298,8 @@ class LocalStore(Store):
     async def _try_to_empty_trash(self) -> None:
         try:
             await self._empty_trash()
+            if self._reserve.is_given_up:
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._reserve.keep)
         except _FAILURES as error:  # it is tried again with the next sweep, at the latest
             _log.warning("the bytes of objects that are gone could not be removed: %s", error)
 
@@ -298,7 +312,7 @@ class LocalStore(Store):
             gone = await loop.run_in_executor(self._pool, self._remove, found)
             for start in range(0, len(gone), _TRASH_BATCH):  # an object may have 10,000: others write in between
                 forgotten = gone[start : start + _TRASH_BATCH]
-                await self._committer.commit(functools.partial(trash.empty_trash, blobs=forgotten), long=True)
+                await self._commit_removal(functools.partial(trash.empty_trash, blobs=forgotten), long=True)
             held = held or len(gone) < sum(map(len, found.values()))
             if last is not None:
                 after = last

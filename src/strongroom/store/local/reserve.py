@@ -1,0 +1,69 @@
+"""A file that only takes up space, which is given up when removing objects needs it.
+
+Room (:mod:`~strongroom.store.local.room`) goes by what the file system says is free. That is not all: there may be a
+quota, or other programs may fill the disk. Then not even an object could be removed, since that is a write to the
+index. The file holds the space that the index's log takes at most, before the pages in it are used again.
+
+An empty file has been given up: until it can be filled again, uploads are refused, so that they do not take what
+removing needs. No file: it cannot be made here, and nothing is refused for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from strongroom.store.errors import NO_SPACE
+
+SIZE = 20 * 1024**2
+"""Bytes of the file: the length at which the index's log is copied into it (16 MiB), and some more. On a small file
+system, a sixteenth of its size."""
+
+_NAME = "reserve"
+_log = logging.getLogger("strongroom.store.local")
+
+
+class Reserve:
+    """The file in a directory, which all processes that use the directory share."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / _NAME
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether there is nothing left of it."""
+        try:
+            return self._path.stat().st_size == 0
+        except OSError:
+            return False
+
+    def keep(self) -> None:
+        """Fill it, if it is not filled and there is room. Blocks. Raises OSError if the directory cannot be used."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.fstat(descriptor).st_size:
+                return
+            found = os.fstatvfs(descriptor)
+            try:
+                os.posix_fallocate(descriptor, 0, min(SIZE, found.f_blocks * found.f_frsize // 16))
+            except OSError as error:
+                os.ftruncate(descriptor, 0)
+                if error.errno not in NO_SPACE:
+                    self._path.unlink()
+        finally:
+            os.close(descriptor)
+
+    def give_up(self) -> None:
+        """Leave its space to others."""
+        if self.is_given_up:
+            return
+        try:
+            os.truncate(self._path, 0)
+        except OSError:
+            return  # there is none
+        _log.warning(
+            "no space is left, not even for removing objects: what was kept for that is used now, and uploads are"
+            " refused until it is there again"
+        )

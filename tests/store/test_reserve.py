@@ -1,0 +1,114 @@
+"""What is kept for removing objects, if there is no other space."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.store.errors import StoreFull
+from strongroom.store.local import LocalStore, commits, reserve
+from strongroom.store.local.reserve import SIZE, Reserve
+from tests.mounts import small_file_system
+from tests.store.kinds import put
+from tests.store.test_local import run
+
+MIB = 1024**2
+
+
+def allocated(directory: Path) -> int:
+    return (directory / "reserve").stat().st_blocks * 512
+
+
+def test_it_takes_up_space_until_it_is_given_up_and_again_after_that(tmp_path: Path) -> None:
+    kept = Reserve(tmp_path)
+    assert not kept.is_given_up
+    for _ in range(2):
+        kept.keep()
+        kept.keep()
+        assert allocated(tmp_path) >= SIZE and not kept.is_given_up
+        for _ in range(2):
+            kept.give_up()
+            assert allocated(tmp_path) == 0 and kept.is_given_up
+
+
+def test_it_takes_a_sixteenth_of_a_small_file_system_and_nothing_where_there_is_no_room(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "disk", 64) as disk:
+        kept = Reserve(disk)
+        filler = disk / "filler"
+        filler.write_bytes(bytes(62 * MIB))
+        kept.keep()
+        assert allocated(disk) == 0 and kept.is_given_up
+        filler.unlink()
+        kept.keep()
+        assert allocated(disk) == 4 * MIB
+
+
+def test_where_no_space_can_be_taken_in_advance_nothing_is_kept_and_nothing_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown)
+    kept = Reserve(tmp_path)
+    kept.keep()
+    kept.give_up()
+    assert not kept.is_given_up and not (tmp_path / "reserve").exists()
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"")
+    (tmp_path / "reserve").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        Reserve(tmp_path).keep()
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_sqlite_says_of_a_quota_is_told_from_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    def refused(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+        raise error
+
+    monkeypatch.setattr(commits, "has_room", lambda directory: not full)
+
+    async def use(store: LocalStore) -> None:
+        with pytest.raises(StoreFull if full else sqlite3.OperationalError):
+            await store._committer.commit(refused)
+
+    run(tmp_path, use)
+
+
+def test_only_what_removes_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserve, "SIZE", MIB)
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", b"bytes")
+        commit: Any = store._committer.commit
+        kept = store._reserve
+
+        async def full(write: Any, **how: Any) -> Any:
+            if not kept.is_given_up:
+                raise StoreFull("no space is left for the index")
+            return await commit(write, **how)
+
+        monkeypatch.setattr(store._committer, "commit", full)
+        with pytest.raises(StoreFull):
+            await put(store, "p", b"bytes")
+        with pytest.raises(StoreFull):
+            await store.set_bucket("bucket", "setting", b"value")
+        assert not kept.is_given_up
+        assert await store.delete("bucket", "o")
+        assert kept.is_given_up
+        with pytest.raises(StoreFull):
+            await put(store, "p", b"bytes")
+
+    run(tmp_path, use)
