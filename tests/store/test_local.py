@@ -267,6 +267,26 @@ def test_trash_that_could_not_be_emptied_is_emptied_later_though_sweeping_fails(
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
 
 
+def test_what_comes_into_the_trash_just_after_the_last_look_does_not_wait_for_the_next_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(store: LocalStore) -> None:
+        loop, look = asyncio.get_running_loop(), trash.page
+        await put(store, "o", bytes(300_000))
+
+        def meanwhile(*arguments: Any, **how: Any) -> Any:
+            found = look(*arguments, **how)
+            monkeypatch.setattr(trash, "page", look)
+            asyncio.run_coroutine_threadsafe(store.delete("bucket", "o"), loop).result(20)
+            return found
+
+        monkeypatch.setattr(trash, "page", meanwhile)
+        store._empty_trash_soon()
+        await until(lambda: not list((tmp_path / ".strongroom" / "blobs").glob("*/*")))
+
+    run(tmp_path, use)
+
+
 @pytest.mark.parametrize("path", ["{}/precious", "../../../precious"])
 def test_a_path_in_the_place_of_a_number_in_the_index_leads_to_no_file(tmp_path: Path, path: str) -> None:
     """A column of integers takes any text that is no number."""

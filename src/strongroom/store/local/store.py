@@ -59,6 +59,7 @@ class LocalStore(Store):
         self._directory = directory / INTERNAL
         self._database = self._directory / "index.db"
         self._emptying: asyncio.Task[None] | None = None
+        self._trash_came = False  # since it was last looked for
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
@@ -292,14 +293,17 @@ class LocalStore(Store):
 
     def _empty_trash_soon(self) -> None:
         """Remove what is in the trash, without delaying the request that put it there."""
+        self._trash_came = True
         if not self._stopping.is_set() and (self._emptying is None or self._emptying.done()):
             self._emptying = asyncio.create_task(self._try_to_empty_trash())
 
     async def _try_to_empty_trash(self) -> None:
         try:
-            await self._empty_trash()
-            if self._reserve.is_given_up:
-                await asyncio.get_running_loop().run_in_executor(self._pool, self._reserve.keep)
+            while self._trash_came:
+                self._trash_came = False
+                await self._empty_trash()
+                if self._reserve.is_given_up:
+                    await asyncio.get_running_loop().run_in_executor(self._pool, self._reserve.keep)
         except _FAILURES as error:  # it is tried again with the next sweep, at the latest
             _log.warning("the bytes of objects that are gone could not be removed: %s", error)
 
