@@ -131,10 +131,9 @@ def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, rea
 def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Place:
     remote = remote_store(settings, target)
     store = LeftStore(remote)
+    kinds = frozenset(kind for name in settings.backend.sse for kind in _DOUBLE[name])
     # Objects that were encrypted twice stay readable whatever is set now; but their keys do not go over plain HTTP.
-    sse = settings.backend.sse
-    encrypting = store if remote.client.endpoint.secure or sse else None
-    outer = Outer(store, encrypting, frozenset(kind for name in sse for kind in _DOUBLE[name]))
+    outer = Outer(store, store, kinds, gives_keys=remote.client.endpoint.secure)
     if kms is None:
         relay = BackendRelay(remote.client, allow_insecure_sse_c=settings.allow_insecure_sse_c)
         return _Place(store, None, outer, relay=relay)

@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
-"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "nobody"
+"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "NeedsKey", "nobody"
 (404 of what stands before the backend), "elsewhere" (a redirect to another host), "204" (as if it had been done),
 "error" (of S3, behind a 200); "lose", "mute" or "fault", where the backend gets it, and its answer is lost, never
 comes, or is told as 502; "late", where it comes after :data:`LATE` seconds; None."""
@@ -31,6 +31,8 @@ _ANSWERS = {
     b"<Error><Code>InvalidPart</Code></Error>",
     "elsewhere": b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/b/k\r\ncontent-length: 0\r\n"
     b"connection: close\r\n\r\n",
+    "NeedsKey": b"HTTP/1.1 400 Bad Request\r\ncontent-length: 42\r\nconnection: close\r\n\r\n"
+    b"<Error><Code>InvalidRequest</Code></Error>",
     "204": b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
     "nobody": b"HTTP/1.1 404 Not Found\r\ncontent-length: 21\r\nconnection: close\r\n\r\ndefault backend - 404",
     "garbage": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n<garbage>",

@@ -13,6 +13,7 @@ import pytest
 
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
+from tests.gateway_s3.proxy import Proxy
 from tests.http.raw import error_of, send
 from tests.http.raw import request as signed_request
 from tests.jobs import job
@@ -383,3 +384,17 @@ def test_checksums_in_trailers_and_content_encodings_pass_through(
     context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
     with urllib.request.urlopen(presigned, context=context) as answer:
         assert answer.read() == body
+
+
+def test_a_key_that_comes_from_a_client_s_is_not_sent_over_plain_http(
+    minio: Backend, gateway: Gateway, raw_bucket: str
+) -> None:
+    """Whoever answers there in the backend's place says that the object needs a key."""
+    with Proxy(minio.endpoint) as proxy:
+        client = gateway(minio, {"MINIO_GATEWAY_SSE": "s3"}, proxy).client()
+        client.create_bucket(Bucket=raw_bucket)
+        client.put_object(Bucket=raw_bucket, Key="o", Body=NEEDLE, **SSE_C)
+        proxy.fault = lambda line: "NeedsKey" if f"/{raw_bucket}/o" in line else None
+        for read in (client.get_object, client.head_object):
+            assert error_of(read, Bucket=raw_bucket, Key="o", **SSE_C)[1] in (400, 403)
+    assert not [head for head in proxy.heads if "customer-key" in head]

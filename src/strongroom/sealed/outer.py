@@ -29,15 +29,21 @@ _NEEDS_KEY_TOO = "InvalidArgument"
 
 class Outer:
     """Chooses the store for an object: ``encrypting``, if there is one, encrypts objects of these ``kinds``
-    once more.
+    once more. ``gives_keys``: whether the storage may be given keys to read with, whatever is encrypted twice now.
     """
 
     def __init__(
-        self, store: Store, encrypting: EncryptingStore | None = None, kinds: frozenset[Kind] = frozenset()
+        self,
+        store: Store,
+        encrypting: EncryptingStore | None = None,
+        kinds: frozenset[Kind] = frozenset(),
+        *,
+        gives_keys: bool = True,
     ) -> None:
         self._store = store
         self._encrypting = encrypting
         self._kinds = kinds
+        self._gives_keys = gives_keys
 
     def writing(self, bucket: str, key: str, protection: Protection) -> Store:
         """The store that takes a new object of this protection."""
@@ -57,7 +63,7 @@ class Outer:
         """What ``ask`` returns for the store that gives out the object. Raises CustomerKeyNeeded, and what ``ask``
         raises.
         """
-        if self._encrypting is None:
+        if self._encrypting is None or not self._gives_keys:
             return await ask(self._store)
         stores = [self._store]
         if customer_key is not None:
