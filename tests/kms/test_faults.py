@@ -9,6 +9,7 @@ import gzip
 import json
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -576,6 +577,39 @@ def test_interim_answers_are_passed_over() -> None:
             for _ in range(10):
                 assert (await node.client.call("GET", "x")).ok
             assert node.connections == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_an_answer_that_comes_twice_is_not_taken_for_that_to_the_next_call(later: bool) -> None:
+    """A proxy's fault, say. A data key would be stored as what the KMS made of the next one, and never open again."""
+    said = Counter[str]()
+    over = asyncio.Event()
+
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                answer = b'{"data": {"to": "%s"}}' % head.split()[1].rpartition(b"/")[2]
+                answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer)
+                writer.write(answer if later else 2 * answer)
+                if later:
+                    await asyncio.sleep(0.05)
+                    writer.write(answer)
+                over.set()
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(twice, "127.0.0.1", 0) as proxy:
+            client = VaultClient(VaultAddress(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
+            await client.start()
+            for number in "12345":
+                over.clear()
+                said[str((await client.call("GET", number)).data["to"])] += 1
+                await over.wait()
+                await asyncio.sleep(0.05)
+            await client.stop()
+            assert said == dict.fromkeys("12345", 1)
 
     asyncio.run(main())
 
