@@ -12,10 +12,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 Fault = Callable[[str], str | None]
-"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "NeedsKey", "nobody"
-(404 of what stands before the backend), "elsewhere" (a redirect to another host), "204" (as if it had been done),
-"error" (of S3, behind a 200); "lose", "mute" or "fault", where the backend gets it, and its answer is lost, never
-comes, or is told as 502; "late", where it comes after :data:`LATE` seconds; None."""
+"""What to do with the request of this first line: "hang", "reset", "garbage", "503", "429", "InvalidPart", "NeedsKey",
+"nobody" (404 of what stands before the backend), "elsewhere" (a redirect to another host), "204" (as if it had been
+done), "error" (of S3, behind a 200); "lose", "mute" or "fault", where the backend gets it, and its answer is lost,
+never comes, or is told as 502; "late", where it comes after :data:`LATE` seconds; None."""
 
 LATE = 14.0
 
