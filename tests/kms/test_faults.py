@@ -7,6 +7,7 @@ import base64
 import contextlib
 import gzip
 import json
+import re
 import threading
 import traceback
 from collections import Counter
@@ -44,6 +45,8 @@ class Liar:
     def __init__(self) -> None:
         self.status, self.body = 200, b""
         self.headers: dict[str, str] = {}
+        self.repeats = False
+        """Whether a refusal repeats what was sent, in JSON that escapes what need not be."""
         self.refusals = 0
         """How many calls of those that come are told to come later, with the status ``later``."""
         self.later = 429
@@ -54,8 +57,11 @@ class Liar:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
+                sent = self.rfile.read(int(self.headers.get("content-length", 0)))
                 status, body = liar.status, liar.body
+                if liar.repeats:
+                    said = json.dumps({"errors": [sent.decode()]})
+                    body = said.replace("/", "\\/").replace("+", "\\u002b").encode()
                 if self.path == "/v1/auth/approle/login":
                     status, body = liar.login[0], json.dumps({"auth": liar.login[1]}).encode()
                 elif liar.refusals:
@@ -241,6 +247,35 @@ def test_a_refusal_that_repeats_what_was_sent_shows_no_secret(liar: Liar, status
             sent = {"role_id": "role", "secret_id": secret_id}
             answer = await client.call("POST", "auth/approle/other", sent)
             assert answer.reason == f"X-Vault-Token: {token} [redacted] is bad"
+        await client.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 503])
+def test_a_refusal_that_repeats_what_was_sent_shows_no_data_key(liar: Liar, status: int) -> None:
+    """When it is told to come later, the call is repeated, and its data keys are used."""
+    liar.status, liar.repeats = status, True
+
+    async def main() -> None:
+        async with opened({**liar.settings, "STRONGROOM_VAULT_TIMEOUT": "1"}) as kms:
+            with pytest.raises(KMSError) as refused:
+                await made(kms)
+            assert not re.search("[A-Za-z0-9+/]{43}=", str(refused.value))
+            assert '"plaintext": "[redacted]"' in str(refused.value)
+
+    asyncio.run(main())
+
+
+def test_a_refusal_that_repeats_a_login_shows_no_secret_however_it_writes_it(liar: Liar) -> None:
+    liar.login, liar.status, liar.repeats = (404, None), 400, True
+    secret_id = "a/secret+id-of-many-letters"
+
+    async def main() -> None:
+        client = VaultClient(VaultAddress(liar.settings["MINIO_SSE_VAULT_ENDPOINT"] or ""))
+        await client.start()
+        answer = await client.call("POST", "auth/another/login", {"role_id": "role", "secret_id": secret_id})
+        assert answer.reason == '{"role_id": "role", "secret_id": "[redacted]"}'
         await client.stop()
 
     asyncio.run(main())

@@ -13,7 +13,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ _MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
 _NOT_NOW = (412, 429)  # the Vault works, but is overloaded, or has not caught up with the active node yet
 _RETRY_AFTER = re.compile("[0-9]{1,9}")
+_SECRETS = ("role_id", "secret_id", "plaintext")
 _LEAST_SECRET = 8  # characters of what is taken out of a refusal: less is no secret, and may stand in any text
 
 
@@ -253,10 +254,11 @@ class VaultClient:
                 raise self._unavailable("its answer is compressed, which was not asked for")
             said = response.headers.get("retry-after", "")
             retry_after = float(said) if _RETRY_AFTER.fullmatch(said) else None
-            said_in_full = await response.read()
+            document = self._parsed(await response.read(), response.status)
             if response.status >= 400:  # whoever refuses (a proxy, say) may repeat what was sent, and the log shows why
-                said_in_full = _without(said_in_full, (headers.get("X-Vault-Token", ""), *_credentials(content)))
-            answer = Answer(response.status, self._parsed(said_in_full, response.status), retry_after)
+                sent = json.loads(content) if content else None
+                document = _without(document, (headers.get("X-Vault-Token", ""), *_secrets(sent)))
+            answer = Answer(response.status, document, retry_after)
         if answer.status >= 500:
             raise self._unavailable(answer.reason)
         return answer
@@ -276,18 +278,29 @@ class VaultClient:
         return KMSUnavailable(f"the KMS at {self.address.url} is not available: {reason}")
 
 
-def _credentials(content: bytes | None) -> list[str]:
-    """The credentials in what is sent to log in."""
-    sent = json.loads(content) if content else {}
-    return [str(sent[name]) for name in ("role_id", "secret_id") if name in sent]
+def _secrets(sent: object) -> Iterator[str]:
+    """The secrets in what is sent: those to log in with, and data keys that are to be wrapped."""
+    if isinstance(sent, list):
+        for item in sent:
+            yield from _secrets(item)
+    elif isinstance(sent, dict):
+        for name, value in sent.items():
+            if name in _SECRETS and isinstance(value, str):
+                yield value
+            else:
+                yield from _secrets(value)
 
 
-def _without(answer: bytes, secrets: Iterable[str]) -> bytes:
-    """An answer in which no secret is repeated."""
-    for secret in secrets:
-        if len(secret) >= _LEAST_SECRET:
-            answer = answer.replace(secret.encode(), b"[redacted]")
-    return answer
+def _without(document: Mapping[str, object], secrets: Iterable[str]) -> Mapping[str, object]:
+    """A refusal in which no secret is repeated, however its JSON writes it; {} if that cannot be seen to."""
+    try:
+        text = whole = json.dumps(document, ensure_ascii=False)
+        for secret in secrets:
+            if len(secret) >= _LEAST_SECRET:
+                text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], "[redacted]")
+        return document if text == whole else _mapping(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _said(error: Exception) -> str:
