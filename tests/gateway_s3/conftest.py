@@ -26,6 +26,13 @@ def minio_tls(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> I
         yield running
 
 
+@pytest.fixture(scope="session")
+def versitygw_tls(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Backend]:
+    """A versitygw over TLS, which encrypts nothing."""
+    with Backend("versitygw", tmp_path_factory.mktemp("versitygw-tls"), certificates) as running:
+        yield running
+
+
 @dataclass
 class RunningOn:
     """Gateways that run on when a test ends, for the next that needs such ones: by the backend and all settings."""

@@ -140,6 +140,20 @@ def test_double_encryption_has_the_backend_encrypt_what_is_encrypted(
         # The client's own key is not what the backend was given.
         assert error_of(raw.get_object, Bucket=f"{raw_bucket}-c", Key=key, **SSE_C)[1] in (400, 403)
     assert error_of(server.client().get_object, Bucket=f"{raw_bucket}-c", Key="small") == ("InvalidRequest", 400)
+    assert "does not say that it encrypts" not in server.log
+
+
+@pytest.mark.parametrize("encryption", [{"ServerSideEncryption": "AES256"}, SSE_C], ids=["sse-s3", "sse-c"])
+def test_a_backend_that_encrypts_nothing_though_it_is_asked_to_is_warned_of_once(
+    versitygw_tls: Backend, gateway: Gateway, raw_bucket: str, encryption: dict[str, Any]
+) -> None:
+    server = gateway(versitygw_tls, {"MINIO_GATEWAY_SSE": "s3;c"}, alone=True)
+    client = server.client()
+    client.create_bucket(Bucket=raw_bucket)
+    for key in ("a", "b"):
+        client.put_object(Bucket=raw_bucket, Key=key, Body=NEEDLE, **encryption)
+    (warning,) = [line for line in server.log.splitlines() if "does not say that it encrypts" in line]
+    assert " WARNING " in warning and f"bucket={raw_bucket}" in warning
 
 
 def test_what_was_encrypted_in_one_mode_is_read_in_the_others(

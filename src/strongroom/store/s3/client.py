@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -28,6 +29,7 @@ from strongroom.store.s3 import xml
 from strongroom.store.s3.connecting import Unreachable
 from strongroom.store.s3.connection import LEAST
 from strongroom.store.s3.credentials import CredentialSource, FixedCredentials, find_credentials
+from strongroom.store.s3.encryption import is_told
 from strongroom.store.s3.endpoint import Endpoint
 from strongroom.store.s3.errors import (
     BETWEEN_FOLDERS,
@@ -46,6 +48,8 @@ from strongroom.store.s3.response import Response
 from strongroom.store.s3.streaming import SignedBody, StreamedBody
 from strongroom.store.s3.wire import Outgoing, request_head
 from strongroom.trust import trusted
+
+_log = logging.getLogger("strongroom.backend")
 
 _MAX_ERROR = 64 * 1024
 _ATTEMPTS = 4
@@ -122,6 +126,7 @@ class Client:
         """What the backend calls itself, known after a first success: MinIO lists metadata, others do not."""
         self._regions = Regions(endpoint, region)
         self._credentials: CredentialSource = FixedCredentials(own)
+        self._has_warned = False  # that the backend does not encrypt
         self._taken_at = -inf  # when an answer last showed that the backend accepts them, by the loop's clock
 
     @property
@@ -145,6 +150,12 @@ class Client:
     async def send(self, request: Request) -> Answer:
         """Send a request and read the whole answer to it, which is a success. Raises StoreError."""
         response, earlier = await self._send(request)
+        if request.puts_object and not self._has_warned and not is_told(request.headers, response.headers):
+            self._has_warned = True
+            _log.warning(
+                "the backend does not say that it encrypts what it is asked to: maybe only the gateway does",
+                extra={"bucket": request.bucket},
+            )
         return Answer(
             response.status, response.headers, await self._download(response, request).whole(MAX_ANSWER), earlier
         )

@@ -1,4 +1,4 @@
-"""Encryption at the backend, as headers of requests to it. Pure.
+"""Encryption at the backend, as headers of requests to it and of its answers. Pure.
 
 Source: "Protecting data with server-side encryption" in the Amazon S3 User Guide.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from strongroom.secret import Secret
@@ -51,3 +52,8 @@ class BackendEncryption:
 
 
 NOT_ENCRYPTED = BackendEncryption()
+
+
+def is_told(asked: Mapping[str, str], answer: Mapping[str, str]) -> bool:
+    """Whether the headers of an answer say that the new object is encrypted as it was asked for, if it was."""
+    return all(name in answer for name in (_SSE, _CUSTOMER + "algorithm") if name in asked)

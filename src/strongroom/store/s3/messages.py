@@ -38,6 +38,11 @@ class Request:
         completes = self.method == "POST" and any(name == "uploadId" for name, _ in self.query)
         return completes or "x-amz-copy-source" in self.headers
 
+    @property
+    def puts_object(self) -> bool:
+        """Whether it brings a whole object: its answer says how that is encrypted. MinIO's says it of nothing else."""
+        return self.method == "PUT" and bool(self.key) and not self.query and "x-amz-copy-source" not in self.headers
+
     def __str__(self) -> str:
         return f"{self.method} {f'{self.bucket}/{self.key}' if self.key else self.bucket or '/'}"
 
