@@ -39,8 +39,9 @@ def test_double_encryption_without_a_kms_is_refused(tmp_path: Path) -> None:
     assert line.startswith("strongroom: MINIO_GATEWAY_SSE: it is set, but there is no master key")
 
 
-def test_keys_of_clients_do_not_go_to_a_backend_over_plain_http(tmp_path: Path) -> None:
-    line = refused(tmp_path, "http://backend.test", **KMS, MINIO_GATEWAY_SSE="s3;c")
+@pytest.mark.parametrize("url", ["http://backend.test", "HTTP://backend.test", " http://backend.test"])
+def test_keys_of_clients_do_not_go_to_a_backend_over_plain_http(tmp_path: Path, url: str) -> None:
+    line = refused(tmp_path, url, **KMS, MINIO_GATEWAY_SSE="s3;c")
     assert line.startswith("strongroom: MINIO_GATEWAY_SSE: c needs a backend with https")
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from strongroom.config import table
 from strongroom.config.cores import usable_cores
@@ -329,7 +330,7 @@ def _backend(given: Given, target: Target, has_kms: bool) -> Backend:
             raise SettingError(name, "only `strongroom gateway s3` serves it; unset it")
         if not has_kms:
             raise SettingError(name, "it is set, but there is no master key", table.SSE_MASTER_KEY.example)
-        if "c" in kinds and (target.url or "https:").lower().startswith("http:"):
+        if "c" in kinds and target.url and _has_no_tls(target.url):
             raise SettingError(name, "c needs a backend with https: clients' keys do not go over plain HTTP")
     ca = given.value(table.BACKEND_CA, None)
     return Backend(
@@ -339,6 +340,14 @@ def _backend(given: Given, target: Target, has_kms: bool) -> Backend:
         timeout=given.value(table.BACKEND_TIMEOUT, 60),
         sse=sse[1] if sse else frozenset(),
     )
+
+
+def _has_no_tls(url: str) -> bool:
+    """Whether a URL means plain HTTP, read as whoever uses it reads it: blanks before it are no part of it."""
+    try:
+        return urlsplit(url).scheme == "http"
+    except ValueError:
+        return False  # it is no URL, which stops the start as well
 
 
 def _refuse_unserved(environment: Mapping[str, str]) -> None:
