@@ -122,6 +122,29 @@ def test_of_two_answers_for_the_same_the_later_asked_for_is_kept_for_its_own_tim
     at_standing_clock(main)
 
 
+def test_the_time_goes_on_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timers stand still meanwhile, and so does the clock that they go by."""
+    suspended = 0.0
+    clock_gettime = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: clock_gettime(clock) + suspended)
+
+    async def main() -> None:
+        nonlocal suspended
+        kms = KMSElsewhere()
+        keys = BucketKeys(kms, 60)
+        made = await keys.generate(HERE, "")
+        suspended = 59
+        assert await keys.generate(HERE, "") is made
+        kms.refusal = KeyDisabled("it is disabled")
+        suspended = 61
+        for ask in (write, read):
+            with pytest.raises(KeyDisabled):
+                await ask(keys, made.wrapped)
+        assert not keys._reading._kept and not keys._writing._kept
+
+    asyncio.run(main())
+
+
 def test_a_key_of_one_master_key_is_not_taken_for_that_of_another() -> None:
     async def main() -> None:
         keys = BucketKeys(KMSElsewhere(), 60)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from strongroom.kms.base import KMS, Context, DataKey, KMSError, WrappedKey, context_bytes
 
@@ -20,22 +21,43 @@ MOST = 5000
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class _Moment(NamedTuple):
+    """A time, by the clock of the event loop; and by one that also counts while the machine is suspended."""
+
+    awake: float
+    in_all: float
+
+    @classmethod
+    def now(cls) -> _Moment:
+        return cls(asyncio.get_running_loop().time(), time.clock_gettime(_CLOCK))
+
 
 class _Kept(Generic[K, V]):
-    """Values, each of which is forgotten ``seconds`` after it was asked for: by a timer, not when somebody looks."""
+    """Values, each of which is forgotten ``seconds`` after it was asked for: by a timer, not when somebody looks. While
+    a machine is suspended, timers stand still, so whoever looks makes sure.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._kept: OrderedDict[K, tuple[V, asyncio.TimerHandle]] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[V, asyncio.TimerHandle, float]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
         found = self._kept.get(key)
-        return found[0] if found else None
-
-    def keep(self, key: K, value: V, asked_at: float) -> None:
-        timer = asyncio.get_running_loop().call_at(asked_at + self._seconds, self.forget, key)
+        if found is None:
+            return None
+        value, _, until = found
+        if time.clock_gettime(_CLOCK) < until:
+            return value
         self.forget(key)
-        self._kept[key] = value, timer
+        return None
+
+    def keep(self, key: K, value: V, asked_at: _Moment) -> None:
+        timer = asyncio.get_running_loop().call_at(asked_at.awake + self._seconds, self.forget, key)
+        self.forget(key)
+        self._kept[key] = value, timer, asked_at.in_all + self._seconds
         if len(self._kept) > MOST:
             self.forget(next(iter(self._kept)))
 
@@ -58,7 +80,7 @@ class BucketKeys:
         bound = _digest(context)
         data_key = self._writing.get((key_id, bound))
         if data_key is None:
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = _Moment.now()
             (data_key,) = await self._kms.generate([context], key_id)
             self._writing.keep((key_id, bound), data_key, asked_at)
             self._reading.keep((data_key.wrapped, bound), data_key.plaintext, asked_at)
@@ -69,7 +91,7 @@ class BucketKeys:
         bound = _digest(context)
         plaintext = self._reading.get((wrapped, bound))
         if plaintext is None:
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = _Moment.now()
             (answer,) = await self._kms.unwrap([(wrapped, context)])
             if isinstance(answer, KMSError):
                 raise answer
