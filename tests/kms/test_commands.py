@@ -263,6 +263,18 @@ def test_status_shows_every_provider_and_why_one_does_not_work(command: Command,
     assert gone.returncode == 1 and "Connection refused" in gone.stdout
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("key", "list"), ("setup", "--dry-run")])
+def test_who_sends_a_token_over_plain_http_is_warned(
+    command: Command, bao: OpenBao, key: str, arguments: tuple[str, ...]
+) -> None:
+    settings = {name: value for name, value in bao.role(key, key).settings().items() if value}
+    elsewhere = bao.endpoint.replace("127.0.0.1", "0.0.0.0")  # no address of this machine only, as far as can be told
+    for endpoint, warnings in ((bao.endpoint, 0), (elsewhere, 1)):
+        there = {"MINIO_SSE_VAULT_ENDPOINT": endpoint, "BAO_TOKEN": bao.root}
+        done = command.run("kms", *arguments, **settings | there)
+        assert done.stderr.count("the KMS is asked over plain HTTP") == warnings
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

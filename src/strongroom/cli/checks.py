@@ -16,14 +16,11 @@ _log = logging.getLogger("strongroom.kms")
 
 
 def check_vault(place: VaultPlace) -> None:
-    """As :func:`check_vault_files`; also warns if the Vault is reached over plain HTTP."""
-    check_vault_files(place)
+    """Check that the certificate and key files for a Vault can be loaded; warn if it is reached over plain HTTP. Raises
+    SettingError.
+    """
     if in_the_clear(place.endpoint):
-        _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees secret ids and data keys")
-
-
-def check_vault_files(place: VaultPlace) -> None:
-    """Check that the certificate and key files for a Vault can be loaded. Raises SettingError."""
+        _log.warning("the KMS is asked over plain HTTP: whoever listens on the way sees tokens, secret ids, data keys")
     if not place.endpoint.startswith("https:"):
         return
     for path, certificate, key, setting in (

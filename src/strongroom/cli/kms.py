@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from strongroom.cli import kms_output as show
-from strongroom.cli.checks import check_vault_files
+from strongroom.cli.checks import check_vault
 from strongroom.cli.options import given_flags, parameter, with_flags
 from strongroom.cli.outcome import FAILED, WRONG, stop_with
 from strongroom.config import Administration, Setting, SettingError, administration_from_process, keys_from_process
@@ -76,7 +76,7 @@ def status(as_json: bool, **flags: str | None) -> None:
 
         keys = keys_from_process(given_flags(flags, _ALL))
         if keys.vault is not None:
-            check_vault_files(keys.vault.place)
+            check_vault(keys.vault.place)
         kms = build_kms(keys)
         if kms is None:
             raise SettingError(settings.VAULT_ENDPOINT.variables[0], "it is not set, and there is no static key either")
@@ -211,7 +211,7 @@ async def _admin(given: Administration) -> AsyncIterator[VaultAdmin]:
     from strongroom.app import vault_address
     from strongroom.kms.vault_client import VaultClient
 
-    check_vault_files(given.place)
+    check_vault(given.place)
     client = VaultClient(vault_address(given.place))
     await client.start()
     try:
