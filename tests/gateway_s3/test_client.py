@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import re
 import ssl
@@ -20,7 +21,7 @@ import pytest
 
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
-from strongroom.store.base import ALWAYS, Condition, Part, Record
+from strongroom.store.base import ALWAYS, Condition, Part, Record, Stored
 from strongroom.store.errors import (
     ConditionFailed,
     Damaged,
@@ -34,9 +35,11 @@ from strongroom.store.s3 import Client, S3Store, backend_listing, parse_endpoint
 from strongroom.store.s3 import client as client_module
 from strongroom.store.s3.backend_listing import list_names
 from strongroom.store.s3.credentials import FixedCredentials
+from strongroom.store.s3.encryption import NOT_ENCRYPTED
 from strongroom.store.s3.messages import Request
-from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, http_time
+from strongroom.store.s3.metadata import BACKEND_ID, Described, HiddenRecord, http_time
 from strongroom.store.s3.names import completing_name, new_id
+from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.regions import Regions
 from strongroom.store.s3.streaming import StreamedBody
 from strongroom.store.s3.sweep import Sweep
@@ -310,6 +313,32 @@ def test_a_time_out_of_all_bounds_is_the_nearest_within(fake: Fake, moment: str)
     fake.reply = lambda region: (200, {}, document.encode())
     (bucket,) = fake.run(lambda client: S3Store(client).buckets())
     assert datetime.fromtimestamp(bucket.created / 1_000_000_000, UTC).year in (1970, 9999)
+
+
+@pytest.mark.parametrize("status", [400, 403, 503, 200])
+def test_a_refusal_that_repeats_a_client_s_key_does_not_show_it(fake: Fake, status: int) -> None:
+    """It is logged, and told to clients."""
+    key = bytes(range(100, 132))
+    encoded = base64.b64encode(key)
+    fake.reply = lambda region: (
+        status,
+        {"ETag": '"e"'},
+        b"<Error><Code>NoGood</Code><Message>this is bad: %s</Message></Error>" % encoded,
+    )
+
+    async def use(client: Client) -> None:
+        store = S3Store(client).encrypted(customer_key=Secret(key))
+        if status != 200:
+            await store.open("bucket", "o")
+        source = S3Reader(
+            client, "bucket", Described("o", 9, "e", "", 0, {}), Stored("o", 9, 0, {}, "e "), None, NOT_ENCRYPTED
+        )
+        await store.copy(source, "bucket", "o", {}, b"")
+
+    with pytest.raises(Refused) as refused:
+        fake.run(use)
+    assert "this is bad: [redacted]" in str(refused.value)
+    assert refused.value.message == "this is bad: [redacted]"
 
 
 def test_an_object_without_an_etag_is_no_answer(fake: Fake) -> None:

@@ -143,7 +143,8 @@ def _document(answer: Answer, request: Request) -> xml.Node:
         root = xml.read(answer.body)
         if root.name == "Error":
             code = root.text("Code")
-            raise meaning(status_behind(code), code, root.text("Message", ""), str(request)) from answer.earlier
+            said = request.without_keys(root.text("Message", ""))
+            raise meaning(status_behind(code), code, said, str(request)) from answer.earlier
         root.text("ETag")
     except xml.BadAnswer as error:
         raise Unavailable(f"{request}: the backend's answer: {error}") from error

@@ -217,7 +217,7 @@ class Client:
         if can_learn and self._regions.learn(request.bucket, region) and not attempts.are_over:
             attempts.redirected = True
             return True
-        refused = meaning(response.status, code, message, str(request))
+        refused = meaning(response.status, code, request.without_keys(message), str(request))
         passes = response.status in RETRIED_STATUSES or (code == BETWEEN_FOLDERS and is_hidden(request.key))
         if not passes or attempts.are_over or not request.again:
             if code in CREDENTIALS_REFUSED:

@@ -43,6 +43,13 @@ class Request:
         """Whether it brings a whole object: its answer says how that is encrypted. MinIO's says it of nothing else."""
         return self.method == "PUT" and bool(self.key) and not self.query and "x-amz-copy-source" not in self.headers
 
+    def without_keys(self, said: str) -> str:
+        """What the backend says of it, in which no client's key is repeated that it brings."""
+        for name, value in self.headers.items():
+            if value and name.endswith("-customer-key"):
+                said = said.replace(value, "[redacted]")
+        return said
+
     def __str__(self) -> str:
         return f"{self.method} {f'{self.bucket}/{self.key}' if self.key else self.bucket or '/'}"
 
