@@ -8,14 +8,16 @@ import logging
 import os
 from collections.abc import Sequence
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from strongroom.buffers import Buffer
 from strongroom.s3.app import S3App
 from strongroom.s3.cors import CrossOrigin
+from strongroom.s3.handlers.objects import ObjectHandlers
 from strongroom.s3.request import Exchange, HttpRequest
+from strongroom.s3.shapes import Delete, DeleteObjectsOutput, DeleteObjectsRequest, ObjectIdentifier
 from strongroom.sealed.faults import Forbidden
 from strongroom.sealed.store import SealedStore
 
@@ -81,3 +83,26 @@ def test_what_a_request_has_not_is_not_named(caplog: pytest.LogCaptureFixture) -
 
 def fields(record: Any) -> list[str | None]:
     return [getattr(record, name, None) for name in ("request_id", "operation", "bucket", "key")]
+
+
+def test_what_nobody_foresaw_on_one_key_of_a_list_is_said_of_that_key_and_the_others_are_deleted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deleted = []
+
+    async def delete(bucket: str, key: str, condition: object) -> None:
+        if key == "bad":
+            raise RuntimeError("boom")
+        deleted.append(key)
+
+    store = cast(SealedStore, Mock(bucket=AsyncMock(), delete=delete))
+    request = HttpRequest("POST", "/bucket", "delete", {}, True, "")
+    call = Mock(request=request, bucket="bucket", request_id="ID")
+    listed = Delete(objects=[ObjectIdentifier(key=key) for key in ("first", "bad", "last")])
+    wanted = DeleteObjectsRequest(bucket="bucket", delete=listed)
+    output = asyncio.run(ObjectHandlers(store).delete_objects(call, wanted)).output
+    assert isinstance(output, DeleteObjectsOutput)
+    assert [row.key for row in output.deleted] == deleted == ["first", "last"]
+    assert [(row.key, row.code) for row in output.errors] == [("bad", "InternalError")]
+    (record,) = caplog.records
+    assert fields(record) == ["ID", "DeleteObjects", "bucket", "bad"] and "RuntimeError: boom" in caplog.text

@@ -168,10 +168,7 @@ class S3App:
         """Answer with an error. Raises ConnectionAbortedError if that is too late."""
         request = exchange.request
         fields = about(seen.request_id, seen.operation, seen.bucket, seen.key)
-        fault = translate(error, fields)
-        if fault is None:
-            log.exception("%s %s failed", request.method, request.raw_path, extra=fields)
-            fault = S3Error("InternalError")
+        fault = translate(error, request, fields)
         seen.error = fault.code
         if isinstance(error, KMSError):
             seen.reason = str(error)

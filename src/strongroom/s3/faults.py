@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from strongroom.s3.errors import S3Error
+from strongroom.s3.request import HttpRequest
 from strongroom.sealed import faults as below
 
 log = logging.getLogger("strongroom.s3")
@@ -72,9 +73,9 @@ def about(request_id: str, operation: str, bucket: str, key: str) -> dict[str, s
     return {name: value for name, value in fields.items() if value}
 
 
-def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
-    """The S3 error for what a lower layer raised on purpose, or raised because of the disk; None for anything else (a
-    bug).
+def translate(error: Exception, request: HttpRequest, fields: Mapping[str, str]) -> S3Error:
+    """The S3 error for what came up during a request. What no layer raises on purpose, and the disk does not explain,
+    is a bug: an InternalError, which is logged with its traceback.
 
     What the operator must know is logged, with ``fields`` (see :func:`about`).
     """
@@ -102,4 +103,5 @@ def translate(error: Exception, fields: Mapping[str, str]) -> S3Error | None:
     if fault := below.index_fault(error):
         log.warning("InternalError: %s", fault, extra=fields)
         return S3Error("InternalError", "The index of this server cannot be read or written.")
-    return None
+    log.error("%s %s failed", request.method, request.raw_path, exc_info=error, extra=fields)
+    return S3Error("InternalError")

@@ -173,9 +173,7 @@ class ObjectHandlers:
         except NoSuchObject:
             return Error(key=item.key, code="NoSuchKey", message="The specified key does not exist.")
         except Exception as error:
-            fault = translate(error, about(call.request_id, "DeleteObjects", call.bucket, item.key))
-            if fault is None:
-                raise
+            fault = translate(error, call.request, about(call.request_id, "DeleteObjects", call.bucket, item.key))
             return Error(key=item.key, code=fault.code, message=fault.message)
         return DeletedObject(key=item.key, version_id=item.version_id)
 
