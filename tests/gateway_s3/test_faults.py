@@ -21,6 +21,7 @@ from strongroom.store.base import Part
 from strongroom.store.errors import NoSuchUpload, ObjectChanged, Unavailable
 from strongroom.store.s3 import S3Store, completing, uploads
 from strongroom.store.s3.messages import Answer, Request
+from strongroom.store.s3.names import completing_name
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import LATE, Proxy, once
@@ -355,6 +356,31 @@ def test_a_completion_whose_answer_never_ends_is_given_up_before_its_lock_counts
             with pytest.raises(Unavailable, match="too long"):
                 await store.complete(bucket_name, "o", upload_id, parts, SEALED)
         store.client.send = send  # type: ignore[method-assign]
+        await store.complete(bucket_name, "o", upload_id, parts, SEALED)
+        assert await get(store, "o", bucket_name) == b"x"
+
+    with_upload(minio, bucket_name, 1, use)
+
+
+def test_a_completion_that_is_given_up_at_its_beginning_does_not_hold_up_the_next(
+    minio: Backend, bucket_name: str
+) -> None:
+    async def use(store: S3Store, upload_id: str, parts: list[Part]) -> None:
+        send, taken = store.client.send, asyncio.Event()
+
+        async def unanswered(asked: Request) -> Answer:
+            answer = await send(asked)
+            if asked.method == "PUT" and asked.key == completing_name(upload_id) and not taken.is_set():
+                taken.set()
+                await asyncio.sleep(0.5)
+            return answer
+
+        store.client.send = unanswered  # type: ignore[method-assign, assignment]
+        given_up = asyncio.create_task(store.complete(bucket_name, "o", upload_id, parts, SEALED))
+        await taken.wait()
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
         await store.complete(bucket_name, "o", upload_id, parts, SEALED)
         assert await get(store, "o", bucket_name) == b"x"
 

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from strongroom.dates import parse_http_date
 from strongroom.store.base import Condition
@@ -56,8 +57,17 @@ class CompletionLock:
         """Take the lock of an upload, waiting for another completion for a while; one that died loses the lock.
 
         Returns the token that :meth:`release` needs. Raises StoreError; NoSuchUpload if it is ``over`` (as
-        :meth:`wait` has it), Unavailable if the other completion goes on.
+        :meth:`wait` has it), Unavailable if the other completion goes on. If it is cancelled, the lock is released,
+        once the backend has answered: before that, nobody knows whether it was taken.
         """
+        taking = asyncio.create_task(self._take(bucket, upload_id, over))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._keep(self._give_back(taking, bucket, upload_id))
+            raise
+
+    async def _take(self, bucket: str, upload_id: str, over: Callable[[], Awaitable[bool]]) -> bytes:
         name, own = names.completing_name(upload_id), os.urandom(16).hex().encode()
         beginning = Request("PUT", bucket, name, headers=condition_headers(Condition(absent=True)), body=own)
         until = time.monotonic() + _WAIT
@@ -106,6 +116,11 @@ class CompletionLock:
         except StoreError:
             self._release_later(bucket, upload_id, own)
 
+    async def _give_back(self, taking: asyncio.Task[bytes], bucket: str, upload_id: str) -> None:
+        """Release a lock that nobody wants any more, once it is taken."""
+        with contextlib.suppress(StoreError):
+            await self.release(bucket, upload_id, await taking)
+
     async def release(self, bucket: str, upload_id: str, own: bytes) -> None:
         """Release the lock; if the backend fails, later. Raises nothing."""
         try:
@@ -126,9 +141,13 @@ class CompletionLock:
         left = self._left.setdefault((bucket, upload_id), set())
         left.add(own)
         if len(left) == 1:
-            task = asyncio.create_task(self._keep_releasing(bucket, upload_id))
-            self._releasing.add(task)
-            task.add_done_callback(self._releasing.discard)
+            self._keep(self._keep_releasing(bucket, upload_id))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work that nobody waits for."""
+        task = asyncio.create_task(work)
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
 
     async def _keep_releasing(self, bucket: str, upload_id: str) -> None:
         left, pause, until = self._left[bucket, upload_id], _AGAIN, time.monotonic() + LONGEST
