@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.http.raw import Answer, error_of, request, send
-from tests.server import Server
+from tests.server import NAS, Server
 from tests.waiting import comes
 
 APP, ELSEWHERE = "https://app.example.com", "https://elsewhere.example.net"
@@ -168,3 +169,20 @@ def test_a_bucket_that_is_not_there_has_no_rules(server: Server) -> None:
     assert error_of(client.put_bucket_cors, **put) == ("NoSuchBucket", 404)
     assert error_of(client.get_bucket_cors, Bucket=none) == ("NoSuchBucket", 404)
     assert error_of(client.delete_bucket_cors, Bucket=none) == ("NoSuchBucket", 404)
+
+
+def test_a_bucket_made_anew_has_none_of_the_rules_that_were_remembered(tmp_path: Path) -> None:
+    rules: Any = [{"AllowedOrigins": [APP], "AllowedMethods": ["PUT"], "AllowedHeaders": ["*"]}]
+    with Server(tmp_path, command=NAS, workers=1) as gateway:
+        client = gateway.client()
+        client.create_bucket(Bucket="bucket")
+        client.put_bucket_cors(Bucket="bucket", CORSConfiguration={"CORSRules": rules})
+        assert ask(gateway, "/bucket/o", ELSEWHERE).status == 403
+        client.delete_bucket(Bucket="bucket")
+        assert ask(gateway, "/bucket/o", ELSEWHERE).status == 200
+        client.create_bucket(Bucket="bucket")
+        client.put_bucket_cors(Bucket="bucket", CORSConfiguration={"CORSRules": rules})
+        assert ask(gateway, "/bucket/o", ELSEWHERE).status == 403
+        (gateway.directory / "bucket").rmdir()  # somebody else does
+        client.create_bucket(Bucket="bucket")
+        assert ask(gateway, "/bucket/o", ELSEWHERE).status == 200

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from strongroom.kms.static import StaticKMS
 from strongroom.s3.call import Call
+from strongroom.s3.cors import CrossOrigin
 from strongroom.s3.errors import S3Error
 from strongroom.s3.handlers import buckets
 from strongroom.s3.handlers.buckets import BucketHandlers
@@ -23,8 +23,7 @@ def test_no_more_buckets_are_made_than_a_page_of_them_shows(tmp_path: Path, monk
     monkeypatch.setattr(buckets, "MAX_BUCKETS", 2)
 
     async def work(store: SealedStore) -> None:
-        nobody: Any = None
-        handlers = BucketHandlers(store, "us-east-1", False, nobody)
+        handlers = BucketHandlers(store, "us-east-1", False, CrossOrigin(store, (), of_buckets=False, seconds=0))
 
         async def create(name: str) -> None:
             asked: Call = call()

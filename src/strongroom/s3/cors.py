@@ -266,5 +266,5 @@ class CrossOrigin:
         return rules
 
     def forget(self, bucket: str) -> None:
-        """Drop a bucket's cached rules, since they were changed here."""
+        """Drop a bucket's cached rules, since they were changed here, or the bucket was removed or made."""
         self._known.forget(bucket, time.monotonic())

@@ -105,6 +105,7 @@ class BucketHandlers:
         if len(await self._objects.buckets()) >= MAX_BUCKETS:
             raise S3Error("TooManyBuckets")
         await self._objects.create_bucket(call.bucket)
+        self._cross_origin.forget(call.bucket)  # one of this name may have been removed elsewhere
         return Answer(CreateBucketOutput(location=f"/{call.bucket}"))
 
     async def head_bucket(self, call: Call, request: HeadBucketRequest) -> Answer:
@@ -115,6 +116,7 @@ class BucketHandlers:
     async def delete_bucket(self, call: Call, request: DeleteBucketRequest) -> Answer:
         """Remove an empty bucket."""
         await self._objects.delete_bucket(call.bucket)
+        self._cross_origin.forget(call.bucket)
         return Answer()
 
     async def get_bucket_location(self, call: Call, request: GetBucketLocationRequest) -> Answer:
