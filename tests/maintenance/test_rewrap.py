@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.gateway_s3.test_data_that_was_there import ID, RECORD, spoil
 from tests.jobs import job, run_job
 from tests.kms.test_transit import raise_version
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
 from tests.openbao import OpenBao
 from tests.server import MASTER_KEY, NAS, Server
+from tests.storage import index
 
 NEW_KEY = "new-key:" + "5a" * 32
 OLD: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": MASTER_KEY}
@@ -320,3 +324,24 @@ def test_what_cannot_be_done_is_said_in_one_line(
     process = run_job(server, "rewrap")
     assert process.returncode == 2
     assert said in process.stderr and process.stderr.count("\n") == 1
+
+
+def test_an_object_whose_record_cannot_be_read_is_named_and_not_passed_over(
+    request: pytest.FixtureRequest, serve: Serve, bucket: str
+) -> None:
+    """Whether it needs the old key, nobody knows: it must not be taken away yet."""
+    server = serve(OLD)
+    client = server.client()
+    client.create_bucket(Bucket=bucket)
+    for key in ("good", "unreadable"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    if server.backend:
+        spoil(request.getfixturevalue("minio").client(), bucket, "unreadable", {ID: "A" * 22, RECORD: "not base64"})
+    elif server.command == NAS:
+        file = server.directory / bucket / "unreadable"
+        os.truncate(file, file.stat().st_size - 1)
+    else:
+        with closing(index(server)) as connection, connection:
+            connection.execute("UPDATE objects SET record = x'ff' WHERE key = CAST('unreadable' AS BLOB)")
+    report = rewrap(serve(BOTH), bucket)
+    assert (report["done"], [failed["key"] for failed in report["failed"]]) == (1, ["unreadable"])

@@ -17,7 +17,7 @@ from strongroom.sealed.keys import RecordKey
 from strongroom.sealed.listed import LISTED, Listed
 from strongroom.sealed.metadata import CHECKSUM, ETAG, UPLOAD, Metadata
 from strongroom.sealed.parts import PartEntry, PartTable, encode_parts
-from strongroom.store.base import ENCRYPTED, FOREIGN
+from strongroom.store.base import DAMAGED, ENCRYPTED, FOREIGN
 
 Record = Mapping[str, bytes]
 
@@ -38,6 +38,8 @@ def header_of(record: Record) -> Header | None:
         return decode_header(encoded)
     if SEALED in record:
         raise EnvelopeInvalid("the record has lost its header")
+    if DAMAGED in record:
+        raise EnvelopeInvalid("the record is damaged")
     return None
 
 

@@ -49,9 +49,10 @@ LEFT = ":minio"
 Writing a record with this entry keeps what MinIO left; writing one without it removes that.
 """
 
-DAMAGED_RECORD: Record = {":damaged": b""}
-"""What a store returns in place of a record that is damaged on the medium, so that listings can go on. The layer above
-never takes it for the record of an object.
+DAMAGED = ":damaged"
+DAMAGED_RECORD: Record = {DAMAGED: b""}
+"""What a store returns in place of a record that is damaged on the medium, or that it cannot read there, so that
+listings can go on. The layer above never takes it for the record of an object, encrypted or not.
 """
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from strongroom.store.base import ENCRYPTED, Page, Stored
+from strongroom.store.base import DAMAGED_RECORD, Page, Stored
 from strongroom.store.errors import Damaged, NoSuchObject, Refused
 from strongroom.store.paging import Rolled
 from strongroom.store.recent import Recent, weight_of
@@ -132,7 +132,7 @@ class Listings:
             return None
         except (Damaged, Refused, LengthUnknown):
             # The listing goes on. Reading the object raises what is wrong with it.
-            return Stored(listed.key, listed.size, listed.modified, {ENCRYPTED: b""}, listed.etag)
+            return Stored(listed.key, listed.size, listed.modified, DAMAGED_RECORD, listed.etag)
         if stored.size == listed.size and stored.identity.startswith(listed.etag):
             weight = weight_of(listed.key, stored.record) + len(listed.etag) + len(stored.identity)
             self._known.keep((bucket, replace(listed, metadata=None)), stored, weight)
