@@ -64,6 +64,18 @@ def test_a_multipart_object_comes_back_whole_in_ranges_and_by_part(
     assert error_of(client.get_object, **get, PartNumber=4)[1] == 416
 
 
+def test_a_part_without_bytes_is_told_as_such_and_not_as_a_range(server: Server, bucket: str) -> None:
+    """No Content-Range can say that. MinIO finds it not satisfiable, so that a client that asks for all parts fails."""
+    upload(server, bucket, "parts", [PARTS[0], b""])
+    upload(server, bucket, "one-part", [b""])
+    server.client().put_object(Bucket=bucket, Key="empty", Body=b"")
+    for key, number, count in [("parts", 2, "2"), ("one-part", 1, "1"), ("empty", 1, None)]:
+        for method in ("GET", "HEAD"):
+            answer = request(server, method, f"/{bucket}/{key}?partNumber={number}")
+            assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "0")
+            assert answer.headers.get("x-amz-mp-parts-count") == count and "content-range" not in answer.headers
+
+
 def test_parts_are_listed_in_pages_and_can_be_replaced(server: Server, bucket: str) -> None:
     client = server.client()
     upload_id = client.create_multipart_upload(Bucket=bucket, Key="o")["UploadId"]

@@ -250,7 +250,7 @@ async def _describe(
         span, checksum, count = await _part_span(source, part_number)
         if count:
             headers.append(("x-amz-mp-parts-count", str(count)))
-        ranged = info.size > 0
+        ranged = span.length > 0  # no Content-Range can say that there are no bytes
     else:
         counts = range_holds(request.get("if-range"), info.etag, info.modified)
         asked = parse_range(request.get("range"), info.size) if counts else None
