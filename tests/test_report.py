@@ -41,6 +41,14 @@ def test_a_reason_that_many_share_leaves_room_for_the_others() -> None:
     assert report.failed_count == NAMED + 1
 
 
+def test_one_is_not_told_as_several() -> None:
+    told = [Report("here", "there", NOW, done=number, before=number, bytes=number).lines(NOW)[:2] for number in (1, 2)]
+    assert told == [
+        ["1 object (1 byte) copied and verified in 0.0 s", "1 object was there from an earlier run"],
+        ["2 objects (2 bytes) copied and verified in 0.0 s", "2 objects were there from an earlier run"],
+    ]
+
+
 def test_only_failures_in_a_row_end_a_job() -> None:
     report, outage = Report("here", "there", NOW), Outage(tasks=4)
     assert not any(outage.failed(report, "away") for _ in range(23))

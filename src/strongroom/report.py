@@ -92,9 +92,9 @@ class Report:
         seconds = (ended - self.started).total_seconds()
         verb = f"would be {self.verb}, counted" if self.dry_run else self.verb
         failed = f"; {self.failed_count:,} failed" if self.failed_count else ""
-        lines = [f"{counted(self.done)} ({self.bytes:,} bytes) {verb} in {seconds:.1f} s{failed}"]
+        lines = [f"{counted(self.done)} ({counted(self.bytes, 'byte')}) {verb} in {seconds:.1f} s{failed}"]
         if self.before:
-            lines.append(f"{self.before} objects were there from an earlier run")
+            lines.append(f"{counted(self.before, 'object was', 'objects were')} there from an earlier run")
         lines += self.told()
         lines += [f"failed: {f.name}{f.reason}" for f in self.failures]
         for reason, more in sorted(self.unnamed.items()):
@@ -134,6 +134,6 @@ def shown(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def counted(number: int) -> str:
-    """A number of objects, for people."""
-    return "1 object" if number == 1 else f"{number} objects"
+def counted(number: int, one: str = "object", many: str = "") -> str:
+    """A number of things, for people; ``many`` is what several are called, ``one`` and an "s" if it is not given."""
+    return f"1 {one}" if number == 1 else f"{number:,} {many or f'{one}s'}"

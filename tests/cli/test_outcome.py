@@ -106,7 +106,7 @@ def test_a_bucket_that_a_client_removes_meanwhile_ends_no_sweep_unless_it_was_na
 
     monkeypatch.setattr(Sweep, "run", run)
     asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), [], dry=True))
-    assert capsys.readouterr().out == "two: record an orphan\n1 orphans found\n"
+    assert capsys.readouterr().out == "two: record an orphan\n1 orphan found\n"
     with pytest.raises(NoSuchBucket):
         asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), ["one"], dry=True))
 
@@ -123,7 +123,7 @@ def test_a_sweep_that_is_stopped_or_fails_says_what_it_removed_until_then(
 
     monkeypatch.setattr(Sweep, "run", stopped)
     assert asyncio.run(sweep._sweep(cast(Any, TwoBuckets()), [], dry=False)) == STOPPED
-    removed, told = "one: record an orphan\n1 orphans removed\n", capsys.readouterr().out
+    removed, told = "one: record an orphan\n1 orphan removed\n", capsys.readouterr().out
     assert told == f"{removed}stopped before the end; the same command goes on from here\n"
 
     async def failing(self: Sweep) -> Swept:

@@ -49,7 +49,7 @@ def test_audit_names_the_tags_of_an_open_upload_and_what_gateways_write_by(
     report = job(server, "audit", "--bucket", bucket_name)
     first = f"master key '{role.key}' (transit, version 1)"
     assert report["failed"] == []
-    assert report["notes"] == [f"{checks} check values: {first}"] * checks + [f"1 open uploads: {first}"]
+    assert report["notes"] == [f"1 check value: {first}"] * checks + [f"1 open upload: {first}"]
 
     deny_first_version(bao, role.key)
     failed = job(server, "audit", "--bucket", bucket_name)["failed"]
@@ -70,6 +70,6 @@ def test_a_bucket_that_goes_on_using_a_key_is_named(bao: OpenBao, role: Role, se
     (failed,) = job(server, *move)["failed"]
     assert (failed["bucket"], failed["key"]) == (bucket_name, "")
     assert f"default encryption names the master key {old!r}" in failed["reason"]
-    assert f"1 default encryptions of buckets: {old!r}" in job(server, "audit", "--bucket", bucket_name)["notes"]
+    assert f"1 default encryption of a bucket: {old!r}" in job(server, "audit", "--bucket", bucket_name)["notes"]
     client.delete_bucket_encryption(Bucket=bucket_name)
     assert job(server, *move)["failed"] == []

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli.outcome import WRONG, stop_with
+from strongroom.report import counted
 from strongroom.secret import Secret
 
 _EXIT_CODES = (
@@ -273,8 +274,8 @@ def _customer_key(path: Path | None) -> Secret | None:
         raise stop_with(f"--sse-c-key-file: {path}: {error.strerror}", WRONG) from None
     if len(key) != 32:
         raise stop_with(
-            f"--sse-c-key-file: {path} has {len(key)} bytes; it must hold the 32 bytes of the key as they are, "
-            "neither in hex nor in base64",
+            f"--sse-c-key-file: {path} has {counted(len(key), 'byte')}; it must hold the 32 bytes of the key as they"
+            " are, neither in hex nor in base64",
             WRONG,
         )
     return Secret(key)

@@ -120,7 +120,7 @@ async def _run(objects: SealedStore, job: Job[R], report: R) -> None:
     loop = asyncio.get_running_loop()
     stop_on_signals(lambda: loop.call_soon_threadsafe(stop.set))
     console = Console(stderr=True)
-    columns = (TextColumn("{task.completed} objects"), TimeElapsedColumn())
+    columns = (TextColumn("objects: {task.completed}"), TimeElapsedColumn())
     await objects.start()
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

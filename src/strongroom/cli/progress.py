@@ -25,7 +25,7 @@ class TransferBar:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.fields[ended]}/{task.fields[found]} objects"),
+            TextColumn("objects: {task.fields[ended]}/{task.fields[found]}"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -10,7 +10,7 @@ from strongroom.cli.checks import check_backend
 from strongroom.cli.outcome import STOPPED, stop_on_signals
 from strongroom.config import RemoteS3, from_process
 from strongroom.observe import logs
-from strongroom.report import GOES_ON, shown
+from strongroom.report import GOES_ON, counted, shown
 from strongroom.serving.hardening import harden
 from strongroom.store.errors import NoSuchBucket
 
@@ -57,7 +57,7 @@ async def _sweep(store: S3Store, buckets: Sequence[str], dry: bool) -> int:
     finally:
         await store.stop()
         if total or ended:
-            print(f"{total} orphans {'found' if dry else 'removed'}", flush=True)
+            print(f"{counted(total, 'orphan')} {'found' if dry else 'removed'}", flush=True)
     if stop.is_set():
         print(GOES_ON)
         return STOPPED

@@ -58,7 +58,10 @@ class AuditReport(Report):
 
     def told(self) -> Sequence[str]:
         """The lines that people are shown between the summary and the failures."""
-        found = [f"{counted(count.objects)} ({count.bytes:,} bytes): {_text(f)}" for f, count in self._sorted()]
+        found = [
+            f"{counted(count.objects)} ({counted(count.bytes, 'byte')}): {_text(finding)}"
+            for finding, count in self._sorted()
+        ]
         if found or self.failed_count:
             return found
         return ["there is no object here: is this the place, and is it the whole of it?"]
@@ -91,6 +94,11 @@ def _text(finding: Finding) -> str:
     return "; ".join(parts)
 
 
+def _numbers(what: str, masters: Counter[MasterKey]) -> Sequence[str]:
+    """Lines that say how many of something each master key opens."""
+    return [f"{counted(number, what)}: master key {master}" for master, number in sorted(masters.items())]
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """One run. ``buckets``: the buckets to audit; empty for all. ``read``: all data are opened, not only keys, records,
@@ -114,7 +122,10 @@ class Audit:
         buckets = await bucket_names(self.objects, self.buckets, report)
         await self._checks(buckets, report, tally, stop)
         names = Counter([name async for _, name in default_keys(self.objects, buckets, report, stop)])
-        report.notes += [f"{count} default encryptions of buckets: {name!r}" for name, count in sorted(names.items())]
+        report.notes += [
+            f"{counted(count, 'default encryption of a bucket', 'default encryptions of buckets')}: {name!r}"
+            for name, count in sorted(names.items())
+        ]
         await self._uploads(buckets, report, tally, stop)
         found = stored_objects(self.objects, buckets, report, stop)
         report.finished = await for_each(found, work, self.tasks, stop)
@@ -132,7 +143,7 @@ class Audit:
                 continue
             except (StoreError, KMSError, SealedError) as error:
                 tally.failed(bucket, "", error, "the check value, without which gateways write nothing here: ")
-        report.notes += [f"{count} check values: master key {master}" for master, count in sorted(masters.items())]
+        report.notes += _numbers("check value", masters)
 
     async def _uploads(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         masters: Counter[MasterKey] = Counter()
@@ -149,7 +160,7 @@ class Audit:
                 continue  # it has just ended
             except (StoreError, KMSError, SealedError) as error:
                 tally.failed(bucket, upload.key, error, f"the open upload {upload.upload_id}: ")
-        report.notes += [f"{count} open uploads: master key {master}" for master, count in sorted(masters.items())]
+        report.notes += _numbers("open upload", masters)
 
     async def _examine(self, bucket: str, stored: Stored, report: AuditReport, tally: Tally) -> None:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from strongroom.report import counted
 from strongroom.secret import Secret
 from strongroom.transfer.s3 import S3, Described, Listed, Locked, S3Failed, upload_fields
 from strongroom.transfer.state import State
@@ -143,7 +144,7 @@ class Copier:
                     yield bytes(piece[:size])
                     del piece[:size]
         if total != described.size:
-            raise S3Failed(f"{total} bytes came, and {described.size} were announced")
+            raise S3Failed(f"{counted(total, 'byte')} came, and {described.size} were announced")
         yield bytes(piece)
 
     def _piece_size(self, listed: Listed, described: Described, secret: Secret | None) -> int:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from strongroom.report import Report
+from strongroom.report import Report, counted
 from strongroom.secret import Secret
 from strongroom.transfer.copying import NotCopied, Stopped
 from strongroom.transfer.folder import Exported, Folder
@@ -68,7 +68,7 @@ class Export:
                 file.flush()
                 os.fsync(file.fileno())
             if size != described.size:
-                raise NotCopied(f"{size} bytes came, and {described.size} were announced")
+                raise NotCopied(f"{counted(size, 'byte')} came, and {described.size} were announced")
             os.utime(path, (described.modified.timestamp(),) * 2)
             line = Exported(
                 listed.bucket, listed.key, "", size, digest.hexdigest(), described.etag, listed.modified.isoformat(),
