@@ -15,6 +15,7 @@ from tests.server import NAS, Server, free_port
 
 COUNT = 100
 ROW = 20 + 4
+FEW = ["one", "two"]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,9 @@ def unreachable(bao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Serve
         client = server.client()
         client.create_bucket(Bucket="sealed")
         client.create_bucket(Bucket="plain")
+        client.create_bucket(Bucket="few")
+        for key in FEW:
+            client.put_object(Bucket="few", Key=key, Body=b"x", ServerSideEncryption="AES256")
         for number in range(COUNT):
             client.put_object(Bucket="sealed", Key=str(number), Body=b"x", ServerSideEncryption="AES256")
             client.put_object(Bucket="plain", Key=str(number), Body=b"x")
@@ -42,6 +46,22 @@ def test_it_stops_after_some_objects_in_a_row(unreachable: Server, name: str) ->
     assert ROW <= report["failed_count"] < ROW + 4
     (note,) = report["notes"]
     assert note.startswith(f"it failed with {ROW} objects in a row") and "is not available" in note
+
+
+def test_of_a_few_it_does_not_say_that_they_do_not_open(unreachable: Server) -> None:
+    ended = run_job(unreachable, "audit", "--json", "--bucket", "few")
+    report = json.loads(ended.stdout)
+    assert (ended.returncode, report["finished"], [failed["key"] for failed in report["failed"]]) == (130, False, FEW)
+    (note,) = report["notes"]
+    assert note.startswith("2 failures because something was not available") and "the KMS" in note
+
+
+def test_beside_a_real_failure_it_says_which_are_none(unreachable: Server) -> None:
+    ended = run_job(unreachable, "audit", "--json", "--bucket", "few", "--bucket", "plain")
+    report = json.loads(ended.stdout)
+    assert (ended.returncode, report["finished"], report["failed_count"]) == (3, True, 2 + COUNT)
+    (note,) = report["notes"]
+    assert note.startswith("2 failures because something was not available")
 
 
 def test_so_it_does_where_the_disk_is_full(tmp_path: Path) -> None:

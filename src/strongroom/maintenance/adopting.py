@@ -53,7 +53,7 @@ class Adoption:
 
         buckets = await bucket_names(self.objects, self.buckets, report)
         found = stored_objects(self.objects, buckets, report, stop)
-        report.finished = await for_each(self._legacy(found), work, self.tasks, stop)
+        tally.end(await for_each(self._legacy(found), work, self.tasks, stop))
         if report.finished and not report.dry_run:
             await self._tidy(buckets, report)
 

@@ -128,7 +128,7 @@ class Audit:
         ]
         await self._uploads(buckets, report, tally, stop)
         found = stored_objects(self.objects, buckets, report, stop)
-        report.finished = await for_each(found, work, self.tasks, stop)
+        tally.end(await for_each(found, work, self.tasks, stop))
 
     async def _checks(self, buckets: Sequence[str], report: AuditReport, tally: Tally, stop: asyncio.Event) -> None:
         """Note which master keys open check values: these keys are needed as much as those of objects."""

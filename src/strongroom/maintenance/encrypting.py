@@ -56,7 +56,7 @@ class Encryption:
                 reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
                 report.failed(bucket, upload.key, reason)
         found = stored_objects(self.objects, buckets, report, stop)
-        report.finished = await for_each(self._plain(found), work, self.tasks, stop)
+        tally.end(await for_each(self._plain(found), work, self.tasks, stop))
         for bucket, number in sorted(passed.items()):
             report.notes.append(
                 f"{bucket}: {counted(number)} passed over: the storage keeps them under keys of clients'"

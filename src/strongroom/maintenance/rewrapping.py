@@ -63,7 +63,7 @@ class Rewrapping:
         if not report.dry_run:
             await self.objects.replace_listing_keys(active, buckets)  # under which the objects' ETags are sealed next
         found = stored_objects(self.objects, buckets, report, stop)
-        report.finished = await for_each(self._due(found, rewrapper), work, self.tasks, stop)
+        tally.end(await for_each(self._due(found, rewrapper), work, self.tasks, stop))
         if report.finished and not report.failed_count and not report.dry_run:
             await self.objects.renew_checks(active, buckets, whole=not self.buckets)
             if self.buckets and (master := await self.objects.examine_check()) not in (None, active):

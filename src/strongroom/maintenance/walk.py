@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from strongroom.kms.base import KMSUnavailable
-from strongroom.report import Outage, Report
+from strongroom.report import Outage, Report, counted
 from strongroom.sealed.policy import master_key_name
 from strongroom.sealed.store import SealedStore
 from strongroom.store.base import Stored, Upload
@@ -40,6 +40,8 @@ class Tally:
         self.report = report
         self._stop = stop
         self._outage = Outage(tasks)
+        self._unavailable = 0
+        self._last: Exception | None = None
 
     def done(self, stored: Stored) -> None:
         """Note an object that is done."""
@@ -50,8 +52,24 @@ class Tally:
     def failed(self, bucket: str, key: str, error: Exception, of: str = "") -> None:
         """Note an object that failed, or something about it, which ``of`` names."""
         self.report.failed(bucket, key, of + reason(bucket, key, error))
-        if isinstance(error, (KMSUnavailable, Unavailable, StoreFull)) and self._outage.failed(self.report, error):
+        if not isinstance(error, (KMSUnavailable, Unavailable, StoreFull)):
+            return
+        self._unavailable += 1
+        self._last = error
+        if self._outage.failed(self.report, error):
             self._stop.set()
+
+    def end(self, tried: bool) -> None:
+        """Note in the report whether the job is finished; ``tried``: all objects were. It is not finished if all that
+        failed did so because the KMS or the storage was not available, or the storage was full.
+        """
+        report, number = self.report, self._unavailable
+        if tried and number:
+            failures = counted(number, "failure")
+            report.notes.append(
+                f"{failures} because something was not available, which says nothing of the objects: {self._last}"
+            )
+        report.finished = tried and (not number or number < report.failed_count)
 
 
 def reason(bucket: str, key: str, error: Exception) -> str:
