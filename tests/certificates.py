@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificates(directory: Path, key_usage: bool = True) -> Path:
-    """``ca.crt``, ``public.crt`` and ``private.key`` in ``directory``, for 127.0.0.1 and localhost.
+def make_certificates(directory: Path, key_usage: bool = True, days: int = 30) -> Path:
+    """``ca.crt``, ``public.crt`` and ``private.key`` in ``directory``, for 127.0.0.1 and localhost, for some days.
 
     Without ``key_usage``, the authority does not say what its key is for, as `openssl req -x509` makes them.
     """
@@ -26,12 +26,12 @@ def make_certificates(directory: Path, key_usage: bool = True) -> Path:
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    ca = _builder(ca_name, ca_name, ca_key.public_key(), now)
+    ca = _builder(ca_name, ca_name, ca_key.public_key(), now, days)
     ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     if key_usage:
         ca = ca.add_extension(usage, critical=True)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    leaf = _builder(name, ca_name, key.public_key(), now)
+    leaf = _builder(name, ca_name, key.public_key(), now, days)
     leaf = leaf.add_extension(x509.SubjectAlternativeName(names), critical=False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     leaf = leaf.add_extension(issuer, critical=False)
@@ -46,7 +46,7 @@ def make_certificates(directory: Path, key_usage: bool = True) -> Path:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -55,5 +55,5 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )

@@ -113,13 +113,13 @@ class _Place:
     defaults_seconds: float = 0.0
 
 
-def _place(settings: Settings, kms: KMS | None, *, read_only: bool = False) -> _Place:
+def _place(settings: Settings, kms: KMS | None, *, read_only: bool = False, metrics: Metrics | None = None) -> _Place:
     target = settings.target
     if isinstance(target, LocalDirectory):
         return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
         return _shared_place(settings, target, kms, read_only)
-    return _remote_place(settings, target, kms)
+    return _remote_place(settings, target, kms, metrics)
 
 
 def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, read_only: bool) -> _Place:
@@ -128,8 +128,8 @@ def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, rea
     return _Place(store, checked, defaults_seconds=_DEFAULTS_SECONDS)
 
 
-def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Place:
-    remote = remote_store(settings, target)
+def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None, metrics: Metrics | None) -> _Place:
+    remote = remote_store(settings, target, metrics)
     store = LeftStore(remote)
     kinds = frozenset(kind for name in settings.backend.sse for kind in _DOUBLE[name])
     # Objects that were encrypted twice stay readable whatever is set now; but their keys do not go over plain HTTP.
@@ -140,12 +140,13 @@ def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None) -> _Pla
     return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
 
 
-def remote_store(settings: Settings, target: RemoteS3) -> S3Store:
-    """The store on a backend, reached as these settings say; nothing is opened yet."""
+def remote_store(settings: Settings, target: RemoteS3, metrics: Metrics | None = None) -> S3Store:
+    """The store on a backend, reached as these settings say; nothing is opened yet. ``metrics`` count its requests."""
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)
-    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout))
+    tell = (metrics or Metrics()).backend_request
+    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout, tell=tell))
 
 
 def build_objects(settings: Settings, *, read_only: bool) -> SealedStore:
@@ -185,7 +186,7 @@ def build(settings: Settings) -> Application:
     kms: KMS | None = build_kms(settings.keys)
     if kms is not None and settings.vault is not None:
         kms = MeteredKMS(kms, metrics.kms_call)
-    place = _place(settings, kms)
+    place = _place(settings, kms, metrics=metrics)
     objects = _objects(settings, place)
     credentials = {settings.access_key: settings.secret_key}
     numbers = NumbersPage(lambda: _numbers(metrics), credentials, settings.public_metrics)

@@ -26,6 +26,7 @@ from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import LATE, Proxy, once
 from tests.http.raw import error_of
+from tests.observe.test_metrics import samples
 from tests.server import Server
 from tests.store.kinds import SEALED, client_for, get, put
 from tests.uploads import upload_of_one_part
@@ -645,3 +646,27 @@ def test_an_object_that_versitygw_made_and_somebody_replaces_or_removes_at_once_
             assert (await completing).size == 1
 
     with_upload(versitygw, bucket_name, 1, use)
+
+
+def test_requests_to_the_backend_are_counted_by_how_they_ended(
+    minio: Backend, gateway: Gateway, bucket_name: str
+) -> None:
+    with Proxy(minio.endpoint) as proxy:
+        server = gateway(minio, {"MINIO_PROMETHEUS_AUTH_TYPE": "public"}, proxy)
+
+        def counted() -> dict[str, float]:
+            with urlopen(f"{server.endpoint}/minio/v2/metrics/cluster") as answer:
+                found = samples(answer.read())
+            return {name[1]: count for name, count in found.items() if name[0] == "strongroom_backend_requests_total"}
+
+        client = server.client()
+        client.create_bucket(Bucket=bucket_name)
+        client.put_object(Bucket=bucket_name, Key="o", Body=b"x")
+        before, came = counted(), len(proxy.lines)
+        for fault in ("503", "reset"):
+            proxy.fault = once(lambda line: line.startswith("PUT"), fault)
+            client.put_object(Bucket=bucket_name, Key="o", Body=b"x")
+        assert error_of(client.get_object, Bucket=bucket_name, Key="none") == ("NoSuchKey", 404)
+        more = {result: count - before.get(result, 0) for result, count in counted().items()}
+        assert sum(more.values()) == len(proxy.lines) - came
+        assert (more["4xx"], more["5xx"], more["failed"]) == (1, 1, 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +16,10 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography import x509
 
 from tests.backends import served_by
+from tests.certificates import make_certificates
 from tests.http.raw import error_of, request
 from tests.http.test_browser_uploads import post, signed
 from tests.kms.test_transit import soft_delete, undelete
@@ -111,6 +115,27 @@ def test_the_page_is_for_who_knows_the_credentials(observed: Server, path: str) 
 def test_the_page_is_for_everybody_if_that_is_wanted(tmp_path: Path) -> None:
     with Server(tmp_path, {"MINIO_PROMETHEUS_AUTH_TYPE": "public"}, workers=1) as server:
         assert get(server)[0] == 200
+
+
+def test_the_page_says_when_the_certificate_expires_that_is_shown(tmp_path: Path) -> None:
+    certs = make_certificates(tmp_path / "certs")
+
+    def ends() -> float:
+        certificate = x509.load_pem_x509_certificate((certs / "public.crt").read_bytes())
+        return certificate.not_valid_after_utc.timestamp()
+
+    def told() -> float:
+        with urllib.request.urlopen(server.endpoint + PATH, context=ssl._create_unverified_context()) as answer:
+            return samples(answer.read())["strongroom_tls_certificate_expiry_timestamp_seconds",]
+
+    with Server(tmp_path, {"MINIO_PROMETHEUS_AUTH_TYPE": "public"}, certs=certs) as server:
+        first = ends()
+        assert told() == first
+        make_certificates(certs, days=90)
+        assert told() == first
+        assert server.process is not None
+        server.process.send_signal(signal.SIGHUP)
+        assert comes(lambda: {told() for _ in range(8)} == {ends()})
 
 
 def test_all_workers_count_and_any_of_them_tells(observed: Server, filled: str) -> None:

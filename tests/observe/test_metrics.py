@@ -28,6 +28,8 @@ def test_the_page_adds_up_what_all_workers_counted() -> None:
     one.request("GetObject", 404, 0.0001, 0, 7)
     two.request("GetObject", 200, 100.0, 0, 0)
     two.request("PutObject", 200, 0.05, 10, 0)
+    for result in ("2xx", "failed", "2xx"):
+        two.backend_request(result)
     two.kms_call("unwrap", ["ok", "denied", "ok"], 0.003)
     one.running, two.running, two.connections = 1, 2, 5
     one.others = lambda: [two.snapshot()]
@@ -44,6 +46,8 @@ def test_the_page_adds_up_what_all_workers_counted() -> None:
     assert found["strongroom_kms_data_keys_total", "unwrap", "ok"] == 2
     assert found["strongroom_kms_data_keys_total", "unwrap", "denied"] == 1
     assert found["strongroom_kms_call_duration_seconds_count", "unwrap"] == 1
+    assert found["strongroom_backend_requests_total", "2xx"] == 2
+    assert found["strongroom_backend_requests_total", "failed"] == 1
     assert found["strongroom_sent_bytes_total",] == 1_234_567_890_130
     assert found["strongroom_received_bytes_total",] == 10
     assert (found["strongroom_requests_running",], found["strongroom_connections",]) == (3, 5)

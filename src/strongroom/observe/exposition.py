@@ -46,6 +46,10 @@ def _counted(whole: Snapshot) -> Iterator[Metric]:
         data_keys.add_metric((call, result), count)
     yield data_keys
     yield _histogram("kms_call_duration_seconds", "How long the KMS took to answer.", "call", whole["kms_seconds"])
+    backend = CounterMetricFamily(f"{_PREFIX}backend_requests", "Requests to the backend.", labels=("result",))
+    for result, count in whole["backend"]:
+        backend.add_metric((result,), count)
+    yield backend
     yield CounterMetricFamily(f"{_PREFIX}received_bytes", "Bytes of the bodies of requests.", whole["received"])
     yield CounterMetricFamily(f"{_PREFIX}sent_bytes", "Bytes of the bodies of responses.", whole["sent"])
 
@@ -68,6 +72,10 @@ def _state(metrics: Metrics, version: str) -> Iterator[Metric]:
     free = metrics.free_bytes()
     if free is not None:
         yield GaugeMetricFamily(f"{_PREFIX}storage_free_bytes", "Bytes free where objects are stored.", free)
+    end = metrics.certificate_end()
+    if end is not None:
+        name = f"{_PREFIX}tls_certificate_expiry_timestamp_seconds"
+        yield GaugeMetricFamily(name, "When the server's TLS certificate expires.", end.timestamp())
 
 
 def _histogram(name: str, told: str, label: str, durations: Durations) -> HistogramMetricFamily:

@@ -12,6 +12,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -29,6 +30,7 @@ class Snapshot(TypedDict):
     request_seconds: Durations
     data_keys: list[tuple[str, str, int]]  # call, result, count
     kms_seconds: Durations
+    backend: list[tuple[str, int]]  # result, count
     received: int
     sent: int
     running: int
@@ -58,6 +60,7 @@ class Metrics:
         self._request_seconds: Durations = {}
         self._data_keys: dict[tuple[str, str], int] = {}
         self._kms_seconds: Durations = {}
+        self._backend: dict[str, int] = {}
         self._received = 0
         self._sent = 0
         self._processor_before = 0.0
@@ -67,6 +70,8 @@ class Metrics:
         """Open connections."""
         self.others: Callable[[], Iterable[bytes]] = tuple
         """Returns the metrics of the other workers, in the form of :meth:`snapshot`."""
+        self.certificate_end: Callable[[], datetime | None] = lambda: None
+        """Returns when the server's TLS certificate expires; None if it has none."""
 
     def request(self, operation: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a request that was answered; ``received`` and ``sent`` are the bytes of bodies."""
@@ -82,6 +87,10 @@ class Metrics:
             self._data_keys[call, result] = self._data_keys.get((call, result), 0) + 1
         _count(self._kms_seconds, call, seconds)
 
+    def backend_request(self, result: str) -> None:
+        """Count a request to the backend: the class of the answer's status ("2xx"), or "failed"."""
+        self._backend[result] = self._backend.get(result, 0) + 1
+
     def snapshot(self) -> bytes:
         """All metrics, as JSON, for other workers."""
         return json.dumps(self._snapshot(), separators=(",", ":")).encode()
@@ -92,6 +101,7 @@ class Metrics:
             "request_seconds": self._request_seconds,
             "data_keys": [(*key, count) for key, count in self._data_keys.items()],
             "kms_seconds": self._kms_seconds,
+            "backend": list(self._backend.items()),
             "received": self._received,
             "sent": self._sent,
             "running": self.running,
@@ -126,6 +136,8 @@ class Metrics:
             self._requests[operation, status] = self._requests.get((operation, status), 0) + count
         for call, result, count in worker["data_keys"]:
             self._data_keys[call, result] = self._data_keys.get((call, result), 0) + count
+        for result, count in worker["backend"]:
+            self._backend[result] = self._backend.get(result, 0) + count
         for own, theirs in (
             (self._request_seconds, worker["request_seconds"]),
             (self._kms_seconds, worker["kms_seconds"]),

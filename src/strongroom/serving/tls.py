@@ -6,8 +6,10 @@ The file names are MinIO's: ``public.crt`` (the certificate, then its chain) and
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -55,13 +57,16 @@ class Certificate:
 
     def expired(self, now: datetime) -> datetime | None:
         """When it expired, if that was before ``now``; else None."""
-        from cryptography import x509  # importing it takes 20 ms, and only a server with TLS needs it
+        end = self.end()()
+        return end if end is not None and end < now else None
 
+    def end(self) -> Callable[[], datetime | None]:
+        """A function that says when the certificate expires that the file holds now; None if it cannot be read."""
         try:
-            end = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
-        except (OSError, ValueError):
-            return None  # OpenSSL has accepted it; whether it is valid is then for clients to judge
-        return end if end < now else None
+            pem = self.certificate.read_bytes()
+        except OSError:
+            pem = b""
+        return cache(partial(_end, pem))
 
 
 def find(directory: Path, *, required: bool = False) -> Certificate | None:
@@ -89,6 +94,15 @@ def find(directory: Path, *, required: bool = False) -> Certificate | None:
 def now() -> datetime:
     """The present time, in UTC."""
     return datetime.now(UTC)
+
+
+def _end(pem: bytes) -> datetime | None:
+    from cryptography import x509  # importing it takes 20 ms, and only a server with TLS needs it
+
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except ValueError:
+        return None  # OpenSSL has accepted it; whether it is valid is then for clients to judge
 
 
 class _Encrypted(Exception):

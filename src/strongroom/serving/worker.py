@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, MutableSequence, Sequence
@@ -113,8 +114,10 @@ class _Worker:
         self._load = load
         self._board = board
         self._certificate = task.certificate
-        self._tls = task.certificate.context() if task.certificate else None
+        self._tls: ssl.SSLContext | None = None
         self._application = task.factory(task.settings)
+        if task.certificate is not None:
+            self._use(task.certificate)
         self._server = Server(self._application.answer, task.settings.idle_timeout)
         self._ends = False
         self._told = 0.0
@@ -204,9 +207,13 @@ class _Worker:
             self._reload(self._certificate)
 
     def _reload(self, certificate: tls.Certificate) -> None:
-        """Use what the files hold now for new connections."""
         try:
-            # A new context: a context holds a pair for each kind of key (EC, RSA), and might go on showing the old one.
-            self._tls = certificate.context()
+            self._use(certificate)
         except tls.BadCertificate as error:
             _log.error("the certificate was not read anew, the old one stays", extra={"reason": str(error)})
+
+    def _use(self, certificate: tls.Certificate) -> None:
+        """Use what the files hold now for new connections. Raises BadCertificate."""
+        # A new context: a context holds a pair for each kind of key (EC, RSA), and might go on showing the old one.
+        self._tls = certificate.context()
+        self._application.metrics.certificate_end = certificate.end()

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -102,7 +102,8 @@ class Client:
 
     ``ca``: a file of certificates that the backend's is checked against, instead of the system's. ``timeout``: seconds
     that the backend may keep silent (longer if the request takes long). ``own``: the credentials to use if botocore's
-    chain finds none, or if ``chain`` is False.
+    chain finds none, or if ``chain`` is False. ``tell`` is called after each request with the class of the answer's
+    status ("2xx"), or "failed" if there was no answer.
     """
 
     def __init__(
@@ -114,12 +115,14 @@ class Client:
         ca: Path | None = None,
         timeout: float = 60.0,
         chain: bool = True,
+        tell: Callable[[str], None] = lambda result: None,
     ) -> None:
         self.endpoint = endpoint
         self.region = region
         self._own = own
         self._chain = chain
         self._ca = ca
+        self._tell = tell
         self._timeout = timeout
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
@@ -256,16 +259,24 @@ class Client:
                 headers["expect"] = "100-continue"
         elif outgoing or request.method in ("PUT", "POST"):
             headers["content-length"] = str(len(outgoing))
-        return await self._pool.request(
-            host,
-            request_head(request.method, f"{path}?{query}" if query else path, headers),
-            outgoing,
-            bodiless=request.method == "HEAD",
-            again=request.again and not isinstance(body, StreamedBody),
-            silence=self._long_timeout if request.takes_long else self._timeout,
-            least=1 if request.takes_long else LEAST,
-            lasting=lasting,
-        )
+        try:
+            response = await self._pool.request(
+                host,
+                request_head(request.method, f"{path}?{query}" if query else path, headers),
+                outgoing,
+                bodiless=request.method == "HEAD",
+                again=request.again and not isinstance(body, StreamedBody),
+                silence=self._long_timeout if request.takes_long else self._timeout,
+                least=1 if request.takes_long else LEAST,
+                lasting=lasting,
+            )
+        except OSError:
+            self._tell("failed")
+            raise
+        if response.repeated:
+            self._tell("failed")
+        self._tell(f"{response.status // 100}xx")
+        return response
 
     async def _digest(self, body: Buffer | StreamedBody) -> str:
         if isinstance(body, StreamedBody):
