@@ -50,14 +50,24 @@ _OTHER_KEY = "give the master key of this place (or read with it: STRONGROOM_REA
 
 
 class Application:
-    """The S3 application with the store, the KMS and the access log, which are opened and closed with the server."""
+    """The S3 application with the store, the KMS and the access log, which are opened and closed with the server.
+
+    ``backend``: the S3 that a gateway stands before, for the log; "" if the store is a directory.
+    """
 
     def __init__(
-        self, objects: SealedStore, s3: S3App, key_setting: str, metrics: Metrics, access_log: AccessLog | None
+        self,
+        objects: SealedStore,
+        s3: S3App,
+        key_setting: str,
+        metrics: Metrics,
+        access_log: AccessLog | None,
+        backend: str,
     ) -> None:
         self._objects = objects
         self._key_setting = key_setting  # the variable that names the master key, for messages
         self._access_log = access_log
+        self._backend = backend
         self.answer = s3
         self.metrics = metrics
 
@@ -76,6 +86,15 @@ class Application:
             raise CannotBegin(f"{self._key_setting}: {error}; {_OTHER_KEY}") from error
         except CheckDamaged as error:
             raise CannotBegin(str(error)) from error
+
+    async def look(self) -> None:
+        """Warn if the backend cannot be used. It may be away for a moment only, so the gateway starts all the same."""
+        if self._backend:
+            try:
+                await self.answer.ready()
+            except (StoreError, OSError) as error:
+                about = {"backend": self._backend, "reason": str(error)}
+                _log.warning("the backend cannot be used; requests fail until it can", extra=about)
 
     async def stop(self) -> None:
         """Finish what was acknowledged; close the store, the KMS and the access log."""
@@ -205,7 +224,13 @@ def build(settings: Settings) -> Application:
         pages=dict.fromkeys(PATHS, numbers.answer),
     )
     key_setting = (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0]
-    return Application(objects, s3, key_setting, metrics, access_log)
+    return Application(objects, s3, key_setting, metrics, access_log, _backend(settings))
+
+
+def _backend(settings: Settings) -> str:
+    """The S3 that a gateway stands before; "" for a directory."""
+    target = settings.target
+    return (target.url or f"AWS, {settings.backend.region}") if isinstance(target, RemoteS3) else ""
 
 
 def _free_bytes(target: Target) -> Callable[[], int | None]:

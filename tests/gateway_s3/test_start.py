@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from strongroom.store.s3 import parse_endpoint
-from tests.backends import Backend
+from tests.backends import Backend, served_by
 from tests.gateway_s3.conftest import Gateway
-from tests.server import ACCESS_KEY, MASTER_KEY, SECRET_KEY
+from tests.server import ACCESS_KEY, MASTER_KEY, SECRET_KEY, Server, free_port
+from tests.waiting import comes
 
 KMS = {"MINIO_SSE_MASTER_KEY": MASTER_KEY}
 
@@ -100,6 +102,32 @@ def test_credentials_come_from_a_profile_too(minio: Backend, gateway: Gateway, t
     )
     server.client().list_buckets()
     assert minio.keys[1] not in server.log
+
+
+def told(server: Server) -> list[str]:
+    """The lines of the log that say that the backend cannot be used."""
+    return [line for line in server.log.splitlines() if "the backend cannot be used" in line]
+
+
+@pytest.mark.parametrize(("secret", "reason"), [(None, "cannot be reached"), ("a-wrong-secret-key", "Signature")])
+def test_a_backend_that_cannot_be_used_is_told_once_and_the_gateway_serves(
+    minio: Backend, tmp_path: Path, secret: str | None, reason: str
+) -> None:
+    settings = {"AWS_SECRET_ACCESS_KEY": secret or minio.keys[1]}
+    server = replace(served_by(minio, tmp_path, {**settings}), health="live")
+    if secret is None:
+        server.backend = f"http://127.0.0.1:{free_port()}"
+    with server:
+        assert comes(lambda: bool(told(server)))
+        (line,) = told(server)
+        assert " WARNING strongroom " in line and f"backend={server.backend}" in line and reason in line
+    assert settings["AWS_SECRET_ACCESS_KEY"] not in server.log
+
+
+def test_nothing_is_told_of_a_backend_that_answers(minio: Backend, tmp_path: Path) -> None:
+    with served_by(minio, tmp_path, {}) as server:
+        server.client().list_buckets()
+    assert not told(server)
 
 
 def test_a_bucket_is_a_host_name_or_the_start_of_a_path() -> None:

@@ -30,6 +30,9 @@ class Tiny:
         if os.environ.get("TINY_FAILS") == "start":
             raise CannotBegin("the store is on fire")
 
+    async def look(self) -> None:
+        pass
+
     async def stop(self) -> None:
         print("stopped", os.getpid(), flush=True)
 

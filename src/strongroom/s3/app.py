@@ -258,9 +258,13 @@ class S3App:
         for_page = await self._for_page(seen) if "origin" in seen.request.headers else []
         return [("x-amz-request-id", seen.request_id), *_STANDING, *for_page]
 
+    async def ready(self) -> None:
+        """Raises what the store raises, or Unavailable if it does not answer in time."""
+        await self._readiness.check()
+
     async def _health(self, request: HttpRequest) -> Response:
         if not request.raw_path.endswith("live"):
-            await self._readiness.check()
+            await self.ready()
         return Response(200, [], b"")
 
 

@@ -29,6 +29,10 @@ class Application(Protocol):
         """Open what requests need, in the process and event loop that will serve them. Raises CannotBegin."""
         ...
 
+    async def look(self) -> None:
+        """Log it if what requests need cannot be reached. Called once, in one worker, while that serves already."""
+        ...
+
     async def stop(self) -> None:
         """Finish what was acknowledged and release everything. Called when no request is running any more."""
         ...

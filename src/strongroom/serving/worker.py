@@ -92,7 +92,8 @@ def run(task: Task, sockets: list[socket.socket], control: Connection, shared: S
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         board = Board(memoryview(shared.board).cast("B"), len(shared.load), number)
-        uvloop.run(_Worker(task, control, Load(shared.load, number), board).serve(sockets))
+        worker = _Worker(task, control, Load(shared.load, number), board, looks=number == 0)
+        uvloop.run(worker.serve(sockets))
     except (tls.BadCertificate, CannotBegin) as error:
         _give_up(control, str(error))
     except Exception:
@@ -107,9 +108,9 @@ def _give_up(control: Connection, reason: str) -> None:
 
 
 class _Worker:
-    """Serves one application on the listening sockets."""
+    """Serves one application on the listening sockets; ``looks`` whether what that needs can be reached."""
 
-    def __init__(self, task: Task, control: Connection, load: Load, board: Board) -> None:
+    def __init__(self, task: Task, control: Connection, load: Load, board: Board, looks: bool) -> None:
         self._control = control
         self._load = load
         self._board = board
@@ -119,6 +120,7 @@ class _Worker:
         if task.certificate is not None:
             self._use(task.certificate)
         self._server = Server(self._application.answer, task.settings.idle_timeout)
+        self._looks = looks
         self._ends = False
         self._told = 0.0
 
@@ -141,6 +143,7 @@ class _Worker:
         acceptors = [Acceptor(listening, self._begin, connections.__len__, self._load, most) for listening in sockets]
         with contextlib.suppress(OSError):
             self._control.send_bytes(READY)
+        look = loop.create_task(self._application.look()) if self._looks else None
         while not self._ends:
             self._load.publish(len(connections))
             self._tell()
@@ -152,6 +155,8 @@ class _Worker:
         await asyncio.sleep(_TICK)  # connections that were just accepted are shut down when they begin
         while connections or self._server.tasks:  # noqa: ASYNC110 - ten times a second is enough
             await asyncio.sleep(_TICK)
+        if look is not None:
+            look.cancel()
         await self._application.stop()
 
     def _take_over(self) -> None:
