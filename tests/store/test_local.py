@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -162,6 +163,35 @@ def test_an_object_in_parts_is_read_and_held_where_there_is_no_room_for_a_lease(
         del reader
         await until(lambda: len(list((tmp_path / ".strongroom" / "blobs").glob("*/*"))) == 2)
         assert await get(store, "other") == b"xx"
+
+    run(tmp_path, use)
+
+
+def test_others_go_on_while_an_object_is_opened_whose_blobs_somebody_removes(tmp_path: Path) -> None:
+    """Another process may have been about to, when the row was read."""
+    released = Event()
+
+    async def use(store: LocalStore) -> None:
+        await large(store, "o")
+        await get(store, "o")
+        (lease,) = (tmp_path / ".strongroom" / "leases").iterdir()
+        removing = lease.open("rb")
+        fcntl.flock(removing, fcntl.LOCK_EX)
+
+        def release() -> None:
+            released.set()
+            removing.close()
+
+        timer = Timer(3, release)  # where it holds up everybody, this test too
+        timer.start()
+        opening = asyncio.create_task(store.open("bucket", "o"))
+        await asyncio.sleep(0)
+        assert not released.is_set() and not opening.done()
+        timer.cancel()
+        release()
+        reader = await opening
+        assert b"".join([chunk async for chunk in reader.stream(0, 2)]) == b"xx"
+        await reader.close()
 
     run(tmp_path, use)
 

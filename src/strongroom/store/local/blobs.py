@@ -294,18 +294,16 @@ class Blobs:
         return f"{self._leases}/{data}"
 
     def lease(self, data: int) -> OpenFile:
-        """Keep the blobs of ``data`` (the id of a data row) as long as something refers to the file returned. Raises
-        Damaged.
+        """A file that keeps the blobs of ``data`` (the id of a data row) once its lock is shared, as long as something
+        refers to it. Raises Damaged.
         """
         path = self._lease(data)
         try:
-            lease = OpenFile(path, os.O_RDWR | os.O_CREAT)
+            return OpenFile(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             if not isinstance(unwritable(error), StoreFull):
                 raise
-            lease = OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)  # no room for a file: hold all blobs
-        lease.lock(fcntl.LOCK_SH)
-        return lease
+            return OpenFile(str(self._leases), os.O_RDONLY | os.O_DIRECTORY)  # no room for a file: hold all blobs
 
     def remove_leased(self, data: int, blobs: Iterable[bytes]) -> bool:
         """Remove the blobs of ``data``, unless somebody holds a lease on them: False then. Raises Damaged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import functools
 import logging
 import os
@@ -148,10 +149,18 @@ class LocalStore(Store):
                     continue  # the object was overwritten after the row was read
             elif row.extents:
                 held = self._blobs.lease(row.data)
+                await self._hold(held)
                 if not self._same(bucket, key, row):
                     continue
             return LocalReader(row, self._blobs, self._pool, self._read_annex, held)
         raise StoreError(f"{bucket}/{key} is overwritten too often to be opened")
+
+    async def _hold(self, lease: OpenFile) -> None:
+        """Share the lock of a lease. While somebody removes the blobs, this has to wait: in a thread then."""
+        try:
+            lease.lock(fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await self._pool.start(lease.lock, fcntl.LOCK_SH).result()
 
     def _same(self, bucket: str, key: str, row: Row) -> bool:
         """Whether the data that was found under a name is still there."""
