@@ -26,7 +26,7 @@ from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.store import SealedStore
 from strongroom.serving.hardening import harden
-from strongroom.store.errors import NoSuchBucket, StoreError
+from strongroom.store.errors import NoSuchBucket, StoreError, index_fault
 from strongroom.store.local.store import INTERNAL
 from strongroom.store.nas.names import RESERVED
 
@@ -72,12 +72,9 @@ def run_job(
         raise stop_with(f"there is no such bucket: {error}", FAILED) from None
     except (StoreError, KMSError, ForeignKMS, CheckDamaged, OSError) as error:
         raise fail(report, as_json, error) from None
-    except sqlite3.OperationalError as error:  # not what SQLite raises when it finds that the bytes are wrong
-        unusable = f"the index in {place!r} cannot be read or written ({error}): look at its disk, then try again"
-        raise fail(report, as_json, StoreError(unusable)) from None
-    except sqlite3.DatabaseError as error:
-        damaged = StoreError(f"the index in {place!r} is damaged ({error}): restore the whole from a back-up")
-        raise fail(report, as_json, damaged) from None
+    except sqlite3.Error as error:
+        fault = index_fault(error) or f"the index cannot be used: {error}"
+        raise fail(report, as_json, f"{place!r}: {fault}") from None
     return finish(report, as_json)
 
 

@@ -101,14 +101,23 @@ class Refused(StoreError):
         self.message = message
 
 
+def is_index_damaged(error: Exception) -> bool:
+    """Whether SQLite found that bytes of the index are not as they were written."""
+    return _sqlite_code(error) in _DAMAGED_INDEX
+
+
 def index_fault(error: Exception) -> str:
     """What is wrong with the index, and what to do, if ``error`` is SQLite's and is about that; "" for all others."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
-    if code in _DAMAGED_INDEX:
+    if is_index_damaged(error):
         return f"the index is damaged ({error}): restore the whole from a back-up"
-    if code in _DISK_OF_INDEX:
+    if _sqlite_code(error) in _DISK_OF_INDEX:
         return f"the index cannot be read or written ({error}): look at its disk, and at who owns it"
     return ""
+
+
+def _sqlite_code(error: Exception) -> int:
+    """The primary code of an error of SQLite; 0 for all others."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
 
 
 def unwritable(error: OSError) -> StoreError | OSError:

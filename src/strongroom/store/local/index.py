@@ -22,6 +22,7 @@ from strongroom.store.errors import (
     NoSuchObject,
     NoSuchUpload,
     PartChanged,
+    is_index_damaged,
 )
 from strongroom.store.local.blobs import Extent, Extents, encode_extents
 from strongroom.store.local.schema import decode_mapping, decode_record, encode_mapping
@@ -154,7 +155,7 @@ def find_object(connection: Connection, bucket: str, key: str, with_data: bool =
     try:
         row = connection.execute(_OPEN if with_data else _FIND, (key.encode(), bucket)).fetchone()
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+        if not is_index_damaged(error):
             raise
         raise Damaged(f"the index is damaged where {bucket}/{key} lies ({error})") from error  # others may be intact
     if row is None:
