@@ -34,6 +34,7 @@ def test_it_takes_up_space_until_it_is_given_up_and_again_after_that(tmp_path: P
         for _ in range(2):
             kept.give_up()
             assert allocated(tmp_path) == 0 and kept.is_given_up
+        assert not kept.give_up()
 
 
 def test_it_takes_a_sixteenth_of_a_small_file_system_and_nothing_where_there_is_no_room(tmp_path: Path) -> None:
@@ -112,3 +113,27 @@ def test_only_what_removes_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             await put(store, "p", b"bytes")
 
     run(tmp_path, use)
+
+
+@pytest.mark.parametrize("filled_again", [0, 3])
+def test_a_removal_is_tried_again_as_long_as_there_is_something_to_give_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled_again: int
+) -> None:
+    tries = 0
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", b"bytes")
+
+        async def full(write: Any, **how: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries <= filled_again:
+                store._reserve.keep()
+            raise StoreFull("no space is left for the index")
+
+        monkeypatch.setattr(store._committer, "commit", full)
+        with pytest.raises(StoreFull):
+            await store.delete("bucket", "o")
+
+    run(tmp_path, use)
+    assert tries == 2 + max(0, filled_again - 1)

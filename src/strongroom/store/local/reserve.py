@@ -55,15 +55,16 @@ class Reserve:
         finally:
             os.close(descriptor)
 
-    def give_up(self) -> None:
-        """Leave its space to others."""
+    def give_up(self) -> bool:
+        """Leave its space to others; whether it had any."""
         if self.is_given_up:
-            return
+            return False
         try:
             os.truncate(self._path, 0)
         except OSError:
-            return  # there is none
+            return False  # there is none
         _log.warning(
             "no space is left, not even for removing objects: what was kept for that is used now, and uploads are"
             " refused until it is there again"
         )
+        return True

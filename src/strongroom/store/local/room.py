@@ -52,10 +52,12 @@ class Room:
         if not self._is_there(size) and self._reusable() < size:
             raise StoreFull("no space is left in the index but what is kept for removing objects")
 
-    def use_reserve(self) -> None:
-        """Leave what is kept for removing objects to that; blocks. Until it is there again, StoreFull is raised."""
-        self._reserve.give_up()
+    def use_reserve(self) -> bool:
+        """Leave what is kept for removing objects to that. Returns whether anything was; until it is there again, there
+        is no room for anything else.
+        """
         self._known = self._known_files = 0
+        return self._reserve.give_up()
 
     def _is_there(self, size: int, files: int = 0) -> bool:
         now = time.monotonic()

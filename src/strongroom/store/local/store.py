@@ -273,11 +273,15 @@ class LocalStore(Store):
 
     async def _commit_removal(self, write: Write[T], *, long: bool) -> T:
         """Do a write that makes room: where there is none even for that, with what was kept for it."""
-        try:
-            return await self._committer.commit(write, long=long)
-        except StoreFull:
-            self._room.use_reserve()
-        return await self._committer.commit(write, long=long)
+        again = False
+        while True:
+            try:
+                return await self._committer.commit(write, long=long)
+            except StoreFull:
+                # Another process may have given it up just now, or have filled it again.
+                if not self._room.use_reserve() and again:
+                    raise
+                again = True
 
     def _read_annex(self, annex: int) -> bytes | None:
         return index.read_annex(self._scans.of_thread(), annex)
