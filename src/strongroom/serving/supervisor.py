@@ -197,6 +197,9 @@ class _Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
+            if not self._announced or self._ending:
+                self._reload()
+                return
             self._manager.reloading()
             self._reload()
             self._manager.ready()

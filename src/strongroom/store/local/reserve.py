@@ -5,7 +5,7 @@ quota, or other programs may fill the disk. Then not even an object could be rem
 index. The file holds the space that the index's log takes at most, before the pages in it are used again.
 
 An empty file has been given up: until it can be filled again, uploads are refused, so that they do not take what
-removing needs. No file: it cannot be made here, and nothing is refused for it.
+removing needs. No file: it could not be made here yet, and nothing is refused for it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ class Reserve:
 
     def keep(self) -> None:
         """Fill it, if it is not filled and there is room. Blocks. Raises OSError if the directory cannot be used."""
+        is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            if os.fstat(descriptor).st_size:
+            held, found = os.fstat(descriptor).st_size, os.fstatvfs(descriptor)
+            wanted = min(SIZE, found.f_blocks * found.f_frsize // 16)
+            if held >= wanted > 0:
                 return
-            found = os.fstatvfs(descriptor)
             try:
-                os.posix_fallocate(descriptor, 0, min(SIZE, found.f_blocks * found.f_frsize // 16))
+                os.posix_fallocate(descriptor, 0, wanted)
             except OSError as error:
-                os.ftruncate(descriptor, 0)
-                if error.errno not in NO_SPACE:
-                    self._path.unlink()
+                os.ftruncate(descriptor, held)
+                if is_new or error.errno not in NO_SPACE:
+                    self._path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
