@@ -144,3 +144,20 @@ def test_a_removal_is_tried_again_as_long_as_there_is_something_to_give_up(
 
     run(tmp_path, use)
     assert tries == 2 + max(0, filled_again - 1)
+
+
+def test_a_store_opens_on_a_disk_that_others_filled_while_it_was_closed(tmp_path: Path) -> None:
+    async def fill(store: LocalStore) -> None:
+        await put(store, "o", b"bytes")
+
+    async def remove(store: LocalStore) -> None:
+        assert await store.delete("bucket", "o")
+
+    with small_file_system(tmp_path / "disk", 96) as disk:
+        run(disk, fill)
+        with pytest.raises(OSError, match="No space left"), (disk / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(MIB)):
+                pass
+            while file.write(bytes(4096)):
+                pass
+        run(disk, remove)

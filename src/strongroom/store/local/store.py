@@ -9,7 +9,7 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,7 +70,8 @@ class LocalStore(Store):
             make_directory(self._directory)
             # One process at a time: SQLite does not wait for others while it makes a database or sets it to WAL.
             with locked(self._directory / LOCK):
-                schema.create(self._database)
+                self._reserve = Reserve(self._directory)
+                self._with_reserve(lambda: schema.create(self._database))
                 self._read = schema.connect(self._database, read_only=True, cache=schema.READ_CACHE)
                 self._revision = Revision(self._database)
                 self._rows = Rows(self._read, self._revision)
@@ -78,7 +79,6 @@ class LocalStore(Store):
                 self._pages = Pages(self._scans, self._revision)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
             self._blobs = Blobs(self._directory)
-            self._reserve = Reserve(self._directory)
             self._room = Room(self._directory, self._reserve, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
@@ -302,7 +302,20 @@ class LocalStore(Store):
 
     def _discard(self, blobs: Sequence[bytes]) -> None:
         if blobs:
-            write(self._database, self._directory / LOCK, lambda connection: trash.discard_unknown(connection, blobs))
+            self._with_reserve(
+                lambda: write(
+                    self._database, self._directory / LOCK, lambda connection: trash.discard_unknown(connection, blobs)
+                )
+            )
+
+    def _with_reserve(self, step: Callable[[], None]) -> None:
+        """Do what makes room, or comes before that: where there is none even for that, with what was kept for it."""
+        try:
+            step()
+        except (sqlite3.OperationalError, StoreError):
+            if schema.has_room(self._directory) or not self._reserve.give_up():
+                raise
+            step()
 
     def _empty_trash_soon(self) -> None:
         """Remove what is in the trash, without delaying the request that put it there."""
