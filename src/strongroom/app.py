@@ -224,13 +224,7 @@ def build(settings: Settings) -> Application:
         pages=dict.fromkeys(PATHS, numbers.answer),
     )
     key_setting = (VAULT_KEY_NAME if settings.vault else SSE_MASTER_KEY).variables[0]
-    return Application(objects, s3, key_setting, metrics, access_log, _backend(settings))
-
-
-def _backend(settings: Settings) -> str:
-    """The S3 that a gateway stands before; "" for a directory."""
-    target = settings.target
-    return (target.url or f"AWS, {settings.backend.region}") if isinstance(target, RemoteS3) else ""
+    return Application(objects, s3, key_setting, metrics, access_log, settings.backend_name)
 
 
 def _free_bytes(target: Target) -> Callable[[], int | None]:

@@ -17,7 +17,7 @@ from tests.waiting import comes
 
 @contextlib.contextmanager
 def listening(address: str) -> Iterator[Callable[..., str]]:
-    """Returns what is heard next at this address, and "" if nothing is for a while."""
+    """Yields what waits for the next message to this address, and raises TimeoutError if none comes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(address)
 

@@ -23,6 +23,7 @@ from strongroom.store.local.scans import Scans
 from tests.store.kinds import put
 from tests.store.test_local import run
 from tests.store.test_recent import taken
+from tests.store.test_rows import write_by_another
 
 
 @pytest.fixture
@@ -93,9 +94,7 @@ def test_a_page_is_not_kept_if_somebody_writes_while_it_is_read(
         def meanwhile(*arguments: Any) -> Page:
             page = list_objects(*arguments)
             monkeypatch.setattr(pages, "list_objects", list_objects)
-            with closing(sqlite3.connect(tmp_path / ".strongroom" / "index.db")) as other:
-                other.execute("UPDATE objects SET identity = 'new'")
-                other.commit()
+            write_by_another(tmp_path)
             return page
 
         monkeypatch.setattr(pages, "list_objects", meanwhile)

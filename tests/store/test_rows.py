@@ -137,6 +137,13 @@ def test_a_write_of_another_process_by_whatever_program_is_seen_at_once(tmp_path
     run(tmp_path, use)
 
 
+def write_by_another(directory: Path) -> None:
+    """Give all objects of a store the identity "new", over a connection that is not the store's."""
+    with closing(sqlite3.connect(directory / ".strongroom" / "index.db")) as other:
+        other.execute("UPDATE objects SET identity = 'new'")
+        other.commit()
+
+
 def test_a_row_is_not_kept_if_somebody_writes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(store: LocalStore) -> None:
         await put(store, "o", b"old")
@@ -145,9 +152,7 @@ def test_a_row_is_not_kept_if_somebody_writes_while_it_is_read(tmp_path: Path, m
         def meanwhile(*arguments: Any) -> index.Row:
             row = find_object(*arguments)
             monkeypatch.setattr(rows, "find_object", find_object)
-            with closing(sqlite3.connect(tmp_path / ".strongroom" / "index.db")) as other:
-                other.execute("UPDATE objects SET identity = 'new'")
-                other.commit()
+            write_by_another(tmp_path)
             return row
 
         monkeypatch.setattr(rows, "SETTLED", 0)

@@ -151,7 +151,7 @@ def _where(settings: Settings) -> tuple[str, str]:
     target = settings.target
     if not isinstance(target, RemoteS3):
         return "Data", str(target.path)
-    return "Backend", target.url or f"AWS, {settings.backend.region}"
+    return "Backend", settings.backend_name
 
 
 def _announce_dev(console: Console, settings: Settings, endpoint: str, made: bool) -> None:

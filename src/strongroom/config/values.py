@@ -174,3 +174,9 @@ class Settings:
     def keys(self) -> Keys:
         """The master keys among these settings."""
         return Keys(self.master_key, self.vault, self.read_keys)
+
+    @property
+    def backend_name(self) -> str:
+        """What people are told of the S3 that a gateway stands before; "" for a directory."""
+        target = self.target
+        return (target.url or f"AWS, {self.backend.region}") if isinstance(target, RemoteS3) else ""

@@ -197,12 +197,12 @@ class _Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
-            if not self._announced or self._ending:
-                self._reload()
-                return
-            self._manager.reloading()
+            serves = self._announced and not self._ending
+            if serves:
+                self._manager.reloading()
             self._reload()
-            self._manager.ready()
+            if serves:
+                self._manager.ready()
             return
         self._signals += 1
         if self._signals == 1:
