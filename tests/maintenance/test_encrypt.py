@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,18 @@ def test_bytes_that_rotted_are_not_sealed(tmp_path: Path) -> None:
         (failed,) = report["failed"]
         assert (report["done"], "whose MD5 is recorded" in failed["reason"]) == (0, True)
         assert "ServerSideEncryption" not in client.head_object(Bucket="bucket", Key="o")
+
+
+def test_an_open_upload_with_a_damaged_record_is_not_called_plain(tmp_path: Path) -> None:
+    with Server(tmp_path, PLAIN, workers=1) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        upload = client.create_multipart_upload(Bucket="bucket", Key="o", ServerSideEncryption="AES256")["UploadId"]
+        index = server.directory / ".strongroom" / "index.db"
+        with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
+            connection.execute("UPDATE uploads SET record = x'ff'")
+        (failed,) = job(server, "encrypt")["failed"]
+        assert failed["reason"] == f"the open upload {upload} has a damaged record: to be aborted"
 
 
 def test_without_a_kms_it_is_said_in_one_line(tmp_path: Path) -> None:

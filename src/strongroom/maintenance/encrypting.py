@@ -24,7 +24,7 @@ from strongroom.report import Report, counted
 from strongroom.sealed.encrypting import encrypt, may_be_plain
 from strongroom.sealed.errors import CustomerKeyNeeded, NoKMS, SealedError
 from strongroom.sealed.store import SealedStore
-from strongroom.store.base import ENCRYPTED, Stored
+from strongroom.store.base import DAMAGED, ENCRYPTED, Stored
 from strongroom.store.errors import StoreError
 
 
@@ -53,8 +53,10 @@ class Encryption:
         buckets = await bucket_names(self.objects, self.buckets, report)
         async for bucket, upload in open_uploads(self.objects, buckets, report, stop):
             if ENCRYPTED not in upload.record:
-                reason = f"the open upload {upload.upload_id} is not encrypted: to be completed or aborted"
-                report.failed(bucket, upload.key, reason)
+                what = "has a damaged record: to be aborted"
+                if DAMAGED not in upload.record:
+                    what = "is not encrypted: to be completed or aborted"
+                report.failed(bucket, upload.key, f"the open upload {upload.upload_id} {what}")
         found = stored_objects(self.objects, buckets, report, stop)
         tally.end(await for_each(self._plain(found), work, self.tasks, stop))
         for bucket, number in sorted(passed.items()):

@@ -123,8 +123,9 @@ class Committer:
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
             self._last = len(group)
             if begun is not None:
+                named = await self._named(begun)
                 for pending in group:
-                    pending.error = self._named(begun)
+                    pending.error = named
             else:
                 await self._commit(group)
             self._settle(group)
@@ -137,7 +138,7 @@ class Committer:
             await self._transaction(group)
         except Exception as error:
             if len(group) == 1:
-                group[0].error = self._named(error)
+                group[0].error = await self._named(error)
                 return
             for pending in group:
                 pending.error = None
@@ -145,7 +146,7 @@ class Committer:
                     await self._in_thread(self._begin)
                     await self._transaction([pending])
                 except Exception as own:
-                    pending.error = self._named(own)
+                    pending.error = await self._named(own)
 
     async def _transaction(self, group: list[_Pending]) -> None:
         """Do writes in the transaction that was begun, and commit it; roll it back if this fails."""
@@ -172,7 +173,7 @@ class Committer:
         try:
             await self._committed(group)
         except Exception as error:
-            if isinstance(self._named(error), StoreFull):
+            if isinstance(await self._named(error), StoreFull):
                 raise  # the end of the transaction is written to the log last, so it cannot be there
             for pending in group:
                 pending.error = error
@@ -243,13 +244,13 @@ class Committer:
             else:
                 pending.future.set_result(pending.result)
 
-    def _named(self, error: Exception) -> Exception:
+    async def _named(self, error: Exception) -> Exception:
         """StoreFull if there is no room for what was to be written; any other error as it is."""
         if not isinstance(error, sqlite3.OperationalError):
             return error
         full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
         failed = error.sqlite_errorcode == sqlite3.SQLITE_IOERR_WRITE  # this is also what SQLite says of a quota
-        if not full and not (failed and not has_room(self._directory)):
+        if not full and not (failed and not await self._in_thread(has_room, self._directory)):
             return error
         named = StoreFull("no space is left for the index")
         named.__cause__ = error

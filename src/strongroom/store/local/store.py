@@ -295,9 +295,12 @@ class LocalStore(Store):
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._pool, self._blobs.sweep, self._discard)
-            await loop.run_in_executor(self._pool, self._reserve.keep)
         except _FAILURES as error:  # it will be tried again
             _log.warning("what lies about could not be swept away: %s", error)
+        try:
+            await loop.run_in_executor(self._pool, self._reserve.keep)
+        except _FAILURES as error:
+            _log.warning("no space could be kept for removing objects: %s", error)
         self._empty_trash_soon()  # even after a failure: it makes room, which may have been what was missing
 
     def _discard(self, blobs: Sequence[bytes]) -> None:
