@@ -20,11 +20,6 @@ from strongroom.kms.transit import TransitKMS
 from strongroom.kms.vault_token import AppRole, VaultSession
 from strongroom.observe.access import AccessLog
 from strongroom.observe.metrics import Metrics
-from strongroom.observe.requests import RequestObserver
-from strongroom.relay import BackendRelay
-from strongroom.s3.app import S3App
-from strongroom.s3.cors import CrossOrigin
-from strongroom.s3.numbers import PATHS, NumbersPage
 from strongroom.sealed.check import CheckDamaged, ForeignKMS
 from strongroom.sealed.checked import CheckedKMS
 from strongroom.sealed.guard import WriteGuard
@@ -41,8 +36,12 @@ from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
 from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
-if TYPE_CHECKING:  # importing it loads aiohttp, for which a server without a Vault need not wait
+# Loaded when it is needed: the S3 protocol is half of what a worker loads, and jobs on objects do without it; aiohttp
+# is only for those who have a Vault.
+if TYPE_CHECKING:
     from strongroom.kms.vault_client import VaultAddress
+    from strongroom.relay import BackendRelay
+    from strongroom.s3.app import S3App
 
 _log = logging.getLogger("strongroom")
 
@@ -154,6 +153,8 @@ def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None, metrics
     # Objects that were encrypted twice stay readable whatever is set now; but their keys do not go over plain HTTP.
     outer = Outer(store, store, kinds, gives_keys=remote.client.endpoint.secure)
     if kms is None:
+        from strongroom.relay import BackendRelay
+
         relay = BackendRelay(remote.client, allow_insecure_sse_c=settings.allow_insecure_sse_c)
         return _Place(store, None, outer, relay=relay)
     return _Place(store, kms, outer, WriteGuard(kms, remote), defaults_seconds=_DEFAULTS_SECONDS)
@@ -200,6 +201,11 @@ def _numbers(metrics: Metrics) -> tuple[str, bytes]:
 
 def build(settings: Settings) -> Application:
     """The application that these settings ask for; nothing is opened before it is started."""
+    from strongroom.observe.requests import RequestObserver
+    from strongroom.s3.app import S3App
+    from strongroom.s3.cors import CrossOrigin
+    from strongroom.s3.numbers import PATHS, NumbersPage
+
     metrics = Metrics(_free_bytes(settings.target))
     access_log = AccessLog(settings.access_log) if settings.access_log is not None else None
     kms: KMS | None = build_kms(settings.keys)

@@ -37,10 +37,28 @@ def test_help_says_of_each_command_in_a_whole_line_what_it_does(command: Command
     assert all(line.endswith(".") and not line.endswith("...") for line in commands.splitlines())
 
 
-def test_a_start_does_not_wait_for_libraries_that_only_some_servers_need() -> None:
-    loaded = "import sys, strongroom.app, strongroom.cli.commands; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"aiohttp", "botocore.session", "urllib3", "jwt", "cryptography.x509"} & set(modules)
+def loaded(*command: str) -> set[str]:
+    """The modules that Python loads when it is called so."""
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_worker_does_not_wait_for_libraries_that_only_some_servers_need() -> None:
+    modules = loaded("-c", "import strongroom.app, strongroom.relay, strongroom.s3.app, strongroom.s3.cors")
+    assert "strongroom.s3.app" in modules
+    assert not {"aiohttp", "botocore.session", "urllib3", "jwt", "cryptography.x509"} & modules
+
+
+def test_a_command_does_not_wait_for_what_others_need(tmp_path: Path) -> None:
+    modules = loaded("-m", "strongroom", "server", "--workers", "none", str(tmp_path))
+    assert "strongroom.serving.supervisor" in modules
+    assert not {"pydantic", "strongroom.app", "strongroom.sealed", "strongroom.store.local"} & modules
+
+
+def test_a_job_does_not_wait_for_what_only_servers_need(tmp_path: Path) -> None:
+    modules = loaded("-m", "strongroom", "audit", str(tmp_path))
+    assert "strongroom.app" in modules
+    assert not {"awscrt", "strongroom.relay", "strongroom.s3.app", "strongroom.s3.shapes"} & modules
 
 
 @pytest.mark.parametrize(

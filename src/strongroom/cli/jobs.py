@@ -27,8 +27,7 @@ from strongroom.sealed.errors import NoKMS
 from strongroom.sealed.store import SealedStore
 from strongroom.serving.hardening import harden
 from strongroom.store.errors import NoSuchBucket, StoreError, index_fault
-from strongroom.store.local.store import INTERNAL
-from strongroom.store.nas.names import RESERVED
+from strongroom.store.reserved import INTERNAL, RESERVED
 
 R = TypeVar("R", bound=Report)
 R_contra = TypeVar("R_contra", bound=Report, contravariant=True)

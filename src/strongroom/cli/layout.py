@@ -12,8 +12,7 @@ from pathlib import Path
 from strongroom.config import LocalDirectory, RemoteS3, SettingError, SharedFolder, Target
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import FORMAT, MAX_FORMAT, SYSTEM, check_format
-from strongroom.store.local.store import INTERNAL
-from strongroom.store.nas.names import RESERVED
+from strongroom.store.reserved import INTERNAL, RESERVED
 
 _PRIVATE = 0o077
 _ELSEWHERE = re.compile(r"(?:^|/)https?:/|\{\w+\.{3}\w+\}")  # a URL, whose "//" Path has made "/"; MinIO's ellipses

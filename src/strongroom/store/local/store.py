@@ -40,11 +40,11 @@ from strongroom.store.local.room import Room
 from strongroom.store.local.rows import Rows
 from strongroom.store.local.scans import Scans
 from strongroom.store.local.writing import BlobWriter, LocalPartWriter, LocalWriter
+from strongroom.store.reserved import INTERNAL
 from strongroom.threads import Threads
 
 _log = logging.getLogger("strongroom.store.local")
 
-INTERNAL = ".strongroom"
 _SWEEP_SECONDS = 60.0
 _TRASH_BATCH = 1000
 _LEASED_SECONDS = 1.0

@@ -18,7 +18,8 @@ from typing import ParamSpec, TypeVar
 
 from strongroom.store.errors import NameRefused, NoSuchBucket, ObjectIsFolder, ParentIsObject, StoreError, unwritable
 from strongroom.store.nas.locks import Waiters, lock
-from strongroom.store.nas.names import RESERVED, Place, is_bucket_name
+from strongroom.store.nas.names import Place, is_bucket_name
+from strongroom.store.reserved import RESERVED
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

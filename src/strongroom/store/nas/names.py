@@ -12,9 +12,6 @@ from dataclasses import dataclass
 
 from strongroom.store.errors import NameRefused, NameTooLong, NoSuchBucket
 
-RESERVED = ".strongroom.sys"
-"""The folder, beside the buckets, for what is not an object."""
-
 FOLDER_OBJECT = b".strongroom.folder"
 """The file in a folder that holds the object whose key is the folder's own, which ends in "/"."""
 
