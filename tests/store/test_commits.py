@@ -40,6 +40,25 @@ def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> Non
     asyncio.run(work())
 
 
+def test_what_another_program_kept_from_being_written_for_too_long_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_PATIENCE", 0)
+
+    async def use(store: LocalStore) -> None:
+        other = sqlite3.connect(tmp_path / ".strongroom" / "index.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        results = await asyncio.gather(*(put(store, f"o{n}", b"x") for n in range(3)), return_exceptions=True)
+        assert [type(result) for result in results] == [sqlite3.OperationalError] * 3
+        other.execute("COMMIT")
+        other.close()
+        assert (await store.list("bucket", "", "", "", 10)).objects == []
+        await put(store, "o0", b"x")
+        assert await get(store, "o0") == b"x"
+
+    run(tmp_path, use)
+
+
 def test_long_writes_of_a_group_leave_others_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits, "_TURN", 0)
 

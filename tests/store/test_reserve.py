@@ -65,9 +65,11 @@ def test_where_no_space_can_be_taken_in_advance_nothing_is_kept_and_nothing_refu
 
     monkeypatch.setattr(os, "posix_fallocate", unknown)
     kept = Reserve(tmp_path)
-    kept.keep()
-    kept.give_up()
-    assert not kept.is_given_up and not (tmp_path / "reserve").exists()
+    for _ in range(2):
+        kept.keep()
+        assert not kept.give_up()  # or a removal would be tried again for ever
+        assert not kept.is_given_up and not (tmp_path / "reserve").exists()
+        (tmp_path / "reserve").write_bytes(b"")  # given up where it could be filled once, say before a move
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ class Reserve:
     """The file in a directory, which all processes that use the directory share."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
         self._path = directory / _NAME
 
     @property
