@@ -37,6 +37,7 @@ def configure(form: Literal["text", "json"], stream: TextIO | None = None) -> No
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each form that anybody sends malformed
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log line that cannot be written must not cause tracebacks on standard error
 
