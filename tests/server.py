@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import re
 import signal
@@ -14,6 +16,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -160,15 +163,8 @@ class Server:
     def client(self, **options: Any) -> Any:
         """boto3, with the root credentials and no retries; ``options`` are those of botocore's Config."""
         settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, "read_timeout": 120, **options}
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            region_name="us-east-1",
-            verify=str(self.certs / "ca.crt") if self.certs else None,
-            config=Config(**settings),
-        )
+        verify = str(self.certs / "ca.crt") if self.certs else None
+        return _connected_anew(_client(self.endpoint, verify, json.dumps(settings)), verify)
 
     def _ready(self) -> bool:
         context = ssl.create_default_context(cafile=str(self.certs / "ca.crt")) if self.certs else None
@@ -179,6 +175,32 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+@lru_cache
+def _client(endpoint: str, verify: str | None, settings: str) -> Any:
+    """A client of boto3, which takes longer to make than most requests."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name="us-east-1",
+        verify=verify,
+        config=Config(**json.loads(settings)),
+    )
+
+
+def _connected_anew(client: Any, verify: str | None) -> Any:
+    """The same client (its events are shared) with connections of its own: to another worker, perhaps."""
+    made, config = object.__new__(type(client)), client.meta.config
+    vars(made).update(vars(client), _endpoint=copy.copy(client._endpoint))
+    made._endpoint.http_session = type(client._endpoint.http_session)(
+        verify=verify or True,
+        timeout=(config.connect_timeout, config.read_timeout),
+        max_pool_connections=config.max_pool_connections,
+    )
+    return made
 
 
 def _command_line(pid: int) -> str:
