@@ -20,7 +20,7 @@ from strongroom.cli.copying import End, refuse_in_the_clear
 from strongroom.secret import Secret
 from strongroom.transfer.folder import Exported, Folder, FolderRefused
 from strongroom.transfer.place import parse_place
-from tests.mounts import small_file_system
+from tests.mounts import IMAGE, image_mounted, mounted, small_file_system, snapshot
 from tests.server import ACCESS_KEY, SECRET_KEY, Server, free_port
 from tests.transfer.conftest import Ended
 
@@ -273,6 +273,25 @@ def test_a_folder_that_is_full_is_said_to_be_and_gone_on_with_when_there_is_room
         again = export("--json")
         assert (again.code, again.report["done"] + again.report["done_before"]) == (0, 8)
         assert {key: (out / bucket / key).read_bytes() for key in manifest(out)} == bodies
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs"])
+def test_what_was_exported_survives_a_power_cut(
+    server: Server, bucket: str, tmp_path: Path, strongroom: Run, kind: str
+) -> None:
+    for number in range(10):
+        server.client().put_object(Bucket=bucket, Key=f"{number % 3}/{number}", Body=b"%d" % number)
+    keys = {"STRONGROOM_SOURCE_ACCESS_KEY": ACCESS_KEY, "STRONGROOM_SOURCE_SECRET_KEY": SECRET_KEY}
+    (tmp_path / "disk").mkdir()
+    with image_mounted("xfs", tmp_path / "disk", 512) as disk:
+        with image_mounted(kind, disk, 128) as point:
+            assert strongroom("export", f"{server.endpoint}/{bucket}", str(point / "out"), **keys).code == 0
+            snapshot(disk / IMAGE, disk / "cut")
+        with mounted(disk / "cut", disk / "mounted-cut") as point:
+            rows = manifest(point / "out")
+            assert len(rows) == 10
+            for key, row in rows.items():
+                assert (point / "out" / row["file"]).read_bytes() == key.partition("/")[2].encode()
 
 
 def test_a_folder_that_is_full_from_the_start_is_not_taken_for_one_of_others(tmp_path: Path) -> None:

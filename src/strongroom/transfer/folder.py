@@ -9,6 +9,7 @@ millions of objects take no memory.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -43,6 +44,7 @@ _NO_PLACE = (
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG
 )  # fmt: skip
 """Errors that say that a name is taken, or not valid on this file system."""
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # Linux has it
 
 
 class FolderRefused(Exception):
@@ -132,7 +134,8 @@ class Folder:
                 raise
 
     def close(self) -> None:
-        """Rewrite the manifest: sorted, one line for each object. A new folder without objects is emptied instead.
+        """Rewrite the manifest: sorted, one line for each object. A new folder without objects is emptied instead. What
+        the folder holds then, stays there after a power cut.
 
         If a line could not be kept (the disk was full, say), the manifest stays as it was appended to. Raises OSError.
         """
@@ -142,6 +145,7 @@ class Folder:
             with closing(self._lines), self._manifest:
                 if self._whole:
                     self._write_manifest(self._lines)
+            _make_durable(self.path)
         finally:
             shutil.rmtree(self._own / "tmp", ignore_errors=True)
             if self._held is not None:
@@ -241,6 +245,21 @@ class Folder:
                 except (ValueError, TypeError, OverflowError, sqlite3.ProgrammingError) as error:
                     damaged = f"{path} is damaged in line {number}; without it, all is exported again"
                     raise FolderRefused(damaged) from error
+
+
+def _make_durable(path: Path) -> None:
+    """Make durable what lies in a folder, names included: of all of its folders at once, of which there may be as many
+    as objects. Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _syncfs is None:
+            os.sync()
+        elif _syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
 
 
 def _safe(component: str) -> bool:
