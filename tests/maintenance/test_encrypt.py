@@ -17,6 +17,7 @@ from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
 from tests.server import MASTER_KEY, NAS, Server
+from tests.storage import files_with
 
 PLAIN: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": MASTER_KEY, "MINIO_SSE_AUTO_ENCRYPTION": None}
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
@@ -78,6 +79,19 @@ def test_clients_see_no_difference_and_nothing_lies_in_plaintext(serve: Serve, b
         assert client.head_object(Bucket=bucket, Key=key)["ServerSideEncryption"] == "AES256"
     assert audit(server, bucket)["failed"] == []
     assert encrypt(server, bucket)["done"] == 0
+
+
+def test_metadata_that_lay_beside_a_plain_file_go_when_it_is_encrypted(tmp_path: Path) -> None:
+    with Server(tmp_path, PLAIN, command=NAS) as server:
+        client = server.client()
+        client.create_bucket(Bucket="bucket")
+        tags = "&".join(f"{number}={'t' * 200}" for number in range(10))
+        metadata = {"secret": "patient-4711", "more": "m" * 1900}  # with the tags, too long for an attribute
+        client.put_object(Bucket="bucket", Key="o", Body=b"", Metadata=metadata, Tagging=tags)
+        assert files_with(server.directory, b"patient-4711")
+        assert encrypt(server, "bucket")["done"] == 1
+        assert client.head_object(Bucket="bucket", Key="o")["Metadata"] == metadata
+        assert files_with(server.directory, b"patient-4711") == []
 
 
 def test_a_bucket_s_default_says_how(serve: Serve, bucket_name: str) -> None:

@@ -148,17 +148,22 @@ def test_without_attributes_a_replaced_file_inherits_nothing(tmp_path: Path) -> 
     asyncio.run(use())
 
 
-def test_sidecars_go_with_their_objects(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("traits", "record"),
+    [(Traits(attributes=False, links=False), {":etag": b"e"}), (Traits(), {":long": b"x" * 8000})],
+    ids=["without attributes", "too long for one"],
+)
+def test_sidecars_go_with_their_objects(tmp_path: Path, traits: Traits, record: dict[str, bytes]) -> None:
     async def use() -> None:
-        store = NasStore(tmp_path, traits=Traits(attributes=False, links=False))
+        store = NasStore(tmp_path, traits=traits)
         await store.start()
         await store.create_bucket("bucket")
         for _ in range(3):
-            await put(store, "a/o", b"x")
+            await put(store, "a/o", b"x", record)
         beside = tmp_path / ".strongroom.sys" / "beside"
         assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
         with pytest.raises(ConditionFailed):
-            await put(store, "a/o", b"refused", when=Condition(absent=True))
+            await put(store, "a/o", b"refused", record, when=Condition(absent=True))
         assert len([file for file in beside.rglob("*") if file.is_file()]) == 1
         await store.delete("bucket", "a/o")
         assert [file for file in beside.rglob("*") if file.is_file()] == []

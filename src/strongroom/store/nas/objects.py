@@ -168,8 +168,8 @@ class Objects:
                 if not draft.named:
                     continue  # the folder was removed meanwhile because it was empty
                 return  # the object was there, and somebody has removed it with its folder
-            if old is not None and not self._traits.attributes:
-                self._beside.forget(place, old)
+            if old is not None:
+                self._beside.forget(place, old)  # it may say in plaintext what the new object keeps sealed
             return
         raise StoreError(f"the folders of {place.name!r} come and go too often")
 
@@ -249,7 +249,7 @@ class Objects:
         """Remove an object; True if there was one. Raises NoSuchBucket, ConditionFailed."""
         with self._folder.locked(place.name):
             found = self._remove(place, when)
-            if found is not None and not self._traits.attributes:
+            if found is not None:
                 self._beside.forget(place, found)  # otherwise the next file of this name might get it
         if found is None:
             return False
