@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from strongroom.kms.static import StaticKMS
 from strongroom.maintenance.adopting import Adoption
 from strongroom.report import Report
@@ -18,6 +20,7 @@ from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA
 from strongroom.store.local import LocalStore
 from strongroom.store.nas import NasStore
+from strongroom.store.nas.left import Left
 from tests.legacy import left
 
 KEY = "s3/size-65537.bin"
@@ -40,7 +43,7 @@ def adopted(folder: Path, times: int) -> tuple[Report, bool]:
     """Adopt all of a folder; the report, and whether the object that is tagged meanwhile is MinIO's still."""
 
     async def run() -> tuple[Report, bool]:
-        store = _Tagged(left.unpack("gateway-nas", folder))
+        store = _Tagged(folder)
         kms = StaticKMS(left.MASTER_KEY_NAME, Secret(left.MASTER_KEY))
         objects = SealedStore(store, kms, upload_secret=Secret("x"))
         store.objects, store.times = objects, times
@@ -61,15 +64,39 @@ def adopted(folder: Path, times: int) -> tuple[Report, bool]:
 
 
 def test_an_object_whose_tags_are_set_meanwhile_is_adopted(tmp_path: Path) -> None:
-    report, is_left = adopted(tmp_path, 1)
+    report, is_left = adopted(left.unpack("gateway-nas", tmp_path), 1)
     assert (report.done, report.failures, is_left) == (len(left.manifest("gateway-nas")), [], False)
 
 
 def test_an_object_that_never_keeps_still_is_reported_as_not_adopted(tmp_path: Path) -> None:
-    report, is_left = adopted(tmp_path, 100)
+    report, is_left = adopted(left.unpack("gateway-nas", tmp_path), 100)
     assert is_left
     assert report.done == len(left.manifest("gateway-nas")) - 1
     assert [failure.key for failure in report.failures] == [KEY]
+
+
+def test_documents_that_a_killed_run_left_beside_what_it_adopted_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = left.unpack("gateway-nas", tmp_path)
+    document = left.document_path(folder, KEY)
+    with monkeypatch.context() as killed:
+        killed.setattr(Left, "forget", lambda *_: None)
+        adopted(folder, 0)
+    assert document.exists()
+    report, is_left = adopted(folder, 0)
+    assert (report.done, report.failures, is_left) == (0, [], False)
+    assert list((folder / ".minio.sys").rglob("fs.json")) == []
+
+
+def test_documents_without_an_object_stay(tmp_path: Path) -> None:
+    """The share with the objects may not be mounted."""
+    folder = left.unpack("gateway-nas", tmp_path)
+    document = left.document_path(folder, "gone")
+    document.parent.mkdir()
+    document.write_bytes(left.document_path(folder, KEY).read_bytes())
+    adopted(folder, 0)
+    assert list((folder / ".minio.sys").rglob("fs.json")) == [document]
 
 
 def test_a_stream_that_was_emptied_behind_the_s3_gateway_is_an_error_and_not_adopted(tmp_path: Path) -> None:

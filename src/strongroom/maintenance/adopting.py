@@ -29,6 +29,7 @@ from strongroom.secret import Secret
 from strongroom.store.base import Stored
 from strongroom.store.errors import NoSuchBucket, StoreError
 from strongroom.store.left import LeftStore
+from strongroom.store.nas import NasStore
 
 _DAY = 24 * 3600 * 1_000_000_000
 _NO_KEY = "(SSE-C), and none was given"
@@ -58,13 +59,16 @@ class Adoption:
             await self._tidy(buckets, report)
 
     async def _tidy(self, buckets: Sequence[str], report: Report) -> None:
-        """On an S3 backend: remove what MinIO left beside objects; note the buckets in which nothing of it is left."""
+        """Remove what MinIO left beside objects of ours. On an S3 backend, note the buckets in which nothing of it is
+        left.
+        """
         store = self.objects.store
-        if isinstance(store, LeftStore):
-            for bucket in buckets:
-                with suppress(NoSuchBucket):  # removed meanwhile
-                    if await store.tidy(bucket, time.time_ns() - _DAY):
-                        report.notes.append(f"{bucket}: nothing of MinIO's is left")
+        for bucket in buckets:
+            with suppress(NoSuchBucket):  # removed meanwhile
+                if isinstance(store, NasStore):
+                    await store.tidy(bucket)
+                elif isinstance(store, LeftStore) and await store.tidy(bucket, time.time_ns() - _DAY):
+                    report.notes.append(f"{bucket}: nothing of MinIO's is left")
 
     async def _legacy(self, found: AsyncIterator[tuple[str, Stored]]) -> AsyncIterator[tuple[str, Stored]]:
         """All objects that MinIO left, including those that cannot be read."""

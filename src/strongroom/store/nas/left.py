@@ -10,15 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from strongroom.legacy.document import MAX_DOCUMENT
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
 from strongroom.legacy.package import looks_sealed
-from strongroom.store.errors import StoreError
+from strongroom.store.errors import NameRefused, StoreError
 from strongroom.store.nas.folder import FILE, Folder, open_below, opened_below, remove_tree, status, sync
-from strongroom.store.nas.names import Place
+from strongroom.store.nas.names import Place, place_of
 
 
 class Left:
@@ -62,7 +63,7 @@ class Left:
         """
         if not self.exists:
             return None
-        above = self._walk(place)
+        above = self._walk(place.bucket, place.parts)
         found = None
         if above is not None:
             try:
@@ -73,7 +74,7 @@ class Left:
 
     def forget(self, place: Place) -> None:
         """Remove the document beside an object, and the folders above it that are empty then."""
-        above = self._walk(place)
+        above = self._walk(place.bucket, place.parts)
         if above is None:
             return
         try:
@@ -87,6 +88,24 @@ class Left:
             with suppress(OSError):
                 os.rmdir(b"/".join(names[:length]), dir_fd=self._documents)
 
+    def places(self, bucket: str) -> Iterator[Place]:
+        """The places of a bucket that have a document, whether or not there is an object."""
+        waiting: list[tuple[bytes, ...]] = [()]
+        while waiting:
+            parts = waiting.pop()
+            above = self._walk(bucket, parts)
+            if above is None:
+                continue  # removed meanwhile
+            try:
+                with os.scandir(above) as entries:
+                    folders = {os.fsencode(entry.name): entry.is_dir(follow_symlinks=False) for entry in entries}
+            finally:
+                os.close(above)
+            waiting += [(*parts, name) for name, is_folder in folders.items() if is_folder]
+            if folders.get(DOCUMENT.encode()) is False:
+                with suppress(UnicodeDecodeError, NameRefused):
+                    yield place_of(bucket, b"/".join(parts).decode())
+
     def sweep(self, since: int) -> int:
         """Remove unfinished uploads and files that have not changed ``since`` (nanoseconds). Returns how many."""
         gone = 0
@@ -95,12 +114,12 @@ class Left:
                 gone += 0 if above is None else _sweep(above, since)
         return gone
 
-    def _walk(self, place: Place) -> int | None:
+    def _walk(self, bucket: str, parts: Sequence[bytes]) -> int | None:
         """The descriptor of the folder with an object's document."""
         if self._documents < 0:
             return None
         descriptor = os.dup(self._documents)
-        for part in (place.bucket.encode(), *place.parts):
+        for part in (bucket.encode(), *parts):
             try:
                 below = open_below(descriptor, part)
             finally:

@@ -9,10 +9,11 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from strongroom.store.base import ENCRYPTED, FOUND, LEFT, Condition, Record, Stored
-from strongroom.store.errors import ConditionFailed, ObjectChanged, StoreError
+from strongroom.store.errors import ConditionFailed, Damaged, NoSuchBucket, NoSuchObject, ObjectChanged, StoreError
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.finding import Finder, Found, read_annex
@@ -273,6 +274,17 @@ class Objects:
             sync(above)
         self._left.forget(place)
         return found
+
+    def tidy(self, bucket: str) -> None:
+        """Remove MinIO's documents beside objects of ours, which a process that was killed left there: if others put a
+        file in the place of such an object, it would be taken for MinIO's.
+        """
+        for place in self._left.places(bucket):
+            with self._folder.locked(place.name), suppress(NoSuchBucket, NoSuchObject, Damaged):
+                descriptor, found = self.finder.open(bucket, place.key)
+                os.close(descriptor)
+                if LEFT not in found.stored.record:
+                    self._left.forget(place)
 
 
 def _at(above: int, place: Place) -> os.stat_result | None:

@@ -204,6 +204,10 @@ class NasStore(Store):
             return False
         return await self._run(self._objects.remove, place, when)
 
+    async def tidy(self, bucket: str) -> None:
+        """Remove what MinIO left beside objects of ours: the process that put those in place was killed."""
+        await self._run(self._objects.tidy, bucket)
+
     async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """One page of a listing."""
         return await self._listings.page(bucket, prefix, delimiter, after, limit)
