@@ -25,7 +25,7 @@ MIB = 1024**2
 def spoilt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one object, ``bucket/object``, in which a bit is changed behind the first bytes that are sent."""
     home = tmp_path_factory.mktemp("spoilt")
-    with Server(home) as running:
+    with Server(home, workers=1) as running:
         client = running.client()
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="object", Body=write(home / "file", 6 * MIB))

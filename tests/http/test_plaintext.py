@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def own(home: Any, command: tuple[str, ...] = SERVER) -> Server:
-    return Server(home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}, command=command)
+    return Server(home, {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}, workers=1, command=command)
 
 
 def upload_parts(client: Any, key: str, parts: list[bytes], **options: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -73,7 +73,7 @@ def test_uploads_of_every_kind_leave_only_ciphertext(home: Any, command: tuple[s
 
 
 def test_a_plain_upload_is_found_by_the_same_search(home: Any) -> None:
-    with Server(home, {"MINIO_SSE_AUTO_ENCRYPTION": None}) as server:
+    with Server(home, {"MINIO_SSE_AUTO_ENCRYPTION": None}, workers=1) as server:
         client = server.client()
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="large", Body=LARGE)

@@ -146,7 +146,7 @@ def test_what_was_acknowledged_survives_a_power_cut(command: tuple[str, ...], ki
         for number, moment in enumerate(cuts):
             with (
                 mounted(disk / f"{number}", disk / f"{number}-mounted") as point,
-                Server(tmp_path / f"home-{number}", data=point / "data", command=command) as server,
+                Server(tmp_path / f"home-{number}", data=point / "data", workers=1, command=command) as server,
             ):
                 for writer in writers:
                     check(server.client(), writer, moment)

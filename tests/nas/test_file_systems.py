@@ -322,7 +322,8 @@ def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 def test_objects_of_every_kind_on_other_file_systems(mounted: tuple[str, Path], tmp_path: Path) -> None:
     kind, point = mounted
-    with Server(tmp_path / "home", {"MINIO_SSE_AUTO_ENCRYPTION": None}, command=NAS, data=point) as server:
+    settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
+    with Server(tmp_path / "home", settings, workers=1, command=NAS, data=point) as server:
         client = server.client()
         client.create_bucket(Bucket="bucket")
         ways: dict[str, Any] = {"plain": {}, "sealed": {"ServerSideEncryption": "AES256"}}

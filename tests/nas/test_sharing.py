@@ -29,21 +29,21 @@ OTHER_KEY = "their-key:" + "ab" * 32
 
 def test_another_kms_is_refused_and_told_both_keys_and_the_setting(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with Server(tmp_path / "first", command=NAS, data=data):
+    with Server(tmp_path / "first", command=NAS, data=data, workers=1):
         assert (data / CHECK).is_file()
-    other = Server(tmp_path / "other", {"MINIO_SSE_MASTER_KEY": OTHER_KEY}, command=NAS, data=data)
+    other = Server(tmp_path / "other", {"MINIO_SSE_MASTER_KEY": OTHER_KEY}, command=NAS, data=data, workers=1)
     other.directory, other.port = data, 1
     with pytest.raises(AssertionError):
         other.start()
     last = other.log.splitlines()[-1]
     assert "MINIO_SSE_MASTER_KEY" in last and "'my-minio-key'" in last and "'their-key'" in last
     assert "Traceback" not in other.log
-    with Server(tmp_path / "again", command=NAS, data=data):
+    with Server(tmp_path / "again", command=NAS, data=data, workers=1):
         pass
 
 
 def test_a_damaged_check_value_stops_the_start(tmp_path: Path) -> None:
-    with Server(tmp_path / "first", command=NAS) as server:
+    with Server(tmp_path / "first", command=NAS, workers=1) as server:
         pass
     (server.directory / CHECK).write_bytes(b"{}")
     with pytest.raises(AssertionError, match="check value"):
@@ -168,11 +168,11 @@ def test_of_gateways_that_start_at_once_one_leaves_the_check_value(tmp_path: Pat
 
 def test_a_key_to_read_with_is_as_good_as_the_first_one(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with Server(tmp_path / "first", command=NAS, data=data) as first:
+    with Server(tmp_path / "first", command=NAS, data=data, workers=1) as first:
         first.client().create_bucket(Bucket="bucket")
         first.client().put_object(Bucket="bucket", Key="o", Body=b"old")
     settings: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": OTHER_KEY, "STRONGROOM_READ_KEYS": MASTER_KEY}
-    with Server(tmp_path / "next", settings, command=NAS, data=data) as following:
+    with Server(tmp_path / "next", settings, command=NAS, data=data, workers=1) as following:
         assert following.client().get_object(Bucket="bucket", Key="o")["Body"].read() == b"old"
 
 
