@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Thread
 
 import pytest
 
@@ -41,13 +49,16 @@ class Program:
         """Run it, and give what became of it."""
         return subprocess.run(
             [find(self.name), *self.options, *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environment},
+            env=self._environment(),
             cwd=self.home,
             input=stdin,
             capture_output=True,
             timeout=300,
             check=False,
         )
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environment}
 
     def output(self, *arguments: str | Path, stdin: bytes = b"") -> bytes:
         """What it writes to its standard output, when it succeeds."""
@@ -66,6 +77,63 @@ class Program:
         done = self.run(*arguments)
         assert done.returncode != 0, f"{done.args} succeeded: {_text(done)}"
         return _text(done)
+
+
+@dataclass(frozen=True)
+class Loaded(Program):
+    """A program written in Python, whose ``modules`` are loaded once for all calls (:mod:`tests.clients.forked`)."""
+
+    modules: tuple[str, ...] = ()
+
+    def run(self, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run it, and give what became of it."""
+        script = find(self.name)
+        given = [*self.options, *map(str, arguments)]
+        call = {"arguments": given, "environment": self._environment(), "directory": str(self.home)}
+        calls = _loaded(script, self.modules)
+        with TemporaryFile() as out, TemporaryFile() as err, _fed(stdin) as fed:
+            socket.send_fds(calls, [json.dumps(call).encode()], [fed, out.fileno(), err.fileno()])
+            code = int(calls.recv(16))
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess([str(script), *given], code, out.read(), err.read())
+
+
+@cache
+def _loaded(script: Path, modules: tuple[str, ...]) -> socket.socket:
+    """Where to send calls of a script; it has no home of its own but that of each call."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with script.open() as text, theirs:
+        python = text.readline().removeprefix("#!").split()
+        process = subprocess.Popen(
+            [*python, "-P", Path(__file__).with_name("forked.py"), str(theirs.fileno()), script, *modules],
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    ours.settimeout(300)
+    atexit.register(process.wait)
+    atexit.register(ours.close)  # which ends it, and comes first
+    return ours
+
+
+@contextmanager
+def _fed(content: bytes) -> Iterator[int]:
+    """A pipe that gives this content."""
+
+    def write() -> None:
+        with suppress(BrokenPipeError), open(into, "wb") as opened:
+            opened.write(content)
+
+    out_of, into = os.pipe()
+    writing = Thread(target=write)
+    writing.start()
+    try:
+        yield out_of
+    finally:
+        os.close(out_of)
+        writing.join()
 
 
 def _text(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from tests.clients.content import marked, tree, write
-from tests.clients.programs import Program
+from tests.clients.programs import Loaded, Program
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 MIB = 1024**2
 KEY, OTHER_KEY = "0123456789abcdef0123456789ABCDEF", "another key, as long as the first"[:32]
 
+MODULES = ("awscli.clidriver", "awscli.handlers", "awscli.customizations.s3.subcommands")
+"""What each call of aws-cli loads."""
+
 about_the_protocol = pytest.mark.local
-"""tests/http shows the same over every way of serving, and a call of aws takes most of a second."""
+"""tests/http shows the same over every way of serving, and each call of aws takes a quarter of a second."""
 
 
 def aws_for(server: Server, home: Path, *configuration: str) -> Program:
@@ -32,7 +35,8 @@ def aws_for(server: Server, home: Path, *configuration: str) -> Program:
         lines.append(f"ca_bundle = {server.certs / 'ca.crt'}")
     lines += ["s3 =", "  signature_version = s3v4", *(f"  {line}" for line in configuration)]
     (home / ".aws" / "config").write_text("\n".join(lines) + "\n")
-    return Program("aws", home, environment={"AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": ""})
+    environment = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": ""}
+    return Loaded("aws", home, environment=environment, modules=MODULES)
 
 
 @pytest.fixture
