@@ -395,3 +395,33 @@ def test_a_renewal_that_comes_late_brings_no_former_token_back() -> None:
         await session.stop()
 
     at_standing_clock(main)
+
+
+def test_a_kms_that_is_away_is_asked_for_a_token_ever_less_often_but_four_times_a_minute() -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        session = vault.session()
+
+        async def is_asked_after(*pauses: float) -> None:
+            for pause in pauses:
+                await turns()
+                asked = len(vault.asked)
+                clock.now += pause - 0.1
+                await turns()
+                assert len(vault.asked) == asked
+                clock.now += 0.1
+                await come(lambda asked=asked: len(vault.asked) > asked)  # type: ignore[misc]
+                await come(lambda: not vault.under_way)
+
+        vault.odd = away("login", "renew")
+        await session.start()
+        await come(lambda: logins(vault) == 1 and not vault.under_way)
+        await is_asked_after(1, 2, 4, 8, 15, 15)
+        vault.odd = lambda path, body, token: None
+        await is_asked_after(15)
+        await come(lambda: session.life_left == 3600)
+        vault.odd = away("login", "renew")
+        await is_asked_after(1800, 1, 2)
+        await session.stop()
+
+    at_standing_clock(main)

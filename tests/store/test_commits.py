@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
+from strongroom.store.base import Stored
 from strongroom.store.local import LocalStore, commits
 from tests.store.kinds import PLAIN, get, put
 from tests.store.test_local import run
@@ -40,21 +42,44 @@ def test_another_program_that_writes_holds_up_writes_only(tmp_path: Path) -> Non
     asyncio.run(work())
 
 
-def test_what_another_program_kept_from_being_written_for_too_long_is_not_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("why", ["another program writes", "it is refused"])
+def test_a_write_that_never_began_is_not_acknowledged_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     monkeypatch.setattr(commits, "_PATIENCE", 0)
+    directory = tmp_path / ".strongroom"
 
     async def use(store: LocalStore) -> None:
-        other = sqlite3.connect(tmp_path / ".strongroom" / "index.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        connection = store._committer._connection
+        other = sqlite3.connect(directory / "index.db", isolation_level=None)
+        if why == "it is refused":
+            connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+        else:
+            other.execute("BEGIN IMMEDIATE")
         results = await asyncio.gather(*(put(store, f"o{n}", b"x") for n in range(3)), return_exceptions=True)
-        assert [type(result) for result in results] == [sqlite3.OperationalError] * 3
-        other.execute("COMMIT")
+        assert all(isinstance(result, sqlite3.DatabaseError) for result in results)
+        with (directory / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is free
+        connection.set_authorizer(None)
         other.close()
         assert (await store.list("bucket", "", "", "", 10)).objects == []
         await put(store, "o0", b"x")
         assert await get(store, "o0") == b"x"
+
+    run(tmp_path, use)
+
+
+def test_a_write_that_fails_unforeseen_is_undone_and_those_beside_it_are_done(tmp_path: Path) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO buckets SELECT NULL, 'half-made', created, settings FROM buckets")
+        raise sqlite3.IntegrityError("it fails")
+
+    async def use(store: LocalStore) -> None:
+        wanted = [put(store, "before", b"x"), store._committer.commit(fails), put(store, "behind", b"x")]
+        results = await asyncio.gather(*wanted, return_exceptions=True)
+        assert [type(result) for result in results] == [Stored, sqlite3.IntegrityError, Stored]
+        assert [bucket.name for bucket in await store.buckets()] == ["bucket"]
+        assert [one.key for one in (await store.list("bucket", "", "", "", 10)).objects] == ["before", "behind"]
 
     run(tmp_path, use)
 

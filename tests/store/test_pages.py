@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -101,6 +102,34 @@ def test_a_page_is_not_kept_if_somebody_writes_while_it_is_read(
         for expected in (False, True):
             (found,) = (await store.list("bucket", "", "", "", 1000)).objects
             assert (found.identity == "new") is expected
+
+    run(tmp_path, use)
+
+
+def test_a_page_from_before_a_write_is_not_kept_because_somebody_asked_for_another_one_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scans, "read", Scans.in_thread)  # where a page that takes long is read
+    was_read, may_return = threading.Event(), threading.Event()
+
+    def late(*arguments: Any) -> Page:
+        monkeypatch.setattr(pages, "list_objects", list_objects)
+        page = list_objects(*arguments)
+        was_read.set()
+        may_return.wait(30)
+        return page
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", b"old")
+        monkeypatch.setattr(pages, "list_objects", late)
+        asked = asyncio.create_task(store.list("bucket", "", "", "", 1000))
+        await asyncio.to_thread(was_read.wait, 30)
+        write_by_another(tmp_path)
+        assert keys(await store.list("bucket", "another", "", "", 1000)) == []
+        may_return.set()
+        await asked
+        (found,) = (await store.list("bucket", "", "", "", 1000)).objects
+        assert found.identity == "new"
 
     run(tmp_path, use)
 

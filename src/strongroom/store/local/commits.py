@@ -225,10 +225,10 @@ class Committer:
     def _end(self, how: str) -> None:
         try:
             try:
-                if how != "ROLLBACK" or self._connection.in_transaction:  # SQLite itself rolls back after some errors
-                    self._connection.execute(how)
+                if how == "COMMIT":
+                    self._connection.execute("COMMIT")
             finally:
-                if self._connection.in_transaction:
+                if self._connection.in_transaction:  # SQLite itself rolls back after some errors
                     self._connection.execute("ROLLBACK")
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
