@@ -111,6 +111,12 @@ def test_the_old_key_can_be_taken_away_after_it(serve: Serve, bucket: str) -> No
 
     server = serve(BOTH)
     assert rewrap(server, bucket, "--dry-run")["done"] == WRAPPED
+    server = serve(OLD)  # for which that changed nothing
+    assert seen(server.client(), bucket) == before
+    server.client().put_object(Bucket=bucket, Key="more", Body=b"x")
+    server.client().delete_object(Bucket=bucket, Key="more")
+
+    server = serve(BOTH)
     report = rewrap(server, bucket)
     assert (report["done"], report["failed"], report["finished"]) == (WRAPPED, [], True)
     assert any("'new-key' (static)" in note for note in report["notes"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from strongroom.sealed.policy import SSE_S3
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
+from strongroom.store.base import Stored
 from strongroom.store.errors import NoSuchBucket
 from strongroom.store.local.store import LocalStore
 
@@ -104,3 +105,18 @@ def test_a_bucket_that_was_named_and_is_not_there_is_an_error(tmp_path: Path) ->
             )
 
     with_objects(tmp_path, use)
+
+
+def test_of_a_page_nothing_more_is_begun_once_it_stops() -> None:
+    stop, done = asyncio.Event(), list[str]()
+
+    async def page() -> AsyncIterator[tuple[str, Stored]]:
+        for number in range(10):
+            yield "bucket", Stored(str(number), 0, 0, {}, "")
+
+    async def work(_: str, stored: Stored) -> None:
+        done.append(stored.key)
+        stop.set()
+
+    assert asyncio.run(walk.for_each(page(), work, 1, stop)) is False
+    assert done == ["0"]

@@ -71,8 +71,24 @@ def test_one_that_passes_over_what_was_copied_stops_too() -> None:
     assert (report.finished, report.before) == (False, 1)
 
 
+def test_what_was_begun_when_it_stops_is_finished_and_counted() -> None:
+    report, stop, begun = Report("here", "there", NOW), threading.Event(), list[str]()
+
+    def work(listed: Listed) -> None:
+        begun.append(listed.key)
+        stop.set()
+
+    run(OBJECTS, work, 4, report, stop, WATCHER)
+    assert (report.finished, report.done, report.bytes) == (False, len(begun), len(begun))
+
+
 class Removing:
-    """A source of two buckets, the first of which a client removes when its first page was listed."""
+    """A source of two buckets, the first of which a client removes when its first page was listed; or its listing ends
+    with another ``code``.
+    """
+
+    def __init__(self, code: str = "NoSuchBucket") -> None:
+        self.code = code
 
     def buckets(self) -> list[str]:
         return ["one", "two"]
@@ -80,7 +96,7 @@ class Removing:
     def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
         yield Listed(bucket, "k", 1, "etag", NOW)
         if bucket == "one":
-            raise S3Failed("there answers NoSuchBucket", "NoSuchBucket")
+            raise S3Failed(f"there answers {self.code}", self.code)
 
     def has(self, listed: Listed) -> bool:
         return True
@@ -93,3 +109,11 @@ def test_a_bucket_that_a_client_removes_meanwhile_ends_nothing_unless_it_was_nam
     assert report.notes == ["one: the bucket was removed meanwhile"]
     with pytest.raises(S3Failed):
         Export(source, Place("http://here", "one"), source, None, 1).run(report, threading.Event(), WATCHER)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "503", "unreachable", ""])
+def test_a_bucket_that_cannot_be_listed_to_its_end_is_not_taken_for_one_that_was_removed(code: str) -> None:
+    report, source = Report("here", "there", NOW), cast(Any, Removing(code))
+    with pytest.raises(S3Failed):
+        Export(source, Place("http://here"), source, None, 1).run(report, threading.Event(), WATCHER)
+    assert not report.finished
