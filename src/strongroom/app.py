@@ -31,17 +31,14 @@ from strongroom.serving.application import CannotBegin
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import Store
 from strongroom.store.errors import StoreError
-from strongroom.store.left import LeftStore
-from strongroom.store.local import LocalStore
-from strongroom.store.nas import NasStore
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
-# Loaded when it is needed: the S3 protocol is half of what a worker loads, and jobs on objects do without it; aiohttp
-# is only for those who have a Vault.
+# Loaded when it is needed, since loading takes most of a start: a place needs one kind of store, jobs on objects do
+# without the S3 protocol, and only who has a Vault needs aiohttp.
 if TYPE_CHECKING:
     from strongroom.kms.vault_client import VaultAddress
     from strongroom.relay import BackendRelay
     from strongroom.s3.app import S3App
+    from strongroom.store.s3 import S3Store
 
 _log = logging.getLogger("strongroom")
 
@@ -134,6 +131,8 @@ class _Place:
 def _place(settings: Settings, kms: KMS | None, *, read_only: bool = False, metrics: Metrics | None = None) -> _Place:
     target = settings.target
     if isinstance(target, LocalDirectory):
+        from strongroom.store.local import LocalStore
+
         return _Place(LocalStore(target.path), kms)
     if isinstance(target, SharedFolder):
         return _shared_place(settings, target, kms, read_only)
@@ -141,12 +140,16 @@ def _place(settings: Settings, kms: KMS | None, *, read_only: bool = False, metr
 
 
 def _shared_place(settings: Settings, target: SharedFolder, kms: KMS | None, read_only: bool) -> _Place:
+    from strongroom.store.nas import NasStore
+
     store = NasStore(target.path, mask=target.mask, sweep_age=settings.sweep_age, sweeps=not read_only)
     checked = CheckedKMS(kms, store, leave=not read_only) if kms is not None else None
     return _Place(store, checked, defaults_seconds=_DEFAULTS_SECONDS)
 
 
 def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None, metrics: Metrics | None) -> _Place:
+    from strongroom.store.left import LeftStore
+
     remote = remote_store(settings, target, metrics)
     store = LeftStore(remote)
     kinds = frozenset(kind for name in settings.backend.sse for kind in _DOUBLE[name])
@@ -162,6 +165,8 @@ def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None, metrics
 
 def remote_store(settings: Settings, target: RemoteS3, metrics: Metrics | None = None) -> S3Store:
     """The store on a backend, reached as these settings say; nothing is opened yet. ``metrics`` count its requests."""
+    from strongroom.store.s3 import Client, S3Store, parse_endpoint
+
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)

@@ -44,9 +44,16 @@ def loaded(*command: str) -> set[str]:
 
 
 def test_a_worker_does_not_wait_for_libraries_that_only_some_servers_need() -> None:
-    modules = loaded("-c", "import strongroom.app, strongroom.relay, strongroom.s3.app, strongroom.s3.cors")
-    assert "strongroom.s3.app" in modules
-    assert not {"aiohttp", "botocore.session", "urllib3", "jwt", "cryptography.x509"} & modules
+    ours = [f"strongroom.{module}" for module in ("app", "relay", "s3.app", "s3.cors", "store.local", "store.s3")]
+    assert not {"aiohttp", "botocore.session", "urllib3", "jwt", "cryptography.x509"} & loaded(
+        "-c", f"import {', '.join(ours)}"
+    )
+
+
+def test_a_worker_loads_one_kind_of_store() -> None:
+    modules = loaded("-c", "import strongroom.app, strongroom.s3.app, strongroom.s3.cors, strongroom.store.local")
+    assert "strongroom.store.local.store" in modules
+    assert not {"strongroom.relay", "strongroom.store.left", "strongroom.store.nas", "strongroom.store.s3"} & modules
 
 
 def test_a_command_does_not_wait_for_what_others_need(tmp_path: Path) -> None:
