@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import hmac
 import json
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from strongroom.legacy.context import bound_name, context_forms
 from strongroom.legacy.datakey import DataKeyRefused, hchacha20, open_data_key, wrapped_by_vault
@@ -201,6 +204,49 @@ def test_what_is_not_covered_says_so_and_what_to_do(change: dict[str, str | None
 def test_a_version_of_another_release_is_not_covered() -> None:
     with pytest.raises(NotCovered, match="strongroom import"):
         read_document(b'{"version":"2.0.0","meta":{}}')
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=9),
+        st.sampled_from(["x", "AAAA", "2019-07-17T00:00:00Z", "0001-01-01T00:00:00+14:00", 2**63, 10_001, "\ud800"]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=6,
+)  # fmt: skip
+GOOD = {
+    "version": "1.0.2",
+    "format": "gw",
+    "stat": {"size": 1, "modTime": "2019-07-17T00:00:00Z"},
+    "parts": [{"number": 1, "size": 65_600}],
+}
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["S3-", "", "Kms-"]), st.data())
+def test_a_document_with_anything_in_any_place_is_refused_or_holds_what_one_may_hold(
+    kind: str, data: st.DataObject
+) -> None:
+    meta = {
+        **sealed_meta(kind),
+        INTERNAL + "Encrypted-Multipart": "",
+        SSE + "Context": encode(b"{}"),
+        "X-Amz-Meta-A": "b",
+    }
+    fields: dict[str, Any] = copy.deepcopy(GOOD | {"meta": meta})
+    assert read_document(json.dumps(fields).encode()).sealing is not None
+    places = [fields, fields["stat"], fields["parts"][0], fields["meta"]]
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(places))
+        place[data.draw(st.sampled_from(sorted(place)))] = data.draw(VALUES)
+    try:
+        found = read_document(json.dumps(fields).encode())
+    except (LegacyDamaged, NotCovered):
+        return
+    assert found.stored is None or found.stored >= 0
+    assert all(1 <= part.number <= 10_000 and part.stored >= 0 for part in found.parts or ())
+    for text in [found.etag, *found.headers, *found.headers.values()]:
+        assert not set(text.encode("latin-1")) & {*range(32), 127}  # it can be sent
 
 
 DAMAGED = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import sys
 import tracemalloc
@@ -13,6 +14,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from strongroom.s3.auth import FormDecoder, PostForm, PostIdentity, authenticate_form, is_form
 from strongroom.s3.auth.post import MAX_FIELDS
@@ -142,6 +145,34 @@ def test_what_follows_a_file_keeps_nobody_busy_for_long(headers: int) -> None:
     finally:
         sys.setprofile(None)
     assert calls < 250_000
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.lists(st.integers(1, 40), min_size=1))
+@example(b"\r\n--", [1])
+@example(b"\r\n--b\r", [7])
+@example(b"--b--\r\n", [3, 5])
+def test_a_file_comes_out_the_same_however_its_form_arrives(content: bytes, counts: list[int]) -> None:
+    assume(b"\r\n--b" not in b"\r\n" + content)
+    body = part("key", b"o") + part("file", content) + END
+    decoder, file, at = FormDecoder("multipart/form-data; boundary=b"), b"", 0
+    for count in itertools.cycle(counts):
+        file += b"".join(decoder.feed(body[at : at + count]))
+        at += count
+        if at >= len(body):
+            break
+    decoder.finish()
+    assert decoder.form is not None
+    assert (decoder.form.fields, file) == ({"key": "o"}, content)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 200), st.integers(0, 20), st.binary(max_size=10))
+def test_a_form_that_was_altered_is_another_one_or_refused(at: int, length: int, instead: bytes) -> None:
+    body = part("key", b"o") + FILE + END
+    with suppress(S3Error):
+        form, _ = read(body[:at] + instead + body[at + length :])
+        assert all(isinstance(text, str) for pair in form.fields.items() for text in pair)
 
 
 def test_a_form_that_was_cut_is_never_whole() -> None:
