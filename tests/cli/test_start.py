@@ -50,10 +50,12 @@ def test_a_worker_does_not_wait_for_libraries_that_only_some_servers_need() -> N
     )
 
 
-def test_a_worker_loads_one_kind_of_store() -> None:
-    modules = loaded("-c", "import strongroom.app, strongroom.s3.app, strongroom.s3.cors, strongroom.store.local")
+def test_a_worker_loads_one_kind_of_store_and_nothing_to_print_with() -> None:
+    ours = ["cli.server", "app", "s3.app", "s3.cors", "store.local"]
+    modules = loaded("-c", f"import {', '.join(f'strongroom.{module}' for module in ours)}")
     assert "strongroom.store.local.store" in modules
     assert not {"strongroom.relay", "strongroom.store.left", "strongroom.store.nas", "strongroom.store.s3"} & modules
+    assert "rich" not in modules
 
 
 def test_a_command_does_not_wait_for_what_others_need(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from strongroom import __version__
 from strongroom.cli.checks import check_backend, check_vault
@@ -31,6 +30,9 @@ from strongroom.secret import Secret
 from strongroom.serving import Application, serve
 from strongroom.serving.hardening import harden
 from strongroom.sigv4.keys import DEFAULT_REGION
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _log = logging.getLogger("strongroom")
 
@@ -106,6 +108,8 @@ def _announce(
     settings: Settings, places: Sequence[tuple[str, int]], secure: bool, made: bool, warnings: Sequence[str]
 ) -> None:
     """Print the banner. It holds credentials only with --dev, and a secret key only if that is the well-known one."""
+    from rich.console import Console  # workers load this module, too, and print nothing
+
     endpoints = _endpoints(places, secure)
     lines = [
         ("Endpoint", "  ".join(endpoints)),
