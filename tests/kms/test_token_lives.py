@@ -425,3 +425,29 @@ def test_a_kms_that_is_away_is_asked_for_a_token_ever_less_often_but_four_times_
         await session.stop()
 
     at_standing_clock(main)
+
+
+def test_a_denial_that_comes_late_to_a_token_that_was_replaced_meanwhile_is_no_answer() -> None:
+    """What the role has been granted since is had with the new token, though the former one still lives."""
+
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        session = await started(vault)
+        vault.odd = denies("transit")
+        assert (await session.post(PATH, {})).status == 403
+        held = vault.held
+        held.clear()
+        late = asyncio.create_task(session.post(PATH, {}))
+        await come(lambda: vault.under_way == 1)
+        await turns()
+        vault.held = asyncio.Event()
+        vault.held.set()  # which that call does not see
+        vault.odd = lambda path, body, token: denies("transit")(path, body, token) if token == "token-1" else None
+        clock.now += 60
+        await come(lambda: "auth/token/revoke-self" in vault.paths())
+        held.set()
+        assert (await late).ok
+        assert logins(vault) == 2
+        await session.stop()
+
+    at_standing_clock(main)
