@@ -228,10 +228,14 @@ def test_an_open_upload_is_told_of_and_can_be_completed(serve: Serve, bucket: st
     (failed,) = report["failed"]
     assert (failed["bucket"], failed["key"]) == (bucket, "open")
     assert "is open, under 'my-minio-key' (static)" in failed["reason"]
+    server = serve(OLD)  # which goes on until all is done
+    server.client().put_object(Bucket=bucket, Key="more", Body=b"more")
+
+    server = serve(BOTH)
     parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
     server.client().complete_multipart_upload(**here, UploadId=upload, MultipartUpload=parts)
     report = rewrap(server, bucket)
-    assert (report["done"], report["failed"]) == (1, [])
+    assert (report["done"], report["failed"]) == (2, [])
     assert server.client().get_object(**here)["Body"].read() == b"part"
 
 
