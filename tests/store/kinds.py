@@ -65,9 +65,9 @@ class _Unmarked(LeftStore):
         return await self.inner.create_bucket(name)
 
 
-def left_over(directory: Path) -> LeftStore:
+def left_over(directory: Path, inner: Callable[[Path], Store] = LocalStore) -> LeftStore:
     """The layout of MinIO's S3 gateway, over another store."""
-    return _Unmarked(LocalStore(directory))
+    return _Unmarked(inner(directory))
 
 
 BACKENDS: dict[Path, Backend] = {}

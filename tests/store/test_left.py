@@ -18,14 +18,17 @@ from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, 
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
 from strongroom.store.left.store import CLEAN, NONE
+from strongroom.store.local import LocalStore
 from tests.store.kinds import content_of, get, left_over, put
 
 T = TypeVar("T")
 
 
-def run(directory: Path, use: Callable[[LeftStore], Awaitable[T]]) -> T:
+def run(
+    directory: Path, use: Callable[[LeftStore], Awaitable[T]], inner: Callable[[Path], LocalStore] = LocalStore
+) -> T:
     async def started() -> T:
-        store = left_over(directory)
+        store = left_over(directory, inner)
         await store.start()
         try:
             await store.create_bucket("bucket")
@@ -183,6 +186,43 @@ def test_what_was_left_under_a_later_object_is_removed_once_nobody_can_be_adopti
         assert below == ["adopted", "empty", "older", "older" + DOCUMENT, "older" + DATA]
 
     run(tmp_path, use)
+
+
+class _HidingBelow(LocalStore):
+    """A store that lists nothing below an object, as a MinIO does."""
+
+    @property
+    def hides_below(self) -> bool:
+        return True
+
+    async def list(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        page = await super().list(bucket, prefix, delimiter, after, limit)
+        keys = {stored.key for stored in page.objects}
+        shown = [stored for stored in page.objects if stored.key.partition("/")[0] not in keys - {stored.key}]
+        return Page(shown, page.prefixes, page.next)
+
+
+def test_what_no_listing_shows_below_a_later_object_is_removed_as_well(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        for key in ("adopted", "begun"):
+            await leave(store, key)
+            await put(store.inner, key, b"ours")
+        await store.inner.delete("bucket", "begun" + DOCUMENT)  # the streams would have been next
+        streams = bytes(Sealer(bytes(32), new_nonce()).seal(b"x" * 70_000, final=True))
+        await put(store.inner, "begun" + DATA, streams)
+        await put(store.inner, "home", b"somebody's")
+        await put(store.inner, "home" + DATA, b"somebody's")
+        assert not await store.tidy("bucket", time.time_ns() - 3_600_000_000_000)
+        assert await get(store.inner, "adopted" + DATA) == b"streams"
+        assert not await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        await store.inner.delete("bucket", "home" + DATA)  # it was nobody's to remove but theirs
+        assert await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        for name in ("adopted" + DATA, "adopted" + DOCUMENT, "begun" + DATA):
+            with pytest.raises(NoSuchObject):
+                await store.inner.head("bucket", name)
+        assert await get(store, "adopted") == b"ours"
+
+    run(tmp_path, use, _HidingBelow)
 
 
 def test_objects_of_others_with_such_names_are_theirs(tmp_path: Path) -> None:

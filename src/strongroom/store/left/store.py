@@ -29,6 +29,7 @@ from strongroom.store.base import (
     UploadPage,
     Writer,
 )
+from strongroom.store.concurrently import each
 from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject, ObjectIsFolder, StoreError
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, MARK, is_hidden, is_unfinished, left_object
@@ -131,21 +132,40 @@ class LeftStore(Store):
         while after is not None:
             page = await self.inner.list(bucket, "", "", after, _PAGE)
             for stored in page.objects:
-                if not is_hidden(stored.key) or stored.key == ended:
-                    continue
-                if await self._is_replaced(bucket, stored, since):
-                    key = stored.key.removesuffix(DOCUMENT)
-                    await self._end(bucket, key)
-                    ended = key + DATA
-                elif stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
-                    await self.inner.delete(bucket, stored.key)
-                else:
-                    clean = False
+                if is_hidden(stored.key) and stored.key != ended:
+                    removed = await self._remove_old(bucket, stored, since)
+                    ended = stored.key.removesuffix(DOCUMENT) + DATA if removed else ended
+                    clean = clean and removed
+            if self.inner.hides_below:
+                own = [stored.key for stored in page.objects if not is_hidden(stored.key)]
+                clean = all(await each(own, lambda key: self._tidy_below(bucket, key, since))) and clean
             after = page.next
         if clean:
             await self.inner.set_bucket(bucket, CLEAN, NONE)
             self._clean.pop(bucket, None)
         return clean
+
+    async def _remove_old(self, bucket: str, stored: Stored, since: int) -> bool:
+        """Remove one of MinIO's own if nobody can need it any more. Returns whether it is gone."""
+        if await self._is_replaced(bucket, stored, since):
+            await self._end(bucket, stored.key.removesuffix(DOCUMENT))
+        elif stored.modified < since and (is_unfinished(stored.key) or await self._is_orphan(bucket, stored)):
+            await self.inner.delete(bucket, stored.key)
+        else:
+            return False
+        return True
+
+    async def _tidy_below(self, bucket: str, key: str, since: int) -> bool:
+        """The same for what MinIO left under the key of an object of ours, which no listing shows."""
+        try:
+            data = await self.inner.head(bucket, key + DATA)  # which goes last
+        except (NoSuchObject, NameRefused):
+            return True
+        if await self._remove_old(bucket, data, since):
+            return True
+        with suppress(NoSuchObject):
+            return await self._remove_old(bucket, await self.inner.head(bucket, key + DOCUMENT), since)
+        return False
 
     async def _is_replaced(self, bucket: str, document: Stored, since: int) -> bool:
         """Whether the object of this document was replaced by a later one under its own key, and that before ``since``.

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import compress
 
+from strongroom.store.concurrently import each
 from strongroom.store.errors import NameRefused, NoSuchObject, Refused, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client
-from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import Described, describe, unquoted
 

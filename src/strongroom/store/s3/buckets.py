@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from strongroom.store.base import Bucket, Condition
+from strongroom.store.concurrently import each
 from strongroom.store.errors import (
     BucketNotEmpty,
     ConditionFailed,
@@ -24,7 +25,6 @@ from strongroom.store.s3 import names, xml
 from strongroom.store.s3.backend_listing import hidden_names, list_names
 from strongroom.store.s3.backend_uploads import abort_backend_upload
 from strongroom.store.s3.client import Client
-from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.putting import condition_headers
 from strongroom.store.s3.records import remove_names

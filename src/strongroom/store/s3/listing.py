@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from strongroom.store.base import DAMAGED_RECORD, Page, Stored
+from strongroom.store.concurrently import each
 from strongroom.store.errors import Damaged, NoSuchObject, Refused
 from strongroom.store.paging import Rolled
 from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names
 from strongroom.store.s3.backend_listing import PAGE, Listed, Walk, list_names, name_of
 from strongroom.store.s3.client import Client
-from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.messages import LengthUnknown
 from strongroom.store.s3.records import Unrecorded, complete
 

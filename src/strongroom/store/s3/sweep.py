@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from strongroom.store.concurrently import each
 from strongroom.store.errors import NoSuchObject, NoSuchUpload, Refused, Unavailable
 from strongroom.store.s3 import names, xml
 from strongroom.store.s3.backend_listing import Listed, hidden_objects
 from strongroom.store.s3.backend_uploads import abort_backend_upload
 from strongroom.store.s3.client import Client
-from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import BACKEND_ID, ID, HiddenRecord, decode_hidden
 from strongroom.store.s3.records import remove_names

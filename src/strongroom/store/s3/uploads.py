@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from strongroom.store.base import Condition, Part, PartPage, Record, Stored, Upload, UploadPage
+from strongroom.store.concurrently import each
 from strongroom.store.errors import (
     Damaged,
     NoSuchObject,
@@ -30,7 +31,6 @@ from strongroom.store.s3.backend_listing import hidden_names
 from strongroom.store.s3.backend_uploads import Completion, abort_backend_upload, open_backend_upload
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.completing import CompletionLock
-from strongroom.store.s3.concurrently import each
 from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.known import KnownBuckets

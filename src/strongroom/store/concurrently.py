@@ -1,4 +1,4 @@
-"""Many questions to the backend at the same time."""
+"""Many questions to the storage at the same time."""
 
 from __future__ import annotations
 
