@@ -333,6 +333,7 @@ def test_a_refusal_that_repeats_a_client_s_key_does_not_show_it(fake: Fake, stat
         source = S3Reader(
             client, "bucket", Described("o", 9, "e", "", 0, {}), Stored("o", 9, 0, {}, "e "), None, NOT_ENCRYPTED
         )
+        client.software = "AmazonS3"  # which is asked to copy at once
         await store.copy(source, "bucket", "o", {}, b"")
 
     with pytest.raises(Refused) as refused:

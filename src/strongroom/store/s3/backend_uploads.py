@@ -22,7 +22,7 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning, status_behind, undecided
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
-from strongroom.store.s3.putting import UNSEEN, Seen, condition_headers, etag_in, is_anothers, see
+from strongroom.store.s3.putting import UNSEEN, Seen, check_condition, condition_headers, etag_in, is_anothers, see
 from strongroom.store.s3.records import remove_hidden
 
 
@@ -65,6 +65,7 @@ class Completion:
         query, body = [("uploadId", self.backend_id)], xml.completion(self.parts)
         request = Request("POST", self.bucket, self.key, query, dict(self.headers), body)
         try:
+            await check_condition(self.client, request)
             answer = await self.client.send(request)
             told = unquoted(_document(answer, request).text("ETag"))
         except StoreError as error:

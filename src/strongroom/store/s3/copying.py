@@ -17,7 +17,7 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.messages import Request
 from strongroom.store.s3.metadata import HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
-from strongroom.store.s3.putting import made_by, put_object
+from strongroom.store.s3.putting import made_by, put_object, see
 from strongroom.store.s3.reading import S3Reader
 from strongroom.store.s3.records import remove_hidden, write_hidden
 from strongroom.store.s3.writing import BUFFER
@@ -41,10 +41,13 @@ class Copier:
     ) -> Stored:
         """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged if it was replaced."""
         object_id = names.new_id()
-        # Under a condition a multipart upload is used: few backends check conditions of a copy.
-        in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS
+        # Under a condition a multipart upload is used: few backends check conditions of a copy. Where the condition
+        # that the source is still the same may be ignored, it is checked before a copy is completed.
+        checked = self._client.checks_all_conditions
+        in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS or not checked
         try:
-            body = await _body_to_put(source, hidden.key, when)
+            is_read = not checked and when == ALWAYS and source.stored.size <= BUFFER
+            body = await (_whole(source) if is_read else _body_to_put(source, hidden.key, when))
             if body is not None:
                 etag = await put_object(self._client, bucket, object_id, hidden, body, encryption.creating, when)
             else:
@@ -118,10 +121,18 @@ class Copier:
                 for start, end in _spans(source.stored.size):
                     span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
                     await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
+            if not self._client.checks_all_conditions:
+                await self._check_source(source)
             return await put.complete(when)
         except BaseException:
             await put.abort()
             raise
+
+    async def _check_source(self, source: S3Reader) -> None:
+        """Raises ObjectChanged if the source was replaced while parts of it were copied."""
+        found = await see(self._client, source.bucket, source.stored.key, source.encryption.reading)
+        if found is None or found.etag != etag_of(source.stored.identity):
+            raise ObjectChanged(f"{source.bucket}/{source.stored.key} was replaced while it was copied")
 
     async def _ask(self, request: Request, source: S3Reader) -> xml.Node:
         """The answer to a request that copies. Raises ObjectChanged if the source was replaced."""
@@ -159,8 +170,12 @@ async def _body_to_put(source: S3Reader, key: str, when: Condition) -> bytes | N
         return None if etag == _md5(b"") and not is_folder else b""
     if size > BUFFER or not (is_folder or etag.endswith("-1")):
         return None
-    body = b"".join([chunk async for chunk in source.stream(0, size)])
+    body = await _whole(source)
     return body if is_folder or f"{_md5(bytes.fromhex(_md5(body)))}-1" == etag else None
+
+
+async def _whole(source: S3Reader) -> bytes:
+    return b"".join([chunk async for chunk in source.stream(0, source.stored.size)])
 
 
 def _md5(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from strongroom.buffers import Buffer
@@ -38,25 +39,37 @@ async def put_object(
     request = Request(
         "PUT", bucket, hidden.key, headers={**headers, **encryption, **condition_headers(when)}, body=body
     )
+    await check_condition(client, request)
     try:
-        return etag_in(await client.send(request), str(request))
-    except (ConditionFailed, NoSuchObject) as error:
-        etag = None
-        if when != ALWAYS:
-            # Perhaps the answer to the first attempt was lost, and the second met the object that it had made.
-            try:
-                etag = await made_by(client, bucket, hidden.key, object_id, encryption)
-            except Unavailable as unseen:
-                if undecided(error) or not is_anothers(unseen, encryption):
-                    raise
-        if etag is None:
-            raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
-        return etag
+        return await _put(client, request, object_id, encryption, when)
     except Refused as error:
         # MinIO complains of a client's key before it says that something is there.
         if when.absent and error.status == 400 and await _is_there(client, bucket, hidden.key):
             raise ConditionFailed(f"{request}: an object is there, under another key") from error
         raise
+
+
+async def _put(client: Client, request: Request, object_id: str, encryption: dict[str, str], when: Condition) -> str:
+    """Send the request. Returns the ETag of the object. Raises StoreError."""
+    try:
+        return etag_in(await client.send(request), str(request))
+    except (ConditionFailed, NoSuchObject) as error:
+        found = None
+        if when != ALWAYS:
+            # Perhaps the answer to the first attempt was lost, and the second met the object that it had made.
+            try:
+                found = await see(client, request.bucket, request.key, encryption)
+            except Unavailable as unseen:
+                if undecided(error) or not is_anothers(unseen, encryption):
+                    raise
+        if found is not None and found.object_id == object_id:
+            return found.etag
+        quoted = request.headers.get("if-match", "")
+        if found is None or quoted != f'"{found.etag}"':
+            raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
+    # It is as the condition asks: some backends compare the header with an ETag without quotes (Ceph does for a PUT).
+    bare = {**request.headers, "if-match": found.etag}
+    return await _put(client, replace(request, headers=bare), object_id, encryption, when)
 
 
 class Seen(NamedTuple):
@@ -99,6 +112,23 @@ def is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
     refused = unseen.__cause__
     wrong = (400, 403) if any("-customer-" in name for name in headers) else (400,)
     return isinstance(refused, Refused) and refused.status in wrong
+
+
+async def check_condition(client: Client, request: Request) -> None:
+    """Check the condition of a write a moment before a backend is asked that may ignore it. Raises ConditionFailed,
+    Unavailable.
+    """
+    absent, etag = "if-none-match" in request.headers, request.headers.get("if-match")
+    if client.checks_all_conditions or not (absent or etag):
+        return
+    try:
+        now = await see(client, request.bucket, request.key, request.headers)
+    except Unavailable as unseen:
+        if not is_anothers(unseen, request.headers):
+            raise
+        now = UNSEEN
+    if (now is not None) if absent else (now is None or now.etag != unquoted(etag or "")):
+        raise ConditionFailed(f"{request}: the object is not as the condition asks")
 
 
 async def _is_there(client: Client, bucket: str, key: str) -> bool:

@@ -1,0 +1,123 @@
+"""Backends that ignore conditions, or read them in their own way, as Ceph's gateway does: imitated with a MinIO."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
+from strongroom.store.base import ALWAYS, Condition
+from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3.messages import Request
+from strongroom.store.s3.response import Response
+from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
+from tests.store.kinds import SEALED, get, put
+
+MIB = 1024**2
+SIZES = [1000, 6 * MIB, 13 * MIB]
+
+
+class Careless(Client):
+    """Ignores all conditions but those of a GET, and does not say what it is."""
+
+    async def _once(self, request: Request, digest: str, lasting: bool = False) -> Response:
+        response = await super()._once(replace(request, headers=self.heard(request)), digest, lasting)
+        response.headers.pop("server", None)
+        return response
+
+    def heard(self, request: Request) -> dict[str, str]:
+        """The headers that it does not ignore."""
+        if request.method in ("GET", "HEAD"):
+            return dict(request.headers)
+        return {name: value for name, value in request.headers.items() if "if-" not in name}
+
+
+class Ceph(Careless):
+    """Checks the conditions of a PUT, too, but compares an ETag with the header's value, quotes and all."""
+
+    def heard(self, request: Request) -> dict[str, str]:
+        wanted = {name: request.headers[name] for name in ("if-match", "if-none-match") if name in request.headers}
+        if request.method != "PUT" or request.query or not wanted:
+            return super().heard(request)
+        if '"' in wanted.get("if-match", ""):
+            wanted["if-match"] = '"another"'
+        return {**super().heard(request), **wanted}
+
+
+def _run(backend: Backend, bucket: str, kind: type[Client], use: Callable[[S3Store], Awaitable[Any]]) -> None:
+    async def started() -> None:
+        own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
+        store = S3Store(kind(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False))
+        await store.start()
+        await store.create_bucket(bucket)
+        await use(store)
+        await store.stop()
+
+    asyncio.run(started())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [Careless, Ceph])
+def test_nothing_is_written_where_the_condition_does_not_hold(
+    minio: Backend, bucket_name: str, kind: type[Client], size: int
+) -> None:
+    content, other = os.urandom(size), os.urandom(size)
+
+    async def use(store: S3Store) -> None:
+        old = await put(store, "o", other, SEALED, bucket=bucket_name)
+        await put(store, "o", content, SEALED, bucket=bucket_name)
+        for when in (Condition(absent=True), Condition(identity=old.identity)):
+            with pytest.raises(ConditionFailed):
+                await put(store, "o", other, SEALED, when, bucket=bucket_name)
+            assert await get(store, "o", bucket_name) == content
+        with pytest.raises(ConditionFailed):
+            await put(store, "none", other, SEALED, Condition(identity=old.identity), bucket=bucket_name)
+        with pytest.raises(NoSuchObject):
+            await store.head(bucket_name, "none")
+
+    _run(minio, bucket_name, kind, use)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [Careless, Ceph])
+def test_what_the_condition_allows_is_written(minio: Backend, bucket_name: str, kind: type[Client], size: int) -> None:
+    content = os.urandom(size)
+
+    async def use(store: S3Store) -> None:
+        stored = await put(store, "o", os.urandom(size), SEALED, Condition(absent=True), bucket=bucket_name)
+        await put(store, "o", content, SEALED, Condition(identity=stored.identity), bucket=bucket_name)
+        for word in (b"one", b"two", b"three"):
+            await store.rewrite(bucket_name, "o", {**SEALED, ":word": word}, None, ALWAYS)
+            assert (await store.head(bucket_name, "o")).record[":word"] == word
+            assert await get(store, "o", bucket_name) == content
+
+    _run(minio, bucket_name, kind, use)
+
+
+@pytest.mark.parametrize(("size", "name"), [*[(size, "copy") for size in SIZES], (1000, "folder/")])
+def test_the_bytes_of_another_object_are_not_copied_for_those_of_the_source(
+    minio: Backend, bucket_name: str, size: int, name: str
+) -> None:
+    async def use(store: S3Store) -> None:
+        old = os.urandom(size)
+        await put(store, "source", old, SEALED, bucket=bucket_name)
+        await put(store, name, b"before", SEALED, bucket=bucket_name)
+        source = await store.open(bucket_name, "source")
+        await source.close()
+        await put(store, "source", os.urandom(size), SEALED, bucket=bucket_name)
+        with contextlib.suppress(ObjectChanged):  # the bytes of a small object are here already
+            await store.copy(source, bucket_name, name, SEALED, b"")
+        assert await get(store, name, bucket_name) in (b"before", old)
+        source = await store.open(bucket_name, "source")
+        await store.copy(source, bucket_name, name, SEALED, b"")
+        assert await get(store, name, bucket_name) == await get(store, "source", bucket_name)
+
+    _run(minio, bucket_name, Careless, use)
