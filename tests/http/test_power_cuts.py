@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -20,10 +21,12 @@ from typing import Any
 
 import pytest
 
+from strongroom.store.local.blobs import Blobs
 from tests.http.raw import error_of
 from tests.jobs import run_job
 from tests.mounts import IMAGE, image_mounted, mounted, snapshot
 from tests.server import NAS, SERVER, Server
+from tests.storage import blobs, index
 from tests.waiting import comes
 
 CUTS = 3
@@ -152,6 +155,29 @@ def test_what_was_acknowledged_survives_a_power_cut(command: tuple[str, ...], ki
                     check(server.client(), writer, moment)
                 audited = run_job(server, "audit", "--read")
                 assert audited.returncode == 0, audited.stdout
+                assert command == NAS or comes(lambda: not unknown_blobs(server))
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_a_blob_that_is_there_after_a_power_cut_is_marked(kind: str, tmp_path: Path) -> None:
+    """Otherwise, if its process had not told the index of it, nobody would ever find it."""
+    (tmp_path / "disk").mkdir()
+    with image_mounted("xfs", tmp_path / "disk", 2048) as disk:
+        with image_mounted(kind, disk, 512) as point:
+            subprocess.run(["sync", "-f", str(point)], check=True)
+            written = Blobs(point)
+            blob, descriptor = written.create()
+            os.write(descriptor, FIRST_PART)
+            written.finish(blob, descriptor)
+            snapshot(disk / IMAGE, disk / "cut")
+            written.close()
+        with mounted(disk / "cut", disk / "cut-mounted") as point:
+            left: list[bytes] = []
+            after = Blobs(point)
+            assert after.open(blob).read(2 * len(FIRST_PART), 0) == FIRST_PART
+            after.sweep(left.extend)
+            after.close()
+    assert left == [blob]
 
 
 def cut(disk: Path, number: int, writers: Sequence[Writer]) -> tuple[float, float]:
@@ -165,6 +191,13 @@ def cut(disk: Path, number: int, writers: Sequence[Writer]) -> tuple[float, floa
     before = time.monotonic()
     snapshot(disk / IMAGE, disk / f"{number}")
     return before, time.monotonic()
+
+
+def unknown_blobs(server: Server) -> set[str]:
+    """The blobs that belong to nothing: some are in the trash by now, others nobody would ever remove."""
+    with closing(index(server)) as connection:
+        known = {blob.hex() for (blob,) in connection.execute("SELECT id FROM blobs")}
+    return {file.name for file in blobs(server)} - known
 
 
 def check(client: Any, writer: Writer, moment: tuple[float, float]) -> None:

@@ -18,11 +18,12 @@ import pytest
 
 from strongroom.store.base import Condition, Stored
 from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, StoreError
+from strongroom.store.file_system import file_system
 from strongroom.store.nas import NasStore, file_system_warnings
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
-from strongroom.store.nas.probe import Traits, _kind, probe
+from strongroom.store.nas.probe import Traits, probe
 from tests.mounts import image_mounted
 from tests.server import NAS, Server
 from tests.store.kinds import content_of, get, put
@@ -90,8 +91,8 @@ def test_the_kind_of_a_file_system_is_known_whatever_its_mount_is_called(tmp_pat
         escaped = escaped.replace(bytes((byte,)), b"\\%03o" % byte)
     lines = b"1 0 8:1 / / rw - ext4 /dev/root rw\n2 1 0:9 / /mnt/%s rw shared:7 - fuse.sshfs nas: rw\n" % escaped
     with mock.patch.object(Path, "read_bytes", return_value=lines):
-        assert _kind(Path("/mnt", name, "folder")) == "fuse.sshfs"
-        assert _kind(Path("/mnt", "other")) == "ext4"
+        assert file_system(Path("/mnt", name, "folder")) == "fuse.sshfs"
+        assert file_system(Path("/mnt", "other")) == "ext4"
 
 
 @pytest.mark.parametrize("fault", [OSError(37, "No locks available"), None])
@@ -106,7 +107,7 @@ def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, fault:
 def test_inode_numbers_that_do_not_last_are_not_relied_upon(tmp_path: Path, kind: str, lasts: bool) -> None:
     folder = Folder(tmp_path, 0o077)
     folder.open()
-    with mock.patch("strongroom.store.nas.probe._kind", return_value=kind):
+    with mock.patch("strongroom.store.nas.probe.file_system", return_value=kind):
         assert probe(folder).inodes == lasts
     folder.close()
 

@@ -186,7 +186,7 @@ NFS, FUSE = ".nfs" + "0123456789abcdef00000001", ".fuse_hidden" + "0123456789abc
 def test_files_that_the_file_system_keeps_for_who_reads_them_are_no_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, hidden: set[str]
 ) -> None:
-    monkeypatch.setattr("strongroom.store.nas.probe._kind", lambda path: kind)
+    monkeypatch.setattr("strongroom.store.nas.probe.file_system", lambda path: kind)
     names = {NFS, FUSE, NFS + "0", FUSE[:-1], ".nfs"}
 
     async def use() -> None:

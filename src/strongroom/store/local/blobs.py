@@ -6,7 +6,8 @@ A blob lies in ``blobs/XX/ID``; an extent is a blob's id and length, and the byt
 ``sessions/``, on which it holds a lock as long as it lives. Before it begins a blob, it leaves an empty marker there;
 when the index knows the blob (or the blob is gone), the marker is renamed for the next one. Whoever gets the lock of a
 session knows that its process is gone, and has those blobs put into the index's trash that the markers name and the
-index does not know. No scan over all blobs is ever needed.
+index does not know. No scan over all blobs is ever needed. After a power cut that holds because a marker is durable
+before its blob: where the file system does not see to that by itself, the session directory is synced first.
 
 **A commit that failed**, or whose process was killed during it, may be complete in SQLite's log, after the valid part,
 and become valid after a crash, unless another commit was written over it. So the blob of such a commit is not removed
@@ -38,10 +39,12 @@ from typing import overload
 from strongroom.buffers import Buffer, unfilled
 from strongroom.spans import within
 from strongroom.store.errors import Damaged, StoreFull, unwritable
+from strongroom.store.file_system import file_system
 
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
 _SIZE = struct.Struct(f">{ID}xQ")
+_IN_ORDER = ("ext3", "ext4", "xfs")  # when a name is durable there, so is all that was done to names before
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _MARKER = re.compile(rf"[0-9a-f]{{{2 * ID}}}")
 _FILE = 0o600
@@ -154,6 +157,7 @@ class Blobs:
         for made in (self._blobs, self._sessions, self._leases):
             make_directory(made)
         self._session, self._lock = self._begin_session()
+        self._in_order = file_system(directory) in _IN_ORDER
         self._spent: deque[bytes] = deque()
         self._left: deque[bytes] = deque()
 
@@ -223,6 +227,8 @@ class Blobs:
     def finish(self, blob: bytes, descriptor: int) -> None:
         """Make a blob durable: its bytes and its name. Closes the descriptor. Raises StoreFull."""
         try:
+            if not self._in_order:
+                sync_directory(self._session)  # with the marker
             os.fdatasync(descriptor)
             sync_directory(self.path(blob).parent)
         except OSError as error:

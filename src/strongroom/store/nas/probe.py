@@ -6,7 +6,6 @@ Knows nothing of objects. Methods block: they are for threads.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import unicodedata
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.store.errors import NO_SPACE, StoreError
+from strongroom.store.file_system import file_system
 from strongroom.store.nas.folder import LOCKS, Folder, status
 
 _ATTRIBUTE = "user.strongroom.probe"
@@ -22,7 +22,6 @@ _TIME = 1_500_000_000_123_456_789
 _LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs")
 _NUMBERED_ANEW = ("fuse", "vfat", "msdos", "exfat")  # they number inodes anew whenever these come into memory
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")  # mountinfo writes blanks, tabs, newlines and backslashes like this
 _ACCENTED = unicodedata.normalize("NFC", "é")
 
 
@@ -71,7 +70,7 @@ def probe(folder: Folder) -> Traits:
     This is tried with the file of the locks, which exists: some file systems can make no other when they are full (XFS,
     or any that has no inodes left), but objects can still be read and removed there.
     """
-    here, start, kind = folder.area("tmp"), secrets.token_hex(16), _kind(folder.path)
+    here, start, kind = folder.area("tmp"), secrets.token_hex(16), file_system(folder.path)
     link, accented = start, start + _ACCENTED
     try:
         with folder.opened_locks() as descriptor:
@@ -181,17 +180,3 @@ def _check_replacing(folder: Folder) -> None:
         for name in (old, new):
             with suppress(OSError):  # the sweep removes it
                 os.unlink(name, dir_fd=here)
-
-
-def _kind(path: Path) -> str:
-    """The type of the file system that a path lies on, from mountinfo (proc(5)); "" if it is not known."""
-    kind, longest = b"", -1
-    where = os.fsencode(os.path.realpath(path))
-    with suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_bytes().rstrip().split(b"\n"):
-            fields = line.split(b" ")
-            point = _OCTAL.sub(lambda escape: bytes((int(escape[1], 8),)), fields[4])
-            inside = where == point or where.startswith(point.rstrip(b"/") + b"/")
-            if inside and len(point) >= longest:
-                kind, longest = fields[fields.index(b"-") + 1], len(point)
-    return kind.decode("ascii", "replace")
