@@ -102,6 +102,19 @@ def test_what_the_condition_allows_is_written(minio: Backend, bucket_name: str, 
     _run(minio, bucket_name, kind, use)
 
 
+@pytest.mark.parametrize("kind", [Careless, Ceph])
+def test_settings_of_a_bucket_are_changed_again_and_again(minio: Backend, bucket_name: str, kind: type[Client]) -> None:
+    async def use(store: S3Store) -> None:
+        for number in range(3):
+            await store.set_bucket(bucket_name, f"setting-{number}", b"%d" % number)
+        await store.set_bucket(bucket_name, "setting-1", None)
+        assert await store.leave_setting(bucket_name, "setting-2", b"other") == b"2"
+        assert await store.leave_setting(bucket_name, "setting-3", b"3") == b"3"
+        assert (await store.bucket(bucket_name)).settings == {"setting-0": b"0", "setting-2": b"2", "setting-3": b"3"}
+
+    _run(minio, bucket_name, kind, use)
+
+
 @pytest.mark.parametrize(("size", "name"), [*[(size, "copy") for size in SIZES], (1000, "folder/")])
 def test_the_bytes_of_another_object_are_not_copied_for_those_of_the_source(
     minio: Backend, bucket_name: str, size: int, name: str

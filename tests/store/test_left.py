@@ -13,8 +13,8 @@ from typing import TypeVar
 import pytest
 
 from strongroom.sealed.dare import Sealer, new_nonce
-from strongroom.store.base import LEFT, Condition, Page
-from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, Unavailable
+from strongroom.store.base import LEFT, Condition, Page, Stored
+from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, Refused, Unavailable
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
 from strongroom.store.left.store import CLEAN, NONE
@@ -223,6 +223,30 @@ def test_what_no_listing_shows_below_a_later_object_is_removed_as_well(tmp_path:
         assert await get(store, "adopted") == b"ours"
 
     run(tmp_path, use, _HidingBelow)
+
+
+class _UnderAClientsKey(_HidingBelow):
+    """One that keeps streams under a key of a client's, without which it shows nothing of them."""
+
+    async def head(self, bucket: str, key: str) -> Stored:
+        if key.endswith(DATA):
+            raise Refused(400, "BadRequest", "", f"HEAD {bucket}/{key}")
+        return await super().head(bucket, key)
+
+
+def test_streams_that_cannot_be_looked_at_go_with_their_document_and_do_not_end_the_tidying(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        await leave(store, "adopted")
+        for key in ("adopted", "no-document", "x" * 1020):
+            await put(store.inner, key, b"ours")
+        await put(store.inner, "no-document" + DATA, b"somebody's")
+        assert not await store.tidy("bucket", time.time_ns() + 1_000_000_000)
+        for name in ("adopted" + DATA, "adopted" + DOCUMENT):
+            with pytest.raises(NoSuchObject):
+                await store.inner.open("bucket", name)
+        assert await get(store, "adopted") == b"ours"
+
+    run(tmp_path, use, _UnderAClientsKey)
 
 
 def test_objects_of_others_with_such_names_are_theirs(tmp_path: Path) -> None:

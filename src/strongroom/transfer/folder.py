@@ -145,6 +145,7 @@ class Folder:
             with closing(self._lines), self._manifest:
                 if self._whole:
                     self._write_manifest(self._lines)
+            shutil.rmtree(self._own / "tmp", ignore_errors=True)
             _make_durable(self.path)
         finally:
             shutil.rmtree(self._own / "tmp", ignore_errors=True)

@@ -30,7 +30,15 @@ from strongroom.store.base import (
     Writer,
 )
 from strongroom.store.concurrently import each
-from strongroom.store.errors import ConditionFailed, Damaged, NameRefused, NoSuchObject, ObjectIsFolder, StoreError
+from strongroom.store.errors import (
+    ConditionFailed,
+    Damaged,
+    NameRefused,
+    NoSuchObject,
+    ObjectIsFolder,
+    Refused,
+    StoreError,
+)
 from strongroom.store.left.listing import Merge, Wanted
 from strongroom.store.left.names import DATA, DOCUMENT, MARK, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
@@ -45,6 +53,7 @@ _LOOK_AGAIN = 60.0  # seconds after which it is looked again whether a bucket is
 _CLEAN_SECONDS = 300.0  # the same if it was clean: others may remove it and make one anew with what MinIO left in it
 _IDENTITY = "left "
 _PAGE = 1000
+_LONGEST = 1024  # bytes of a key
 _START = 16  # bytes at the beginning of a stream by which it is told from other data
 _REMEMBERED = 32 * 1024**2  # bytes of memory: 20,000 objects with short names and few headers
 _SMALL = 4096  # bytes: longer documents are not remembered
@@ -157,13 +166,17 @@ class LeftStore(Store):
 
     async def _tidy_below(self, bucket: str, key: str, since: int) -> bool:
         """The same for what MinIO left under the key of an object of ours, which no listing shows."""
+        if len((key + DATA).encode()) > _LONGEST:
+            return True
         try:
             data = await self.inner.head(bucket, key + DATA)  # which goes last
         except (NoSuchObject, NameRefused):
             return True
-        if await self._remove_old(bucket, data, since):
+        except Refused:
+            data = None  # the backend keeps it under a client's key
+        if data is not None and await self._remove_old(bucket, data, since):
             return True
-        with suppress(NoSuchObject):
+        with suppress(NoSuchObject, Refused):
             return await self._remove_old(bucket, await self.inner.head(bucket, key + DOCUMENT), since)
         return False
 
@@ -175,7 +188,7 @@ class LeftStore(Store):
         key = left_object(document.key)
         if key is None:
             return False
-        with suppress(NoSuchObject, NameRefused, Damaged):
+        with suppress(NoSuchObject, NameRefused, Damaged, Refused):
             return document.modified < (await self.inner.head(bucket, key)).modified < since
         return False
 

@@ -44,7 +44,7 @@ from strongroom.store.file_system import file_system
 ID = 16
 _EXTENT = struct.Struct(f">{ID}sQ")
 _SIZE = struct.Struct(f">{ID}xQ")
-_IN_ORDER = ("ext3", "ext4", "xfs")  # when a name is durable there, so is all that was done to names before
+_IN_ORDER = ("ext3", "ext4", "xfs")  # by their journals, when a name is durable, so is all done to names before
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _MARKER = re.compile(rf"[0-9a-f]{{{2 * ID}}}")
 _FILE = 0o600

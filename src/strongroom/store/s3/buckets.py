@@ -26,7 +26,7 @@ from strongroom.store.s3.backend_listing import hidden_names, list_names
 from strongroom.store.s3.backend_uploads import abort_backend_upload
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.messages import Request
-from strongroom.store.s3.putting import condition_headers
+from strongroom.store.s3.putting import condition_headers, without_quotes
 from strongroom.store.s3.records import remove_names
 from strongroom.store.s3.uploads import Uploads
 
@@ -84,19 +84,21 @@ class Buckets:
         self, name: str, changed: Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
     ) -> Mapping[str, bytes]:
         """Replace the settings by what ``changed`` makes of them. Returns the new ones."""
+        refused = None
         for _ in range(_MAX_ATTEMPTS):
             etag, before = await self._settings(name)
             settings = changed(before)
             if settings == before:
                 return before
             encoded = {key: base64.b64encode(value).decode() for key, value in settings.items()}
-            when = Condition(identity=etag) if etag else Condition(absent=True)
-            request = Request(
-                "PUT", name, names.SETTINGS, headers=condition_headers(when), body=json.dumps(encoded).encode()
-            )
+            when = condition_headers(Condition(identity=etag) if etag else Condition(absent=True))
+            if etag and etag == refused:  # although it is the right one
+                when = without_quotes(etag)
+            request = Request("PUT", name, names.SETTINGS, headers=when, body=json.dumps(encoded).encode())
             try:
                 await self._client.send(request)
             except (ConditionFailed, NoSuchObject):
+                refused = etag
                 continue
             return settings
         raise Unavailable(f"the settings of the bucket {name!r} are being changed too often")

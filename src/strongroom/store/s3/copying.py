@@ -41,8 +41,9 @@ class Copier:
     ) -> Stored:
         """Put the bytes of ``source`` under a name, with this record. Raises ObjectChanged if it was replaced."""
         object_id = names.new_id()
-        # Under a condition a multipart upload is used: few backends check conditions of a copy. Where the condition
-        # that the source is still the same may be ignored, it is checked before a copy is completed.
+        # Under a condition a multipart upload is used: few backends check conditions of a copy. Where not even the one
+        # that the source is still the same may be checked, small objects are read and put, and others copied in parts:
+        # then the source can be looked at before what was copied is visible.
         checked = self._client.checks_all_conditions
         in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS or not checked
         try:
@@ -53,7 +54,8 @@ class Copier:
             else:
                 headers = await self._recorded(bucket, object_id, hidden)
                 if in_parts:
-                    etag = await self._in_parts(source, bucket, hidden.key, headers, encryption, when, object_id)
+                    put = LargePut(self._client, bucket, hidden.key, object_id, encryption)
+                    etag = await self._in_parts(source, put, headers, when, checked)
                 else:
                     etag = await self._at_once(source, bucket, hidden.key, headers, encryption, object_id)
         except StoreError as error:
@@ -103,16 +105,8 @@ class Copier:
         return unquoted(answer.text("ETag"))
 
     async def _in_parts(
-        self,
-        source: S3Reader,
-        bucket: str,
-        key: str,
-        headers: dict[str, str],
-        encryption: BackendEncryption,
-        when: Condition,
-        object_id: str,
+        self, source: S3Reader, put: LargePut, headers: dict[str, str], when: Condition, checked: bool
     ) -> str:
-        put = LargePut(self._client, bucket, key, object_id, encryption)
         try:
             await put.begin(headers)
             if source.stored.size == 0 or source.stored.key.endswith("/"):  # MinIO makes no parts of the latter
@@ -121,7 +115,7 @@ class Copier:
                 for start, end in _spans(source.stored.size):
                     span = {"x-amz-copy-source-range": f"bytes={start}-{end}"}
                     await put.copy({**_source_headers(source), **span}, lambda request: self._ask(request, source))
-            if not self._client.checks_all_conditions:
+            if not checked:
                 await self._check_source(source)
             return await put.complete(when)
         except BaseException:

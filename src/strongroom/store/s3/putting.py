@@ -32,14 +32,13 @@ async def put_object(
     """Put an object with its record, which is hidden only if need be. Returns the backend's ETag. Raises StoreError."""
     if when.absent and len(body) > _LOOK_FIRST and await _is_there(client, bucket, hidden.key):
         raise ConditionFailed(f"PUT {bucket}/{hidden.key}: an object is there")
+    asked = {**encryption, **condition_headers(when)}
+    await check_condition(client, Request("PUT", bucket, hidden.key, headers=asked))
     headers = None if hidden.annex else inline_headers(object_id, hidden.record, hidden.modified)
     if headers is None:
         headers = pointing_headers(object_id, hidden.record)
         await write_hidden(client, bucket, object_id, hidden)
-    request = Request(
-        "PUT", bucket, hidden.key, headers={**headers, **encryption, **condition_headers(when)}, body=body
-    )
-    await check_condition(client, request)
+    request = Request("PUT", bucket, hidden.key, headers={**headers, **asked}, body=body)
     try:
         return await _put(client, request, object_id, encryption, when)
     except Refused as error:
@@ -67,8 +66,8 @@ async def _put(client: Client, request: Request, object_id: str, encryption: dic
         quoted = request.headers.get("if-match", "")
         if found is None or quoted != f'"{found.etag}"':
             raise ConditionFailed(f"{request}: the object is not as the condition asks") from error
-    # It is as the condition asks: some backends compare the header with an ETag without quotes (Ceph does for a PUT).
-    bare = {**request.headers, "if-match": found.etag}
+    # It is as the condition asks.
+    bare = {**request.headers, **without_quotes(found.etag)}
     return await _put(client, replace(request, headers=bare), object_id, encryption, when)
 
 
@@ -150,6 +149,13 @@ def condition_headers(when: Condition) -> dict[str, str]:
     if when.identity is not None:
         return {"if-match": f'"{etag_of(when.identity)}"'}
     return {}
+
+
+def without_quotes(etag: str) -> dict[str, str]:
+    """The header for the condition that the object has this ETag, for backends that compare it with the ETag without
+    quotes, and so refuse what they ought to do (Ceph, of a PUT).
+    """
+    return {"if-match": etag}
 
 
 def etag_in(answer: Answer, what: str) -> str:
