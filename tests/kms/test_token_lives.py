@@ -397,33 +397,41 @@ def test_a_renewal_that_comes_late_brings_no_former_token_back() -> None:
     at_standing_clock(main)
 
 
-def test_a_kms_that_is_away_is_asked_for_a_token_ever_less_often_but_four_times_a_minute() -> None:
+def test_a_kms_that_is_away_is_asked_for_a_token_ever_less_often_but_four_times_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    over, turn = asyncio.Semaphore(0), asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+            await over.acquire()
+        await turn(0)
+
     async def main(clock: Clock) -> None:
+        async def are(*wanted: float) -> None:
+            for number in range(len(pauses) + 1, len(wanted) + 1):
+                over.release()
+                await come(lambda number=number: len(pauses) == number)  # type: ignore[misc]
+            assert pauses == [*wanted]
+
         vault = Vault()
         session = vault.session()
-
-        async def is_asked_after(*pauses: float) -> None:
-            for pause in pauses:
-                await turns()
-                asked = len(vault.asked)
-                clock.now += pause - 0.1
-                await turns()
-                assert len(vault.asked) == asked
-                clock.now += 0.1
-                await come(lambda asked=asked: len(vault.asked) > asked)  # type: ignore[misc]
-                await come(lambda: not vault.under_way)
-
         vault.odd = away("login", "renew")
         await session.start()
-        await come(lambda: logins(vault) == 1 and not vault.under_way)
-        await is_asked_after(1, 2, 4, 8, 15, 15)
+        await come(lambda: len(pauses) == 1)
+        await are(1, 2, 4, 8, 15, 15)
         vault.odd = lambda path, body, token: None
-        await is_asked_after(15)
+        over.release()
         await come(lambda: session.life_left == 3600)
         vault.odd = away("login", "renew")
-        await is_asked_after(1800, 1, 2)
+        clock.now += 1800
+        await come(lambda: len(pauses) == 7)
+        await are(1, 2, 4, 8, 15, 15, 1, 2)
         await session.stop()
 
+    monkeypatch.setattr(asyncio, "sleep", pause)
     at_standing_clock(main)
 
 
