@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.backends import Backend, served_by
 from tests.certificates import make_certificates
@@ -18,6 +19,10 @@ from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server
 
 _numbers = itertools.count(1)
+
+# How long an example takes says nothing of the code: other things run on the same machine.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

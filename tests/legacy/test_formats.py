@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.legacy.context import bound_name, context_forms
@@ -222,7 +222,6 @@ GOOD = {
 }
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["S3-", "", "Kms-"]), st.data())
 def test_a_document_with_anything_in_any_place_is_refused_or_holds_what_one_may_hold(
     kind: str, data: st.DataObject

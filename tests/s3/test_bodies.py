@@ -6,7 +6,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.s3.auth import ChunkedPayload, HashedPayload, Payload, UnsignedPayload
@@ -48,7 +48,6 @@ def feed(decoder: BodyDecoder, body: bytes, cuts: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize(("signed", "trailer"), [(True, False), (True, True), (False, True)])
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 100_000), max_size=12))
 def test_chunks_come_out_the_same_however_they_arrive(signed: bool, trailer: bool, cuts: list[int]) -> None:
     decoder, body = encode(signed, trailer)
@@ -56,7 +55,6 @@ def test_chunks_come_out_the_same_however_they_arrive(signed: bool, trailer: boo
     assert decoder.finish() == ({"x-amz-checksum-crc32": "AAAAAA=="} if trailer else {})
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 26_000), bit=st.integers(0, 7))
 def test_a_changed_bit_in_signed_chunks_never_passes(at: int, bit: int) -> None:
     decoder, body = encode(signed=True, trailer=False)
@@ -71,7 +69,6 @@ def test_a_changed_bit_in_signed_chunks_never_passes(at: int, bit: int) -> None:
     assert out == DATA
 
 
-@settings(deadline=None)
 @given(end=st.integers(0, 26_000))
 def test_a_body_that_was_cut_never_passes(end: int) -> None:
     decoder, body = encode(signed=True, trailer=True)

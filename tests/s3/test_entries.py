@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.s3.describe import moment, quoted
@@ -68,7 +68,6 @@ def versions(page: list[Summary], encoding: str | None) -> list[ObjectVersion]:
     ]
 
 
-@settings(deadline=None)
 @given(pages, st.lists(hostile, max_size=4), encodings, st.booleans())
 def test_a_page_of_objects_is_that_of_the_general_writer(
     page: list[Summary], names: list[str], encoding: str | None, with_owner: bool
@@ -86,7 +85,6 @@ def test_a_page_of_objects_is_that_of_the_general_writer(
     assert SERIALIZE["ListObjectsV2"](written) == SERIALIZE["ListObjectsV2"](general)
 
 
-@settings(deadline=None)
 @given(pages, encodings)
 def test_the_first_operation_of_its_kind_has_the_same_entries(page: list[Summary], encoding: str | None) -> None:
     general = ListObjectsOutput(name="bucket", contents=objects(page, encoding, with_owner=True))
@@ -94,7 +92,6 @@ def test_the_first_operation_of_its_kind_has_the_same_entries(page: list[Summary
     assert SERIALIZE["ListObjects"](written) == SERIALIZE["ListObjects"](general)
 
 
-@settings(deadline=None)
 @given(pages, st.lists(hostile, max_size=4), encodings)
 def test_a_page_of_versions_is_that_of_the_general_writer(
     page: list[Summary], names: list[str], encoding: str | None
@@ -107,7 +104,6 @@ def test_a_page_of_versions_is_that_of_the_general_writer(
     assert SERIALIZE["ListObjectVersions"](written) == SERIALIZE["ListObjectVersions"](general)
 
 
-@settings(deadline=None)
 @given(hostile)
 def test_a_name_is_encoded_whether_or_not_it_needs_it(name: str) -> None:
     assert encode_name(name, "url") == quote(name, safe="/*-._").replace("%20", "+")

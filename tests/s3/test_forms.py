@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from strongroom.s3.auth import FormDecoder, PostForm, PostIdentity, authenticate_form, is_form
@@ -147,7 +147,6 @@ def test_what_follows_a_file_keeps_nobody_busy_for_long(headers: int) -> None:
     assert calls < 250_000
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.lists(st.integers(1, 40), min_size=1))
 @example(b"\r\n--", [1])
 @example(b"\r\n--b\r", [7])
@@ -166,7 +165,6 @@ def test_a_file_comes_out_the_same_however_its_form_arrives(content: bytes, coun
     assert (decoder.form.fields, file) == ({"key": "o"}, content)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 20), st.binary(max_size=10))
 def test_a_form_that_was_altered_is_another_one_or_refused(at: int, length: int, instead: bytes) -> None:
     body = part("key", b"o") + FILE + END

@@ -89,7 +89,7 @@ def test_a_changed_bit_of_any_package_is_detected(number: int, position: int) ->
 
 
 @given(st.integers(0, 4), st.integers(1, 5), st.sampled_from([AESGCM, ChaCha20Poly1305]))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_packages_that_are_sealed_by_the_description_open_at_once_and_one_by_one(
     first: int, count: int, cipher: type[AESGCM | ChaCha20Poly1305]
 ) -> None:

@@ -48,7 +48,7 @@ async def pour(pieces: Sequence[bytes], sink: Collected, sealer: Sealer | None) 
 
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("in_threads", [True, False])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     size=st.sampled_from([0, 1, PAYLOAD, PAYLOAD + 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, len(WHOLE)])
     | st.integers(0, len(WHOLE)),

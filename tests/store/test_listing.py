@@ -78,7 +78,7 @@ def test_listings_are_those_of_the_model(kind: Kind, directory: Path) -> None:
     store = kind.make(directory)
     loop.run_until_complete(store.start())
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @example(["a/b", "a-b", "a0", "a/a/b"], [], "", "/", "", 1)
     @example(["a/", "a/b"], [], "", "/", "", 10)
     @example(["a/", "a/b"], [], "a/", "/", "", 1)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.transfer.folder import MANIFEST, Exported, Folder
@@ -60,7 +60,6 @@ def check(directory: Path, names: Sequence[tuple[str, str]]) -> None:
         assert file.read_bytes() == content((line["bucket"], line["key"]))
 
 
-@settings(deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=8, unique=True), st.integers(0, 8))
 @example([("bucket", "a"), ("bucket", "a/b"), ("bucket", "a//b"), ("bucket", "a/./b"), ("bucket", "../a/b")], 2)
 @example([("a", "b/c"), ("a", "b"), ("..", "a/b"), (MANIFEST, "a"), (".strongroom-export", "tmp/manifest.jsonl")], 3)
