@@ -125,13 +125,15 @@ def served_by(
     settings: dict[str, str | None],
     certs: Path | None = None,
     command: tuple[str, ...] = SERVER,
+    workers: int = 2,
 ) -> Server:
     """A gateway before a backend; a server where there is none."""
     if backend is None:
-        return Server(home, settings, certs=certs, command=command)
+        return Server(home, settings, workers=workers, certs=certs, command=command)
     credentials: dict[str, str | None] = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "STRONGROOM_BACKEND_CA": str(backend.certs / "ca.crt") if backend.certs else None,
     }
-    return Server(home, {**credentials, **settings}, certs=certs, backend=backend.endpoint, data=backend.data)
+    settings = {**credentials, **settings}
+    return Server(home, settings, workers=workers, certs=certs, backend=backend.endpoint, data=backend.data)

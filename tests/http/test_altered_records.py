@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def test_an_upload_that_was_begun_plain_is_refused_once_everything_is_encrypted(
     plain_backend: Backend | None, command: tuple[str, ...], tmp_path: Path, bucket_name: str
 ) -> None:
     settings: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
-    with replace(served_by(plain_backend, tmp_path, settings, command=command), workers=1) as server:
+    with served_by(plain_backend, tmp_path, settings, command=command, workers=1) as server:
         server.client().create_bucket(Bucket=bucket_name)
         target, parts = upload_of_one_part(server.client(), bucket_name, "o", b"begun")
         assert server.stop() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def test_nothing_is_named_where_nothing_is_wrong(server: Server, bucket: str) ->
 
 def test_what_a_backend_names_is_passed_on_as_it_is(minio: Backend, tmp_path: Path, bucket_name: str) -> None:
     settings: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": None, "MINIO_SSE_AUTO_ENCRYPTION": None}
-    with replace(served_by(minio, tmp_path, settings), workers=1) as gateway:
+    with served_by(minio, tmp_path, settings, workers=1) as gateway:
         answer = request(gateway, "HEAD", f"/{bucket_name}")
         wrong = request(gateway, "HEAD", f"/{bucket_name}", secret_key="another-secret-key")
     says = '"The specified bucket does not exist"'  # without a full stop, which AWS has

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, role: Role) -> Iterat
     backend = request.getfixturevalue("minio") if request.param == "minio" else None
     settings = role.settings(STRONGROOM_ALLOW_INSECURE_SSE_C="on")
     command = NAS if request.param == "nas" else SERVER
-    with replace(served_by(backend, tmp_path, settings, command=command), workers=1) as running:
+    with served_by(backend, tmp_path, settings, command=command, workers=1) as running:
         yield running
 
 

@@ -29,8 +29,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
         stop()
         settings = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on", **settings}
         backend = request.getfixturevalue(request.param) if request.param in ("minio", "versitygw") else None
-        server = served_by(backend, tmp_path, settings, command=NAS if request.param == "nas" else SERVER)
-        server.workers = 1
+        server = served_by(backend, tmp_path, settings, command=NAS if request.param == "nas" else SERVER, workers=1)
         running.append(server)
         return server.__enter__()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.legacy import left
 from tests.maintenance.conftest import Serve
 from tests.maintenance.test_rewrap import BOTH, NEW, NEW_KEY, OBJECTS, OLD, SSE_C, fill
 from tests.server import MASTER_KEY, NAS, Server
+from tests.storage import index
 
 SOME_PLAIN: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
 TAKES_KEYS: dict[str, str | None] = {"STRONGROOM_ALLOW_INSECURE_SSE_C": "on"}
@@ -117,8 +117,7 @@ def test_a_damaged_upload_of_a_shared_folder_is_named_and_ends_no_job(tmp_path: 
 def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path, bucket: str) -> None:
     with Server(tmp_path, {**OLD, **TAKES_KEYS}, workers=1) as server:
         fill(server.client(), bucket)
-        index = server.directory / ".strongroom" / "index.db"
-        with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
+        with closing(index(server)) as connection, connection:
             (row,) = connection.execute("SELECT data, record FROM objects WHERE key = CAST('small' AS BLOB)").fetchall()
             stored = connection.execute("SELECT length(inline) FROM data WHERE id = ?", row[:1]).fetchone()[0]
             connection.execute("UPDATE data SET inline = ? WHERE id = ?", (b"plain" * (stored // 5 + 1), row[0]))
@@ -128,7 +127,7 @@ def test_bytes_that_are_none_of_ours_are_found_when_they_are_read(tmp_path: Path
         assert failed["key"] == "small"
         damaged = bytearray(row[1])
         damaged[damaged.index(b":sealed") + 30] ^= 1
-        with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
+        with closing(index(server)) as connection, connection:
             connection.execute("UPDATE objects SET record = ? WHERE key = CAST('small' AS BLOB)", (bytes(damaged),))
         (failed,) = audit(server, bucket)["failed"]
         assert "altered" in failed["reason"]
@@ -140,14 +139,13 @@ def test_objects_in_damaged_pages_of_the_index_are_named_and_the_others_counted(
         for number in range(20):
             server.client().put_object(Bucket=bucket, Key=f"{number:02}", Body=bytes(3000))
         server.stop()
-        index = server.directory / ".strongroom" / "index.db"
-        with closing(sqlite3.connect(index)) as connection, connection:
+        with closing(index(server)) as connection, connection:
             connection.execute("UPDATE data SET inline = x'' WHERE id = 20")
             first = connection.execute("SELECT inline FROM data WHERE id = 1").fetchone()[0]
             page = connection.execute("PRAGMA page_size").fetchone()[0]
-        with closing(sqlite3.connect(index)) as connection:
+        with closing(index(server)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with index.open("r+b") as file:
+        with (server.directory / ".strongroom" / "index.db").open("r+b") as file:
             at = file.read().index(first)
             file.seek(at - at % page)
             file.write(b"\xff" * page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 import stat
 import threading
 from contextlib import closing
@@ -17,7 +16,7 @@ from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
 from tests.server import MASTER_KEY, NAS, Server
-from tests.storage import files_with
+from tests.storage import files_with, index
 
 PLAIN: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": MASTER_KEY, "MINIO_SSE_AUTO_ENCRYPTION": None}
 SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
@@ -212,8 +211,7 @@ def test_an_open_upload_with_a_damaged_record_is_not_called_plain(tmp_path: Path
         client = server.client()
         client.create_bucket(Bucket="bucket")
         upload = client.create_multipart_upload(Bucket="bucket", Key="o", ServerSideEncryption="AES256")["UploadId"]
-        index = server.directory / ".strongroom" / "index.db"
-        with closing(sqlite3.connect(index, timeout=60)) as connection, connection:
+        with closing(index(server)) as connection, connection:
             connection.execute("UPDATE uploads SET record = x'ff'")
         (failed,) = job(server, "encrypt")["failed"]
         assert failed["reason"] == f"the open upload {upload} has a damaged record: to be aborted"

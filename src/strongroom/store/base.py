@@ -26,6 +26,9 @@ from typing import NamedTuple, Protocol
 from strongroom.buffers import Buffer
 from strongroom.secret import Secret
 
+MAX_KEY = 1024
+"""Bytes of a key, at most."""
+
 Record = Mapping[str, bytes]
 """A small mapping (a few KiB in all) that the store keeps atomically with the bytes. Names are ASCII."""
 

@@ -19,7 +19,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -141,16 +141,14 @@ class Folder:
         """
         if self._manifest is None or self._lines is None:
             return
-        try:
-            with closing(self._lines), self._manifest:
-                if self._whole:
-                    self._write_manifest(self._lines)
-            shutil.rmtree(self._own / "tmp", ignore_errors=True)
+        with self._held or nullcontext():
+            try:
+                with closing(self._lines), self._manifest:
+                    if self._whole:
+                        self._write_manifest(self._lines)
+            finally:
+                shutil.rmtree(self._own / "tmp", ignore_errors=True)
             _make_durable(self.path)
-        finally:
-            shutil.rmtree(self._own / "tmp", ignore_errors=True)
-            if self._held is not None:
-                self._held.close()
 
     def _write_manifest(self, lines: sqlite3.Connection) -> None:
         if self._fresh and not self._ask("SELECT 1 FROM lines LIMIT 1"):

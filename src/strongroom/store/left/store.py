@@ -14,6 +14,7 @@ from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
     LEFT,
+    MAX_KEY,
     Bucket,
     Condition,
     EncryptingStore,
@@ -53,7 +54,6 @@ _LOOK_AGAIN = 60.0  # seconds after which it is looked again whether a bucket is
 _CLEAN_SECONDS = 300.0  # the same if it was clean: others may remove it and make one anew with what MinIO left in it
 _IDENTITY = "left "
 _PAGE = 1000
-_LONGEST = 1024  # bytes of a key
 _START = 16  # bytes at the beginning of a stream by which it is told from other data
 _REMEMBERED = 32 * 1024**2  # bytes of memory: 20,000 objects with short names and few headers
 _SMALL = 4096  # bytes: longer documents are not remembered
@@ -166,7 +166,7 @@ class LeftStore(Store):
 
     async def _tidy_below(self, bucket: str, key: str, since: int) -> bool:
         """The same for what MinIO left under the key of an object of ours, which no listing shows."""
-        if len((key + DATA).encode()) > _LONGEST:
+        if len((key + DATA).encode()) > MAX_KEY:
             return True
         try:
             data = await self.inner.head(bucket, key + DATA)  # which goes last

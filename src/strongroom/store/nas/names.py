@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from strongroom.store.base import MAX_KEY
 from strongroom.store.errors import NameRefused, NameTooLong, NoSuchBucket
 
 FOLDER_OBJECT = b".strongroom.folder"
 """The file in a folder that holds the object whose key is the folder's own, which ends in "/"."""
 
-MAX_KEY = 1024
 _RESERVED_START = b".strongroom."
 _MAX_PART = 255  # bytes; NAME_MAX of every file system that matters here
 _STAND_INS = {"nfs": re.compile(rb"\.nfs[0-9a-f]{24}"), "fuse": re.compile(rb"\.fuse_hidden[0-9a-f]{16}")}

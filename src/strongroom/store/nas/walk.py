@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from strongroom.store.base import MAX_KEY
 from strongroom.store.nas.folder import open_below
-from strongroom.store.nas.names import FOLDER_OBJECT, MAX_KEY, is_part, is_stand_in, key_of
+from strongroom.store.nas.names import FOLDER_OBJECT, is_part, is_stand_in, key_of
 from strongroom.store.paging import common_prefix, successor
 from strongroom.store.recent import Recent
 

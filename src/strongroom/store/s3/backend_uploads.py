@@ -22,7 +22,16 @@ from strongroom.store.s3.encryption import BackendEncryption
 from strongroom.store.s3.errors import meaning, status_behind, undecided
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord, pointing_headers, unquoted
-from strongroom.store.s3.putting import UNSEEN, Seen, check_condition, condition_headers, etag_in, is_anothers, see
+from strongroom.store.s3.putting import (
+    UNSEEN,
+    Seen,
+    check_condition,
+    condition_headers,
+    etag_in,
+    is_anothers,
+    see,
+    seen_or_anothers,
+)
 from strongroom.store.s3.records import remove_hidden
 
 
@@ -85,12 +94,7 @@ class Completion:
 
     async def _seen(self) -> Seen | None:
         """The object that has the name now; UNSEEN if it is under another client's key. Raises Unavailable."""
-        try:
-            return await see(self.client, self.bucket, self.key, self.headers)
-        except Unavailable as unseen:
-            if not is_anothers(unseen, self.headers):
-                raise
-            return UNSEEN
+        return await seen_or_anothers(self.client, self.bucket, self.key, self.headers)
 
     async def _made_despite(self, error: StoreError, request: Request) -> str:
         """The ETag of the object if it was made despite an error. Raises StoreError.

@@ -113,6 +113,16 @@ def is_anothers(unseen: Unavailable, headers: Mapping[str, str]) -> bool:
     return isinstance(refused, Refused) and refused.status in wrong
 
 
+async def seen_or_anothers(client: Client, bucket: str, key: str, headers: Mapping[str, str]) -> Seen | None:
+    """As :func:`see`; UNSEEN for an object that is under another client's key."""
+    try:
+        return await see(client, bucket, key, headers)
+    except Unavailable as unseen:
+        if not is_anothers(unseen, headers):
+            raise
+        return UNSEEN
+
+
 async def check_condition(client: Client, request: Request) -> None:
     """Check the condition of a write a moment before a backend is asked that may ignore it. Raises ConditionFailed,
     Unavailable.
@@ -120,12 +130,7 @@ async def check_condition(client: Client, request: Request) -> None:
     absent, etag = "if-none-match" in request.headers, request.headers.get("if-match")
     if client.checks_all_conditions or not (absent or etag):
         return
-    try:
-        now = await see(client, request.bucket, request.key, request.headers)
-    except Unavailable as unseen:
-        if not is_anothers(unseen, request.headers):
-            raise
-        now = UNSEEN
+    now = await seen_or_anothers(client, request.bucket, request.key, request.headers)
     if (now is not None) if absent else (now is None or now.etag != unquoted(etag or "")):
         raise ConditionFailed(f"{request}: the object is not as the condition asks")
 
