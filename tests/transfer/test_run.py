@@ -23,7 +23,13 @@ WATCHER = Watcher(lambda _: None, lambda _: None, lambda _: None)
 
 @pytest.mark.parametrize(
     ("code", "stops"),
-    [("503", True), ("ServiceUnavailable", True), ("XMinioStorageFull", True), ("AccessDenied", False)],
+    [
+        ("503", True),
+        ("ServiceUnavailable", True),
+        ("XMinioStorageFull", True),
+        ("InsufficientStorage", True),
+        ("AccessDenied", False),
+    ],
 )
 def test_an_s3_whose_kms_is_away_or_that_is_full_is_not_asked_for_one_object_after_another(
     code: str, stops: bool

@@ -46,7 +46,7 @@ class S3Failed(Exception):
     @property
     def unavailable(self) -> bool:
         """Whether the S3 is full, or it or its KMS is not available (503: all that a HEAD shows of that)."""
-        return self.code in (_UNREACHABLE, "503", "ServiceUnavailable", "XMinioStorageFull")
+        return self.code in (_UNREACHABLE, "503", "ServiceUnavailable", "XMinioStorageFull", "InsufficientStorage")
 
 
 class Locked(S3Failed):

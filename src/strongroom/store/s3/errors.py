@@ -31,6 +31,7 @@ _MEANINGS: dict[str, type[StoreError]] = {
     "KeyTooLongError": NameRefused,
     "XMinioInvalidObjectName": NameRefused,
     "XMinioStorageFull": StoreFull,
+    "InsufficientStorage": StoreFull,
     "QuotaExceeded": StoreFull,
     "XMinioAdminBucketQuotaExceeded": StoreFull,
 }
@@ -63,6 +64,7 @@ _STATUSES = {
     416: "InvalidRange",
     501: "NotImplemented",
     503: "ServiceUnavailable",
+    507: "InsufficientStorage",
 }
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
