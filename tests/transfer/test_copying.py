@@ -185,6 +185,17 @@ def test_an_upload_that_fails_is_aborted_and_tried_again(state: State, operation
     assert not state.open_uploads()
 
 
+@pytest.mark.parametrize(("code", "opening"), [("AccessDenied", False), ("unreachable", True)])
+def test_an_upload_that_may_have_been_opened_without_an_answer_is_remembered(
+    state: State, code: str, opening: bool
+) -> None:
+    with pytest.raises(NotCopied):
+        copy(source(bytes(25)), Memory(fails={"begin_upload": [code] * 3}), state)
+    assert {row[1:] for row in state.opening()} == ({("target", "k")} if opening else set())
+    copy(source(bytes(25)), Memory(), state)
+    assert bool(state.opening()) is opening  # of the one that nobody knows
+
+
 @pytest.mark.parametrize(("code", "tries"), [("SlowDown", 3), ("503", 3), ("403", 1), ("AccessDenied", 1)])
 def test_what_fails_is_tried_three_times_and_what_is_denied_once(state: State, code: str, tries: int) -> None:
     here, there = source(b"bytes"), Memory(fails={"put": [code] * 3})

@@ -19,6 +19,7 @@ import typer
 from strongroom.cli.copying import End, refuse_in_the_clear
 from strongroom.secret import Secret
 from strongroom.transfer.folder import Exported, Folder, FolderRefused
+from strongroom.transfer.held import Held
 from strongroom.transfer.place import parse_place
 from tests.mounts import IMAGE, image_mounted, mounted, small_file_system, snapshot
 from tests.server import ACCESS_KEY, SECRET_KEY, Server, free_port
@@ -222,7 +223,7 @@ def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
 
     with closing(Folder(tmp_path)) as first:
         add(first, "one")
-        with pytest.raises(FolderRefused, match="is running"):
+        with pytest.raises(Held, match="is running"):
             Folder(tmp_path)
         add(first, "two")
     with closing(Folder(tmp_path)) as second:

@@ -159,13 +159,44 @@ def test_an_upload_that_a_killed_run_left_in_a_bucket_that_was_removed_stops_not
     assert again().code == 0
     upload = client.create_multipart_upload(Bucket=bucket_name, Key="k")["UploadId"]
     with State(tmp_path / "state.db") as state:
-        state.upload_opened(bucket_name, "k", upload)
+        state.upload_opened(state.upload_opens(bucket_name, "k"), bucket_name, "k", upload)
     client.delete_object(Bucket=bucket_name, Key="k")
     client.abort_multipart_upload(Bucket=bucket_name, Key="k", UploadId=upload)
     client.delete_bucket(Bucket=bucket_name)
     ended = again("--json")
     assert (ended.code, ended.report["done"]) == (0, 1), ended
     assert client.get_object(Bucket=bucket_name, Key="k")["Body"].read() == b"body"
+
+
+def test_an_upload_that_a_killed_run_had_not_noted_yet_is_named_until_it_is_gone(
+    source: Any, again: Run, tls_server: Server, bucket_name: str, tmp_path: Path
+) -> None:
+    client, here = tls_server.client(), {"Bucket": bucket_name, "Key": "k"}
+    source.put_object(**here, Body=b"body")
+    assert again().code == 0
+    unknown, fed = (client.create_multipart_upload(**here)["UploadId"] for _ in range(2))
+    client.upload_part(**here, UploadId=fed, PartNumber=1, Body=b"x")
+    client.create_multipart_upload(Bucket=bucket_name, Key="kk")
+    with State(tmp_path / "state.db") as state:
+        state.upload_opens(bucket_name, "k")
+    (note,) = again("--json").report["notes"]
+    assert note.startswith(f"{bucket_name}/k: the upload {unknown} at the target")
+    with State(tmp_path / "state.db") as state:
+        assert state.opening()
+    client.abort_multipart_upload(**here, UploadId=unknown)
+    assert again("--json").report["notes"] == []
+    with State(tmp_path / "state.db") as state:
+        assert not state.opening()
+
+
+def test_two_at_a_time_do_not_share_a_state_file(source: Any, again: Run, bucket_name: str, tmp_path: Path) -> None:
+    source.put_object(Bucket=bucket_name, Key="k", Body=b"body")
+    with State(tmp_path / "state.db") as state:
+        state.hold()
+        ended = again()
+        assert (ended.code, "is running" in ended.err) == (1, True)
+        assert again("--dry-run").code == 0
+    assert again("--json").report["done"] == 1
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from strongroom.store.local.schema import has_room
 from strongroom.transfer.copying import Wishes
 from strongroom.transfer.exporting import Export
 from strongroom.transfer.folder import Folder, FolderRefused
+from strongroom.transfer.held import Held
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.s3 import S3, NoKeys, S3Failed
@@ -89,7 +90,7 @@ def run_import(
         with State(path) as state, TransferBar(Console(stderr=True)) as bar:
             job = Import(source.client(threads), place, target.client(threads), aim, state, wishes, threads)
             job.run(report, stop, bar.watcher)
-    except S3Failed as error:
+    except (S3Failed, Held) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
         raise fail(report, as_json, f"{path}: {_trouble(error, path.parent)}") from None
@@ -107,7 +108,7 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     try:
         with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:
             Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
-    except (S3Failed, FolderRefused) as error:
+    except (S3Failed, FolderRefused, Held) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
         raise fail(report, as_json, f"{directory}: {_trouble(error, directory)}") from None

@@ -179,8 +179,14 @@ class Copier:
                 pass  # runs the generator to its end, where it checks the size
             begin()
             return self.target.put(bucket, key, first, fields, over)
-        upload = self.target.begin_upload(bucket, key, fields)
-        self.state.upload_opened(bucket, key, upload)
+        opening = self.state.upload_opens(bucket, key)
+        try:
+            upload = self.target.begin_upload(bucket, key, fields)
+        except S3Failed as error:
+            if not error.unavailable:
+                self.state.no_upload_opens(opening)
+            raise
+        self.state.upload_opened(opening, bucket, key, upload)
         try:
             parts = [self.target.put_part(bucket, key, upload, 1, first, secret)]
             for number, piece in enumerate(pieces, 2):

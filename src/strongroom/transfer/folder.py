@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from strongroom.transfer.held import hold
 from strongroom.transfer.s3 import Listed
 
 MANIFEST = "manifest.jsonl"
@@ -75,7 +75,7 @@ class Folder:
         """Open or make the folder. A new one stays empty until the first object comes: if the export fails before that
         and somebody else uses the folder, it is not mistaken for an export later.
 
-        Raises FolderRefused, OSError.
+        Raises FolderRefused, Held, OSError.
         """
         self.path = path
         self._own = path / _OWN
@@ -103,7 +103,7 @@ class Folder:
             return False
 
     def temporary(self, bucket: str, key: str) -> Path:
-        """A path for the bytes of an object while they are being received. Raises FolderRefused, OSError."""
+        """A path for the bytes of an object while they are being received. Raises FolderRefused, Held, OSError."""
         with self._lock:
             self._prepare()
         return self._own / "tmp" / _hashed(bucket, key)
@@ -187,17 +187,8 @@ class Folder:
 
     def _hold(self) -> None:
         """Lock out other exports as long as this one runs: each has a copy of the manifest of its own."""
-        if self._held is not None:
-            return
-        held = (self._own / "lock").open("a", encoding="utf-8")
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.close()
-            raise FolderRefused(f"another export into {self.path} is running; wait for its end") from None
-        except OSError:
-            pass  # a file system without locks
-        self._held = held
+        if self._held is None:
+            self._held = hold(self._own / "lock", f"export into {self.path}")
 
     def _place(self, name: tuple[str, str]) -> Path:
         known = self._ask("SELECT file FROM lines WHERE bucket = ? AND key = ?", *name)

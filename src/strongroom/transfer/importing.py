@@ -12,7 +12,7 @@ from strongroom.report import Report
 from strongroom.transfer.copying import Copier, Wishes
 from strongroom.transfer.place import Place
 from strongroom.transfer.run import Watcher, listed_in, run
-from strongroom.transfer.s3 import S3, Listed
+from strongroom.transfer.s3 import S3, Listed, S3Failed
 from strongroom.transfer.state import State
 
 
@@ -29,9 +29,13 @@ class Import:
     threads: int
 
     def run(self, report: Report, stop: threading.Event, watcher: Watcher) -> None:
-        """Copy what has not been copied. Raises S3Failed if the source cannot be listed or a bucket not be made."""
+        """Copy what has not been copied. Raises S3Failed if the source cannot be listed or a bucket not be made; Held
+        if another import has the state file.
+        """
         if not report.dry_run:
+            self.state.hold()
             self._abort_old_uploads()
+            self._name_unknown_uploads(report)
         buckets = [self.source_place.bucket] if self.source_place.bucket else self.source.buckets()
         copier = Copier(self.source, self.target, self.state, self.wishes, stop, watcher.moved)
 
@@ -76,3 +80,20 @@ class Import:
         for bucket, key, upload in self.state.open_uploads():
             self.target.abort_upload(bucket, key, upload)
             self.state.upload_ended(upload)
+
+    def _name_unknown_uploads(self, report: Report) -> None:
+        """Name the uploads that a run may have opened which ended before it noted their ids. Nothing tells them from
+        those of clients that are about to send their first part, so they are not aborted.
+        """
+        for number, bucket, key in self.state.opening():
+            try:
+                found = self.target.empty_uploads(bucket, key)
+            except S3Failed:
+                continue  # the next run asks again
+            for upload in found:
+                report.notes.append(
+                    f"{bucket}/{key}: the upload {upload} at the target, which has no parts, may be of a run that was"
+                    " killed: abort it, unless a client is about to send its parts"
+                )
+            if not found:
+                self.state.no_upload_opens(number)

@@ -242,6 +242,12 @@ class S3:
             if error.code not in ("NoSuchUpload", "NoSuchBucket"):
                 raise
 
+    def empty_uploads(self, bucket: str, key: str) -> Sequence[str]:
+        """The ids of the open uploads of this name that have no parts."""
+        rows = self._call("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", [])
+        ids = [row["UploadId"] for row in rows if row["Key"] == key]
+        return [id_ for id_ in ids if not self._call("list_parts", Bucket=bucket, Key=key, UploadId=id_).get("Parts")]
+
     def delete_if_still(self, bucket: str, key: str, etag: str, customer_key: Secret | None) -> None:
         """Remove the object with this ETag, and no other."""
         if self.etag(bucket, key, customer_key) != etag:

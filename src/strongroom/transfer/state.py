@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
+from strongroom.transfer.held import hold
 from strongroom.transfer.s3 import Listed
 
 _SCHEMA = """
@@ -18,9 +20,10 @@ CREATE TABLE IF NOT EXISTS done (
 CREATE TABLE IF NOT EXISTS written (bucket TEXT, key TEXT, etag TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS begun (bucket TEXT, key TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS opening (number INTEGER PRIMARY KEY, bucket TEXT, key TEXT);
 """
-"""``done`` has buckets and ETags of the source; ``written``, ``begun`` and ``uploads`` have the target's. Files of
-older releases, which had no ``written`` or no ``begun``, have no rows there.
+"""``done`` has buckets and ETags of the source; the other tables have the target's. Files of older releases, which had
+only some of them, have no rows in the others.
 """
 
 
@@ -29,6 +32,8 @@ class State:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
+        self._held: TextIO | None = None
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
@@ -43,7 +48,14 @@ class State:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        with self._held or nullcontext():
+            self._database.close()
+
+    def hold(self) -> None:
+        """Lock out other imports with this file as long as it is open: they would abort the uploads of this one. Raises
+        Held, OSError.
+        """
+        self._held = hold(self._path.with_name(f"{self._path.name}-lock"), f"import with {self._path}")
 
     def has(self, listed: Listed) -> bool:
         """Whether this object has been copied and verified, and has not changed since."""
@@ -90,9 +102,18 @@ class State:
         self._write("DELETE FROM begun WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (target, prefix, prefix))
         self._write("DELETE FROM done WHERE bucket = ? AND substr(key, 1, length(?)) = ?", (bucket, prefix, prefix))
 
-    def upload_opened(self, bucket: str, key: str, upload: str) -> None:
-        """Note an open upload, which the next run must abort if this process dies."""
+    def upload_opens(self, bucket: str, key: str) -> int:
+        """Note that an upload is opened next: if this process dies, its id may never be noted. Returns a number."""
+        return self._write("INSERT INTO opening (bucket, key) VALUES (?, ?)", (bucket, key))
+
+    def upload_opened(self, number: int, bucket: str, key: str, upload: str) -> None:
+        """Note an open upload, which the next run must abort if this process dies; ``number``: that of its opening."""
         self._write("INSERT INTO uploads VALUES (?, ?, ?)", (bucket, key, upload))
+        self.no_upload_opens(number)
+
+    def no_upload_opens(self, number: int) -> None:
+        """Forget that an upload was to be opened."""
+        self._write("DELETE FROM opening WHERE number = ?", (number,))
 
     def upload_ended(self, upload: str) -> None:
         """Note that an upload was completed or aborted."""
@@ -103,11 +124,17 @@ class State:
         with self._lock:
             return self._database.execute("SELECT bucket, key, upload FROM uploads").fetchall()
 
+    def opening(self) -> Sequence[tuple[int, str, str]]:
+        """Uploads (number, bucket, key) that an earlier run was opening when it ended."""
+        with self._lock:
+            return self._database.execute("SELECT number, bucket, key FROM opening").fetchall()
+
     def _text(self, query: str, name: tuple[str, str]) -> str | None:
         with self._lock:
             row = self._database.execute(query, name).fetchone()
         return str(row[0]) if row else None
 
-    def _write(self, statement: str, row: tuple[str | int, ...]) -> None:
+    def _write(self, statement: str, row: tuple[str | int, ...]) -> int:
+        """Returns the number of a row that was inserted."""
         with self._lock:
-            self._database.execute(statement, row)
+            return self._database.execute(statement, row).lastrowid or 0
