@@ -6,7 +6,7 @@ import errno
 import io
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
@@ -21,9 +21,9 @@ def test_many_failures_are_counted_and_the_first_of_them_named() -> None:
     report = Report("here", "there", NOW)
     for number in range(NAMED + 1234):
         report.failed("bucket", f"key-{number}", "why")
-    told = json.loads(report.as_json(NOW))
+    told = json.loads(report.as_json(0))
     assert (len(told["failed"]), told["failed_count"]) == (NAMED, NAMED + 1234)
-    lines = report.lines(NOW)
+    lines = report.lines(0)
     assert lines[0] == f"0 objects (0 bytes) copied and verified in 0.0 s; {NAMED + 1234:,} failed"
     assert f"failed: bucket/key-{NAMED - 1}: why" in lines
     assert lines[-2] == "failed: 1,234 more, which are not named here"
@@ -35,18 +35,23 @@ def test_a_reason_that_many_share_leaves_room_for_the_others() -> None:
     for number in range(NAMED):
         report.failed("bucket", f"plain-{number}", "it is not encrypted", at_most=10)
     report.failed("bucket", "damaged", "it is damaged")
-    lines = report.lines(NOW)
+    lines = report.lines(0)
     assert "failed: bucket/damaged: it is damaged" in lines
     assert f"failed: {NAMED - 10} more, which are not named here: it is not encrypted" in lines
     assert report.failed_count == NAMED + 1
 
 
 def test_one_is_not_told_as_several() -> None:
-    told = [Report("here", "there", NOW, done=number, before=number, bytes=number).lines(NOW)[:2] for number in (1, 2)]
+    told = [Report("here", "there", NOW, done=number, before=number, bytes=number).lines(0)[:2] for number in (1, 2)]
     assert told == [
         ["1 object (1 byte) copied and verified in 0.0 s", "1 object was there from an earlier run"],
         ["2 objects (2 bytes) copied and verified in 0.0 s", "2 objects were there from an earlier run"],
     ]
+
+
+def test_a_clock_that_is_set_meanwhile_makes_no_job_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    finish(Report("here", "there", NOW - timedelta(days=365)), as_json=True)
+    assert 0 <= json.loads(capsys.readouterr().out)["seconds"] < 3600
 
 
 def test_only_failures_in_a_row_end_a_job() -> None:
@@ -62,10 +67,10 @@ def test_only_failures_in_a_row_end_a_job() -> None:
 def test_keys_and_answers_move_no_cursor_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report("here", "there", NOW)
     report.failed("bucket", "a\x1b[2Jb\x9b2Jc\nü", "why")
-    for text in (report.as_json(NOW).replace("\n", ""), *report.lines(NOW)):
+    for text in (report.as_json(0).replace("\n", ""), *report.lines(0)):
         assert text.isprintable()
-    assert json.loads(report.as_json(NOW))["failed"][0]["key"] == "a\x1b[2Jb\x9b2Jc\nü"
-    assert report.as_json(NOW).isascii(), "whatever the encoding of the output is"
+    assert json.loads(report.as_json(0))["failed"][0]["key"] == "a\x1b[2Jb\x9b2Jc\nü"
+    assert report.as_json(0).isascii(), "whatever the encoding of the output is"
     stop_with("http://source answers 500: \x1b[2J\x9b2J", FAILED)
     assert capsys.readouterr().err.rstrip("\n").isprintable()
 

@@ -1,8 +1,9 @@
-"""The report of a long job over many objects: counts, and each failure with its reason. Pure."""
+"""The report of a long job over many objects: counts, and each failure with its reason."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ class Failure:
 class Report:
     """The results of a job. ``done``: how many objects were done in this run; ``before``: in an earlier one.
     ``finished`` is False if the job was stopped. ``failures``: the first ones; ``unnamed``: how many more there were,
-    by reason if that is one which many share, else under "". ``verb`` says what was done.
+    by reason if that is one which many share, else under "". ``verb`` says what was done. ``began``: when it started,
+    by the monotonic clock, which nobody sets.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Report:
     finished: bool = False
     dry_run: bool = False
     verb: str = "copied and verified"
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def failed_count(self) -> int:
@@ -62,10 +65,11 @@ class Report:
         else:
             self.unnamed[reason if at_most else ""] += 1
 
-    def as_json(self, ended: datetime) -> str:
-        """For programs: JSON, in ASCII, so that no key, terminal or output encoding can spoil it."""
-        seconds = round((ended - self.started).total_seconds(), 3)
-        return json.dumps({**self.fields(), "seconds": seconds}, indent=1)
+    def as_json(self, seconds: float) -> str:
+        """For programs: JSON, in ASCII, so that no key, terminal or output encoding can spoil it. The job took so many
+        seconds.
+        """
+        return json.dumps({**self.fields(), "seconds": round(seconds, 3)}, indent=1)
 
     def fields(self) -> dict[str, object]:
         """The fields of the JSON report, except for the duration."""
@@ -87,9 +91,8 @@ class Report:
         """The lines that people are shown between the summary and the failures."""
         return []
 
-    def lines(self, ended: datetime) -> Sequence[str]:
-        """The report for people."""
-        seconds = (ended - self.started).total_seconds()
+    def lines(self, seconds: float) -> Sequence[str]:
+        """The report for people, of a job that took so many seconds."""
         verb = f"would be {self.verb}, counted" if self.dry_run else self.verb
         failed = f"; {self.failed_count:,} failed" if self.failed_count else ""
         lines = [f"{counted(self.done)} ({counted(self.bytes, 'byte')}) {verb} in {seconds:.1f} s{failed}"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import typer
 
@@ -23,9 +23,9 @@ _SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
 
 def finish(report: Report, as_json: bool) -> int:
     """Print a report. Returns the exit code. Raises typer.Exit if the report cannot be printed."""
-    now = datetime.now(UTC)
+    seconds = time.monotonic() - report.began
     try:
-        print(report.as_json(now) if as_json else "\n".join(report.lines(now)), flush=True)
+        print(report.as_json(seconds) if as_json else "\n".join(report.lines(seconds)), flush=True)
     except BrokenPipeError:
         raise  # the reader is gone
     except OSError as error:
