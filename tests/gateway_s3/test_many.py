@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from strongroom.store.base import Condition
 from strongroom.store.errors import ObjectChanged
 from strongroom.store.s3 import Client, S3Store
-from strongroom.store.s3.metadata import HiddenRecord
+from strongroom.store.s3.metadata import BACKEND_ID, HiddenRecord
 from strongroom.store.s3.sweep import Sweep, Swept
 from tests.backends import Backend
 from tests.gateway_s3.conftest import Gateway
@@ -198,6 +198,34 @@ def test_the_sweep_takes_nothing_for_an_orphan_because_it_cannot_be_understood(
     for key, body in hidden.items():
         raw.put_object(Bucket=bucket_name, Key=key, Body=body)
     assert client.get_object(Bucket=bucket_name, Key="large")["Body"].read() == PART * 2
+
+
+@pytest.mark.parametrize("folder", ["uploads", "puts"])
+def test_the_sweep_leaves_what_is_completed_while_it_works(
+    minio: Backend, gateway: Gateway, bucket_name: str, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """As before versitygw, which has the upload no more, and the object not yet, while it puts parts together."""
+    client, raw, listed = gateway(minio).client(), minio.client(), Sweep._listed
+    client.create_bucket(Bucket=bucket_name)
+    id_ = client.create_multipart_upload(Bucket=bucket_name, Key="o")["UploadId"]
+    (upload,) = raw.list_multipart_uploads(Bucket=bucket_name, Prefix="o")["Uploads"]
+
+    def put(name: str, document: bytes) -> None:
+        raw.put_object(Bucket=bucket_name, Key=f".strongroom.sys/{name}", Body=document)
+
+    async def complete(self: Sweep, which: str) -> Any:
+        found = await listed(self, which)
+        put(f"records/{id_}", HiddenRecord("o", time.time_ns(), {}).encode())
+        put(f"uploads/{id_}/completing", b"token")
+        raw.abort_multipart_upload(Bucket=bucket_name, Key="o", UploadId=upload["UploadId"])
+        return found
+
+    put(f"records/{id_}", HiddenRecord("o", 0, {}).encode())  # of a former completion that had no answer
+    if folder == "puts":
+        put(f"puts/{id_}", HiddenRecord("o", 0, {BACKEND_ID: upload["UploadId"].encode()}).encode())
+        raw.delete_object(Bucket=bucket_name, Key=f".strongroom.sys/uploads/{id_}/record")
+    monkeypatch.setattr(Sweep, "_listed", complete)
+    assert sweep(minio, bucket_name, age=0).count == 0
 
 
 def test_a_large_put_of_a_gateway_that_was_killed_is_swept(minio: Backend, gateway: Gateway, bucket_name: str) -> None:

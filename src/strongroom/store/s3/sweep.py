@@ -1,8 +1,9 @@
 """The sweep: finds and removes what gateways that ended early left under the hidden prefix, and only that.
 
-Four rules keep what may still be in use. Nothing younger than a day is touched. A record stays while the object under
-its key names it, or while an upload or a PUT with its id is open. An upload stays while the backend has it. What cannot
-be understood stays.
+Four rules keep what may still be in use. Nothing younger than a day is touched, nor what was written anew since it was
+listed: a completion may have begun, of which some backends show neither the upload nor the object. A record stays while
+the object under its key names it, or while an upload or a PUT with its id is open. An upload stays while the backend
+has it. What cannot be understood stays.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class Sweep:
         hidden = await self._read(item.key)
         if hidden is None:
             return
-        if await self._busy(hidden):
+        record = await self._read(names.record_name(_id(item)))
+        if await self._busy(hidden) or (record is not None and record.modified >= self._before):
             return
         self.swept.puts.append(item.key)
         if self._dry:
@@ -127,6 +129,9 @@ class Sweep:
         if any(item.key == record for item in items):
             hidden = await self._read(record)
             if hidden is None or await self._parts(hidden) is not None:
+                return
+        async for item in hidden_objects(self._client, self._bucket, names.upload_folder(upload)):
+            if not self._old(item):
                 return
         self.swept.uploads.append(names.upload_folder(upload))
         await self._remove(sorted((item.key for item in items), reverse=True))
