@@ -106,10 +106,10 @@ class Sweep:
         if self._stop.is_set():
             return
         hidden = await self._read(item.key)
-        if hidden is None:
+        if hidden is None or await self._busy(hidden):
             return
-        record = await self._read(names.record_name(_id(item)))
-        if await self._busy(hidden) or (record is not None and record.modified >= self._before):
+        record = await self._read(names.record_name(_id(item)))  # which is there before the upload ends
+        if record is not None and record.modified >= self._before:
             return
         self.swept.puts.append(item.key)
         if self._dry:
