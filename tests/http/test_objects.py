@@ -7,7 +7,7 @@ import hashlib
 import os
 import urllib.request
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -211,6 +211,27 @@ def test_missing_things_are_answered_as_aws_does(server: Server, bucket: str) ->
     assert error_of(client.put_object, Bucket="no-such-bucket", Key="no", Body=b"") == ("NoSuchBucket", 404)
     assert error_of(client.delete_object, Bucket=bucket, Key="no") == ("", 200)
     assert error_of(client.get_object, Bucket=bucket, Key="no", VersionId="other") == ("NoSuchVersion", 404)
+
+
+def test_errors_name_the_bucket_the_key_or_the_condition_that_they_are_about(server: Server, bucket: str) -> None:
+    client, o, no = server.client(), {"Bucket": bucket, "Key": "o"}, {"Bucket": bucket, "Key": "n\u00f6"}
+    client.put_object(**o, Body=b"x")
+    calls: list[tuple[Any, Any, str, str]] = [
+        (client.get_object, no, "Key", "n\u00f6"),
+        (client.delete_object, {**no, "IfMatch": "x"}, "Key", "n\u00f6"),
+        (client.get_object, {**o, "Bucket": "no-such-bucket"}, "BucketName", "no-such-bucket"),
+        (client.create_bucket, {"Bucket": bucket}, "BucketName", bucket),
+        (client.delete_bucket, {"Bucket": bucket}, "BucketName", bucket),
+        (client.put_object, {**o, "IfNoneMatch": "*"}, "Condition", "If-None-Match"),
+        (client.put_object, {**o, "IfMatch": "x"}, "Condition", "If-Match"),
+    ]
+    for call, what, element, named in calls:
+        with pytest.raises(ClientError) as refused:
+            call(**what)
+        assert cast(Any, refused.value.response["Error"])[element] == named
+    with pytest.raises(ClientError) as refused:
+        client.copy_object(**o, CopySource=no)
+    assert "Key" not in refused.value.response["Error"]  # it is not the request's
 
 
 def test_copies_are_made_only_where_the_conditions_on_their_source_hold(server: Server, bucket: str) -> None:

@@ -32,6 +32,8 @@ _OVERRIDES = {
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """A token as defined in RFC 9110."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+NO_OBJECT_LOCK = "Bucket is missing Object Lock Configuration"
+"""The message of the InvalidRequest with which S3 answers whatever has to do with locks, in a bucket without them."""
 _LOCK = "x-amz-object-lock-"
 _ACLS = ("private", "bucket-owner-full-control", "bucket-owner-read")
 _OTHER_ACLS = ("authenticated-read", "aws-exec-read", "public-read", "public-read-write")
@@ -119,7 +121,7 @@ def moved_headers(operation: str, query: Mapping[str, str], headers: Mapping[str
 def check_upload_headers(headers: Mapping[str, str]) -> None:
     """Refuse an upload that asks for something that is not served, instead of ignoring that. Raises S3Error."""
     if any(name.startswith(_LOCK) for name in headers):
-        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
+        raise S3Error("InvalidRequest", NO_OBJECT_LOCK)
     check_acl_headers(headers)
     if REDIRECT in headers and not headers[REDIRECT].startswith(("/", "http://", "https://")):
         raise S3Error("InvalidRedirectLocation")

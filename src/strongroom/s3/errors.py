@@ -89,7 +89,6 @@ ERRORS: dict[str, tuple[int, str]] = {
     "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchLifecycleConfiguration": (404, "The lifecycle configuration does not exist"),
-    "NoSuchObjectLockConfiguration": (404, "The specified object does not have an object lock configuration."),
     "NoSuchPublicAccessBlockConfiguration": (404, "The public access block configuration was not found."),
     "NoSuchTagSet": (404, "The TagSet does not exist"),
     "NoSuchUpload": (

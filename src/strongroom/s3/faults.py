@@ -67,6 +67,15 @@ _TABLE: tuple[tuple[type[Exception], str, str | None, bool], ...] = (
 )
 
 
+# What S3's errors name besides their code, and the field of a request (:func:`about`) that has it.
+_NAMED = {
+    "BucketAlreadyOwnedByYou": ("BucketName", "bucket"),
+    "BucketNotEmpty": ("BucketName", "bucket"),
+    "NoSuchBucket": ("BucketName", "bucket"),
+    "NoSuchKey": ("Key", "key"),
+}
+
+
 def about(request_id: str, operation: str, bucket: str, key: str) -> dict[str, str]:
     """The fields of a log line that say which request and object it is about; those that are not known are left out."""
     fields = {"request_id": request_id, "operation": operation, "bucket": bucket, "key": key}
@@ -94,7 +103,7 @@ def translate(error: Exception, request: HttpRequest, fields: Mapping[str, str])
         if isinstance(error, kind):
             if report:
                 log.warning("%s: %s", code, error, extra=fields)
-            return S3Error(code, message)
+            return S3Error(code, message, **_details(code, request, fields))
     if isinstance(error, below.NameRefused):
         return S3Error("XMinioInvalidObjectName", str(error))
     if isinstance(error, OSError) and error.errno in _TOO_MANY:
@@ -105,3 +114,16 @@ def translate(error: Exception, request: HttpRequest, fields: Mapping[str, str])
         return S3Error("InternalError", "The index of this server cannot be read or written.")
     log.error("%s %s failed", request.method, request.raw_path, exc_info=error, extra=fields)
     return S3Error("InternalError")
+
+
+def _details(code: str, request: HttpRequest, fields: Mapping[str, str]) -> dict[str, str]:
+    """What an error names besides its code: the bucket or key that it is about, or the condition that does not hold.
+    Of a copy it is not known whether the error is about the source.
+    """
+    headers = request.headers
+    if code == "PreconditionFailed":
+        return {"Condition": "If-Match" if "if-match" in headers else "If-None-Match"}
+    if code in _NAMED and "x-amz-copy-source" not in headers:
+        element, field = _NAMED[code]
+        return {element: fields[field]} if field in fields else {}
+    return {}

@@ -58,9 +58,9 @@ UNSET: dict[str, str] = {
     "GetBucketVersioning": "empty: never enabled",
     "GetBucketWebsite": "NoSuchWebsiteConfiguration",
     "GetObjectAcl": "the owner has full control",
-    "GetObjectLegalHold": "NoSuchObjectLockConfiguration",
+    "GetObjectLegalHold": "InvalidRequest",
     "GetObjectLockConfiguration": "ObjectLockConfigurationNotFoundError",
-    "GetObjectRetention": "NoSuchObjectLockConfiguration",
+    "GetObjectRetention": "InvalidRequest",
     "GetPublicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
 }
 

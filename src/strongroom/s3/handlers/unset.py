@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from strongroom.s3.call import Answer, Call, Handler
+from strongroom.s3.describe import NO_OBJECT_LOCK
 from strongroom.s3.errors import S3Error
 from strongroom.s3.naming import OWNER, check_version
 from strongroom.s3.operations import UNSET
@@ -47,7 +48,8 @@ def unset_handler(objects: SealedStore, operation: str) -> Handler:
         else:
             await objects.bucket(call.bucket)
         if output is None:
-            raise S3Error(UNSET[operation], BucketName=call.bucket)
+            message = NO_OBJECT_LOCK if call.key else None
+            raise S3Error(UNSET[operation], message, BucketName=call.bucket)
         return Answer(output())
 
     return handler
