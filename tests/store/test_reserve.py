@@ -6,6 +6,8 @@ import errno
 import gc
 import os
 import sqlite3
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 
 from strongroom.store.errors import StoreFull
 from strongroom.store.local import LocalStore, commits, reserve
+from strongroom.store.local.blobs import Blobs
 from strongroom.store.local.reserve import SIZE, Reserve
-from tests.mounts import small_file_system
+from tests.mounts import image_mounted, small_file_system
 from tests.store.kinds import put
 from tests.store.test_local import run
 
@@ -125,6 +128,32 @@ def test_only_what_removes_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     run(tmp_path, use)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_removal_that_a_quota_refused_in_which_there_is_room_by_now_is_tried_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+
+    async def use(store: LocalStore) -> None:
+        await put(store, "o", b"bytes")
+        commit, refused = store._committer.commit, [error] * times
+
+        async def refuse(write: Any, **how: Any) -> Any:
+            if refused:
+                raise refused.pop()
+            return await commit(write, **how)
+
+        monkeypatch.setattr(store._committer, "commit", refuse)
+        if times == 1:
+            assert await store.delete("bucket", "o")
+        else:  # the disk fails
+            with pytest.raises(sqlite3.OperationalError):
+                await store.delete("bucket", "o")
+
+    run(tmp_path, use)
+
+
 @pytest.mark.parametrize("filled_again", [0, 3])
 def test_a_removal_is_tried_again_as_long_as_there_is_something_to_give_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled_again: int
@@ -149,19 +178,55 @@ def test_a_removal_is_tried_again_as_long_as_there_is_something_to_give_up(
     assert tries == 2 + max(0, filled_again - 1)
 
 
+async def fill(store: LocalStore) -> None:
+    """Put an object."""
+    await put(store, "o", b"bytes")
+
+
+async def remove(store: LocalStore) -> None:
+    """Remove it again."""
+    assert await store.delete("bucket", "o")
+
+
+def use_up(directory: Path) -> None:
+    """Fill the disk or the quota to the last byte."""
+    with (directory / "filler").open("wb", buffering=0) as file:
+        for piece in (MIB, 4096):
+            with suppress(OSError):
+                while file.write(bytes(piece)):
+                    pass
+
+
 def test_a_store_opens_on_a_disk_that_others_filled_while_it_was_closed(tmp_path: Path) -> None:
-    async def fill(store: LocalStore) -> None:
-        await put(store, "o", b"bytes")
-
-    async def remove(store: LocalStore) -> None:
-        assert await store.delete("bucket", "o")
-
     with small_file_system(tmp_path / "disk", 96) as disk:
         run(disk, fill)
-        with pytest.raises(OSError, match="No space left"), (disk / "filler").open("wb", buffering=0) as file:
-            while file.write(bytes(MIB)):
-                pass
-            while file.write(bytes(4096)):
-                pass
+        use_up(disk)
         run(disk, remove)
         gc.collect()  # what the first try to open it had open
+
+
+def test_a_store_opens_in_a_quota_of_btrfs_which_lets_no_file_be_cut_when_it_is_used_up(tmp_path: Path) -> None:
+    with image_mounted("btrfs", tmp_path) as mounted:
+        limited = mounted / "limited"
+        for command in (f"quota enable {mounted}", f"subvolume create {limited}", f"qgroup limit 40M {limited}"):
+            subprocess.run(["btrfs", *command.split()], check=True, capture_output=True)
+        run(limited, fill)
+        use_up(limited)
+        run(limited, remove)
+        gc.collect()
+
+
+def test_a_store_opens_where_no_directory_can_be_made_without_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, fill)
+
+    class Full(Blobs):
+        def __init__(self, directory: Path) -> None:
+            if not Reserve(directory).is_given_up:
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+            super().__init__(directory)
+
+    monkeypatch.setattr("strongroom.store.local.store.Blobs", Full)
+    monkeypatch.setattr("strongroom.store.local.schema.has_room", lambda directory: False)
+    run(tmp_path, remove)

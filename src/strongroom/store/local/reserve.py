@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from strongroom.store.errors import NO_SPACE
+from strongroom.store.local.blobs import sync_directory
 
 SIZE = 20 * 1024**2
 """Bytes of the file: the length at which the index's log is copied into it (16 MiB), and some more. On a small file
@@ -61,7 +62,12 @@ class Reserve:
         if self.is_given_up:
             return False
         try:
-            os.truncate(self._path, 0)
+            try:
+                os.truncate(self._path, 0)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self._replace()
         except OSError:
             return False  # there is none
         _log.warning(
@@ -69,3 +75,11 @@ class Reserve:
             " refused until it is there again"
         )
         return True
+
+    def _replace(self) -> None:
+        """Put an empty file in its place: in a quota of btrfs that is used up, no file can be cut, but removed, and its
+        space comes back with the next commit of the file system. Raises OSError.
+        """
+        self._path.unlink()
+        sync_directory(self._path.parent)
+        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))

@@ -78,7 +78,7 @@ class LocalStore(Store):
                 self._scans = Scans(self._database, self._pool)
                 self._pages = Pages(self._scans, self._revision)
                 self._committer = Committer(self._database, self._directory / LOCK, self._empty_trash_soon)
-            self._blobs = Blobs(self._directory)
+            self._blobs = self._with_reserve(lambda: Blobs(self._directory))
             self._room = Room(self._directory, self._reserve, lambda: schema.unused_bytes(self._read))
         except OSError as error:
             raise StoreError(f"{self._directory} cannot be used: {error.strerror}") from error
@@ -282,6 +282,11 @@ class LocalStore(Store):
                 if not self._room.use_reserve() and again:
                     raise
                 again = True
+            except sqlite3.OperationalError as error:
+                # SQLite says so of a quota, too, in which somebody may have made room since.
+                if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE or again:
+                    raise
+                again = True
 
     def _read_annex(self, annex: int) -> bytes | None:
         return index.read_annex(self._scans.of_thread(), annex)
@@ -311,14 +316,14 @@ class LocalStore(Store):
                 )
             )
 
-    def _with_reserve(self, step: Callable[[], None]) -> None:
+    def _with_reserve(self, step: Callable[[], T]) -> T:
         """Do what makes room, or comes before that: where there is none even for that, with what was kept for it."""
         try:
-            step()
-        except (sqlite3.OperationalError, StoreError):
+            return step()
+        except (sqlite3.OperationalError, StoreError, OSError):
             if schema.has_room(self._directory) or not self._reserve.give_up():
                 raise
-            step()
+            return step()
 
     def _empty_trash_soon(self) -> None:
         """Remove what is in the trash, without delaying the request that put it there."""
