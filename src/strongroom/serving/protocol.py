@@ -157,7 +157,6 @@ class Protocol(asyncio.BufferedProtocol):
         """Close, once the client has taken what was sent."""
         self.transport.close()
         if self in self._server.connections:
-            self._taking.watch()
             self._taking.part()
 
     def eof_received(self) -> bool:

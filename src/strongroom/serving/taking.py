@@ -46,7 +46,10 @@ class Taking:
             self._timer = None
 
     def part(self) -> None:
-        """The transport is to close: abort it if it is still open :data:`GOODBYE` after the client took everything."""
+        """The transport is to close: watch whether the client takes what is left, and abort the transport if it is
+        still open :data:`GOODBYE` after everything was taken. Most clients have taken it at once, so the first look is
+        a while later.
+        """
         if self._farewell is None:
             self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, False)
 
@@ -61,6 +64,8 @@ class Taking:
         if has_all and had_all:
             self._transport.abort()
             return
+        if not has_all:
+            self.watch()
         self._farewell = self._loop.call_later(GOODBYE / 2, self._see_off, has_all)
 
     def _not_taken(self) -> int:
