@@ -24,8 +24,8 @@ Written by `{command}` on {today}: {cores} cores, {system}, Python {python}
   meanwhile. Before each turn all that was written is brought to disk.
 - {rounds} of {seconds:g} s. Rates are medians, with the least and the largest; ratios are medians of the ratios of
   rounds.
-- Each client is one kept-alive connection, over plain HTTP unless it says TLS. Each request is signed in its headers
-  (Signature Version 4).
+- Each client is one kept-alive connection, or opens one each time where that is said; over plain HTTP unless it says
+  TLS. Each request is signed in its headers (Signature Version 4).
   Bodies of up to 64 KiB are signed with their SHA-256, as SDKs do over HTTP; larger ones are `UNSIGNED-PAYLOAD`, as
   SDKs do over TLS.
 - Answers are checked: status, length, ETag, the bytes of bodies of up to 64 KiB each time and of larger ones now and

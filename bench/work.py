@@ -94,6 +94,8 @@ LARGE = ((MIB, "1 MiB", 8), (64 * MIB, "64 MiB", 4))
 
 RANGES = "64 KiB ranges of a 1 GiB object, 8 clients"
 
+ANEW = "4 KiB GET, 8 clients, a connection each time"
+
 _SMALL_FILL = "-op put -prefix small -size 4096 -clients 8 -times 1000"
 
 
@@ -156,6 +158,13 @@ def _over_tls() -> Iterator[Work]:
         yield replace(work, name=f"{work.name}, over TLS", peers=OVER_TLS, floors=())
 
 
+def _anew() -> Iterator[Work]:
+    """Requests that each open a connection, as those of command lines do, and of proxies that keep none."""
+    get = _small("get", 8)
+    for name, peers in ((ANEW, ENCRYPTED), (f"{ANEW}, over TLS", OVER_TLS)):
+        yield replace(get, name=name, load=f"{get.load} -anew", peers=peers)
+
+
 def _own_key(operation: str, size: int, label: str, count: int) -> Work:
     prefix = f"ssec{operation}{label[:2]}"
     times = 1000 if size < MIB else 8
@@ -189,6 +198,7 @@ WORK: tuple[Work, ...] = (
         for operation in ("put", "get")
     ),
     *_over_tls(),
+    *_anew(),
     Work(
         "1 GiB multipart upload, 4 parts at a time",
         _GIB.replace("gib", "multi"),

@@ -82,6 +82,9 @@ func (w *client) ask(r request, wanted int) (answer, error) {
 	if r.method == "PUT" || r.method == "POST" {
 		head = append(strconv.AppendInt(append(head, "content-length: "...), r.length, 10), "\r\n"...)
 	}
+	if w.c.anew {
+		head = append(head, "connection: close\r\n"...)
+	}
 	head = append(w.signer.appendSigned(head, r.method, r.path, r.query, r.payload, headers), "\r\n"...)
 	body := r.body
 	if r.length <= signedUpTo {
@@ -108,9 +111,9 @@ func (w *client) ask(r request, wanted int) (answer, error) {
 	return a, nil
 }
 
-// done ends what was asked: after an error, or where the server says so, the connection is not used again.
+// done ends what was asked: after an error, or where client or server say so, the connection is not used again.
 func (w *client) done(a answer, err error) error {
-	if err != nil || a.closes {
+	if err != nil || a.closes || w.c.anew {
 		w.line.close()
 	}
 	return err

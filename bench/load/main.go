@@ -35,7 +35,7 @@ type config struct {
 	clients                      int
 	first, times                 int64
 	seconds                      float64
-	ssec                         bool
+	ssec, anew                   bool
 }
 
 // A result; processor is the seconds of processor time that this program took, of all cores.
@@ -74,6 +74,7 @@ func parse() config {
 	flag.Int64Var(&c.times, "times", 0, "how often in all; 0: as often as goes in the time")
 	flag.Float64Var(&c.seconds, "seconds", 5, "for how long")
 	flag.BoolVar(&c.ssec, "sse-c", false, "bring a key of the client's")
+	flag.BoolVar(&c.anew, "anew", false, "open a connection for each request")
 	flag.Parse()
 	return c
 }

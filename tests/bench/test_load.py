@@ -151,3 +151,28 @@ def test_a_page_may_come_in_chunks(rubbish: str) -> None:
     Rubbish.status, Rubbish.headers_to_send = 200, {"Transfer-Encoding": "chunked"}
     Rubbish.body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (PAGE[:60], PAGE[60:])) + b"0\r\n\r\n"
     assert load(rubbish, "-op page -objects 5 -times 1").returncode == 0
+
+
+class Counting(Rubbish):
+    """Keeps connections open, unless the client wants none; and knows how many there were."""
+
+    connections: ClassVar[set[object]] = set()
+
+    def do_GET(self) -> None:
+        super().do_GET()
+        self.connections.add(self.client_address)
+        self.close_connection = self.headers.get("connection") == "close"
+
+    do_HEAD = do_GET  # noqa: N815
+
+
+@pytest.mark.parametrize(("flags", "connections"), [("", 1), ("-anew", 5)])
+def test_each_request_may_open_a_connection(flags: str, connections: int) -> None:
+    Rubbish.status, Rubbish.headers_to_send, Rubbish.body = 200, TAG | {"Content-Length": "4096"}, b""
+    Counting.connections.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        done = load(f"http://127.0.0.1:{listening.server_port}", f"-op head -times 5 {flags}")
+        listening.shutdown()
+    assert done.returncode == 0, done
+    assert len(Counting.connections) == connections
