@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import zlib
 from typing import Any
 
 import pytest
@@ -120,6 +121,14 @@ def test_a_document_that_is_not_what_its_md5_says_is_refused(server: Server, kep
     wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     answer = request(server, "POST", f"/{kept}?delete", {"Content-MD5": wrong}, DELETE.encode())
     assert (answer.status, answer.code) == (400, "BadDigest")
+
+
+def test_a_list_of_objects_to_delete_has_to_come_with_a_digest(server: Server, kept: str) -> None:
+    answer = request(server, "POST", f"/{kept}?delete", body=DELETE.encode())
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    other = DELETE.replace(">o<", ">other<").encode()
+    crc = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(other).to_bytes(4)).decode()}
+    assert request(server, "POST", f"/{kept}?delete", crc, other).status == 200
 
 
 # -- names and headers ---------------------------------------------------------------------------------------------

@@ -275,7 +275,7 @@ def check_md5(promised: bytes | None, computed: bytes) -> None:
         raise S3Error(
             "BadDigest",
             "The Content-MD5 you specified did not match what we received.",
-            ExpectedDigest=format_value(promised),
+            ExpectedDigest=promised.hex(),  # as S3 does
             CalculatedDigest=format_value(computed),
         )
 

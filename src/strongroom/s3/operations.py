@@ -17,7 +17,7 @@ SERVED: dict[str, str] = {
     "DeleteBucketEncryption": "",
     "DeleteObject": "If-Match",
     "DeleteObjectTagging": "",
-    "DeleteObjects": "",
+    "DeleteObjects": "with `Content-MD5` or a checksum",
     "GetBucketCors": "",
     "GetBucketEncryption": "",
     "GetBucketLocation": "",

@@ -12,7 +12,7 @@ from strongroom.buffers import Buffer
 from strongroom.dates import http_date
 from strongroom.s3.body import decoder_for
 from strongroom.s3.call import Answer, Call, Headers
-from strongroom.s3.checksums import format_value
+from strongroom.s3.checksums import expected, format_value
 from strongroom.s3.describe import (
     check_upload_headers,
     checksum_headers,
@@ -146,6 +146,9 @@ class ObjectHandlers:
 
     async def delete_objects(self, call: Call, request: DeleteObjectsRequest) -> Answer:
         """Remove up to 1,000 objects; the answer has a result for each."""
+        headers = call.request.headers
+        if "content-md5" not in headers and expected(headers) is None:  # a list that nothing vouches for
+            raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
         await self._objects.bucket(call.bucket)
         if not 1 <= len(request.delete.objects) <= MAX_DELETE:
             raise S3Error("MalformedXML")
