@@ -153,6 +153,22 @@ def test_a_response_under_way_when_the_server_ends_is_finished_and_its_connectio
     uvloop.run(end())
 
 
+def test_a_request_that_is_on_its_way_when_the_server_ends_is_still_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies keep connections: each would lose the request that it has just sent on one of them."""
+    monkeypatch.setattr("strongroom.serving.protocol.ON_ITS_WAY", 3600.0)
+
+    async def end() -> None:
+        async with connected(succeed, 3600) as (server, client):
+            await until(lambda: bool(server.connections))
+            client.send(GET)
+            shut_down(server, client)  # before the event loop reads anything
+            head, _, body = (await until_closed(client)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200") and b"connection: close" in head
+            assert len(body) == SIZE
+
+    uvloop.run(end())
+
+
 @pytest.mark.parametrize(
     "sent", [GET, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234"], ids=["whole", "half"]
 )

@@ -7,11 +7,17 @@ import signal
 import time
 from collections.abc import Callable
 
-from tests.serving.conftest import Start, until_closed
+from tests.serving.conftest import Running, Start, until_closed
 from tests.waiting import comes
 
 Log = Callable[[], str]
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def refused(server: Running) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), server.connect():
+        return False
+    return True
 
 
 def test_a_request_that_runs_at_sigterm_is_finished_and_the_exit_is_clean(start: Start) -> None:
@@ -26,6 +32,19 @@ def test_a_request_that_runs_at_sigterm_is_finished_and_the_exit_is_clean(start:
     assert answer.partition(b"\r\n\r\n")[2].isdigit()
     assert server.process.wait(20) == 0
     assert server.process.stdout.read().count("stopped") == 2  # each worker closed its store
+
+
+def test_a_server_that_is_ending_refuses_new_connections_while_a_request_still_runs(start: Start) -> None:
+    """They hung until its end, and so did the health checks of a load balancer."""
+    server = start("--workers=2", "--idle-timeout=3600")
+    with server.connect() as connection:
+        connection.sendall(b"PUT /size HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.process.terminate()
+        assert comes(lambda: refused(server))
+        connection.sendall(b"12345")
+        assert until_closed(connection).startswith(b"HTTP/1.1 200")
+    assert server.process.wait(20) == 0
 
 
 def test_sigint_ends_as_sigterm_does(start: Start) -> None:
@@ -72,13 +91,7 @@ def test_workers_do_not_outlive_a_supervisor_that_was_killed(start: Start) -> No
     server = start("--workers=2")
     server.process.kill()
     server.process.wait(20)
-
-    def refused() -> bool:
-        with contextlib.suppress(ConnectionRefusedError), server.connect():
-            return False
-        return True
-
-    assert comes(refused)
+    assert comes(lambda: refused(server))
 
 
 def test_an_unexpected_failure_of_the_supervisor_ends_the_workers_too(start: Start, log: Log) -> None:

@@ -77,10 +77,13 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Accept no more connections."""
+        """Accept those that wait, which would be reset otherwise, and no more."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._listening.fileno())
+            while self._take():
+                pass
+            self._listening.close()
 
     def _listen(self) -> None:
         if not self._closed:
@@ -101,24 +104,26 @@ class Acceptor:
             self._listen()
             self._take()
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Accept a connection. Returns False if there is none, or no room for it."""
         if self._count() >= self._most:
             _log.warning("no more connections are accepted for now", extra={"connections": self._most})
             self._later(_PAUSE, self._listen)
-            return
+            return False
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client has left
+            return False  # another worker was faster, or the client has left
         except OSError as error:
             _log.error("connections cannot be accepted for now", extra={"reason": error.strerror})
             self._later(_PAUSE, self._listen)
-            return
+            return False
         connection.setblocking(False)
         task = self._loop.create_task(self._start(connection))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
         self._load.publish(self._count())
+        return True
 
     async def _start(self, connection: socket.socket) -> None:
         try:

@@ -53,6 +53,11 @@ MAX_AHEAD = 64
 LINGER = 5.0
 """Seconds for which the rest of a body is still read and dropped after the response."""
 
+ON_ITS_WAY = 0.1
+"""Seconds in which a server that ends still takes the next request of a kept connection: whoever sent it before the
+connection was closed could not tell whether it was carried out.
+"""
+
 _received = memoryview(bytearray(256 * 1024))
 """The buffer into which all connections receive what is for the parser. It is copied out at once, and a process has
 only one event loop, so they can share it.
@@ -143,8 +148,13 @@ class Protocol(asyncio.BufferedProtocol):
             self.transport.set_protocol(_NOBODY)  # uvloop's TLS (256 KiB) holds bound methods of its protocol: a cycle
 
     def shutdown(self) -> None:
-        """The server is ending: finish the response that is being made, then close."""
+        """The server is ending: finish the response that is being made, or one to a request that is on its way, then
+        close.
+        """
         self._ends = True
+        self._loop.call_later(ON_ITS_WAY, self._leave)
+
+    def _leave(self) -> None:
         if self._answering is None:
             self.close()
 
