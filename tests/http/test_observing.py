@@ -250,6 +250,13 @@ def test_who_is_not_let_in_is_named_without_what_they_know(observed: Server, fil
         assert secret not in text
 
 
+def test_the_address_that_a_proxy_adds_is_named_whatever_its_client_wrote_before(observed: Server, filled: str) -> None:
+    seen = f"{'x' * 500}, 192.0.2.7"
+    assert request(observed, "GET", f"/{filled}/o", {"X-Forwarded-For": seen}).status == 404
+    (line,) = gets(observed, filled, 1)
+    assert line["forwarded_for"].endswith(", 192.0.2.7") and len(line["forwarded_for"]) < 300
+
+
 def test_administration_is_no_operation_on_a_bucket(observed: Server) -> None:
     path = "/minio/admin/v3/list-users"
     assert get(observed, f"{path}?bucket=x")[0] == 501

@@ -40,7 +40,7 @@ def _fields(seen: Seen, seconds: float) -> dict[str, object]:
     return {
         "request_id": seen.request_id,
         "client": request.client,
-        "forwarded_for": request.headers.get("x-forwarded-for", "")[:_MAX_AGENT],
+        "forwarded_for": request.headers.get("x-forwarded-for", "")[-_MAX_AGENT:],
         "access_key": seen.access_key,
         "operation": seen.operation or _UNKNOWN,
         "bucket": seen.bucket,
