@@ -199,6 +199,22 @@ def test_two_at_a_time_do_not_share_a_state_file(source: Any, again: Run, bucket
     assert again("--json").report["done"] == 1
 
 
+def test_a_state_file_passes_nothing_over_that_was_copied_to_another_target(
+    source: Any, again: Run, strongroom: Run, ends: tuple[str, ...], tls_server: Server, bucket_name: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    source.put_object(Bucket=bucket_name, Key="k", Body=b"body")
+    assert again().code == 0
+    client, other = tls_server.client(), f"{bucket_name}-other"
+    client.create_bucket(Bucket=other)
+    client.put_object(Bucket=other, Key="others", Body=b"body")
+    state = ["--state-file", str(tmp_path / "state.db")]
+    ended = strongroom("import", ends[0], f"{ends[1]}/{other}", *ends[2:], *state)
+    assert (ended.code, f"from {ends[0].rpartition('/')[0]} to {ends[1]}" in ended.err) == (1, True)
+    same = strongroom("import", ends[0], f"{ends[1]}/{bucket_name}", *ends[2:], *state, "--json")
+    assert (same.code, same.report["done_before"]) == (0, 1)
+
+
 @dataclass(frozen=True)
 class Between:
     """A copying that does something between its look at the target and its write."""

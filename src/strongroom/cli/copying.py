@@ -28,7 +28,7 @@ from strongroom.transfer.held import Held
 from strongroom.transfer.importing import Import
 from strongroom.transfer.place import Access, Place, parse_place
 from strongroom.transfer.s3 import S3, NoKeys, S3Failed
-from strongroom.transfer.state import State
+from strongroom.transfer.state import OfOthers, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def run_import(
         with State(path) as state, TransferBar(Console(stderr=True)) as bar:
             job = Import(source.client(threads), place, target.client(threads), aim, state, wishes, threads)
             job.run(report, stop, bar.watcher)
-    except (S3Failed, Held) as error:
+    except (S3Failed, Held, OfOthers) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:
         raise fail(report, as_json, f"{path}: {_trouble(error, path.parent)}") from None

@@ -30,8 +30,10 @@ class Import:
 
     def run(self, report: Report, stop: threading.Event, watcher: Watcher) -> None:
         """Copy what has not been copied. Raises S3Failed if the source cannot be listed or a bucket not be made; Held
-        if another import has the state file.
+        if another import has the state file, OfOthers if it is of another import.
         """
+        renamed = self.target_place.bucket not in ("", self.source_place.bucket)
+        self.state.bind(self.source_place.endpoint, str(self.target_place) if renamed else self.target_place.endpoint)
         if not report.dry_run:
             self.state.hold()
             self._abort_old_uploads()

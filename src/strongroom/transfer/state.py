@@ -20,11 +20,16 @@ CREATE TABLE IF NOT EXISTS done (
 CREATE TABLE IF NOT EXISTS written (bucket TEXT, key TEXT, etag TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS begun (bucket TEXT, key TEXT, sha256 TEXT, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (bucket TEXT, key TEXT, upload TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ends (source TEXT, target TEXT);
 CREATE TABLE IF NOT EXISTS opening (number INTEGER PRIMARY KEY, bucket TEXT, key TEXT);
 """
 """``done`` has buckets and ETags of the source; the other tables have the target's. Files of older releases, which had
 only some of them, have no rows in the others.
 """
+
+
+class OfOthers(Exception):
+    """The state file says what was copied between other places; the message names them."""
 
 
 class State:
@@ -50,6 +55,17 @@ class State:
     ) -> None:
         with self._held or nullcontext():
             self._database.close()
+
+    def bind(self, source: str, target: str) -> None:
+        """Note between which places objects are copied. Raises OfOthers if the file was used for others before: what
+        was copied to another target would be passed over.
+        """
+        with self._lock:
+            former = self._database.execute("SELECT source, target FROM ends").fetchone()
+        if former is None:
+            self._write("INSERT INTO ends VALUES (?, ?)", (source, target))
+        elif former != (source, target):
+            raise OfOthers(f"{self._path} is of an import from {former[0]} to {former[1]}: name another --state-file")
 
     def hold(self) -> None:
         """Lock out other imports with this file as long as it is open: they would abort the uploads of this one. Raises
