@@ -87,6 +87,15 @@ def test_start_after_and_marker_begin_behind_a_name(server: Server, full: str) -
     assert prefixes([rolled]) == ["dir/b/", "dir/c/"]
 
 
+def test_a_marker_below_a_common_prefix_skips_it_and_a_start_after_does_not(server: Server, full: str) -> None:
+    client = server.client()
+    asked: dict[str, Any] = {"Bucket": full, "Prefix": "dir/", "Delimiter": "/"}
+    assert prefixes([client.list_objects(**asked, Marker="dir/a/001")]) == ["dir/b/", "dir/c/"]
+    assert prefixes([client.list_object_versions(**asked, KeyMarker="dir/a/001")]) == ["dir/b/", "dir/c/"]
+    assert prefixes([client.list_objects_v2(**asked, StartAfter="dir/a/001")]) == ["dir/a/", "dir/b/", "dir/c/"]
+    assert prefixes([client.list_objects(**asked, Marker="dir/a")]) == ["dir/a/", "dir/b/", "dir/c/"]
+
+
 def test_a_page_after_the_first_begins_where_its_token_says(server: Server, full: str) -> None:
     """SDKs send with each page what the first one was to begin after."""
     got = pages(server, 2, Bucket=full, StartAfter="plain-2", Prefix="plain", PaginationConfig={"PageSize": 3})
@@ -183,5 +192,7 @@ def test_open_uploads_are_listed_in_pages(server: Server, bucket: str) -> None:
     rolled = client.list_multipart_uploads(Bucket=bucket, Delimiter="/")
     assert [item["Prefix"] for item in rolled["CommonPrefixes"]] == ["b/"]
     assert [item["Key"] for item in rolled["Uploads"]] == ["a", "a", "a", "c"]
+    behind = client.list_multipart_uploads(Bucket=bucket, Delimiter="/", KeyMarker="b/1", UploadIdMarker=begun[3][1])
+    assert ("CommonPrefixes" in behind, [item["Key"] for item in behind["Uploads"]]) == (False, ["c"])
     for key, upload in begun:
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)

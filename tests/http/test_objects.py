@@ -216,6 +216,7 @@ def test_missing_things_are_answered_as_aws_does(server: Server, bucket: str) ->
 def test_errors_name_the_bucket_the_key_or_the_condition_that_they_are_about(server: Server, bucket: str) -> None:
     client, o, no = server.client(), {"Bucket": bucket, "Key": "o"}, {"Bucket": bucket, "Key": "n\u00f6"}
     client.put_object(**o, Body=b"x")
+    copy, at = {**o, "CopySource": o}, client.head_object(**o)["LastModified"]
     calls: list[tuple[Any, Any, str, str]] = [
         (client.get_object, no, "Key", "n\u00f6"),
         (client.delete_object, {**no, "IfMatch": "x"}, "Key", "n\u00f6"),
@@ -224,6 +225,13 @@ def test_errors_name_the_bucket_the_key_or_the_condition_that_they_are_about(ser
         (client.delete_bucket, {"Bucket": bucket}, "BucketName", bucket),
         (client.put_object, {**o, "IfNoneMatch": "*"}, "Condition", "If-None-Match"),
         (client.put_object, {**o, "IfMatch": "x"}, "Condition", "If-Match"),
+        (client.copy_object, {**copy, "CopySourceIfMatch": "x"}, "Condition", "x-amz-copy-source-If-Match"),
+        (
+            client.copy_object,
+            {**copy, "CopySourceIfModifiedSince": at},
+            "Condition",
+            "x-amz-copy-source-If-Modified-Since",
+        ),
     ]
     for call, what, element, named in calls:
         with pytest.raises(ClientError) as refused:

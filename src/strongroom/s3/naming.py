@@ -52,6 +52,14 @@ def check_part_number(number: int) -> int:
     return number
 
 
+def behind_marker(marker: str, prefix: str, delimiter: str) -> str:
+    """The name behind which a page with this marker begins: what is rolled up as the marker itself would be is skipped
+    with it, as in S3. (A ``start-after`` skips no more than itself.)
+    """
+    at = marker.find(delimiter, len(prefix)) if delimiter and marker.startswith(prefix) else -1
+    return marker if at < 0 else marker[: at + len(delimiter)]
+
+
 def encode_name(name: str, encoding: str | None) -> str:
     """A key or prefix as a listing with this ``encoding-type`` has it. Raises InvalidArgument for an unknown type."""
     if encoding is None:

@@ -115,9 +115,9 @@ def check_read(headers: Mapping[str, str], etag: str, modified: int, now: float,
     match = headers.get(f"{prefix}if-match")
     if match is not None:
         if not same_etag(match, etag):
-            raise S3Error("PreconditionFailed", Condition="If-Match")
+            raise S3Error("PreconditionFailed", Condition=f"{prefix}If-Match")
     elif (since := _seconds(headers.get(f"{prefix}if-unmodified-since"))) is not None and changed > since:
-        raise S3Error("PreconditionFailed", Condition="If-Unmodified-Since")
+        raise S3Error("PreconditionFailed", Condition=f"{prefix}If-Unmodified-Since")
     none_match = headers.get(f"{prefix}if-none-match")
     if none_match is not None:
         not_modified = same_etag(none_match, etag)
@@ -125,7 +125,8 @@ def check_read(headers: Mapping[str, str], etag: str, modified: int, now: float,
         since = _seconds(headers.get(f"{prefix}if-modified-since"))
         not_modified = since is not None and (changed == since or changed < since <= now)
     if not_modified and prefix:
-        raise S3Error("PreconditionFailed", Condition=f"{prefix}If-None-Match")
+        condition = "If-Modified-Since" if none_match is None else "If-None-Match"
+        raise S3Error("PreconditionFailed", Condition=f"{prefix}{condition}")
     if not_modified:
         raise S3Error("NotModified", None, {"etag": f'"{etag}"', "last-modified": http_date(modified)})
 

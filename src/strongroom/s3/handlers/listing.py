@@ -8,7 +8,7 @@ import binascii
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.entries import Entries
 from strongroom.s3.errors import S3Error
-from strongroom.s3.naming import encode_name, page_size
+from strongroom.s3.naming import behind_marker, encode_name, page_size
 from strongroom.s3.shapes import (
     ListObjectsOutput,
     ListObjectsRequest,
@@ -32,7 +32,8 @@ class ListingHandlers:
         """One page, in version 1 of the API: the marker is a key or a common prefix."""
         encoding, delimiter, prefix = request.encoding_type, request.delimiter or "", request.prefix or ""
         limit = page_size(request.max_keys, "max-keys")
-        page = await self._page(call.bucket, prefix, delimiter, request.marker or "", limit)
+        after = behind_marker(request.marker or "", prefix, delimiter)
+        page = await self._page(call.bucket, prefix, delimiter, after, limit)
         output = ListObjectsOutput(
             name=call.bucket,
             prefix=encode_name(prefix, encoding),
@@ -83,7 +84,8 @@ class ListingHandlers:
                 ArgumentName="version-id-marker",
                 ArgumentValue=request.version_id_marker[:256],
             )
-        page = await self._page(call.bucket, prefix, delimiter, request.key_marker or "", limit)
+        after = behind_marker(request.key_marker or "", prefix, delimiter)
+        page = await self._page(call.bucket, prefix, delimiter, after, limit)
         output = ListObjectVersionsOutput(
             name=call.bucket,
             prefix=encode_name(prefix, encoding),

@@ -15,7 +15,16 @@ from strongroom.s3.checksums import Algorithm, ChecksumType
 from strongroom.s3.describe import check_upload_headers, moment, quoted, set_checksum, set_part_checksum, stored_headers
 from strongroom.s3.encryption import confirmed, key_of_upload, shown
 from strongroom.s3.errors import S3Error
-from strongroom.s3.naming import INITIATOR, MAX_PARTS, OWNER, check_part_number, encode_name, page_size, part_marker
+from strongroom.s3.naming import (
+    INITIATOR,
+    MAX_PARTS,
+    OWNER,
+    behind_marker,
+    check_part_number,
+    encode_name,
+    page_size,
+    part_marker,
+)
 from strongroom.s3.preconditions import write_precondition
 from strongroom.s3.shapes import (
     AbortMultipartUploadRequest,
@@ -176,7 +185,8 @@ class MultipartHandlers:
         encoding = request.encoding_type
         prefix, delimiter = request.prefix or "", request.delimiter or ""
         limit = page_size(request.max_uploads, "max-uploads")
-        after = (request.key_marker or "", (request.upload_id_marker or "") if request.key_marker else "")
+        key = behind_marker(request.key_marker or "", prefix, delimiter)
+        after = (key, (request.upload_id_marker or "") if key and key == request.key_marker else "")
         page = await self._uploads.list(call.bucket, prefix, delimiter, after, limit)
         output = ListMultipartUploadsOutput(
             bucket=call.bucket,
