@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_where_credentials_come_from_is_said_where_there_are_none(
 ) -> None:
     monkeypatch.setattr("os.environ", {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"})
     with pytest.raises(typer.Exit) as ended:
-        End(role, "http://127.0.0.1:9/b", None, None, None).client(1)
+        End(role, "http://127.0.0.1:9/b", None, None, None).client(1, threading.Event())
     said, names = capsys.readouterr().err, [f"STRONGROOM_{role.upper()}_{kind}_KEY" for kind in ("ACCESS", "SECRET")]
     assert (ended.value.exit_code, said.count("\n")) == (2, 1)
     for name in (f"{role.upper()}: there are no credentials", *names, "AWS_ACCESS_KEY_ID", f"--{role}-profile"):

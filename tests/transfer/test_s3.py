@@ -8,10 +8,13 @@ import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from strongroom.secret import Secret
+from strongroom.transfer import s3
 from strongroom.transfer.place import Access
 from strongroom.transfer.s3 import S3, S3Failed
 
@@ -57,3 +60,48 @@ def test_an_error_of_a_head_request_is_told_in_the_words_of_its_header(key: Secr
         with pytest.raises(S3Failed, match=r"answers KMS\.NotFoundException: no such key"):
             client.etag("bucket", "key", key)  # and not: a key of the client's is needed
         server.shutdown()
+
+
+ANSWERS: list[Any] = [{"ResponseMetadata": {"HTTPStatusCode": status}} for status in (502, 503, 504)]
+AWAY: list[Exception] = [
+    EndpointConnectionError(endpoint_url="http://there"),
+    *(ClientError(answer, "HeadBucket") for answer in ANSWERS),
+]
+
+
+class Answers:
+    """A client of botocore's whose S3 gives these answers."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers = list(answers)
+
+    def head_bucket(self, **_: str) -> None:
+        if answer := self.answers.pop(0):
+            raise answer
+
+
+def s3_that_answers(monkeypatch: pytest.MonkeyPatch, stop: threading.Event, *answers: Exception | None) -> S3:
+    monkeypatch.setattr(s3, "_PAUSES", (0.0,) * len(AWAY))
+    client = S3("http://there", Access("access", Secret(b"secret")), connections=1, stop=stop)
+    client._client = Answers(*answers)
+    return client
+
+
+def test_an_s3_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = s3_that_answers(monkeypatch, threading.Event(), None, *AWAY, None, *AWAY, AWAY[0])
+    assert not client.make_bucket("bucket") and not client.make_bucket("bucket")
+    with pytest.raises(S3Failed):
+        client.make_bucket("bucket")
+    assert client._client.answers == []
+
+
+def test_what_never_answered_and_what_is_to_stop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    client = s3_that_answers(monkeypatch, stop, AWAY[0], None, AWAY[0])
+    with pytest.raises(S3Failed):
+        client.make_bucket("bucket")
+    client.make_bucket("bucket")
+    stop.set()
+    with pytest.raises(S3Failed):
+        client.make_bucket("bucket")
+    assert client._client.answers == []

@@ -48,8 +48,8 @@ class End:
         except ValueError as error:
             raise stop_with(f"{self.role.upper()}: {error}", WRONG) from None
 
-    def client(self, threads: int) -> S3:
-        """A client for the place. Raises typer.Exit, S3Failed."""
+    def client(self, threads: int, stop: threading.Event) -> S3:
+        """A client for the place, which waits no more when ``stop`` is set. Raises typer.Exit, S3Failed."""
         place = self.place()
         try:
             keys = None if self.profile else transfer_keys_from_process(self.role)
@@ -58,7 +58,7 @@ class End:
         access_key, secret_key = keys or (None, None)
         access = Access(access_key, secret_key, self.profile, self.region, str(self.ca) if self.ca else None)
         try:
-            return S3(place.endpoint, access, connections=threads)
+            return S3(place.endpoint, access, threads, stop)
         except NoKeys as error:
             names = " and ".join(setting.variables[0] for setting in TRANSFER[self.role])
             right = (
@@ -88,7 +88,8 @@ def run_import(
     stop_on_signals(stop.set)
     try:
         with State(path) as state, TransferBar(Console(stderr=True)) as bar:
-            job = Import(source.client(threads), place, target.client(threads), aim, state, wishes, threads)
+            ends = source.client(threads, stop), place, target.client(threads, stop), aim
+            job = Import(*ends, state, wishes, threads)
             job.run(report, stop, bar.watcher)
     except (S3Failed, Held, OfOthers) as error:
         raise fail(report, as_json, error) from None
@@ -107,7 +108,7 @@ def run_export(source: End, directory: Path, key: Secret | None, threads: int, a
     stop_on_signals(stop.set)
     try:
         with closing(Folder(directory)) as folder, TransferBar(Console(stderr=True)) as bar:
-            Export(source.client(threads), place, folder, key, threads).run(report, stop, bar.watcher)
+            Export(source.client(threads, stop), place, folder, key, threads).run(report, stop, bar.watcher)
     except (S3Failed, FolderRefused, Held) as error:
         raise fail(report, as_json, error) from None
     except (OSError, sqlite3.Error) as error:

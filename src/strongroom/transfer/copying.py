@@ -63,7 +63,7 @@ class Copier:
             try:
                 return self._copy(listed, bucket)
             except S3Failed as error:
-                if attempt == _ATTEMPTS or error.code in ("403", "AccessDenied"):
+                if attempt == _ATTEMPTS or error.passing or error.code in ("403", "AccessDenied"):
                     raise NotCopied(str(error), error.unavailable) from error
         raise AssertionError("unreachable")
 

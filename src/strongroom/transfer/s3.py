@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,10 @@ _CONTENT_HEADERS = (
 )
 _EXPIRES = "Expires"
 _UNREACHABLE = "unreachable"
+_PASSING = (502, 503, 504)
+"""The statuses of an S3 that is away for a moment, or of a proxy before it."""
+_PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait for an S3 that is away for a moment, before each further attempt."""
 _KINDS: dict[str, Encryption] = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
 
 
@@ -37,11 +42,13 @@ class S3Failed(Exception):
     """The S3 refused an operation or could not be reached.
 
     ``code`` is S3's code (only the HTTP status if a HEAD was refused), "unreachable", or "" for other failures.
+    ``passing``: it may well pass, as when the S3 is started anew.
     """
 
-    def __init__(self, message: str, code: str = "") -> None:
+    def __init__(self, message: str, code: str = "", passing: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.passing = passing
 
     @property
     def unavailable(self) -> bool:
@@ -92,9 +99,13 @@ class Described:
 
 
 class S3:
-    """A client of one S3; may be shared by threads."""
+    """A client of one S3; may be shared by threads. If the S3 has answered before, and is away for a moment, it is
+    waited for, unless ``stop`` is set.
+    """
 
-    def __init__(self, endpoint: str, access: Access, connections: int) -> None:
+    def __init__(self, endpoint: str, access: Access, connections: int, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
+        self._answered = False
         try:
             session = botocore.session.Session(profile=access.profile)
             keys: dict[str, Any] = {}
@@ -280,20 +291,32 @@ class S3:
         return urlencode(sorted((row["Key"], row["Value"]) for row in rows))
 
     def _call(self, operation: str, **parameters: Any) -> Any:
+        for pause in _PAUSES if self._answered else ():
+            try:
+                return self._ask(operation, **parameters)
+            except S3Failed as error:
+                if not error.passing or self._stop.wait(pause):
+                    raise
+        answer = self._ask(operation, **parameters)
+        self._answered = True
+        return answer
+
+    def _ask(self, operation: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, operation)(**parameters)
         except ClientError as error:
             fault = error.response.get("Error", {})
             code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))
             # An answer to HEAD has no body, so botocore knows only its status; MinIO and Strongroom add these headers.
-            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            about = error.response.get("ResponseMetadata", {})
+            headers, passing = about.get("HTTPHeaders", {}), about.get("HTTPStatusCode") in _PASSING
             message = headers.get("x-minio-error-desc", "").strip('"') or message
             named = headers.get("x-minio-error-code", "")
             if named.startswith("KMS."):  # a missing master key is a 400, too; a client's key is no help then
                 code = named
-            raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code) from error
+            raise S3Failed(f"{self.endpoint} answers {code}: {message}".strip(": "), code, passing) from error
         except (ConnectionError, HTTPClientError) as error:
-            raise S3Failed(str(error), _UNREACHABLE) from error
+            raise S3Failed(str(error), _UNREACHABLE, passing=True) from error
         except BotoCoreError as error:
             raise S3Failed(str(error)) from error
 
