@@ -283,6 +283,12 @@ def test_the_path_reaches_the_application_as_it_came(start: Start) -> None:
     assert b" /%72equest [" in raw
 
 
+def test_a_target_with_another_host_than_the_header_is_refused(start: Start) -> None:
+    server = start()
+    for target in (b"http://b/request", b"http://a:80/request", b"http://b@a/request"):
+        assert status_of(server.ask(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n" + CLOSE)) == 400
+
+
 def test_connections_leave_descriptors_for_the_store_and_those_beyond_wait(
     start: Start, log: Callable[[], str]
 ) -> None:

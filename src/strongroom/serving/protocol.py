@@ -295,7 +295,7 @@ class Protocol(asyncio.BufferedProtocol):
         modern = parser.get_http_version() != "1.0"
         if modern and "host" not in headers:
             raise _Refused(_MALFORMED[0])  # RFC 9112, 3.2
-        path, query = _split(self._url)
+        path, query = _split(self._url, headers.get("host", ""))
         if query.count(b"&") >= MAX_PARAMETERS:
             raise _Refused("RequestHeaderSectionTooLarge")
         request = HttpRequest(
@@ -410,10 +410,12 @@ class Protocol(asyncio.BufferedProtocol):
         self.clogged = None
 
 
-def _split(url: bytes) -> tuple[bytes, bytes]:
-    """The path and the query of a request's target, still encoded."""
+def _split(url: bytes, host: str) -> tuple[bytes, bytes]:
+    """The path and the query of a request's target, still encoded. Raises _Refused if it names another host."""
     if url.startswith(b"/") and b"#" not in url:
         path, _, query = url.partition(b"?")
         return path, query
     parsed = httptools.parse_url(url)  # the form with a host, which clients send to proxies; or "*"
+    if parsed.host and url.split(b"/", 3)[2].decode("latin-1").lower() != host.lower():
+        raise _Refused(_MALFORMED[0])  # RFC 9112, 3.2.2: the target's counts, which a proxy may have gone by
     return parsed.path or b"", parsed.query or b""
