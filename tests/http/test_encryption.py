@@ -145,6 +145,17 @@ def test_a_copy_onto_itself_changes_the_kind(plain_server: Server, plain_bucket:
     assert client.head_object(**here)["ContentType"] == "x/y"
 
 
+def test_a_copy_onto_itself_gives_an_object_the_default_of_its_bucket(plain_server: Server, plain_bucket: str) -> None:
+    client = plain_server.client()
+    here = {"Bucket": plain_bucket, "Key": "o"}
+    client.put_object(**here, Body=b"body")
+    rule: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    client.put_bucket_encryption(Bucket=plain_bucket, ServerSideEncryptionConfiguration=rule)
+    client.copy_object(**here, CopySource=here)
+    assert client.head_object(**here)["ServerSideEncryption"] == "AES256"
+    client.copy_object(**here, CopySource=here)  # as in S3: what it has already does not matter
+
+
 BAD_HEADERS = [
     ({"x-amz-server-side-encryption": "AES128"}, "InvalidArgument"),
     ({"x-amz-server-side-encryption": "aws:kms:dsse"}, "NotImplemented"),

@@ -105,7 +105,8 @@ class CopyHandlers:
                     "InvalidRequest",
                     "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
                 )
-            _check_changes(call, request, asked, name)
+            if name == (call.bucket, call.key):
+                _check_changes(call, request, asked, await self._objects.default_encryption(call.bucket))
             plan = await self._plan(call, wish, asked, bucket, source)
             return await self._copy(call, source, plan)
         finally:
@@ -232,15 +233,15 @@ def _directive(value: str | None, about: str) -> str:
     return value or "COPY"
 
 
-def _check_changes(call: Call, request: CopyObjectRequest, asked: Protection | None, source: tuple[str, str]) -> None:
-    """Raises InvalidRequest for a copy of an object onto itself that changes nothing, as S3 does."""
-    if source != (call.bucket, call.key):
-        return
+def _check_changes(call: Call, request: CopyObjectRequest, *wanted: Protection | None) -> None:
+    """Raises InvalidRequest for a copy of an object onto itself that changes nothing, as S3 does. An encryption that
+    is ``wanted``, by the request or as the bucket's default, is a change, even if the object has it already.
+    """
     headers = call.request.headers
     changes = (
         request.metadata_directive == "REPLACE"
         or request.tagging_directive == "REPLACE"
-        or (asked is not None and asked.kind is not Kind.PLAIN)
+        or any(protection is not None and protection.kind is not Kind.PLAIN for protection in wanted)
         or call.encryption.source_customer_key() is not None
         or any(name in headers for name in ("x-amz-storage-class", "x-amz-checksum-algorithm", REDIRECT))
     )
