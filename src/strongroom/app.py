@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from strongroom import __version__
@@ -108,6 +109,9 @@ _DEFAULTS_SECONDS = 5.0
 _PATIENCE_OF_JOBS = 120.0
 """How many seconds a job goes on asking a Vault that limits the rate of calls: no client is waiting for its answer."""
 
+_ATTEMPTS_OF_JOBS = 8
+"""How often a job sends a request to a backend that is away for a moment: with the pauses, for some 13 seconds."""
+
 _DOUBLE = {"s3": (Kind.SSE_S3, Kind.SSE_KMS), "c": (Kind.SSE_C,)}
 
 
@@ -164,14 +168,16 @@ def _remote_place(settings: Settings, target: RemoteS3, kms: KMS | None, metrics
 
 
 def remote_store(settings: Settings, target: RemoteS3, metrics: Metrics | None = None) -> S3Store:
-    """The store on a backend, reached as these settings say; nothing is opened yet. ``metrics`` count its requests."""
+    """The store on a backend, reached as these settings say; nothing is opened yet. ``metrics`` count its requests;
+    without them it is for a job, which waits longer for a backend that is away.
+    """
     from strongroom.store.s3 import Client, S3Store, parse_endpoint
 
     backend = settings.backend
     own = SigningCredential(settings.access_key, settings.secret_key)
     endpoint = parse_endpoint(target.url, backend.style)
-    tell = (metrics or Metrics()).backend_request
-    return S3Store(Client(endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout, tell=tell))
+    client = partial(Client, endpoint, backend.region, own, ca=backend.ca, timeout=backend.timeout)
+    return S3Store(client(tell=metrics.backend_request) if metrics else client(attempts=_ATTEMPTS_OF_JOBS))
 
 
 def build_objects(settings: Settings, *, read_only: bool) -> SealedStore:

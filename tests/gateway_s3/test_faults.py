@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -115,6 +117,18 @@ def test_a_backend_that_does_not_recover_makes_a_clean_error(
     assert error_of(client.create_multipart_upload, Bucket=bucket_name, Key="mp") == (code, 503)
     proxy.fault = lambda line: None
     assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket_name)["Contents"]] == ["there"]
+
+
+@pytest.mark.parametrize(("answered", "code"), [(True, 0), (False, 1)])
+def test_a_job_waits_longer_than_clients_can_for_a_backend_that_it_has_reached(
+    client: Any, faulty: Server, proxy: Proxy, bucket_name: str, answered: bool, code: int
+) -> None:
+    faults = iter([*[None] * answered, *["503"] * 4])
+    proxy.fault = lambda line: next(faults, None)
+    command = [sys.executable, "-m", "strongroom", "sweep", proxy.endpoint, "--bucket", bucket_name]
+    done = subprocess.run(command, env=faulty.environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert next(faults, None) is None
 
 
 @pytest.mark.parametrize("fault", ["hang", "reset", "garbage"])

@@ -75,11 +75,12 @@ class _Head:
 
 @dataclass(slots=True)
 class _Attempts:
-    """The attempts at one request. ``earlier``: the error of an attempt that may have been, or may yet be, carried out
-    all the same.
+    """The attempts at one request, up to ``most``. ``earlier``: the error of an attempt that may have been, or may yet
+    be, carried out all the same.
     """
 
     request: Request
+    most: int
     number: int = 1
     redirected: bool = False
     earlier: StoreError | None = None
@@ -88,7 +89,7 @@ class _Attempts:
     def are_over(self) -> bool:
         """Whether there is no further attempt: there were enough, or a body was begun that cannot be sent again."""
         body = self.request.body
-        return self.number >= _ATTEMPTS or (isinstance(body, StreamedBody) and body.begun)
+        return self.number >= self.most or (isinstance(body, StreamedBody) and body.begun)
 
     def remember(self, error: StoreError) -> None:
         """Remember the error of an attempt. Not for streamed bodies: they are sent again only if nothing of them was
@@ -104,7 +105,7 @@ class Client:
     ``ca``: a file of certificates that the backend's is checked against, instead of the system's. ``timeout``: seconds
     that the backend may keep silent (longer if the request takes long). ``own``: the credentials to use if botocore's
     chain finds none, or if ``chain`` is False. ``tell`` is called after each request with the class of the answer's
-    status ("2xx"), or "failed" if there was no answer.
+    status ("2xx"), or "failed" if there was no answer. ``attempts``: at each request, once the backend has answered.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Client:
         timeout: float = 60.0,
         chain: bool = True,
         tell: Callable[[str], None] = lambda result: None,
+        attempts: int = _ATTEMPTS,
     ) -> None:
         self.endpoint = endpoint
         self.region = region
@@ -124,6 +126,7 @@ class Client:
         self._chain = chain
         self._ca = ca
         self._tell = tell
+        self._attempts = attempts
         self._timeout = timeout
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
@@ -191,12 +194,12 @@ class Client:
         if self.endpoint.administers(request.bucket, request.key):
             raise NameRefused("a MinIO takes names of this kind for its administration")
         digest = await self._digest(request.body)
-        attempts = _Attempts(request)
+        attempts = _Attempts(request, self._attempts if self._taken_at > -inf else _ATTEMPTS)
         while True:
             try:
                 response = await self._once(request, digest, lasting)
             except Unreachable as error:
-                if attempts.number >= _ATTEMPTS:
+                if attempts.number >= attempts.most:
                     raise Unavailable(f"{request}: the backend cannot be reached: {error}") from error
             except TimeoutError as error:
                 raise Unavailable(f"{request}: the backend has not answered in time") from error
