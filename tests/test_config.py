@@ -89,7 +89,7 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         workers=3,
         certs_dir=Path("/home/u/.strongroom/certs"),
         log_format="text",
-        idle_timeout=60,
+        idle_timeout=75,
         bucket_key_seconds=0,
         access_log=None,
         public_metrics=False,

@@ -174,7 +174,7 @@ def load(
         workers=given.value(table.WORKERS, cores),
         certs_dir=given.value(table.CERTS_DIR, home / "certs").absolute(),
         log_format=given.value(table.LOG_FORMAT, "text"),
-        idle_timeout=given.value(table.IDLE_TIMEOUT, 60),
+        idle_timeout=given.value(table.IDLE_TIMEOUT, 75),
         sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
         bucket_key_seconds=given.value(table.BUCKET_KEY_SECONDS, 0),
         access_log=access_log.absolute() if access_log else None,

@@ -243,8 +243,8 @@ IDLE_TIMEOUT = Setting(
     "--idle-timeout",
     parse.seconds,
     "SECONDS",
-    "60",
-    "STRONGROOM_IDLE_TIMEOUT=60",
+    "75",
+    "STRONGROOM_IDLE_TIMEOUT=75",
     "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
 )
 BUCKET_KEY_SECONDS = Setting(
