@@ -204,6 +204,8 @@ def test_a_state_file_passes_nothing_over_that_was_copied_to_another_target(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     source.put_object(Bucket=bucket_name, Key="k", Body=b"body")
+    with State(tmp_path / "state.db") as unused:
+        unused.bind("http://mistaken", "http://mistaken")
     assert again().code == 0
     client, other = tls_server.client(), f"{bucket_name}-other"
     client.create_bucket(Bucket=other)

@@ -27,6 +27,11 @@ CREATE TABLE IF NOT EXISTS opening (number INTEGER PRIMARY KEY, bucket TEXT, key
 only some of them, have no rows in the others.
 """
 
+_ENDS_OF_COPIES = """
+SELECT source, target FROM ends
+WHERE EXISTS (SELECT 1 FROM done) OR EXISTS (SELECT 1 FROM begun) OR EXISTS (SELECT 1 FROM uploads)
+"""
+
 
 class OfOthers(Exception):
     """The state file says what was copied between other places; the message names them."""
@@ -57,15 +62,14 @@ class State:
             self._database.close()
 
     def bind(self, source: str, target: str) -> None:
-        """Note between which places objects are copied. Raises OfOthers if the file was used for others before: what
-        was copied to another target would be passed over.
+        """Note between which places objects are copied. Raises OfOthers if something was copied between others before:
+        what another target has would be passed over.
         """
         with self._lock:
-            former = self._database.execute("SELECT source, target FROM ends").fetchone()
-        if former is None:
-            self._write("INSERT INTO ends VALUES (?, ?)", (source, target))
-        elif former != (source, target):
+            former = self._database.execute(_ENDS_OF_COPIES).fetchone()
+        if former not in (None, (source, target)):
             raise OfOthers(f"{self._path} is of an import from {former[0]} to {former[1]}: name another --state-file")
+        self._write("INSERT OR REPLACE INTO ends (rowid, source, target) VALUES (1, ?, ?)", (source, target))
 
     def hold(self) -> None:
         """Lock out other imports with this file as long as it is open: they would abort the uploads of this one. Raises
