@@ -92,6 +92,7 @@ def test_a_checksum_is_promised_in_a_header_or_a_trailer(headers: dict[str, str]
         {"x-amz-trailer": "x-amz-meta-a"},
         {"x-amz-checksum-crc32": "AAAA"},
         {"x-amz-checksum-crc32": "AAAAAA"},
+        {"x-amz-checksum-crc32": "AAAAAB=="},
         {"x-amz-checksum-crc32": ""},
         {"x-amz-checksum-crc32": "AAA!AAA=="},
         {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-sdk-checksum-algorithm": "SHA256"},

@@ -336,7 +336,9 @@ _ABOUT_CHECKSUMS = {"x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-ch
 
 
 def _decode(text: str) -> bytes | None:
+    """What a value in base64 says; None for what is none, or has bits at its end that no encoder sets."""
     try:
-        return base64.b64decode(text.strip().encode("ascii"), validate=True)
+        value = base64.b64decode(text.strip().encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
+    return value if format_value(value) == text.strip() else None
