@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import re
 import tarfile
+from dataclasses import replace
 from email.header import decode_header, make_header
 
 import pytest
@@ -12,10 +15,16 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from strongroom.secret import Secret
+from strongroom.sigv4 import SigningCredential
+from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3.messages import Answer, Request
 from tests import server
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of, send
+from tests.store.kinds import SEALED
+from tests.store.kinds import put as put_in
 
 PLAIN: dict[str, str | None] = {"MINIO_SSE_AUTO_ENCRYPTION": None}
 NO_KMS: dict[str, str | None] = {**PLAIN, "MINIO_SSE_MASTER_KEY": None}
@@ -117,3 +126,27 @@ def test_without_a_kms_no_archive_is_unpacked_over_what_is_hidden(
     put = {"Bucket": bucket_name, "Key": "a.tar", "Body": archive(".strongroom.sys/records/x"), "Metadata": EXTRACT}
     assert error_of(client.put_object, **put) == ("NotImplemented", 501)
     assert "Contents" not in minio.client().list_objects_v2(Bucket=bucket_name)
+
+
+class MinIOOf2022(Client):
+    """Lists metadata as pairs of names and values."""
+
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        pair = rb"<Items><Key>\1</Key><Value>\2</Value></Items>"
+        return replace(answer, body=re.sub(rb"<((?i:x-amz-meta|content)-[^<>]*)>([^<]*)</\1>", pair, answer.body))
+
+
+def test_an_encrypted_object_is_listed_as_such_where_metadata_are_listed_as_pairs(
+    minio: Backend, bucket_name: str
+) -> None:
+    async def listed() -> None:
+        own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
+        store = S3Store(MinIOOf2022(parse_endpoint(minio.endpoint), "us-east-1", own, chain=False))
+        await store.start()
+        await store.create_bucket(bucket_name)
+        stored = await put_in(store, "o", b"content", SEALED, bucket=bucket_name)
+        assert (await store.list(bucket_name, "", "", "", 10)).objects == [stored]
+        await store.stop()
+
+    asyncio.run(listed())

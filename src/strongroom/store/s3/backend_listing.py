@@ -182,7 +182,7 @@ def _read(document: bytes, token: str | None) -> Names:
             node.number("Size"),
             unquoted(node.text("ETag", "")),
             node.moment("LastModified"),
-            next((metadata.texts() for metadata in node.all("UserMetadata")), None),
+            next((_metadata(listed) for listed in node.all("UserMetadata")), None),
         )
         for node in root.all("Contents")
     ]
@@ -191,6 +191,12 @@ def _read(document: bytes, token: str | None) -> Names:
     if following is not None and following == token:
         raise xml.BadAnswer("it goes on where it began, for ever")
     return Names(objects, prefixes, following)
+
+
+def _metadata(listed: xml.Node) -> Mapping[str, str]:
+    """Metadata as MinIO lists them: as elements of their names or, in releases of 2022, as pairs. Raises BadAnswer."""
+    pairs = listed.all("Items")
+    return {pair.text("Key").lower(): pair.text("Value") for pair in pairs} if pairs else listed.texts()
 
 
 class Walk:
