@@ -59,7 +59,7 @@ _LONGER = 10  # or this many times the usual timeout, if that is less
 _LONGEST = 3600.0  # seconds for the whole answer to such a request, however many blanks come meanwhile
 _IN_THREAD = 64 * 1024  # bodies above this are hashed in a thread
 _SURE = 1.0  # seconds after an accepted request for which this server's credentials are taken to be good
-_CHECK_ALL_CONDITIONS = ("AmazonS3", "MinIO", "VERSITYGW")  # of what backends call themselves
+_CHECK_COPIES = ("AmazonS3", "MinIO", "VERSITYGW")  # of what backends call themselves
 _PIECE = 256 * 1024  # larger bodies are sent in pieces of this size, each of which the backend has to take in time
 
 
@@ -131,6 +131,8 @@ class Client:
         self._long_timeout = max(timeout, min(_LONGER * timeout, _LONG))
         self.software = ""
         """What the backend calls itself, known after a first success: MinIO lists metadata, others do not."""
+        self.minio_checks_writes: bool | None = None
+        """What a MinIO answered when it was asked (:mod:`strongroom.store.s3.conditions`)."""
         self._regions = Regions(endpoint, region)
         self._credentials: CredentialSource = FixedCredentials(own)
         self._has_warned = False  # that the backend does not encrypt
@@ -142,11 +144,11 @@ class Client:
         return self.software == "MinIO"
 
     @property
-    def checks_all_conditions(self) -> bool:
-        """Whether the backend is known to check the conditions of copies and of completed uploads, too. Others may
-        ignore them (Ceph does), and a condition that is ignored looks like one that is fulfilled.
+    def checks_copies(self) -> bool:
+        """Whether the backend is known to check the condition on the source of a copy. Others may ignore it (Ceph
+        does), and a condition that is ignored looks like one that is fulfilled.
         """
-        return self.endpoint.exact or self.software in _CHECK_ALL_CONDITIONS
+        return self.endpoint.exact or self.software in _CHECK_COPIES
 
     async def start(self) -> None:
         """Find credentials, open the pool of connections. Raises StoreError; OSError, SSLError for a bad CA file."""

@@ -44,7 +44,7 @@ class Copier:
         # Under a condition a multipart upload is used: few backends check conditions of a copy. Where not even the one
         # that the source is still the same may be checked, small objects are read and put, and others copied in parts:
         # then the source can be looked at before what was copied is visible.
-        checked = self._client.checks_all_conditions
+        checked = self._client.checks_copies
         in_parts = source.stored.size > LARGEST_COPY or when != ALWAYS or not checked
         try:
             is_read = not checked and when == ALWAYS and source.stored.size <= BUFFER

@@ -10,6 +10,7 @@ from strongroom.buffers import Buffer
 from strongroom.store.base import ALWAYS, Condition
 from strongroom.store.errors import ConditionFailed, NoSuchObject, Refused, StoreError, Unavailable
 from strongroom.store.s3.client import Client
+from strongroom.store.s3.conditions import checks_writes
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.metadata import ID, HiddenRecord, etag_of, inline_headers, pointing_headers, unquoted
@@ -128,7 +129,7 @@ async def check_condition(client: Client, request: Request) -> None:
     Unavailable.
     """
     absent, etag = "if-none-match" in request.headers, request.headers.get("if-match")
-    if client.checks_all_conditions or not (absent or etag):
+    if not (absent or etag) or await checks_writes(client, request.bucket):
         return
     now = await seen_or_anothers(client, request.bucket, request.key, request.headers)
     if (now is not None) if absent else (now is None or now.etag != unquoted(etag or "")):
