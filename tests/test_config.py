@@ -90,6 +90,7 @@ def test_with_credentials_alone_everything_else_has_its_default() -> None:
         certs_dir=Path("/home/u/.strongroom/certs"),
         log_format="text",
         idle_timeout=75,
+        stop_timeout=75,
         bucket_key_seconds=0,
         access_log=None,
         public_metrics=False,
@@ -114,6 +115,7 @@ def test_each_setting_is_taken_from_its_variable() -> None:
             "STRONGROOM_CERTS_DIR": "/certs",
             "STRONGROOM_LOG_FORMAT": "json",
             "STRONGROOM_IDLE_TIMEOUT": "15",
+            "STRONGROOM_STOP_TIMEOUT": "8",
             "MINIO_API_CORS_ALLOW_ORIGIN": "https://app.example.com, https://*.example.org:8443,http://[::1]:80",
         }
     )
@@ -122,7 +124,8 @@ def test_each_setting_is_taken_from_its_variable() -> None:
     assert settings.master_key == MASTER_KEY
     assert settings.auto_encryption and settings.allow_insecure_sse_c and not settings.compat
     assert settings.address == Address("::1", 9443)
-    assert (settings.workers, settings.log_format, settings.idle_timeout) == (7, "json", 15)
+    assert (settings.workers, settings.log_format) == (7, "json")
+    assert (settings.idle_timeout, settings.stop_timeout) == (15, 8)
     assert settings.certs_dir == Path("/certs")
     assert settings.cors_origins == ("https://app.example.com", "https://*.example.org:8443", "http://[::1]:80")
 

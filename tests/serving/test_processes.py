@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -61,6 +62,32 @@ def test_a_second_signal_ends_a_running_request_at_once(start: Start) -> None:
         assert server.process.poll() is None
         assert server.end() == 1
         assert until_closed(connection) == b""
+
+
+def test_a_client_that_takes_too_long_is_cut_off_when_the_server_ends(start: Start, log: Log) -> None:
+    server = start("--idle-timeout=3600", "--stop-timeout=1")
+    with server.connect() as connection:
+        connection.sendall(b"PUT /size HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        ends_all_the_same(server, connection, log)
+
+
+def test_a_request_that_does_not_end_without_its_client_either_is_cancelled(start: Start, log: Log) -> None:
+    server = start("--stop-timeout=1")
+    with server.connect() as connection:
+        connection.sendall(SLOW.replace(b"/slow", b"/forever"))
+        assert server.process.stdout is not None
+        assert server.process.stdout.readline() == "forever\n"
+        ends_all_the_same(server, connection, log)
+
+
+def ends_all_the_same(server: Running, connection: socket.socket, log: Log) -> None:
+    server.process.terminate()
+    assert until_closed(connection) == b""
+    assert server.process.wait(30) == 0
+    assert server.process.stdout is not None
+    assert "stopped" in server.process.stdout.read()
+    assert "requests took too long to end, and were cut off" in log()
 
 
 def test_a_worker_that_crashes_is_replaced(start: Start, log: Log) -> None:

@@ -49,6 +49,9 @@ class Tiny:
         elif path == "/slow":
             print("slow", flush=True)
             await asyncio.sleep(1.5)
+        elif path == "/forever":
+            print("forever", flush=True)
+            await asyncio.sleep(3600)
         elif path == "/request":
             scheme = "https" if request.secure else "http"
             answer = f"{scheme} {request.client} {request.raw_path} {list(request.headers)}".encode()

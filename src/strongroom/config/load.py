@@ -175,6 +175,7 @@ def load(
         certs_dir=given.value(table.CERTS_DIR, home / "certs").absolute(),
         log_format=given.value(table.LOG_FORMAT, "text"),
         idle_timeout=given.value(table.IDLE_TIMEOUT, 75),
+        stop_timeout=given.value(table.STOP_TIMEOUT, 75),
         sweep_age=given.value(table.SWEEP_AGE, 24 * 3600),
         bucket_key_seconds=given.value(table.BUCKET_KEY_SECONDS, 0),
         access_log=access_log.absolute() if access_log else None,

@@ -247,6 +247,16 @@ IDLE_TIMEOUT = Setting(
     "STRONGROOM_IDLE_TIMEOUT=75",
     "How long a client may send or take nothing before it is cut off; a request's head must be whole by then.",
 )
+STOP_TIMEOUT = Setting(
+    ("STRONGROOM_STOP_TIMEOUT",),
+    "--stop-timeout",
+    parse.lifetime,
+    "SECONDS",
+    "75",
+    "STRONGROOM_STOP_TIMEOUT=8",
+    "How long requests that run when the server is told to end may still take; then they are cut off, as if their"
+    " clients had left. Keep it 10 seconds below what the service manager waits for. 0: as long as they take.",
+)
 BUCKET_KEY_SECONDS = Setting(
     ("STRONGROOM_BUCKET_KEY_SECONDS",),
     "--bucket-key-seconds",
@@ -386,6 +396,7 @@ TABLE: tuple[Setting[object], ...] = (
     CERTS_DIR,
     BUCKET_KEY_SECONDS,
     IDLE_TIMEOUT,
+    STOP_TIMEOUT,
     SWEEP_AGE,
     LOG_FORMAT,
     ACCESS_LOG,

@@ -135,12 +135,12 @@ Target = LocalDirectory | SharedFolder | RemoteS3
 class Settings:
     """All settings of a server. Secrets among them cannot be printed by accident; see :mod:`strongroom.secret`.
 
-    ``region`` is "" if none was set: then requests may be signed for any. ``idle_timeout`` and ``sweep_age`` are in
-    seconds. ``certs_named``: ``certs_dir`` was given, so TLS is meant to be on. ``home`` is the directory for what
-    belongs to the user and not to the data (certificates, the key of ``--dev``). ``bucket_key_seconds``: for how long
-    bucket keys are kept, 0 for not at all. ``public_metrics``: everybody may read the metrics. ``cors_origins``: the
-    origins of web pages that may use buckets without CORS rules of their own. ``notify_socket``: where the service
-    manager hears what the server does, "" if nowhere.
+    ``region`` is "" if none was set: then requests may be signed for any. ``idle_timeout``, ``stop_timeout`` (0: none)
+    and ``sweep_age`` are in seconds. ``certs_named``: ``certs_dir`` was given, so TLS is meant to be on. ``home`` is
+    the directory for what belongs to the user and not to the data (certificates, the key of ``--dev``).
+    ``bucket_key_seconds``: for how long bucket keys are kept, 0 for not at all. ``public_metrics``: everybody may read
+    the metrics. ``cors_origins``: the origins of web pages that may use buckets without CORS rules of their own.
+    ``notify_socket``: where the service manager hears what the server does, "" if nowhere.
     """
 
     target: Target
@@ -157,6 +157,7 @@ class Settings:
     certs_dir: Path
     log_format: LogFormat
     idle_timeout: int
+    stop_timeout: int
     sweep_age: int
     bucket_key_seconds: int
     access_log: Path | None

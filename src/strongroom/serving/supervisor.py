@@ -3,8 +3,8 @@
 - The first workers must all come up; if one cannot start before any serves, all end, with its reason as one line.
 - A worker that dies later is replaced, at once the first time, then after growing pauses. If its replacement cannot
   start and no other worker serves, the server ends: a closed port is easier to notice than a silent one.
-- SIGTERM or SIGINT: the workers finish running requests; a second signal ends them at once. SIGHUP: the certificate is
-  read again. The service manager is told.
+- SIGTERM or SIGINT: the workers finish running requests, and cut off those that take too long; a second signal ends
+  them at once. SIGHUP: the certificate is read again. The service manager is told.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -53,6 +54,11 @@ _TICK = 0.1
 
 _TELL = 0.5
 """Seconds between two reports of this worker's metrics to the others."""
+
+_LAST = 5.0
+"""Seconds in which the application has to be done with requests whose connections were cut, and again with those that
+were cancelled after that.
+"""
 
 _FOR_ALL = 24 * 3600.0
 """Seconds after which uvloop cuts a TLS connection that the server closes, whatever the client has still to take. So
@@ -120,6 +126,7 @@ class _Worker:
         if task.certificate is not None:
             self._use(task.certificate)
         self._server = Server(self._application.answer, task.settings.idle_timeout)
+        self._stop_timeout = task.settings.stop_timeout
         self._looks = looks
         self._ends = False
         self._told = 0.0
@@ -153,11 +160,32 @@ class _Worker:
         for connection in list(connections):
             connection.shutdown()
         await asyncio.sleep(_TICK)  # connections that were just accepted are shut down when they begin
-        while connections or self._server.tasks:  # noqa: ASYNC110 - ten times a second is enough
-            await asyncio.sleep(_TICK)
+        await self._finish()
         if look is not None:
             look.cancel()
         await self._application.stop()
+
+    async def _finish(self) -> None:
+        """Wait for what is running; cut it off if it takes too long."""
+        connections, tasks = self._server.connections, self._server.tasks
+        if await self._quiet(self._stop_timeout or math.inf):
+            return
+        _log.warning("requests took too long to end, and were cut off", extra={"requests": len(tasks)})
+        for connection in list(connections):
+            connection.transport.abort()  # for the application, the client has left
+        if not await self._quiet(_LAST):
+            for task in list(tasks):
+                task.cancel()
+            await self._quiet(_LAST)
+
+    async def _quiet(self, seconds: float) -> bool:
+        """Wait until nothing is running, but no longer than that. Returns whether nothing is."""
+        until = time.monotonic() + seconds
+        while self._server.connections or self._server.tasks:
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(_TICK)
+        return True
 
     def _take_over(self) -> None:
         """Go on from the metrics of the worker that this one replaces, and have those of the others at hand."""
