@@ -274,6 +274,19 @@ def test_a_backend_that_says_unasked_that_nothing_was_modified_gives_no_answer(f
         fake.run(lambda client: S3Store(client).open("bucket", "o", whole=whole))
 
 
+def test_an_object_that_is_listed_without_a_size_has_the_one_that_its_headers_tell(fake: Fake) -> None:
+    def reply(path: str) -> Reply:
+        if "list-type" in path:
+            listed = entry("a") + entry("folder/").replace("<Size>1</Size>", "")
+            return 200, {}, f"<ListBucketResult>{listed}</ListBucketResult>".encode()
+        told = {"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        return 200, {**told, "Content-Length": "3" if "folder" in path else "1"}, b""
+
+    fake.reply_to = reply
+    page = fake.run(lambda client: S3Store(client).list("bucket", "", "", "", 10))
+    assert [(stored.key, stored.size) for stored in page.objects] == [("a", 1), ("folder/", 3)]
+
+
 def test_what_is_remembered_of_objects_is_bounded_however_long_their_etags_are(fake: Fake) -> None:
     numbers = count()
     described = {"Server": "MinIO"}

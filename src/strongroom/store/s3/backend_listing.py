@@ -179,7 +179,7 @@ def _read(document: bytes, token: str | None) -> Names:
     objects = [
         Listed(
             node.key("Key", encoded),
-            node.number("Size"),
+            node.number("Size", "0"),  # s3proxy gives none of names that end in a slash
             unquoted(node.text("ETag", "")),
             node.moment("LastModified"),
             next((_metadata(listed) for listed in node.all("UserMetadata")), None),

@@ -54,10 +54,10 @@ class Node:
             raise BadAnswer(f"there is no {name}")
         return text
 
-    def number(self, name: str) -> int:
+    def number(self, name: str, default: str | None = None) -> int:
         """The same as a number. Raises BadAnswer."""
         try:
-            return int(self.text(name))
+            return int(self.text(name, default))
         except ValueError as error:
             raise BadAnswer(f"{name} is not a number") from error
 
