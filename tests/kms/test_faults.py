@@ -18,6 +18,7 @@ from typing import Self
 
 import pytest
 
+from strongroom.kms import vault_client
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
 from strongroom.kms.vault_admin import Plan, VaultAdmin
@@ -207,6 +208,34 @@ def test_a_job_waits_for_a_busy_kms_for_longer_than_one_call_may_take(liar: Liar
         client = VaultClient(address)
         await client.start()
         assert (await client.call("GET", "x")).ok
+        await client.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("patience", "attempts"), [(0, 1), (60, 5)])
+def test_a_job_waits_for_a_kms_that_is_away_for_a_moment_if_it_was_there_before(
+    liar: Liar, patience: float, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_client, "_PAUSES", (0.01,) * 4)
+    liar.body, liar.later = b"{}", 503
+
+    async def main() -> None:
+        client = VaultClient(VaultAddress(str(liar.settings["MINIO_SSE_VAULT_ENDPOINT"]), patience=patience))
+        await client.start()
+        liar.refusals = 1
+        with pytest.raises(KMSUnavailable):
+            await client.call("GET", "x")
+        assert (await client.call("GET", "x")).ok
+        liar.refusals = attempts - 1
+        assert (await client.call("GET", "x")).ok
+        liar.refusals = attempts
+        with pytest.raises(KMSUnavailable):
+            await client.call("GET", "x")
+        assert not liar.refusals
+        liar.refusals = 1
+        with pytest.raises(KMSUnavailable):
+            await client.call("POST", "x", repeatable=False)
         await client.stop()
 
     asyncio.run(main())

@@ -32,6 +32,7 @@ _MAX_REASON = 300
 _MOST_REASONS = 10
 _CONNECT_SHARE = 0.5
 _NOT_NOW = (412, 429)  # the Vault works, but is overloaded, or has not caught up with the active node yet
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds to wait for a Vault that is away, before each further attempt
 _RETRY_AFTER = re.compile("[0-9]{1,9}")
 _SECRETS = ("role_id", "secret_id", "plaintext")
 _LEAST_SECRET = 8  # characters of what is taken out of a refusal: less is no secret, and may stand in any text
@@ -44,7 +45,8 @@ class VaultAddress:
     ``url`` is ``https://HOST:PORT``, with a path if a proxy in front needs one; ``namespace`` is "" for none;
     ``ca_path``, ``client_certificate`` and ``client_key`` are those of :func:`strongroom.kms.vault_tls.trusting`;
     ``timeout`` is the longest that one call may take, in seconds; ``patience``: for how many seconds a call is repeated
-    while the Vault says "not now", if that is longer than ``timeout``.
+    while the Vault says "not now", if that is longer than ``timeout``. With any patience, a Vault that has answered
+    before, and is away for a moment, is waited for as well.
     """
 
     url: str
@@ -130,6 +132,7 @@ class VaultClient:
             self._tls = self._trusting()
         self._unread = ""  # why the files for TLS could not be read again the last time
         self._connections: _Connections | None = None
+        self._answered = False
         self.pace = Pace()
 
     async def start(self) -> None:
@@ -176,14 +179,15 @@ class VaultClient:
         """One call; ``path`` is what follows ``/v1/``. Raises KMSUnavailable.
 
         It is repeated, after a pause, while the Vault says "not now". If it is ``repeatable``, it is also repeated once
-        if the Vault closes the connection, since one that was kept may turn out to be gone.
+        if the Vault closes the connection, since one that was kept may turn out to be gone; and, with patience, several
+        times while the Vault is away.
         """
         headers = {"X-Vault-Token": token.reveal().decode("ascii", "replace")} if token else {}
         content = None if body is None else json.dumps(body).encode()
         deadline = time.monotonic() + self.address.longest
         while True:
             await self._turn(deadline)
-            answer = await self._answer(method, path, content, headers, repeatable)
+            answer = await self._patiently(method, path, content, headers, repeatable)
             if answer.status not in _NOT_NOW:
                 self.pace.answered()
                 return answer
@@ -195,6 +199,19 @@ class VaultClient:
             if time.monotonic() + left > deadline:
                 raise self._unavailable(f"{self.pace.reason}; it is asked again in {left:.1f} s")
             await asyncio.sleep(left)
+
+    async def _patiently(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str], repeatable: bool
+    ) -> Answer:
+        """As :meth:`_answer`; whoever has patience waits for a Vault that is started anew, or follows another node."""
+        for pause in _PAUSES if self.address.patience and self._answered and repeatable else ():
+            try:
+                return await self._answer(method, path, content, headers, repeatable)
+            except KMSUnavailable:
+                await asyncio.sleep(pause)
+        answer = await self._answer(method, path, content, headers, repeatable)
+        self._answered = True
+        return answer
 
     async def _answer(
         self, method: str, path: str, content: bytes | None, headers: dict[str, str], repeatable: bool
