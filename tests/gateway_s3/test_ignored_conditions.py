@@ -16,9 +16,9 @@ import pytest
 from strongroom.secret import Secret
 from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import ALWAYS, Condition
-from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged
+from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused
 from strongroom.store.s3 import Client, S3Store, parse_endpoint
-from strongroom.store.s3.messages import Request
+from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.response import Response
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.store.kinds import SEALED, get, put
@@ -169,3 +169,24 @@ def test_the_bytes_of_another_object_are_not_copied_for_those_of_the_source(
         assert await get(store, name, bucket_name) == await get(store, "source", bucket_name)
 
     _run(minio, bucket_name, Careless, use)
+
+
+class ShortSource(Client):
+    """Complains of the range of a copy whose source has become shorter before it looks at the condition."""
+
+    async def send(self, request: Request) -> Answer:
+        if "x-amz-copy-source-range" in request.headers:
+            said = "The specified copy range is invalid for the source object size"
+            raise Refused(400, "InvalidRequest", said, str(request))
+        return await super().send(request)
+
+
+def test_a_source_that_has_become_shorter_was_replaced(minio: Backend, bucket_name: str) -> None:
+    async def use(store: S3Store) -> None:
+        await put(store, "source", os.urandom(13 * MIB), SEALED, bucket=bucket_name)
+        source = await store.open(bucket_name, "source")
+        await source.close()
+        with pytest.raises(ObjectChanged):
+            await store.copy(source, bucket_name, "copy", SEALED, b"", Condition(absent=True))
+
+    _run(minio, bucket_name, ShortSource, use)

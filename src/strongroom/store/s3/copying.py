@@ -188,8 +188,8 @@ def _spans(size: int) -> Iterator[tuple[int, int]]:
 
 def _is_out_of_range(error: Refused) -> bool:
     """Whether a range was refused: some backends check it before the ETag. AWS uses its code for other errors, too."""
-    return error.code == "InvalidRange" or (
-        error.code == "InvalidArgument" and error.message.startswith("Range specified is not valid")
+    return error.code == "InvalidRange" or error.message.startswith(
+        ("Range specified is not valid", "The specified copy range is invalid")
     )
 
 
