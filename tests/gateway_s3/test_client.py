@@ -274,17 +274,28 @@ def test_a_backend_that_says_unasked_that_nothing_was_modified_gives_no_answer(f
         fake.run(lambda client: S3Store(client).open("bucket", "o", whole=whole))
 
 
-def test_an_object_that_is_listed_without_a_size_has_the_one_that_its_headers_tell(fake: Fake) -> None:
+def test_what_a_listing_does_not_tell_of_an_object_is_told_by_its_headers_each_time(fake: Fake) -> None:
+    etags = iter(["one", "two"])
+
     def reply(path: str) -> Reply:
         if "list-type" in path:
-            listed = entry("a") + entry("folder/").replace("<Size>1</Size>", "")
-            return 200, {}, f"<ListBucketResult>{listed}</ListBucketResult>".encode()
-        told = {"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
-        return 200, {**told, "Content-Length": "3" if "folder" in path else "1"}, b""
+            return 200, {}, b"<ListBucketResult><Contents><Key>folder/</Key></Contents></ListBucketResult>"
+        return 200, {"ETag": next(etags), "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "Content-Length": "0"}, b""
+
+    async def use(client: Client) -> list[str]:
+        store = S3Store(client)
+        pages = [await store.list("bucket", "", "", "", 10) for _ in range(2)]
+        return [stored.identity for page in pages for stored in page.objects]
 
     fake.reply_to = reply
+    assert [identity.split()[0] for identity in fake.run(use)] == ["one", "two"]
+
+
+def test_a_listing_goes_on_past_an_object_without_an_etag(fake: Fake) -> None:
+    listed = b"<ListBucketResult><Contents><Key>folder/</Key></Contents></ListBucketResult>"
+    fake.reply_to = lambda path: (200, {}, listed if "list-type" in path else b"")
     page = fake.run(lambda client: S3Store(client).list("bucket", "", "", "", 10))
-    assert [(stored.key, stored.size) for stored in page.objects] == [("a", 1), ("folder/", 3)]
+    assert [stored.key for stored in page.objects] == ["folder/"]
 
 
 def test_what_is_remembered_of_objects_is_bounded_however_long_their_etags_are(fake: Fake) -> None:

@@ -176,21 +176,25 @@ def _read(document: bytes, token: str | None) -> Names:
     if root.name != "ListBucketResult":
         raise xml.BadAnswer("it is no listing")
     encoded = root.text("EncodingType", "") == "url"
-    objects = [
-        Listed(
-            node.key("Key", encoded),
-            node.number("Size", "0"),  # s3proxy gives none of names that end in a slash
-            unquoted(node.text("ETag", "")),
-            node.moment("LastModified"),
-            next((_metadata(listed) for listed in node.all("UserMetadata")), None),
-        )
-        for node in root.all("Contents")
-    ]
+    objects = [_listed(node, encoded) for node in root.all("Contents")]
     prefixes = [node.key("Prefix", encoded) for node in root.all("CommonPrefixes")]
     following = root.text("NextContinuationToken") if root.text("IsTruncated", "false") == "true" else None
     if following is not None and following == token:
         raise xml.BadAnswer("it goes on where it began, for ever")
     return Names(objects, prefixes, following)
+
+
+def _listed(node: xml.Node, encoded: bool) -> Listed:
+    """An entry of a listing. Of names that end in a slash, s3proxy tells nothing else. Raises BadAnswer."""
+    key = node.key("Key", encoded)
+    size, modified = ("0", "1970-01-01") if key.endswith("/") else (None, None)
+    return Listed(
+        key,
+        node.number("Size", size),
+        unquoted(node.text("ETag", "")),
+        node.moment("LastModified", modified),
+        next((_metadata(listed) for listed in node.all("UserMetadata")), None),
+    )
 
 
 def _metadata(listed: xml.Node) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from strongroom.store.recent import Recent, weight_of
 from strongroom.store.s3 import names
 from strongroom.store.s3.backend_listing import PAGE, Listed, Walk, list_names, name_of
 from strongroom.store.s3.client import Client
-from strongroom.store.s3.messages import LengthUnknown
+from strongroom.store.s3.messages import Untold
 from strongroom.store.s3.records import Unrecorded, complete
 
 _REMEMBERED = 64 * 1024**2  # bytes of memory: 40,000 objects with short names and few headers
@@ -130,10 +130,10 @@ class Listings:
             stored = await self._asked(bucket, listed)
         except NoSuchObject:
             return None
-        except (Damaged, Refused, LengthUnknown):
+        except (Damaged, Refused, Untold):
             # The listing goes on. Reading the object raises what is wrong with it.
             return Stored(listed.key, listed.size, listed.modified, DAMAGED_RECORD, listed.etag)
-        if stored.size == listed.size and stored.identity.startswith(listed.etag):
+        if listed.etag and stored.size == listed.size and stored.identity.startswith(listed.etag):
             weight = weight_of(listed.key, stored.record) + len(listed.etag) + len(stored.identity)
             self._known.keep((bucket, replace(listed, metadata=None)), stored, weight)
         return stored

@@ -66,15 +66,15 @@ class Answer:
     earlier: StoreError | None = None
 
 
-class LengthUnknown(Unavailable):
-    """The backend does not say how long an object is."""
+class Untold(Unavailable):
+    """The backend does not say how long an object is, or which ETag it has."""
 
 
 def length_in(headers: Mapping[str, str], what: str) -> int:
-    """The length that the answer to ``what`` announces. Raises LengthUnknown."""
+    """The length that the answer to ``what`` announces. Raises Untold."""
     length = headers.get("content-length")
     if length is None:
-        raise LengthUnknown(f"{what}: the backend does not say how long its answer is")
+        raise Untold(f"{what}: the backend does not say how long its answer is")
     return int(length)
 
 
@@ -90,7 +90,7 @@ class Download:
 
     @property
     def length(self) -> int:
-        """Bytes of the body. Raises LengthUnknown if the backend does not say."""
+        """Bytes of the body. Raises Untold if the backend does not say."""
         return length_in(self.headers, str(self._request))
 
     async def read(self, most: int, least: int | None = None) -> bytes:

@@ -17,8 +17,9 @@ from functools import lru_cache
 from strongroom.dates import parse_http_date
 from strongroom.header_names import META
 from strongroom.store.base import ENCRYPTED, FOREIGN, Record, Stored
-from strongroom.store.errors import Damaged, MetadataRefused, Unavailable
+from strongroom.store.errors import Damaged, MetadataRefused
 from strongroom.store.mapping import decode_mapping, encode_mapping
+from strongroom.store.s3.messages import Untold
 
 OURS = META + "strongroom-"
 ID = OURS + "id"
@@ -149,11 +150,11 @@ def sealed_by_minio(key: str, etag: str) -> bool:
 
 def describe(key: str, size: int, headers: Mapping[str, str], modified: int | None = None) -> Described:
     """Read the headers of a backend object (names in lower case). ``modified`` is its time if the headers lack it (as
-    those in a listing do). Raises Damaged if the record is invalid, Unavailable if the headers are no object's.
+    those in a listing do). Raises Damaged if the record is invalid, Untold if the headers are no object's.
     """
     etag = unquoted(headers.get("etag", ""))
     if not etag:
-        raise Unavailable(f"the backend's answer about {key!r} has no ETag")
+        raise Untold(f"the backend's answer about {key!r} has no ETag")
     object_id = headers.get(ID, "")
     encoded = headers.get(RECORD)
     if not object_id and encoded is not None:

@@ -61,10 +61,10 @@ class Node:
         except ValueError as error:
             raise BadAnswer(f"{name} is not a number") from error
 
-    def moment(self, name: str) -> int:
+    def moment(self, name: str, default: str | None = None) -> int:
         """The same as a time in nanoseconds since the epoch, clamped to the times that we know. Raises BadAnswer."""
         try:
-            moment = datetime.fromisoformat(self.text(name))
+            moment = datetime.fromisoformat(self.text(name, default))
         except ValueError as error:
             raise BadAnswer(f"{name} is not a time") from error
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
