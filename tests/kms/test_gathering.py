@@ -19,7 +19,7 @@ class Asked:
         self.stuck = 0
         self.fails = False
         self.called = asyncio.Event()
-        self.gatherer: Gatherer[int, int] = Gatherer(self.send, lambda error: type(error)(str(error)), most=100)
+        self.gatherer: Gatherer[int, int] = Gatherer(self.send, most=100)
 
     async def send(self, questions: Sequence[int]) -> Sequence[int]:
         self.calls.append(len(questions))
@@ -102,7 +102,6 @@ def test_a_failure_reaches_everybody_in_the_call_and_nobody_after_it() -> None:
         asked.fails = True
         failed = await asyncio.gather(*map(asked.ask, range(10)), return_exceptions=True)
         assert all(isinstance(error, OSError) for error in failed)
-        assert len({id(error) for error in failed}) == 10, "each has an exception of its own"
         asked.fails = False
         assert await asked.ask(1) == (1,)
 
@@ -192,9 +191,7 @@ class Slow:
         self.asked: list[Sequence[int]] = []
         self.ended = 0
         self._held: list[asyncio.Future[Exception | None]] = []
-        self.gatherer: Gatherer[int, int | Exception] = Gatherer(
-            self.send, lambda error: error, most=100, calls=lambda: calls
-        )
+        self.gatherer: Gatherer[int, int | Exception] = Gatherer(self.send, most=100, calls=lambda: calls)
 
     async def send(self, questions: Sequence[int]) -> Sequence[int | Exception]:
         held: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()

@@ -245,9 +245,10 @@ def test_a_vault_that_ignores_associated_data_is_found_out_before_a_key_is_wrapp
     async def main() -> None:
         with Proxy(bao.port, rewrite) as proxy:
             async with opened(bao.role(key, key, policy=policy).settings(proxy.endpoint)) as kms:
-                wrapped = await made(kms)
-                assert wrapped.wrapped.provider == PROVIDER_UNBOUND
-                assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
+                for _ in range(2):
+                    wrapped = await made(kms)
+                    assert wrapped.wrapped.provider == PROVIDER_UNBOUND
+                    assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
         async with opened(bao.role(key, key).settings()) as kms:  # a newer one
             assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
 

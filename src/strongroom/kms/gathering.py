@@ -45,18 +45,16 @@ class Gatherer(Generic[Q, A]):
     """Asks by ``send``, which takes many questions and gives an answer for each, in order.
 
     At most ``most`` questions go out in one call, and at most ``calls()`` calls are on their way at once. If ``send``
-    raises, everybody whose question was in that call gets a copy of the exception, made by ``anew``.
+    raises, everybody whose question was in that call gets the exception.
     """
 
     def __init__(
         self,
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
-        anew: Callable[[Exception], Exception],
         most: int = 128,
         calls: Callable[[], int] = lambda: CALLS,
     ) -> None:
         self._send = send
-        self._anew = anew
         self._most = most
         self._calls = calls
         self._waiting: deque[_Asked[Q, A]] = deque()
@@ -164,7 +162,7 @@ class Gatherer(Generic[Q, A]):
         except Exception as error:
             for asked in batch:
                 if not asked.answers.done():
-                    asked.answers.set_exception(self._anew(error))
+                    asked.answers.set_exception(error)
             return
         if not all(isinstance(answer, Exception) for answer in answers):
             self._usual += (loop.time() - begun - self._usual) / 8  # failures do not show how long a call takes

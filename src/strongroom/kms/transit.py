@@ -106,8 +106,8 @@ class TransitKMS:
         self._url = session.client.address.url
         self._longest = session.client.address.longest
         self._pace = session.client.pace
-        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, _anew, wire.MOST, self._calls)
-        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, _anew, wire.MOST, self._calls)
+        self._wraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._encrypt, wire.MOST, self._calls)
+        self._unwraps: Gatherer[Item, bytes | KMSError] = Gatherer(self._decrypt, wire.MOST, self._calls)
         self._datakeys = asyncio.Semaphore(_DATAKEYS_AT_ONCE)
         self._ways: tuple[_Way, _Way] = (_Way(self._by_encrypt), _Way(self._by_datakey))
 
@@ -175,7 +175,7 @@ class TransitKMS:
             if isinstance(item, Item):
                 items.append(item)
         try:
-            answers = iter(await self._in_time(self._unwraps.ask(items)) if items else ())
+            answers = iter(await self._in_time(self._unwraps.ask(items)))
         except KMSError as error:
             answers = iter([anew(error) for _ in items])
         return [next(answers) if known is None else known for known in found]
@@ -200,11 +200,8 @@ class TransitKMS:
         first, second = self._ways
         try:
             return await self._in_time(self._generate(first, contexts, key))
-        except KMSDenied as denied:
-            try:
-                made = await self._in_time(self._generate(second, contexts, key))
-            except KMSDenied:
-                raise denied from None
+        except KMSDenied:
+            made = await self._in_time(self._generate(second, contexts, key))
         if key == self._key_id:  # which way the policy grants for another key says nothing about this one
             self._ways = (second, first)
         return made
@@ -287,9 +284,10 @@ class TransitKMS:
 
     async def _batch(self, operation: str, items: Sequence[Item]) -> Sequence[bytes | KMSError]:
         """One call for data keys of one master key."""
-        version = self._version_of(items[0].key) if operation == "encrypt" else 0
+        key = items[0].key
         try:
-            answer = await self._session.post(f"transit/{operation}/{items[0].key}", wire.batch(items, version))
+            body = wire.batch(items, self._version_of(key))
+            answer = await self._session.post(f"transit/{operation}/{key}", body)
             return wire.results(answer, items, self._url)
         except KMSError as error:
             return [anew(error) for _ in items]
@@ -312,10 +310,6 @@ class TransitKMS:
             raise KMSUnavailable(
                 f"the KMS at {self._url} is not available: no answer within {self._longest:g} s{why}"
             ) from None
-
-
-def _anew(error: Exception) -> Exception:
-    return anew(error) if isinstance(error, KMSError) else error
 
 
 def _or_raise(answer: bytes | KMSError) -> bytes:

@@ -85,7 +85,7 @@ def version_of(wrapped: bytes) -> int:
 
 
 def batch(items: Sequence[Item], version: int = 0) -> Mapping[str, object]:
-    """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` 0 is the key's latest."""
+    """The body of a call to ``transit/encrypt`` or ``transit/decrypt``; ``version`` wraps, 0 is the key's latest."""
     return {"batch_input": [_input(item, version) for item in items]}
 
 
