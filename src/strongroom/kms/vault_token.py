@@ -129,7 +129,7 @@ class VaultSession:
 
         Raises KMSUnavailable; KMSDenied if the Vault refuses the AppRole.
         """
-        token = self._token or await self._log_in(None)
+        token = await self._log_in(None)
         for new in (False, True, True):
             answer = await self.client.call("POST", path, body, token.value)
             if answer.status != _FORBIDDEN:
@@ -236,8 +236,6 @@ class VaultSession:
             self._changed.clear()
             due = token.due(self._doubted)
             left = due - asyncio.get_running_loop().time() if due is not None else None
-            if left is not None and left <= 0:
-                return
             try:
                 async with asyncio.timeout(left):
                     await self._changed.wait()
