@@ -81,7 +81,7 @@ def _run(backend: Backend, bucket: str, kind: type[Client], use: Callable[[S3Sto
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", [Careless, OldMinIO, Ceph])
 def test_nothing_is_written_where_the_condition_does_not_hold(
-    minio: Backend, bucket_name: str, kind: type[Client], size: int
+    minio: Backend, bucket_name: str, kind: type[Client], size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     content, other = os.urandom(size), os.urandom(size)
 
@@ -98,6 +98,7 @@ def test_nothing_is_written_where_the_condition_does_not_hold(
             await store.head(bucket_name, "none")
 
     _run(minio, bucket_name, kind, use)
+    assert caplog.text.count("ignores conditions of writes") == (kind is OldMinIO)
 
 
 @pytest.mark.parametrize("size", SIZES)

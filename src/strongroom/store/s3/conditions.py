@@ -4,6 +4,7 @@ looks like one that is fulfilled.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 
 from strongroom.store.errors import NoSuchObject, StoreError
@@ -11,6 +12,8 @@ from strongroom.store.s3 import names, xml
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.errors import undecided
 from strongroom.store.s3.messages import Request
+
+_log = logging.getLogger("strongroom.store.s3")
 
 _NO_ETAG = "0" * 32
 
@@ -24,6 +27,8 @@ async def checks_writes(client: Client, bucket: str) -> bool:
     if client.minio_checks_writes is None:
         with suppress(StoreError, xml.BadAnswer):
             client.minio_checks_writes = await _checks_completions(client, bucket)
+            if not client.minio_checks_writes:
+                _log.warning("this MinIO ignores conditions of writes: a newer one, of September 2025 on, heeds them")
     return bool(client.minio_checks_writes)
 
 
