@@ -130,6 +130,25 @@ def test_the_version_in_the_settings_is_not_for_other_keys() -> None:
     asyncio.run(main())
 
 
+def test_one_data_key_of_another_version_than_the_pinned_one_is_too_many() -> None:
+    """As in a cluster of an older Vault and a newer one."""
+
+    async def main() -> None:
+        vault = Vault()
+        versions = iter((7, 7, 1))
+
+        def now_and_then(path: str, body: Any, token: str) -> Answer | None:
+            if "datakey" in path:
+                body["key_version"] = next(versions)
+            return denies("encrypt")(path, body, token)
+
+        vault.odd = now_and_then
+        with pytest.raises(NoSuchKey, match="does not wrap with version 7"):
+            await vault.kms(version=7).generate([CONTEXT, OTHER])
+
+    asyncio.run(main())
+
+
 def test_what_the_policy_grants_for_another_key_changes_nothing_for_that_of_the_settings() -> None:
     async def main() -> None:
         vault = Vault()

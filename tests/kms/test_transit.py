@@ -171,7 +171,7 @@ def test_a_key_that_derives_works_too(bao: OpenBao, key: str) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", ["a&b", 'a"b'])
+@pytest.mark.parametrize("name", ["a&b", 'a"b', 'a&"b'])
 def test_what_minio_wrapped_with_a_key_that_derives_opens_however_its_releases_wrote_the_name(
     bao: OpenBao, key: str, name: str
 ) -> None:
