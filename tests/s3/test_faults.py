@@ -96,7 +96,7 @@ def test_what_nobody_foresaw_on_one_key_of_a_list_is_said_of_that_key_and_the_ot
         deleted.append(key)
 
     store = cast(SealedStore, Mock(bucket=AsyncMock(), delete=delete))
-    request = HttpRequest("POST", "/bucket", "delete", {}, True, "")
+    request = HttpRequest("POST", "/bucket", "delete", {"content-md5": "that of the list"}, True, "")
     call = Mock(request=request, bucket="bucket", request_id="ID")
     listed = Delete(objects=[ObjectIdentifier(key=key) for key in ("first", "bad", "last")])
     wanted = DeleteObjectsRequest(bucket="bucket", delete=listed)

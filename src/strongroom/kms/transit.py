@@ -200,8 +200,11 @@ class TransitKMS:
         first, second = self._ways
         try:
             return await self._in_time(self._generate(first, contexts, key))
-        except KMSDenied:
-            made = await self._in_time(self._generate(second, contexts, key))
+        except KMSDenied as denied:
+            try:
+                made = await self._in_time(self._generate(second, contexts, key))
+            except KMSDenied:
+                raise denied from None  # of the usual way
         if key == self._key_id:  # which way the policy grants for another key says nothing about this one
             self._ways = (second, first)
         return made
