@@ -163,7 +163,7 @@ def versitygw(home: Path) -> Peer:
     endpoint = f"127.0.0.1:{free_port()}"
     (home / "data").mkdir(exist_ok=True)
     settings = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "posix", str(home / "data")]
+    command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "--keep-alive", "posix", str(home / "data")]
     running = Running(command, _environment(home, **settings), home / "log")
     running.wait_for(f"http://{endpoint}/")
     return Peer("versitygw", "not synced", f"http://{endpoint}", running)

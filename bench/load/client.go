@@ -111,9 +111,13 @@ func (w *client) ask(r request, wanted int) (answer, error) {
 	return a, nil
 }
 
-// done ends what was asked: after an error, or where client or server say so, the connection is not used again.
+// done ends what was asked: after an error, or where the client wants a new one each time, the connection is not used again. A
+// server that wants that is not compared with those that keep connections.
 func (w *client) done(a answer, err error) error {
-	if err != nil || a.closes || w.c.anew {
+	if err == nil && a.closes && !w.c.anew {
+		err = errors.New("the server keeps no connections")
+	}
+	if err != nil || w.c.anew {
 		w.line.close()
 	}
 	return err

@@ -129,6 +129,7 @@ PAGE = b"<ListBucketResult><IsTruncated>false</IsTruncated>" + b"<Contents><Key>
         ("-op page -objects 6", 200, {"Content-Length": str(len(PAGE))}, PAGE, "5 entries instead of 6"),
         ("-op multipart -size 10", 200, TAG | {"Content-Length": "2"}, b"<>", "no upload id"),
         ("-op head", 200, {"Transfer-Encoding": "gzip"}, b"", "transfer encoding"),
+        ("-op head", 200, TAG | {"Content-Length": "4096", "Connection": "close"}, b"", "keeps no connections"),
     ],
 )
 def test_rubbish_is_an_error(
