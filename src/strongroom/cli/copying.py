@@ -88,8 +88,7 @@ def run_import(
     stop_on_signals(stop.set)
     try:
         with State(path) as state, TransferBar(Console(stderr=True)) as bar:
-            ends = source.client(threads, stop), place, target.client(threads, stop), aim
-            job = Import(*ends, state, wishes, threads)
+            job = Import(source.client(threads, stop), place, target.client(threads, stop), aim, state, wishes, threads)
             job.run(report, stop, bar.watcher)
     except (S3Failed, Held, OfOthers) as error:
         raise fail(report, as_json, error) from None

@@ -62,12 +62,7 @@ class Reserve:
         if self.is_given_up:
             return False
         try:
-            try:
-                os.truncate(self._path, 0)
-            except OSError as error:
-                if error.errno not in NO_SPACE:
-                    raise
-                self._replace()
+            self._empty()
         except OSError:
             return False  # there is none
         _log.warning(
@@ -76,10 +71,16 @@ class Reserve:
         )
         return True
 
-    def _replace(self) -> None:
-        """Put an empty file in its place: in a quota of btrfs that is used up, no file can be cut, but removed, and its
-        space comes back with the next commit of the file system. Raises OSError.
+    def _empty(self) -> None:
+        """Cut the file, or put an empty one in its place: in a quota of btrfs that is used up, no file can be cut, but
+        removed, and its space comes back with the next commit of the file system. Raises OSError.
         """
+        try:
+            os.truncate(self._path, 0)
+            return
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
         self._path.unlink()
         sync_directory(self._path.parent)
         os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
