@@ -4,23 +4,19 @@ today, which heeds them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from strongroom.secret import Secret
-from strongroom.sigv4 import SigningCredential
 from strongroom.store.base import ALWAYS, Condition
 from strongroom.store.errors import ConditionFailed, NoSuchObject, ObjectChanged, Refused
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3 import Client, S3Store
 from strongroom.store.s3.messages import Answer, Request
 from strongroom.store.s3.response import Response
-from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
+from tests.backends import Backend
+from tests.gateway_s3.opened import use_store
 from tests.store.kinds import SEALED, get, put
 
 MIB = 1024**2
@@ -66,18 +62,6 @@ class Ceph(Careless):
         return {**super().heard(request), **wanted}
 
 
-def _run(backend: Backend, bucket: str, kind: type[Client], use: Callable[[S3Store], Awaitable[Any]]) -> None:
-    async def started() -> None:
-        own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
-        store = S3Store(kind(parse_endpoint(backend.endpoint), "us-east-1", own, chain=False))
-        await store.start()
-        await store.create_bucket(bucket)
-        await use(store)
-        await store.stop()
-
-    asyncio.run(started())
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", [Careless, OldMinIO, Ceph])
 def test_nothing_is_written_where_the_condition_does_not_hold(
@@ -97,7 +81,7 @@ def test_nothing_is_written_where_the_condition_does_not_hold(
         with pytest.raises(NoSuchObject):
             await store.head(bucket_name, "none")
 
-    _run(minio, bucket_name, kind, use)
+    use_store(minio, bucket_name, kind, use)
     assert caplog.text.count("ignores conditions of writes") == (kind is OldMinIO)
 
 
@@ -114,7 +98,7 @@ def test_what_the_condition_allows_is_written(minio: Backend, bucket_name: str, 
             assert (await store.head(bucket_name, "o")).record[":word"] == word
             assert await get(store, "o", bucket_name) == content
 
-    _run(minio, bucket_name, kind, use)
+    use_store(minio, bucket_name, kind, use)
 
 
 @pytest.mark.parametrize("kind", [Careless, OldMinIO, Ceph])
@@ -127,7 +111,7 @@ def test_settings_of_a_bucket_are_changed_again_and_again(minio: Backend, bucket
         assert await store.leave_setting(bucket_name, "setting-3", b"3") == b"3"
         assert (await store.bucket(bucket_name)).settings == {"setting-0": b"0", "setting-2": b"2", "setting-3": b"3"}
 
-    _run(minio, bucket_name, kind, use)
+    use_store(minio, bucket_name, kind, use)
 
 
 class Counted(Client):
@@ -148,7 +132,7 @@ def test_a_minio_that_heeds_conditions_is_asked_once_whether_it_does(minio: Back
         await put(store, "second", b"content", SEALED, Condition(absent=True), bucket=bucket_name)
         assert store.client.sent == before + 1
 
-    _run(minio, bucket_name, Counted, use)
+    use_store(minio, bucket_name, Counted, use)
 
 
 @pytest.mark.parametrize(("size", "name"), [*[(size, "copy") for size in SIZES], (1000, "folder/")])
@@ -169,7 +153,7 @@ def test_the_bytes_of_another_object_are_not_copied_for_those_of_the_source(
         await store.copy(source, bucket_name, name, SEALED, b"")
         assert await get(store, name, bucket_name) == await get(store, "source", bucket_name)
 
-    _run(minio, bucket_name, Careless, use)
+    use_store(minio, bucket_name, Careless, use)
 
 
 class ShortSource(Client):
@@ -190,4 +174,4 @@ def test_a_source_that_has_become_shorter_was_replaced(minio: Backend, bucket_na
         with pytest.raises(ObjectChanged):
             await store.copy(source, bucket_name, "copy", SEALED, b"", Condition(absent=True))
 
-    _run(minio, bucket_name, ShortSource, use)
+    use_store(minio, bucket_name, ShortSource, use)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import re
@@ -15,13 +14,12 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from strongroom.secret import Secret
-from strongroom.sigv4 import SigningCredential
-from strongroom.store.s3 import Client, S3Store, parse_endpoint
+from strongroom.store.s3 import Client, S3Store
 from strongroom.store.s3.messages import Answer, Request
 from tests import server
 from tests.backends import ACCESS_KEY, SECRET_KEY, Backend
 from tests.gateway_s3.conftest import Gateway
+from tests.gateway_s3.opened import use_store
 from tests.http.raw import error_of, send
 from tests.store.kinds import SEALED
 from tests.store.kinds import put as put_in
@@ -140,13 +138,8 @@ class MinIOOf2022(Client):
 def test_an_encrypted_object_is_listed_as_such_where_metadata_are_listed_as_pairs(
     minio: Backend, bucket_name: str
 ) -> None:
-    async def listed() -> None:
-        own = SigningCredential(ACCESS_KEY, Secret(SECRET_KEY))
-        store = S3Store(MinIOOf2022(parse_endpoint(minio.endpoint), "us-east-1", own, chain=False))
-        await store.start()
-        await store.create_bucket(bucket_name)
+    async def use(store: S3Store) -> None:
         stored = await put_in(store, "o", b"content", SEALED, bucket=bucket_name)
         assert (await store.list(bucket_name, "", "", "", 10)).objects == [stored]
-        await store.stop()
 
-    asyncio.run(listed())
+    use_store(minio, bucket_name, MinIOOf2022, use)
