@@ -51,6 +51,20 @@ def test_plain_objects_are_served_as_they_are_beside_encrypted_ones(
     assert raw.get_object(Bucket=bucket_name, Key="plain")["Body"].read() != b"was there before"
 
 
+@pytest.mark.parametrize("kind", ["minio", "versitygw"])
+def test_a_folder_in_a_bucket_of_the_backend_is_written_and_removed_as_any_object(
+    request: pytest.FixtureRequest, gateway: Gateway, bucket_name: str, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    backend.client().create_bucket(Bucket=bucket_name)
+    client, folder = gateway(backend).client(), {"Bucket": bucket_name, "Key": "folder/"}
+    client.put_object(**folder)
+    client.copy_object(**folder, CopySource=folder, MetadataDirective="REPLACE", Metadata={"a": "b"})
+    assert client.head_object(**folder)["Metadata"] == {"a": "b"}
+    client.delete_object(**folder)
+    assert error_of(client.head_object, **folder) == ("404", 404)
+
+
 def test_what_a_gateway_writes_plain_can_be_read_without_it(minio: Backend, gateway: Gateway, bucket_name: str) -> None:
     client, raw = gateway(minio, {"MINIO_SSE_AUTO_ENCRYPTION": None}).client(), minio.client()
     client.create_bucket(Bucket=bucket_name)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 from strongroom.sealed.dare import Sealer, new_nonce
-from strongroom.store.base import LEFT, Condition, Page, Stored
+from strongroom.store.base import ALWAYS, LEFT, MAX_KEY, Condition, Page, Reader, Stored
 from strongroom.store.errors import ConditionFailed, NameRefused, NoSuchObject, Refused, Unavailable
 from strongroom.store.left import LeftStore
 from strongroom.store.left.names import DATA, DOCUMENT
@@ -338,3 +338,29 @@ def test_a_name_that_belongs_before_a_whole_page_is_not_missed(tmp_path: Path, b
             assert names(page) == rolled_up(["a", f"{beside}0000"], "", delimiter)
 
     run(tmp_path, use)
+
+
+class _RefusingLongNames(LocalStore):
+    """A store that takes no longer names than S3 does."""
+
+    async def open(self, bucket: str, key: str, *, whole: bool = True) -> Reader:
+        if len(key) > MAX_KEY:
+            raise Refused(400, "BadRequest", "", key)
+        return await super().open(bucket, key, whole=whole)
+
+    async def delete(self, bucket: str, key: str, when: Condition = ALWAYS) -> bool:
+        if len(key) > MAX_KEY:
+            raise NameRefused(key)
+        return await super().delete(bucket, key, when)
+
+
+def test_nothing_is_looked_for_under_a_name_too_long_for_what_was_left(tmp_path: Path) -> None:
+    async def use(store: LeftStore) -> None:
+        key = "k" * MAX_KEY
+        await put(store, key, b"new", when=Condition(absent=True))
+        assert await get(store, key) == b"new"
+        assert await store.delete("bucket", key)
+        with pytest.raises(NoSuchObject):
+            await store.head("bucket", key)
+
+    run(tmp_path, use, _RefusingLongNames)

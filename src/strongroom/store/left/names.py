@@ -13,10 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from strongroom.store.base import MAX_KEY
+
 MARK = "/.minio/"
 DATA = MARK + "data"
 DOCUMENT = MARK + "dare.meta"
 _UNFINISHED = re.compile(r".+/\.minio/[^/]+/(?:\d+/part|dare)\.meta", re.DOTALL)
+
+
+def can_be_left(key: str) -> bool:
+    """Whether MinIO can have left an object under this key: it made ``a`` of ``a/``, and its own names are longer."""
+    return not key.endswith("/") and len((key + DOCUMENT).encode()) <= MAX_KEY
 
 
 def is_hidden(key: str) -> bool:

@@ -14,7 +14,6 @@ from strongroom.secret import Secret
 from strongroom.store.base import (
     ALWAYS,
     LEFT,
-    MAX_KEY,
     Bucket,
     Condition,
     EncryptingStore,
@@ -41,7 +40,7 @@ from strongroom.store.errors import (
     StoreError,
 )
 from strongroom.store.left.listing import Merge, Wanted
-from strongroom.store.left.names import DATA, DOCUMENT, MARK, is_hidden, is_unfinished, left_object
+from strongroom.store.left.names import DATA, DOCUMENT, MARK, can_be_left, is_hidden, is_unfinished, left_object
 from strongroom.store.left.reading import LeftReader
 from strongroom.store.left.writing import LeftWriter
 from strongroom.store.recent import Recent, weight_of
@@ -166,7 +165,7 @@ class LeftStore(Store):
 
     async def _tidy_below(self, bucket: str, key: str, since: int) -> bool:
         """The same for what MinIO left under the key of an object of ours, which no listing shows."""
-        if len((key + DATA).encode()) > MAX_KEY:
+        if not can_be_left(key):
             return True
         try:
             data = await self.inner.head(bucket, key + DATA)  # which goes last
@@ -217,6 +216,8 @@ class LeftStore(Store):
         return stored
 
     async def _read(self, bucket: str, key: str) -> Stored | None:
+        if not can_be_left(key):
+            return None
         try:
             reader = await self._documents.open(bucket, key + DOCUMENT)
         except (NoSuchObject, NameRefused):
@@ -235,7 +236,7 @@ class LeftStore(Store):
 
     async def _end(self, bucket: str, key: str) -> bool:
         """Remove what MinIO left under a key. Returns whether there was anything."""
-        if await self.is_clean(bucket) or not await self.inner.delete(bucket, key + DOCUMENT):
+        if not can_be_left(key) or await self.is_clean(bucket) or not await self.inner.delete(bucket, key + DOCUMENT):
             return False
         await self.inner.delete(bucket, key + DATA)
         return True
