@@ -225,6 +225,30 @@ def test_a_new_token_that_ends_while_a_call_is_on_its_way_with_it_is_no_denial()
     at_standing_clock(main)
 
 
+@pytest.mark.parametrize("lasting", [3, None])
+def test_tokens_that_end_before_they_are_used_are_no_denial(lasting: int | None) -> None:
+    """As on a machine that stands still for longer than they live, each time that one is used."""
+
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        vault.life = 1
+        session = vault.session()
+
+        def stands_still(path: str, body: Mapping[str, Any], token: str) -> Answer | None:
+            clock.now += path == PATH
+            return None if "login" in path or token == f"token-{lasting}" else refused(403, "permission denied")
+
+        vault.odd = stands_still
+        if lasting:
+            assert (await session.post(PATH, {})).ok
+        else:
+            with pytest.raises(KMSUnavailable, match="its tokens end before they are used"):
+                await session.post(PATH, {})
+        assert len(vault.paths(containing=PATH)) == 3
+
+    at_standing_clock(main)
+
+
 def test_a_kms_that_is_away_is_logged_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "strongroom.kms")
 
@@ -345,12 +369,16 @@ def test_a_token_that_a_request_had_to_get_is_renewed_at_half_its_own_life() -> 
         await session.start()
         await come(lambda: vault.tokens == 1 and not vault.under_way)
         await turns()
+        assert session.life_left is None
         vault.odd = dead("token-1")
-        vault.life = vault.renewed_life = 100
+        vault.life = vault.renewed_life = 1000
         assert (await session.post(PATH, {})).ok and logins(vault) == 2
         await turns()
-        clock.now += 50
-        await come(lambda: renewals(vault) == 1 and session.life_left == 100)
+        clock.now += 499
+        await turns()
+        assert renewals(vault) == 0
+        clock.now += 1
+        await come(lambda: renewals(vault) == 1 and session.life_left == 1000)
         await session.stop()
 
     at_standing_clock(main)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,6 @@ import pytest
 
 from strongroom.kms.base import DataKey, KMSDenied, KMSUnavailable
 from strongroom.kms.keyring import Keyring
-from strongroom.kms.vault_client import Answer, VaultAddress, VaultClient
-from strongroom.kms.vault_token import AppRole, VaultSession
-from strongroom.secret import Secret
 from tests.kms.opened import made, opened, unwrapped
 from tests.openbao import OpenBao
 from tests.proxy import Proxy
@@ -94,45 +90,6 @@ def test_a_token_whose_clock_ran_out_while_the_kms_was_away_costs_no_request(bao
                 await asyncio.sleep(3.5)
                 proxy.release()
                 assert await unwrapped(kms, wrapped.wrapped) == wrapped.plaintext
-
-    asyncio.run(main())
-
-
-class Brief(VaultClient):
-    """A Vault for a machine that stands still for longer than the first two tokens live, each time that one is used."""
-
-    def __init__(self) -> None:
-        super().__init__(VaultAddress("http://127.0.0.1:1"))
-        self.logins = 0
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, object] | None = None,
-        token: Secret | None = None,
-        repeatable: bool = True,
-    ) -> Answer:
-        """Answers as Vault does, without one."""
-        if path == "auth/approle/login":
-            self.logins += 1
-            life = 1 if self.logins < 3 else 300
-            return Answer(200, {"auth": {"client_token": str(self.logins), "lease_duration": life, "renewable": True}})
-        if token is not None and int(token.reveal()) >= 3:
-            return Answer(200, {})
-        if path == "x":
-            time.sleep(1.1)  # noqa: ASYNC251 - which holds up whatever else would renew the token
-        return Answer(403, {})
-
-
-def test_tokens_that_end_before_they_are_used_are_no_denial() -> None:
-    async def main() -> None:
-        client = Brief()
-        session = VaultSession(client, AppRole(Secret("role"), lambda: Secret("secret")))
-        await session.start()
-        assert (await session.post("x", {})).ok
-        assert client.logins == 3
-        await session.stop()
 
     asyncio.run(main())
 
