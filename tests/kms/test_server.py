@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.backends import served_by
+from tests.jobs import run_job
 from tests.kms.load import Load
 from tests.kms.test_transit import (
     Switch,
@@ -317,6 +318,22 @@ def test_a_gateway_whose_key_is_deleted_starts_and_serves_what_needs_none(
         bao.restore(role.key, backup)
         client.put_object(**sealed)
         assert client.get_object(Bucket=bucket_name, Key="sealed")["Body"].read() == BODY
+
+
+def test_what_does_not_start_because_its_key_is_another_of_that_name_gives_its_token_back(
+    bao: OpenBao, tmp_path: Path, key: str
+) -> None:
+    role = bao.role(key, key)
+    with Server(tmp_path, role.settings(), workers=1, command=NAS) as server:
+        pass
+    bao.api("POST", f"transit/keys/{key}/config", {"deletion_allowed": True})
+    bao.api("DELETE", f"transit/keys/{key}")
+    bao.api("POST", f"transit/keys/{key}", {})
+    before = bao.api("LIST", "auth/token/accessors")["data"]["keys"]
+    audit = run_job(server, "audit")
+    assert audit.returncode == 1
+    assert audit.stderr.endswith("its key of that name is another\n") and audit.stderr.count("\n") == 1
+    assert set(bao.api("LIST", "auth/token/accessors")["data"]["keys"]) <= set(before)
 
 
 def test_a_server_that_is_moved_from_a_static_key_reads_both_kinds(

@@ -97,7 +97,11 @@ class SealedStore:
         """Start store and KMS, in the process and event loop that will use them."""
         await self.store.start()
         if self._kms is not None:
-            await self._kms.start()
+            try:
+                await self._kms.start()
+            except BaseException:
+                await self.stop()  # a KMS that turns out to be another one has given us a token
+                raise
 
     async def stop(self) -> None:
         """Let go of everything."""
