@@ -577,12 +577,18 @@ def test_one_signature_that_is_found_wrong_while_others_are_not_does_not_cost_th
         b"<Delete><Object><Key>a</Key></Object><Object><Key>hidden</Key></Object></Delete>",
         b"<x:Delete xmlns:x='y'><x:Object><x:Key>hidden</x:Key></x:Object></x:Delete>",
         b"<Delete><Object><Key>a</Key><Key>hidden</Key></Object></Delete>",
-        b"<Delete><Object><Key>hid<!-- -->d<b>x</b>en</Key></Object></Delete>",
+        b"<Delete><Object><Key>hid<!-- -->d<?b x?>en</Key></Object></Delete>",
         b"<Delete><Object><Key><![CDATA[hid]]>d&#101;n</Key></Object></Delete>",
     ],
 )
 def test_every_name_that_a_backend_could_read_in_a_document_is_seen(document: bytes) -> None:
     assert "hidden" in xml.texts_of_all(document, "Key", 100)
+
+
+@pytest.mark.parametrize("key", [b"<b>hid</b>den", b"hid<b/>den", b"<Key>hidden</Key>"])
+def test_a_name_that_backends_could_read_differently_is_none(key: bytes) -> None:
+    with pytest.raises(xml.BadAnswer):
+        xml.texts_of_all(b"<Delete><Object><Key>%s</Key></Object></Delete>" % key, "Key", 100)
 
 
 def test_what_a_stranger_s_document_holds_beside_names_is_not_kept() -> None:

@@ -155,6 +155,14 @@ def test_neither_a_request_nor_its_source_reaches_what_is_hidden() -> None:
     assert backend.asked[0].body == good
 
 
+def test_a_bucket_is_not_removed_with_what_is_hidden_in_it() -> None:
+    backend = Backend()
+    backend.relay("DELETE", "DeleteBucket", key="", x_minio_force_delete="true")
+    backend.relay("DELETE", "DeleteObject", x_minio_force_delete="true")
+    bucket, object_ = (asked.headers for asked in backend.asked)
+    assert (bucket, object_["x-minio-force-delete"]) == ({}, "true")
+
+
 def test_a_list_of_a_thousand_objects_to_delete_may_say_all_that_s3_has_of_each() -> None:
     names = ("VersionId", "ETag", "LastModifiedTime", "Size")
     said = "".join(f"<{name}>1</{name}>" for name in names)

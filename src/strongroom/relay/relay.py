@@ -56,6 +56,8 @@ _CHUNK = 256 * 1024
 _LISTENED = "events"
 """The parameter with which MinIO's clients ask for the stream of events."""
 _RENAMED = "x-amz-rename-source"
+_FORCED = "x-minio-force-delete"
+"""With this header, MinIO removes a bucket and all that is in it, hidden or not."""
 _CUSTOMER = "x-amz-server-side-encryption-customer-"
 _SOURCE_CUSTOMER = "x-amz-copy-source-server-side-encryption-customer-"
 _VERSION = re.compile("versionId=([^&;#]+)")
@@ -106,6 +108,8 @@ class BackendRelay:
 
     async def _pass_on(self, call: Call, operation: str, source: dict[str, str]) -> Download:
         headers = {**passed_headers(call.request.headers, call.signed), **source}
+        if operation == "DeleteBucket":
+            headers.pop(_FORCED, None)
         query = passed_query(call.request.query, headers)
         again = operation not in _ONCE
 

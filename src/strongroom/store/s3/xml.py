@@ -87,8 +87,9 @@ def read(document: bytes) -> Node:
 
 
 def texts_of_all(document: bytes, name: str, most: int) -> list[str]:
-    """The texts of all elements of this name, wherever they are, with any prefix and whatever else they contain: all
-    that any reader could take for one. Raises BadAnswer, also for more than ``most`` tags.
+    """The texts of all elements of this name, wherever they are and with any prefix: all that any reader could take for
+    one. Raises BadAnswer, also for more than ``most`` tags, and if there is an element in one of them: readers differ
+    in what its text is.
 
     No tree is built: for a stranger's document it may take twenty times as much memory.
     """
@@ -96,6 +97,8 @@ def texts_of_all(document: bytes, name: str, most: int) -> list[str]:
     within: list[list[str] | None] = []
 
     def start(tag: str, attributes: object) -> None:
+        if within and within[-1] is not None:
+            raise BadAnswer("there is an element in a text")
         within.append([] if tag.rpartition(":")[2] == name else None)
 
     def end(tag: str) -> None:
