@@ -290,11 +290,12 @@ def test_a_question_goes_out_beside_a_call_that_takes_twice_as_long_as_usual_and
         slow.ask(201)
         await turns()
         clock.now += 0.09
+        slow.ask(202)
         await turns()
         assert slow.asked[200:] == [[200]]
         clock.now += 0.02
         await turns()
-        assert slow.asked[200:] == [[200], [201]]
+        assert slow.asked[200:] == [[200], [201, 202]]
         await slow.gatherer.stop()
 
     at_standing_clock(main)

@@ -51,7 +51,7 @@ class Gatherer(Generic[Q, A]):
     def __init__(
         self,
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
-        most: int = 128,
+        most: int,
         calls: Callable[[], int] = lambda: CALLS,
     ) -> None:
         self._send = send
@@ -84,8 +84,6 @@ class Gatherer(Generic[Q, A]):
     async def stop(self) -> None:
         """Cancel everything that is being asked; whoever asks later is cancelled at once."""
         self._stopped = True
-        if self._woken is not None:
-            self._woken.cancel()
         for asked in self._waiting:
             asked.answers.cancel()
         self._waiting.clear()
@@ -100,14 +98,10 @@ class Gatherer(Generic[Q, A]):
     def _wake_in(self, seconds: float) -> None:
         if self._woken is not None:
             self._woken.cancel()
-        loop = asyncio.get_running_loop()
-        self._woken = loop.call_later(seconds, self._pump) if seconds > 0 else loop.call_soon(self._pump)
+        self._woken = asyncio.get_running_loop().call_later(seconds, self._pump)
 
     def _pump(self) -> None:
         """Send what should go out now; if the rest is to wait, set a timer for it."""
-        self._woken = None
-        while self._waiting and self._waiting[0].answers.done():
-            self._waiting.popleft()  # whoever asked was cancelled
         while self._waiting and len(self._under_way) < self._calls():
             left = self._waiting[0].since + self._patience - asyncio.get_running_loop().time()
             if left > 0 and self._better_wait():

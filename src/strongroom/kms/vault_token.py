@@ -135,7 +135,8 @@ class VaultSession:
             if answer.status != _FORBIDDEN:
                 return answer
             if await self._alive(token):
-                self._doubt(token)
+                self._doubted = True
+                self._changed.set()
                 return answer
             if self._lasts(token):
                 now = asyncio.get_running_loop().time()
@@ -148,11 +149,6 @@ class VaultSession:
     def _lasts(self, token: _Token) -> bool:
         """Whether this is the current token, and has not expired by the clock."""
         return self._has(token) and self.life_left != 0
-
-    def _doubt(self, token: _Token) -> None:
-        if self._has(token) and not self._doubted:
-            self._doubted = True
-            self._changed.set()
 
     async def _alive(self, token: _Token) -> bool:
         return self._has(token) and await self._looks_at_itself(token)  # not the current one: replaced meanwhile
