@@ -458,6 +458,19 @@ def test_what_must_not_be_sent_twice_is_not() -> None:
     assert len(run(given_up, use)[0].heads) == 2
 
 
+def test_what_was_sent_is_not_told_to_be_unsent_where_the_server_is_gone_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreachable(host: str) -> Any:
+        raise Unreachable(host)
+
+    async def use(asking: Asking) -> None:
+        await asking.whole()
+        monkeypatch.setattr(asking.pool, "_connect", unreachable)
+        with pytest.raises(Broken):
+            await asking.whole("PUT")
+
+    assert len(run(given_up, use)[0].heads) == 2
+
+
 def test_a_connection_that_fails_at_its_first_request_is_not_taken_for_an_old_one() -> None:
     async def script(backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await backend.take(reader)

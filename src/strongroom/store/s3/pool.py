@@ -71,7 +71,10 @@ class Pool:
         except Broken as error:
             if not error.stale or not again:
                 raise
-        connection = await self._connection(host, lasting, fresh=True)
+        try:
+            connection = await self._connection(host, lasting, fresh=True)
+        except Unreachable as error:  # which would say that nothing was sent
+            raise Broken(f"it was closed, and there is no new one: {error}") from error
         response = await connection.request(head, body, bodiless=bodiless, silence=silence, least=least)
         response.repeated = True
         return response
