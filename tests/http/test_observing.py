@@ -309,6 +309,12 @@ def test_what_a_form_brings_and_a_copy_takes_is_named(observed: Server, filled: 
     assert (copy["key"], copy["copy_source"]) == ("copy", f"{filled}/by/form")
 
 
+def test_a_url_that_is_copied_from_is_written_without_its_signature(observed: Server, filled: str) -> None:
+    request(observed, "PUT", f"/{filled}/copy", {"x-amz-copy-source": f"/{filled}/o?X-Amz-Signature=5ea1ed"})
+    assert comes(lambda: len(lines(observed, filled)) == 2)
+    assert lines(observed, filled)[1]["copy_source"] == f"/{filled}/o"
+
+
 def test_a_log_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
     server = Server(tmp_path, {"STRONGROOM_ACCESS_LOG": str(tmp_path / "missing" / "access.log")})
     with pytest.raises(AssertionError), server:

@@ -45,7 +45,7 @@ def _fields(seen: Seen, seconds: float) -> dict[str, object]:
         "operation": seen.operation or _UNKNOWN,
         "bucket": seen.bucket,
         "key": seen.key,
-        "copy_source": request.headers.get("x-amz-copy-source", "")[:_MAX_SOURCE],
+        "copy_source": request.headers.get("x-amz-copy-source", "").partition("?")[0][:_MAX_SOURCE],
         "status": seen.status,
         "error": seen.error,
         "reason": seen.reason,
