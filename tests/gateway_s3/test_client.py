@@ -58,6 +58,8 @@ class Fake:
         self.reply_to: Callable[[str], Reply] | None = None
         """What is answered to a path, where that matters."""
         self.regions: list[str] = []
+        self.conditions: list[str] = []
+        """The ETags that requests demand."""
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +69,7 @@ class Fake:
                 scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/s3/", self.headers["authorization"])
                 assert scope
                 fake.regions.append(scope[1])
+                fake.conditions += self.headers.get_all("if-match", [])
                 self.close_connection = True
                 status, headers, body = fake.reply_to(self.path) if fake.reply_to else fake.reply(scope[1])
                 self.send_response(status)
@@ -328,6 +331,12 @@ def test_settings_that_are_none_are_damaged(fake: Fake, document: bytes) -> None
     fake.reply = lambda region: (200, {"ETag": '"e"'}, document)
     with pytest.raises(Damaged):
         fake.run(lambda client: S3Store(client).bucket("bucket"))
+
+
+def test_settings_are_replaced_where_a_proxy_says_that_their_etag_is_weak(fake: Fake) -> None:
+    fake.reply = lambda region: (200, {"ETag": 'W/"e"'}, b"{}")
+    fake.run(lambda client: S3Store(client).set_bucket("bucket", "a", b"b"))
+    assert fake.conditions == ['"e"']
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-23:59"])

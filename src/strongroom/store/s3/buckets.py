@@ -26,7 +26,7 @@ from strongroom.store.s3.backend_listing import hidden_names, list_names
 from strongroom.store.s3.backend_uploads import abort_backend_upload
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.messages import Request
-from strongroom.store.s3.putting import condition_headers, without_quotes
+from strongroom.store.s3.putting import condition_headers, etag_in, without_quotes
 from strongroom.store.s3.records import remove_names
 from strongroom.store.s3.uploads import Uploads
 
@@ -105,11 +105,12 @@ class Buckets:
 
     async def _settings(self, name: str) -> tuple[str, Mapping[str, bytes]]:
         """The backend's ETag of the settings ("" if there are none), and the settings. Raises NoSuchBucket."""
+        request = Request("GET", name, names.SETTINGS)
         try:
-            answer = await self._client.send(Request("GET", name, names.SETTINGS))
+            answer = await self._client.send(request)
         except NoSuchObject:
             return "", {}
-        return answer.headers.get("etag", "").strip('"'), _decode(name, answer.body)
+        return etag_in(answer, str(request)), _decode(name, answer.body)
 
     async def delete(self, name: str) -> None:
         """Remove a bucket that has no objects but ours; its open uploads go with it."""
