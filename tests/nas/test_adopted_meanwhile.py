@@ -15,6 +15,7 @@ import pytest
 from strongroom.sealed.dare import Sealer, new_nonce
 from strongroom.store.base import ALWAYS, FOUND, LEFT, Record
 from strongroom.store.errors import NoSuchObject
+from strongroom.store.nas import left as left_module
 from strongroom.store.nas.beside import BesideStore
 from strongroom.store.nas.drafts import Draft
 from strongroom.store.nas.folder import Folder
@@ -124,3 +125,20 @@ def test_a_file_without_a_document_is_found_or_its_document_is_lost(tmp_path: Pa
         directory.mkdir()
         leave(directory, KINDS[kind][0], None)
         assert _Reader(directory, Traits()).read(LOOKS, lambda: None) == record
+
+
+def test_a_link_that_comes_meanwhile_leads_to_no_folder_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, elsewhere = tmp_path / "share", tmp_path / "elsewhere"
+    (elsewhere / "o").mkdir(parents=True)
+    leave(share, b"plain")
+    documents = share / ".minio.sys" / "buckets" / "bucket"
+
+    def put_a_link(descriptor: int) -> None:
+        (documents / "a").rename(documents / "former")
+        (documents / "a").symlink_to(elsewhere)
+
+    monkeypatch.setattr(left_module, "sync", put_a_link)
+    _Reader(share, Traits()).adopt(PLAIN)
+    assert (documents / "a").is_symlink() and (elsewhere / "o").is_dir()

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from strongroom.legacy.document import MAX_DOCUMENT
 from strongroom.legacy.errors import NotCovered
@@ -63,44 +63,33 @@ class Left:
         """
         if not self.exists:
             return None
-        above = self._walk(place.bucket, place.parts)
-        found = None
-        if above is not None:
-            try:
-                found = _read(above, DOCUMENT, MAX_DOCUMENT + 1)
-            finally:
-                os.close(above)
+        with self._walked(place.bucket, place.parts) as above:
+            found = None if above is None else _read(above, DOCUMENT, MAX_DOCUMENT + 1)
         return b"" if found is None and looks_sealed(start, size) else found
 
     def forget(self, place: Place) -> None:
         """Remove the document beside an object, and the folders above it that are empty then."""
-        above = self._walk(place.bucket, place.parts)
-        if above is None:
-            return
-        try:
+        with self._walked(place.bucket, place.parts) as above:
+            if above is None:
+                return
             with suppress(FileNotFoundError):
                 os.unlink(DOCUMENT, dir_fd=above)
                 sync(above)
-        finally:
-            os.close(above)
-        names = (place.bucket.encode(), *place.parts)
-        for length in range(len(names), 1, -1):
-            with suppress(OSError):
-                os.rmdir(b"/".join(names[:length]), dir_fd=self._documents)
+        for length in reversed(range(len(place.parts))):
+            with suppress(OSError), self._walked(place.bucket, place.parts[:length]) as above:
+                if above is not None:
+                    os.rmdir(place.parts[length], dir_fd=above)
 
     def places(self, bucket: str) -> Iterator[Place]:
         """The places of a bucket that have a document, whether or not there is an object."""
         waiting: list[tuple[bytes, ...]] = [()]
         while waiting:
             parts = waiting.pop()
-            above = self._walk(bucket, parts)
-            if above is None:
-                continue  # removed meanwhile
-            try:
+            with self._walked(bucket, parts) as above:
+                if above is None:
+                    continue  # removed meanwhile
                 with os.scandir(above) as entries:
                     folders = {os.fsencode(entry.name): entry.is_dir(follow_symlinks=False) for entry in entries}
-            finally:
-                os.close(above)
             waiting += [(*parts, name) for name, is_folder in folders.items() if is_folder]
             if folders.get(DOCUMENT.encode()) is False:
                 with suppress(UnicodeDecodeError, NameRefused):
@@ -114,20 +103,21 @@ class Left:
                 gone += 0 if above is None else _sweep(above, since)
         return gone
 
-    def _walk(self, bucket: str, parts: Sequence[bytes]) -> int | None:
-        """The descriptor of the folder with an object's document."""
-        if self._documents < 0:
-            return None
-        descriptor = os.dup(self._documents)
-        for part in (bucket.encode(), *parts):
-            try:
+    @contextmanager
+    def _walked(self, bucket: str, parts: Sequence[bytes]) -> Iterator[int | None]:
+        """The descriptor of the folder with an object's document, None if there is none."""
+        descriptor = os.dup(self._documents) if self._documents >= 0 else None
+        try:
+            for part in (bucket.encode(), *parts):
+                if descriptor is None:
+                    break
                 below = open_below(descriptor, part)
-            finally:
                 os.close(descriptor)
-            if below is None:
-                return None
-            descriptor = below
-        return descriptor
+                descriptor = below
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def _read(above: int, name: str, limit: int) -> bytes | None:
