@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import floors
 from bench.measure import Measured
-from bench.work import OVER_TLS, RANGES, WITHOUT_MD5, first_pages, folders, large, pages, small, through_gateway
+from bench.work import OVER_TLS, RANGES, SYNCED, WITHOUT_MD5, first_pages, folders, large, pages, small, through_gateway
 
 OURS = "strongroom"
 MEMORY = 300 * 1024**2
@@ -99,10 +99,15 @@ def _counts(operation: str) -> dict[str, str]:
 
 
 def _small(run: _Run) -> Iterator[Goal]:
-    for operation in ("put", "get"):
-        for peer, name, wanted in (("minio", "MinIO", 2.5), ("versitygw", "versitygw", 1.0)):
-            figures = run.ratios(_counts(operation), OURS, peer)
-            yield Goal(f"4 KiB {operation.upper()}, by clients", f"rate / {name}'s", wanted, figures)
+    for operation, peer, name, wanted in (
+        ("put", "minio", "MinIO's", 2.5),
+        ("put", *SYNCED, "versitygw's, synced", 1.0),
+        ("put", "versitygw", "versitygw's, not synced", 1.0),
+        ("get", "minio", "MinIO's", 2.5),
+        ("get", "versitygw", "versitygw's", 1.0),
+    ):
+        figures = run.ratios(_counts(operation), OURS, peer)
+        yield Goal(f"4 KiB {operation.upper()}, by clients", f"rate / {name}", wanted, figures)
 
 
 def _large(run: _Run) -> Iterator[Goal]:

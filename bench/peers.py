@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -158,15 +159,25 @@ def minio(name: str, encrypt: bool = True, kms: bool = False, tls: bool = False)
     return start
 
 
-def versitygw(home: Path) -> Peer:
-    """versitygw on one directory; it does not encrypt."""
-    endpoint = f"127.0.0.1:{free_port()}"
-    (home / "data").mkdir(exist_ok=True)
-    settings = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "--keep-alive", "posix", str(home / "data")]
-    running = Running(command, _environment(home, **settings), home / "log")
-    running.wait_for(f"http://{endpoint}/")
-    return Peer("versitygw", "not synced", f"http://{endpoint}", running)
+def versitygw(name: str, synced: bool = False) -> Start:
+    """versitygw on one directory. It does not encrypt, and syncs nothing. ``synced``: the file system does, with each
+    change to a file or a directory: it is told to by attributes, which all below the directory inherits.
+    """
+
+    def start(home: Path) -> Peer:
+        endpoint = f"127.0.0.1:{free_port()}"
+        data = home / "data"
+        data.mkdir(exist_ok=True)
+        if synced:
+            subprocess.run(["chattr", "+SD", str(data)], check=True)
+        settings = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+        command = [str(_PROGRAMS / "versitygw"), "--port", endpoint, "--quiet", "--keep-alive", "posix", str(data)]
+        running = Running(command, _environment(home, **settings), home / "log")
+        running.wait_for(f"http://{endpoint}/")
+        durable = "synced by the file system (`chattr +SD`)" if synced else "not synced"
+        return Peer(name, durable, f"http://{endpoint}", running)
+
+    return start
 
 
 def gateway(home: Path, backend: str, *flags: str, encrypt: bool = True) -> tuple[str, Running]:
@@ -208,7 +219,8 @@ PEERS: dict[str, Start] = {
     "minio, SSE-KMS": minio("minio, SSE-KMS", kms=True),
     "minio, TLS": minio("minio, TLS", tls=True),
     "minio, plain": minio("minio, plain", encrypt=False),
-    "versitygw": versitygw,
+    "versitygw": versitygw("versitygw"),
+    "versitygw, synced": versitygw("versitygw, synced", synced=True),
 }
 
 

@@ -17,6 +17,8 @@ PRICE = ("strongroom, plain", "minio, plain")
 """Peers that show what encryption costs, beside those that are compared."""
 WITHOUT_MD5 = ("strongroom --no-compat", "minio, SSE-KMS")
 """Peers whose ETags are no MD5s."""
+SYNCED = ("versitygw, synced",)
+"""The peer that syncs what versitygw by itself does not, where objects are written or removed."""
 OVER_TLS = ("strongroom, TLS", "minio, TLS")
 GATEWAY = ("strongroom gateway s3", "strongroom gateway s3, 1 worker", "strongroom gateway s3, plain", "minio, plain")
 
@@ -105,7 +107,7 @@ def _small(operation: str, count: int) -> Work:
     if operation != "head":
         peers += ("strongroom, OpenBao", "strongroom, OpenBao, bucket keys") + ("strongroom, 1 worker",) * (count == 64)
     if operation == "put":
-        return Work(small(operation, count), load.replace("small", f"put{count}"), "objects", "", peers)
+        return Work(small(operation, count), load.replace("small", f"put{count}"), "objects", "", peers + SYNCED)
     return Work(small(operation, count), load, "objects", _SMALL_FILL, peers)
 
 
@@ -113,13 +115,13 @@ def _delete(count: int) -> Work:
     times = 1000 if count == 1 else 2000
     fill = f"-op put -prefix gone{count} -size 4096 -clients 32 -times {times}"
     load = f"-op delete -prefix gone{count} -clients {count} -times {times}"
-    return Work(small("delete", count), load, "objects", fill, (*ENCRYPTED, "strongroom, plain"))
+    return Work(small("delete", count), load, "objects", fill, (*ENCRYPTED, *SYNCED, "strongroom, plain"))
 
 
 def _mixed(count: int) -> Work:
     fill = f"-op put -prefix mixed{count} -size 4096 -clients 8 -times 1000"
     load = f"-op mixed -prefix mixed{count} -size 4096 -objects 1000 -clients {count}"
-    return Work(f"4 KiB mixed, {clients(count)}", load, "requests", fill)
+    return Work(f"4 KiB mixed, {clients(count)}", load, "requests", fill, ENCRYPTED + SYNCED + PRICE)
 
 
 def _sized(operation: str, size: int, label: str, count: int) -> Work:
@@ -129,7 +131,7 @@ def _sized(operation: str, size: int, label: str, count: int) -> Work:
     peers: tuple[str, ...] = ENCRYPTED + PRICE
     below: tuple[str, ...] = ()
     if operation == "put":
-        peers += WITHOUT_MD5
+        peers += WITHOUT_MD5 + SYNCED
     if size == 64 * MIB:
         peers += ("strongroom, 1 worker",)
         below = floors.OF_PUT if operation == "put" else floors.OF_GET
@@ -203,7 +205,7 @@ WORK: tuple[Work, ...] = (
         "1 GiB multipart upload, 4 parts at a time",
         _GIB.replace("gib", "multi"),
         "MB",
-        peers=ENCRYPTED + PRICE + WITHOUT_MD5,
+        peers=ENCRYPTED + PRICE + WITHOUT_MD5 + SYNCED,
     ),
     Work(RANGES, f"-op range -prefix gib -size {GIB} -range 65536 -clients 8", "ranges", _GIB),
     *(

@@ -48,7 +48,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 
 def test_a_goal_is_met_when_all_its_figures_are() -> None:
     results = [measured(small("put", 1), strongroom=2500, minio=1000)]
-    minio, versitygw = goal("4 KiB PUT, by clients", results)
+    minio, versitygw, _ = goal("4 KiB PUT, by clients", results)
     assert minio.met
     assert minio.figures == {"1": 2.5}
     assert versitygw.met is None
