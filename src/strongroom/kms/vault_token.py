@@ -266,7 +266,7 @@ class VaultSession:
             answer = await self.client.call("POST", "auth/token/renew-self", {}, token.value)
         except KMSUnavailable:
             return None  # OpenBao also answers 500 for a token past its longest life; a login shows which it is
-        return _token_of(answer, token, asked_at) if answer.ok else None
+        return _token_of(answer, token, asked_at)
 
 
 def _token_of(answer: Answer, former: _Token | None, asked_at: float) -> _Token | None:
