@@ -67,6 +67,45 @@ def test_a_worker_that_fails_to_come_back_again_and_again_is_tried_for_ever(two:
     assert two._crashes == 1100
 
 
+def test_pauses_grow_with_each_crash_in_a_row_and_a_crash_after_a_long_life_is_the_first_of_its_row(
+    two: _Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = two._workers[1].started = 1000.0
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def pause() -> float:
+        """For how long worker 1, which crashes now, is not there."""
+        nonlocal now
+        begun = now
+        two._bury(two._workers[1])
+        ((due, _),) = two._due
+        now = due - 0.001
+        two._replace()
+        assert [worker.number for worker in two._workers] == [0]
+        now = due
+        two._replace()
+        assert [worker.number for worker in two._workers] == [0, 1] and not two._due
+        return due - begun
+
+    assert [pause() for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    now += 60
+    assert pause() == 30
+    now += 61
+    assert [pause() for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("exitcode", [0, 1, -9])
+def test_an_end_at_which_a_worker_fails_is_not_clean(
+    two: _Supervisor, exitcode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two._signals = 1
+    monkeypatch.setattr(Process, "exitcode", exitcode)
+    two._bury(two._workers[0])
+    monkeypatch.setattr(Process, "exitcode", 0)
+    two._bury(two._workers[0])
+    assert two._unclean is (exitcode != 0) and not two._due
+
+
 def test_a_worker_for_which_there_is_no_room_comes_later_and_the_others_serve_on(
     two: _Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
