@@ -7,13 +7,13 @@ is past the place of that object's document, or the store was asked for it and t
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from strongroom.store.base import Page, Store, Stored
+from strongroom.store.concurrently import each
 from strongroom.store.errors import Damaged, NoSuchObject
 from strongroom.store.left.names import DOCUMENT, before, is_hidden, left_object
 from strongroom.store.paging import common_prefix
@@ -54,7 +54,7 @@ class Merge:
         self._wanted = wanted
         self._find = find
         self._heap: list[_Entry] = []
-        self._asked: dict[str, bool] = {}
+        self._asked: set[str] = set()
         self._position: str | None = ""  # how far the store below has been read; None: to its end
 
     async def page(self) -> Page:
@@ -125,7 +125,7 @@ class Merge:
                 continue
             if len(self._heap) < _PAGE // 2:
                 return False  # few names are at hand: reading on answers it, and brings more
-            self._asked[key] = True
+            self._asked.add(key)
             stored = await self._find(key, "")
             if stored is not None:
                 self._push(key, stored, left=True)
@@ -141,25 +141,22 @@ class Merge:
 
     async def _take(self, page: Page) -> None:
         """Add a page of the store below."""
-        limit = asyncio.Semaphore(_AT_ONCE)
 
         async def take(stored: Stored) -> None:
             base = left_object(stored.key)
             if base is not None and base.startswith(self._wanted.prefix):
-                async with limit:
-                    await self._take_left(base, stored.identity)
+                await self._take_left(base, stored.identity)
             elif not is_hidden(stored.key):
                 self._push(stored.key, stored, left=False)
 
         async def take_prefix(prefix: str) -> None:
-            async with limit:
-                if prefix != "/":
-                    await self._take_left(prefix[:-1], "")
-                more = await self._holds_more(prefix)
-            if more:
+            if prefix != "/":
+                await self._take_left(prefix[:-1], "")
+            if await self._holds_more(prefix):
                 heapq.heappush(self._heap, _Entry(prefix.encode(), False, None))
 
-        await asyncio.gather(*map(take, page.objects), *map(take_prefix, page.prefixes))
+        await each(page.objects, take, _AT_ONCE)
+        await each(page.prefixes, take_prefix, _AT_ONCE)
 
     async def _take_left(self, key: str, identity: str) -> None:
         """Add what MinIO left under a key, or what has replaced it since the page was read."""
