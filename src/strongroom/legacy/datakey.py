@@ -13,7 +13,6 @@ What Vault wrapped is text, ``vault:v1:…``, and only Vault can open it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
 import struct
@@ -96,7 +95,7 @@ def _read_json(text: bytes) -> _SealedKey:
         fields = json.loads(text)
         aead = fields["aead"]
         iv, nonce, content = (base64.b64decode(fields[name], validate=True) for name in ("iv", "nonce", "bytes"))
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LegacyDamaged("its wrapped data key is damaged") from error
     if aead not in (_AES, _CHACHA) or len(iv) != _IV or len(nonce) != _NONCE:
         raise LegacyDamaged("its wrapped data key is of an unknown kind")

@@ -8,7 +8,6 @@ Source: "Checking object integrity" in the Amazon S3 User Guide, and the checksu
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -339,6 +338,6 @@ def _decode(text: str) -> bytes | None:
     """What a value in base64 says; None for what is none, or has bits at its end that no encoder sets."""
     try:
         value = base64.b64decode(text.strip().encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+    except ValueError:
         return None
     return value if format_value(value) == text.strip() else None

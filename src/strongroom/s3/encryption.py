@@ -6,7 +6,6 @@ Source: "Protecting data with server-side encryption" in the Amazon S3 User Guid
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -152,7 +151,7 @@ def key_of_upload() -> Iterator[None]:
 def _checked_key(encoded: str, digest: str) -> Secret:
     try:
         key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         key = b""
     if len(key) != 32:
         raise _invalid("The secret key was invalid for the specified algorithm.")

@@ -8,7 +8,6 @@ Source: "Browser-Based Uploads Using POST (AWS Signature Version 4)" in the Amaz
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -263,7 +262,7 @@ def _read_policy(encoded: str) -> _Policy:
         expiration = datetime.fromisoformat(document["expiration"])
         conditions = document["conditions"]
         json.dumps(conditions, ensure_ascii=False).encode()  # fails on a lone surrogate, which no answer could show
-    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise S3Error("InvalidPolicyDocument", "Invalid Policy: it is not well-formed.") from error
     if not isinstance(conditions, list):
         raise S3Error("InvalidPolicyDocument", "Invalid Policy: 'conditions' is not a list.")

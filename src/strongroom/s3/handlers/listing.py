@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from strongroom.s3.call import Answer, Call
 from strongroom.s3.entries import Entries
@@ -116,7 +115,7 @@ def _token(name: str) -> str:
 def _read_token(token: str) -> str:
     try:
         name = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:
         name = ""
     if not name:
         raise S3Error(

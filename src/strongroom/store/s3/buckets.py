@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -190,5 +189,5 @@ def _decode(name: str, body: bytes) -> Mapping[str, bytes]:
     try:
         document = json.loads(body)
         return {str(key): base64.b64decode(value, validate=True) for key, value in document.items()}
-    except (ValueError, AttributeError, TypeError, RecursionError, binascii.Error) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"the settings of the bucket {name!r} are damaged") from error

@@ -9,7 +9,6 @@ the hidden prefix, in an object named by the id that the metadata contain. The i
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -166,7 +165,7 @@ def describe(key: str, size: int, headers: Mapping[str, str], modified: int | No
     try:
         rest = decode_mapping(base64.b64decode(encoded, validate=True))
         modified = _time(int(headers[MODIFIED]) * _MILLISECOND)
-    except (ValueError, KeyError, binascii.Error):
+    except (ValueError, KeyError):
         raise Damaged(f"the record of {key!r} is damaged") from None
     native = {} if ENCRYPTED in rest else _native(headers)
     if rest.pop(_UNTYPED, None) is not None:

@@ -14,7 +14,6 @@ Pure. All names are ASCII and stay far below 1,024 bytes.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from dataclasses import dataclass
@@ -166,7 +165,7 @@ def decode_part(name: str) -> PartName | None:
         return None
     try:
         etag, record = _bytes(match[2]).decode(), _bytes(match[5])
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     return PartName(int(match[1]), etag, int(match[3]), int(match[4]) * _MILLISECOND, record)
 
