@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,6 +18,7 @@ from strongroom.sealed.policy import PLAIN, SSE_S3, Protection
 from strongroom.sealed.store import SealedStore
 from strongroom.sealed.writing import Description
 from strongroom.secret import Secret
+from strongroom.store.base import ALWAYS
 from strongroom.store.errors import Damaged
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from strongroom.store.s3.names import id_of
@@ -203,5 +205,32 @@ def test_no_id_of_an_upload_looks_like_an_option_of_a_command(tmp_path: Path, mo
     async def work(store: SealedStore) -> None:
         for protection in (PLAIN, SSE_S3, SSE_C):
             assert id_of(bytes.fromhex(await opened(store, protection)))[0].isalpha()
+
+    with_kms(KMSElsewhere(), tmp_path, work)
+
+
+@pytest.mark.parametrize("protection", [SSE_S3, SSE_KMS, SSE_C], ids=["SSE-S3", "SSE-KMS", "SSE-C"])
+def test_what_was_recorded_for_other_parts_of_the_same_size_is_not_that_of_the_object(
+    protection: Protection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: SealedStore) -> None:
+        records: list[Record] = []
+
+        async def failing(*args: Any) -> NoReturn:
+            records.append(args[4])
+            raise OSError
+
+        upload = await opened(store, protection, b"one", b"two")
+        _, parts, _ = await store.uploads.parts("bucket", "o", upload, 0, 10)
+        with monkeypatch.context() as patch, pytest.raises(OSError):
+            patch.setattr(store.store, "complete", failing)
+            await store.uploads.complete("bucket", "o", upload, parts[:1], None)
+        await store.uploads.complete("bucket", "o", upload, parts[1:], None)
+        assert (await store.head("bucket", "o", protection.customer_key)).size == 3
+        record = (await store.stored("bucket", "o")).record
+        mixed = {**record, ":sealed": records[0][":sealed"]}
+        await store.store.rewrite("bucket", "o", mixed, None, ALWAYS)
+        with pytest.raises(Damaged):
+            await store.head("bucket", "o", protection.customer_key)
 
     with_kms(KMSElsewhere(), tmp_path, work)

@@ -87,10 +87,15 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An upload with what is needed to read and write its records; ``key`` is None if it is plain."""
+    """An upload with what is needed to read and write its records; ``key`` is None if it is plain.
+
+    ``becoming``: the header for the object that it becomes, another one for each attempt to complete it: what was
+    recorded for one attempt, of other parts, must not open for another. (With SSE-C, its random ETag sees to that.)
+    """
 
     upload: Upload
     header: Header | None
+    becoming: Header | None
     key: RecordKey | None = field(repr=False)
     metadata: Metadata
 
@@ -210,7 +215,7 @@ class Uploads:
         Raises as :class:`OnCondition` does; PartChanged, NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
         """
         opened = await self._open(bucket, key, upload_id)
-        header, secret = opened.header, opened.key
+        header, secret = opened.becoming, opened.key
         kind = header.kind if header else Kind.PLAIN
         entries = [part.entry for part in parts]
         size = sum(entry.size for entry in entries)
@@ -244,13 +249,14 @@ class Uploads:
             header = header_of(upload.record)
             if header is None:
                 self._check_plain(name, upload_id)
-                return _Opened(upload, None, None, read_plain(upload.record))
+                return _Opened(upload, None, None, None, read_plain(upload.record))
             self._check_sealed(name, upload)
             if header.kind is Kind.SSE_C:
-                secret = self._open_state(name, header, upload.record.get(_STATE, b""))
+                secret, becoming = self._open_state(name, header, upload.record.get(_STATE, b"")), header
             else:
-                secret = record_key(await self._sealed.keyholder.open(bucket, key, header, None))
-            return _Opened(upload, header, secret, open_record(upload.record, secret, of_upload=True))
+                object_key, becoming = await self._sealed.keyholder.open_anew(bucket, key, header)
+                secret = record_key(object_key)
+            return _Opened(upload, header, becoming, secret, open_record(upload.record, secret, of_upload=True))
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {name!r}: {error}") from error
 
