@@ -203,7 +203,8 @@ def test_credentials_are_read_from_files() -> None:
         (IsADirectoryError(21, "Is a directory"), "cannot read '/run/secrets/k': Is a directory"),
         (b"\xff\xfe", "does not hold text in UTF-8"),
         (b"x" * 70_000, "longer than 65,536 bytes"),
-        (b"", 'there is no ":"'),
+        (b"\n", "the file '/run/secrets/k' is empty"),
+        (b"MINIO_SSE_MASTER_KEY=k:" + b"0" * 64, "has to hold the value alone"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(content: bytes | OSError, says: str) -> None:

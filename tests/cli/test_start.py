@@ -159,13 +159,15 @@ def test_a_port_that_is_taken_is_named(command: Command, tmp_path: Path) -> None
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = command.run("server", "--address", address, str(tmp_path / "data"), **ROOT)
     assert done.returncode == 1
-    assert done.stderr == f"strongroom: cannot listen on {address}: another process listens there already\n"
+    said = f"cannot listen on {address}: another process listens there already"
+    assert done.stderr == f"strongroom: STRONGROOM_ADDRESS (--address): {said}\n"
 
 
 def test_a_host_that_is_not_here_is_named(command: Command, tmp_path: Path) -> None:
     done = command.run("server", "--address", "192.0.2.1:0", str(tmp_path / "data"), **ROOT)
     assert done.returncode == 1
-    assert done.stderr == "strongroom: cannot listen on 192.0.2.1:0: cannot assign requested address\n"
+    said = "cannot listen on 192.0.2.1:0: cannot assign requested address"
+    assert done.stderr == f"strongroom: STRONGROOM_ADDRESS (--address): {said}\n"
 
 
 def test_what_a_command_takes_is_named_alike_in_all_of_them() -> None:

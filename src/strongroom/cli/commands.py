@@ -69,7 +69,9 @@ def _serve(target: Target, dev: bool, flags: Mapping[str, str | bool | None]) ->
         raise stop_with(error, WRONG) from None
     except BadCertificate as error:
         raise stop_with(f"STRONGROOM_CERTS_DIR (--certs-dir): {error}", WRONG) from None
-    except (CannotListen, CannotStart) as error:
+    except CannotListen as error:
+        raise stop_with(f"STRONGROOM_ADDRESS (--address): {error}", FAILED) from None
+    except CannotStart as error:
         raise stop_with(error, FAILED) from None
     raise typer.Exit(code)
 

@@ -6,6 +6,7 @@ keys there is no exception: there a contradiction is a mistake that could cost d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ ReadFile = Callable[[Path], bytes]
 
 DOCKER_SECRETS = Path("/run/secrets")
 MAX_FILE = 64 * 1024
+_ASSIGNED = re.compile(r"\s*(?:export\s+)?(?:MINIO|STRONGROOM)_[A-Z_]+=")
 
 
 class SettingError(Exception):
@@ -95,7 +97,12 @@ class Given:
             if len(content) > MAX_FILE:
                 raise SettingError(name, f"the file is longer than {MAX_FILE:,} bytes", right)
             try:
-                return path, content.decode().rstrip("\r\n")
+                value = content.decode().rstrip("\r\n")
             except UnicodeDecodeError:
                 raise SettingError(name, "the file does not hold text in UTF-8") from None
+            if not value:
+                raise SettingError(name, f"the file {str(path)!r} is empty")
+            if _ASSIGNED.match(value):  # else that would become part of a key's name
+                raise SettingError(name, "the file has to hold the value alone, without the setting's name before it")
+            return path, value
         raise SettingError(name, f"there is no file {text!r}, neither as a path nor under {DOCKER_SECRETS}", right)

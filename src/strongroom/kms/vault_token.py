@@ -219,7 +219,7 @@ class VaultSession:
                 await self._renew()
             except KMSError as error:
                 if not self._failing:
-                    _log.warning("no token of the KMS, or none that can be renewed; trying on: %s", error)
+                    _log.warning("no token of the KMS, or none that can be renewed (it is asked again): %s", error)
                 self._failing = True
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
