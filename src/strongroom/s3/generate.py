@@ -109,6 +109,8 @@ def _row(operation: OperationModel) -> str:
         return f"| {operation.name} | served | {SERVED[operation.name]} |\n"
     if operation.name in UNSET:
         return f"| {operation.name} | unset | {UNSET[operation.name]} |\n"
+    if (newer := f"{operation.name}Configuration") in UNSET:
+        return f"| {operation.name} | unset | the same request as {newer} |\n"
     return f"| {operation.name} | `NotImplemented` | |\n"
 
 
