@@ -83,6 +83,17 @@ def test_a_gateway_does_not_take_the_directory_of_a_server(stopped: Server) -> N
     assert not (stopped.directory / ".strongroom.sys").exists()
 
 
+@pytest.mark.parametrize("command", [("server",), NAS], ids=" ".join)
+def test_what_a_server_keeps_for_itself_is_not_served(stopped: Server, command: tuple[str, ...]) -> None:
+    kept = stopped.directory / ".strongroom"
+    before = sorted(kept.iterdir())
+    stopped.directory = kept
+    done = run(stopped, *command)
+    assert done.returncode == 2
+    assert "name the directory that" in done.stderr
+    assert sorted(kept.iterdir()) == before
+
+
 def test_an_audit_of_nothing_says_so(stopped: Server) -> None:
     assert "there is no object here: is this the place" in run(stopped, "audit").stdout
     assert run(stopped, "audit", "--bucket", "missing").stderr == "strongroom: there is no such bucket: missing\n"

@@ -23,6 +23,7 @@ _OTHERS = (
     " files is served by `strongroom gateway nas DIR` (docs/nas.md)"
 )
 _NO_OTHERS = {INTERNAL, "lost+found"}
+_OWN = {INTERNAL, RESERVED, SYSTEM}
 
 
 def absolute(argument: str, directory: str) -> Path:
@@ -36,6 +37,8 @@ def recognised(target: Target) -> tuple[Target, Sequence[str]]:
     """The target as it has to be served, and notes about it for people. Raises SettingError if it cannot be served."""
     if isinstance(target, RemoteS3):
         return target, []
+    if target.path.name in _OWN:
+        raise SettingError("DIR", f"name the directory that {str(target.path)!r} lies in, not that itself")
     if isinstance(target, LocalDirectory):
         _refuse_several(target.path)
         _refuse_root(target.path)
