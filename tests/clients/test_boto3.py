@@ -16,17 +16,13 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests.clients.content import marked, write
+from tests.customer_keys import OTHER_KEY, sse_c
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 pytestmark = pytest.mark.on_disk
 
 MIB = 1024**2
-KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 IN_PARTS = TransferConfig(multipart_threshold=10 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
-
-
-def own_key(key: bytes = KEY, prefix: str = "") -> dict[str, Any]:
-    return {f"{prefix}SSECustomerAlgorithm": "AES256", f"{prefix}SSECustomerKey": key}
 
 
 @pytest.mark.parametrize("size", [0, 1000, 22 * MIB])
@@ -57,10 +53,10 @@ def test_transfers_take_every_checksum(sealed_server: Server, bucket: str, algor
 @pytest.mark.parametrize("size", [1000, 22 * MIB])
 def test_a_transfer_takes_a_key_of_ones_own(sealed_tls_server: Server, tls_bucket: str, size: int) -> None:
     client, content, back = sealed_tls_server.client(), marked(size), io.BytesIO()
-    client.upload_fileobj(io.BytesIO(content), tls_bucket, "mine", ExtraArgs=own_key(), Config=IN_PARTS)
-    client.download_fileobj(tls_bucket, "mine", back, ExtraArgs=own_key(), Config=IN_PARTS)
+    client.upload_fileobj(io.BytesIO(content), tls_bucket, "mine", ExtraArgs=sse_c(), Config=IN_PARTS)
+    client.download_fileobj(tls_bucket, "mine", back, ExtraArgs=sse_c(), Config=IN_PARTS)
     assert back.getvalue() == content
-    for arguments in ({}, own_key(OTHER_KEY)):
+    for arguments in ({}, sse_c(OTHER_KEY)):
         with pytest.raises(ClientError):
             client.download_fileobj(tls_bucket, "mine", io.BytesIO(), ExtraArgs=arguments)
 
@@ -68,13 +64,13 @@ def test_a_transfer_takes_a_key_of_ones_own(sealed_tls_server: Server, tls_bucke
 @pytest.mark.parametrize("size", [1000, 22 * MIB])
 def test_a_managed_copy_changes_the_kind_of_encryption(sealed_tls_server: Server, tls_bucket: str, size: int) -> None:
     client, content, back = sealed_tls_server.client(), marked(size), io.BytesIO()
-    client.upload_fileobj(io.BytesIO(content), tls_bucket, "mine", ExtraArgs=own_key(), Config=IN_PARTS)
+    client.upload_fileobj(io.BytesIO(content), tls_bucket, "mine", ExtraArgs=sse_c(), Config=IN_PARTS)
     source = {"Bucket": tls_bucket, "Key": "mine"}
-    client.copy(source, tls_bucket, "copy", ExtraArgs=own_key(KEY, "CopySource"), Config=IN_PARTS)
+    client.copy(source, tls_bucket, "copy", ExtraArgs=sse_c(prefix="CopySource"), Config=IN_PARTS)
     assert client.head_object(Bucket=tls_bucket, Key="copy")["ServerSideEncryption"] == "AES256"
-    rekeyed = {**own_key(KEY, "CopySource"), **own_key(OTHER_KEY)}
+    rekeyed = {**sse_c(prefix="CopySource"), **sse_c(OTHER_KEY)}
     client.copy(source, tls_bucket, "rekeyed", ExtraArgs=rekeyed, Config=IN_PARTS)
-    client.download_fileobj(tls_bucket, "rekeyed", back, ExtraArgs=own_key(OTHER_KEY), Config=IN_PARTS)
+    client.download_fileobj(tls_bucket, "rekeyed", back, ExtraArgs=sse_c(OTHER_KEY), Config=IN_PARTS)
     assert back.getvalue() == content
     assert client.get_object(Bucket=tls_bucket, Key="copy")["Body"].read() == content
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.customer_keys import SSE_C
 from tests.format import make_nas_vectors, make_vectors, nas_reader, reader
 from tests.server import MASTER_KEY, NAS, Server
 
@@ -16,7 +17,6 @@ VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("nas-vectors.json"
 MADE: list[Any] = make_vectors.vectors(all_bytes=True)
 OBJECTS = {vector["name"]: vector for vector in MADE}
 MIB = 1024 * 1024
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 
 
 def test_the_product_still_writes_what_the_vectors_say() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from strongroom.store.s3.metadata import HiddenRecord, decode_hidden
 from tests.backends import Backend
+from tests.customer_keys import SSE_C
 from tests.gateway_s3.conftest import Gateway
 from tests.http.raw import error_of
 from tests.storage import files_with
@@ -15,7 +16,6 @@ from tests.storage import files_with
 NEEDLE = b"a sentence that must not be found on the backend "
 LARGE = NEEDLE * (6 * 1024**2 // len(NEEDLE))
 SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 DAMAGED = ("InternalError", 500)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.backends import Backend
+from tests.customer_keys import SSE_C
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy
 from tests.http.raw import error_of, send
@@ -23,8 +24,6 @@ from tests.storage import files_with
 
 NEEDLE = b"a sentence that must not be found on the backend "
 META = "a-note-of-the-client"
-KEY = bytes(range(32))
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}
 SSE_KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
 NO_KMS: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": None, "MINIO_SSE_AUTO_ENCRYPTION": None}
 LARGE = NEEDLE * (9 * 1024**2 // len(NEEDLE))

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.backends import Backend
+from tests.customer_keys import SSE_C
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy
 from tests.http.raw import error_of
@@ -287,10 +288,9 @@ def test_an_upload_takes_the_place_of_an_object_that_the_backend_keeps_under_a_c
     minio_tls: Backend, gateway: Gateway, bucket_name: str, mode: str | None
 ) -> None:
     client = gateway(minio_tls, {"MINIO_GATEWAY_SSE": mode}).client()
-    key: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
     client.create_bucket(Bucket=bucket_name)
-    for encryption in ({}, key):
-        client.put_object(Bucket=bucket_name, Key="o", Body=b"old", **key)
+    for encryption in ({}, SSE_C):
+        client.put_object(Bucket=bucket_name, Key="o", Body=b"old", **SSE_C)
         target: Any = {"Bucket": bucket_name, "Key": "o"}
         target["UploadId"] = client.create_multipart_upload(**target, **encryption)["UploadId"]
         etag = client.upload_part(**target, PartNumber=1, Body=b"new", **encryption)["ETag"]

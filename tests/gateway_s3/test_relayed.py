@@ -27,6 +27,7 @@ from strongroom.store.s3 import pool
 from strongroom.store.s3.client import Client
 from strongroom.store.s3.messages import Refusal
 from tests.backends import Backend, served_by
+from tests.customer_keys import SSE_C, sse_c
 from tests.gateway_s3.conftest import Gateway
 from tests.gateway_s3.proxy import Proxy, once
 from tests.gateway_s3.test_client import Fake
@@ -410,8 +411,7 @@ def test_what_is_selected_from_an_object_comes_however_much_it_is(passing: Serve
 def test_a_client_s_key_is_not_passed_on_in_the_clear(versitygw: Backend, tmp_path: Path, certificates: Path) -> None:
     server = served_by(versitygw, tmp_path / "gateway", NO_KMS, certificates)
     server.backend = f"http://0.0.0.0:{versitygw.port}"  # no address of this machine only, as far as anybody can tell
-    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
-    source = {f"CopySource{name}": value for name, value in key.items()}
+    key, source = SSE_C, sse_c(prefix="CopySource")
     target = {"Bucket": "a-bucket", "Key": "o"}
     with server:
         client = server.client()
@@ -425,8 +425,7 @@ def test_a_client_s_key_is_passed_on_in_the_clear_where_the_operator_allows_that
     versitygw: Backend, gateway: Gateway, bucket_name: str
 ) -> None:
     """The backend encrypts with it, or says that it does not. Either way the object is not put there without it."""
-    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
-    source = {f"CopySource{name}": value for name, value in key.items()}
+    key, source = SSE_C, sse_c(prefix="CopySource")
     name = "x-amz-server-side-encryption-customer-key"
     encoded = base64.b64encode(bytes(range(32))).decode().lower()
     with Proxy(versitygw.endpoint) as proxy:

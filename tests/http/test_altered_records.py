@@ -11,6 +11,7 @@ import pytest
 
 from strongroom.store.local.schema import decode_mapping, encode_mapping
 from tests.backends import Backend, served_by
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of
 from tests.server import Server
 from tests.storage import files_with, index
@@ -20,7 +21,6 @@ NEEDLE = b"a sentence that must not be found in plaintext "
 SMALL, LARGE = NEEDLE, NEEDLE * 20_000
 SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
 SSE_KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 DAMAGED = ("InternalError", 500)
 TAGS = [{"Key": "classification", "Value": "secret"}]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from strongroom.s3.operations import UNSET
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of, request
 from tests.server import Server
 from tests.uploads import upload_of_one_part
@@ -280,8 +281,8 @@ def test_tags_that_are_none_are_refused(server: Server, bucket: str) -> None:
 
 
 def test_tags_of_multipart_and_sse_c_objects(server: Server, bucket: str) -> None:
-    client, sse_c = server.client(), {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
-    client.put_object(Bucket=bucket, Key="c", Body=b"x", Tagging="a=1", **sse_c)
+    client = server.client()
+    client.put_object(Bucket=bucket, Key="c", Body=b"x", Tagging="a=1", **SSE_C)
     target, parts = upload_of_one_part(client, bucket, "m", Tagging="b=2")
     client.complete_multipart_upload(**target, MultipartUpload=parts)
     assert client.get_object_tagging(Bucket=bucket, Key="c")["TagSet"] == [{"Key": "a", "Value": "1"}]

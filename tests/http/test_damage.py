@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of, send
 from tests.server import Server
 from tests.storage import blobs, index, spoil_file, spoil_row
@@ -21,7 +22,6 @@ from tests.storage import blobs, index, spoil_file, spoil_row
 pytestmark = pytest.mark.local
 
 MIB = 1024 * 1024
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 
 
 @pytest.fixture

@@ -12,18 +12,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.customer_keys import customer_key_headers
+from tests.customer_keys import KEY, OTHER_KEY, SSE_C, customer_key_headers, sse_c
 from tests.http.raw import error_of, request
 from tests.http.test_browser_uploads import post, signed
 from tests.server import Server
 from tests.uploads import upload_of_one_part
 
-KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 PREFIX = "x-amz-server-side-encryption-customer-"
-
-
-def sse_c(key: bytes = KEY, prefix: str = "") -> dict[str, Any]:
-    return {f"{prefix}SSECustomerAlgorithm": "AES256", f"{prefix}SSECustomerKey": key}
 
 
 def test_without_auto_encryption_an_object_is_encrypted_if_it_asks(plain_server: Server, plain_bucket: str) -> None:
@@ -43,7 +38,7 @@ def test_a_bucket_can_encrypt_by_default(plain_server: Server, plain_bucket: str
     shown = client.get_bucket_encryption(Bucket=plain_bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert shown["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     assert client.put_object(Bucket=plain_bucket, Key="o", Body=b"x")["ServerSideEncryption"] == "AES256"
-    assert "SSECustomerAlgorithm" in client.put_object(Bucket=plain_bucket, Key="c", Body=b"x", **sse_c())
+    assert "SSECustomerAlgorithm" in client.put_object(Bucket=plain_bucket, Key="c", Body=b"x", **SSE_C)
     client.delete_bucket_encryption(Bucket=plain_bucket)
     assert "ServerSideEncryption" not in client.put_object(Bucket=plain_bucket, Key="o", Body=b"x")
 
@@ -66,30 +61,30 @@ def test_what_a_copy_or_an_upload_does_not_say_the_bucket_says_that_takes_it(
 
 def test_an_upload_that_has_ended_is_not_there_whatever_object_lies_in_its_place(server: Server, bucket: str) -> None:
     client, here = server.client(), {"Bucket": bucket, "Key": "o"}
-    client.put_object(**here, Body=b"x", **sse_c())
-    upload = client.create_multipart_upload(**here, **sse_c(OTHER))["UploadId"]
+    client.put_object(**here, Body=b"x", **SSE_C)
+    upload = client.create_multipart_upload(**here, **sse_c(OTHER_KEY))["UploadId"]
     client.abort_multipart_upload(**here, UploadId=upload)
     parts: Any = {"Parts": [{"PartNumber": 1, "ETag": "e"}]}
-    for key in ({}, sse_c(), sse_c(OTHER)):
+    for key in ({}, SSE_C, sse_c(OTHER_KEY)):
         ended = error_of(client.complete_multipart_upload, **here, UploadId=upload, MultipartUpload=parts, **key)
         assert ended == ("NoSuchUpload", 404)
 
 
 def test_an_sse_c_object_needs_its_key_each_time(server: Server, bucket: str) -> None:
     client, body = server.client(), os.urandom(300_000)
-    put = client.put_object(Bucket=bucket, Key="o", Body=body, **sse_c())
+    put = client.put_object(Bucket=bucket, Key="o", Body=body, **SSE_C)
     assert put["ETag"] != f'"{hashlib.md5(body).hexdigest()}"'
     get = {"Bucket": bucket, "Key": "o"}
-    got = client.get_object(**get, **sse_c())
+    got = client.get_object(**get, **SSE_C)
     assert got["Body"].read() == body
     assert got["ETag"] == put["ETag"]
     assert got["SSECustomerKeyMD5"] == customer_key_headers(KEY)[PREFIX + "key-md5"]
     assert error_of(client.get_object, **get) == ("InvalidRequest", 400)
     assert error_of(client.head_object, **get) == ("400", 400)
-    assert error_of(client.get_object, **get, **sse_c(OTHER)) == ("AccessDenied", 403)
+    assert error_of(client.get_object, **get, **sse_c(OTHER_KEY)) == ("AccessDenied", 403)
     with pytest.raises(ClientError, match="must provide the correct secret key"):  # which clients look for
-        client.get_object(**get, **sse_c(OTHER))
-    assert error_of(client.head_object, **get, **sse_c(OTHER)) == ("403", 403)
+        client.get_object(**get, **sse_c(OTHER_KEY))
+    assert error_of(client.head_object, **get, **sse_c(OTHER_KEY)) == ("403", 403)
     listed = client.list_objects_v2(Bucket=bucket)["Contents"][0]
     assert (listed["ETag"], listed["Size"]) == (put["ETag"], 300_000)
     client.delete_object(**get)
@@ -98,11 +93,11 @@ def test_an_sse_c_object_needs_its_key_each_time(server: Server, bucket: str) ->
 def test_a_key_for_an_object_that_has_none_is_refused(server: Server, bucket: str) -> None:
     client = server.client()
     client.put_object(Bucket=bucket, Key="o", Body=b"x")
-    assert error_of(client.get_object, Bucket=bucket, Key="o", **sse_c()) == ("InvalidRequest", 400)
+    assert error_of(client.get_object, Bucket=bucket, Key="o", **SSE_C) == ("InvalidRequest", 400)
 
 
 KINDS: list[dict[str, Any]] = [
-    {}, {"ServerSideEncryption": "AES256"}, sse_c(KEY), sse_c(OTHER), {"ServerSideEncryption": "aws:kms"},
+    {}, {"ServerSideEncryption": "AES256"}, SSE_C, sse_c(OTHER_KEY), {"ServerSideEncryption": "aws:kms"},
 ]  # fmt: skip
 
 
@@ -137,8 +132,8 @@ def test_a_copy_onto_itself_changes_the_kind(plain_server: Server, plain_bucket:
     client.copy_object(**here, CopySource=here, ServerSideEncryption="AES256")
     head = client.head_object(**here)
     assert (head["ServerSideEncryption"], head["ContentType"]) == ("AES256", "text/plain")
-    client.copy_object(**here, CopySource=here, **sse_c())
-    assert client.get_object(**here, **sse_c())["Body"].read() == b"body"
+    client.copy_object(**here, CopySource=here, **SSE_C)
+    assert client.get_object(**here, **SSE_C)["Body"].read() == b"body"
     client.copy_object(
         **here, CopySource=here, MetadataDirective="REPLACE", ContentType="x/y", **sse_c(prefix="CopySource")
     )
@@ -189,8 +184,8 @@ def test_sse_s3_headers_on_a_read_are_refused(server: Server, bucket: str) -> No
 
 def test_clients_keys_are_taken_over_tls_only(tls_server: Server, tls_bucket: str, tmp_path: Path) -> None:
     client = tls_server.client()
-    client.put_object(Bucket=tls_bucket, Key="o", Body=b"x" * 100_000, **sse_c())
-    assert client.get_object(Bucket=tls_bucket, Key="o", **sse_c())["Body"].read() == b"x" * 100_000
+    client.put_object(Bucket=tls_bucket, Key="o", Body=b"x" * 100_000, **SSE_C)
+    assert client.get_object(Bucket=tls_bucket, Key="o", **SSE_C)["Body"].read() == b"x" * 100_000
     with Server(tmp_path / "insecure", workers=1) as insecure:
         insecure.client().create_bucket(Bucket="bucket")
         answer = request(insecure, "PUT", "/bucket/o", customer_key_headers(KEY), b"x")
@@ -212,7 +207,7 @@ def test_without_a_kms_sse_s3_is_refused_and_sse_c_works(tmp_path: Path) -> None
         rule = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
         set_default = error_of(client.put_bucket_encryption, Bucket="bucket", ServerSideEncryptionConfiguration=rule)
         assert set_default == ("NotImplemented", 501)
-        assert error_of(client.put_object, **put, **sse_c(), Tagging="a=b") == ("", 200)
+        assert error_of(client.put_object, **put, **SSE_C, Tagging="a=b") == ("", 200)
         assert client.get_object_tagging(Bucket="bucket", Key="o")["TagSet"] == [{"Key": "a", "Value": "b"}]
 
 

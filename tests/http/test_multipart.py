@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.customer_keys import OTHER_KEY, SSE_C, sse_c
 from tests.http.raw import error_of, request
 from tests.server import Server
 from tests.uploads import upload_of_one_part
@@ -19,8 +20,6 @@ from tests.uploads import upload_of_one_part
 pytestmark = pytest.mark.every_backend
 
 MIB = 1024 * 1024
-KEY = bytes(range(32))
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}
 PARTS = [os.urandom(5 * MIB), os.urandom(5 * MIB + 12_345), b"the end"]
 
 
@@ -231,7 +230,7 @@ def test_a_part_of_an_sse_c_upload_needs_the_same_key(server: Server, bucket: st
     upload_id = client.create_multipart_upload(Bucket=bucket, Key="o", **SSE_C)["UploadId"]
     part = {"Bucket": bucket, "Key": "o", "UploadId": upload_id, "PartNumber": 1, "Body": b"x"}
     assert error_of(client.upload_part, **part) == ("InvalidRequest", 400)
-    wrong = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
+    wrong = sse_c(OTHER_KEY)
     assert error_of(client.upload_part, **part, **wrong) == ("InvalidRequest", 400)
     assert error_of(client.upload_part, **part, **SSE_C) == ("", 200)
     client.put_object(Bucket=bucket, Key="source", Body=b"x")
@@ -265,11 +264,7 @@ def test_each_step_of_an_upload_says_how_it_is_encrypted(server: Server, bucket:
 def test_parts_are_copied_from_ranges_of_other_objects(server: Server, bucket: str) -> None:
     client, body = server.client(), os.urandom(12 * MIB)
     client.put_object(Bucket=bucket, Key="source", Body=body, **SSE_C)
-    source = {
-        "CopySource": {"Bucket": bucket, "Key": "source"},
-        "CopySourceSSECustomerAlgorithm": "AES256",
-        "CopySourceSSECustomerKey": KEY,
-    }
+    source = {"CopySource": {"Bucket": bucket, "Key": "source"}, **sse_c(prefix="CopySource")}
     upload_id = client.create_multipart_upload(Bucket=bucket, Key="o", Metadata={"a": "b"})["UploadId"]
     parts: list[Any] = []
     for number, span in enumerate([f"bytes=0-{6 * MIB - 1}", f"bytes={6 * MIB}-{12 * MIB - 1}"], 1):

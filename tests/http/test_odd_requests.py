@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of, request, send, signed_headers
 from tests.server import Server
 from tests.uploads import upload_of_one_part
 
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 ASKED = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
 YEAR = "99999999999999999999"
 LONG = "a" * 60_000

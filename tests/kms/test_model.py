@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.backends import served_by
+from tests.customer_keys import SSE_C, sse_c
 from tests.jobs import job
 from tests.kms.test_sse_kms import DISABLED, granting, named
 from tests.kms.test_transit import soft_delete, undelete
@@ -30,7 +31,6 @@ STEPS = 40
 NAMES = ["a", "b/one", "b/two", "c d", "e/"]
 KINDS = ["SSE-S3", "SSE-S3", "one", "one", "two", "SSE-C", "plain"]
 SIZES = [0, 1, 1_000, 65_536, 200_000]
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 
 
 def seeds() -> range:
@@ -186,7 +186,7 @@ class Model:
         if source is None:
             return
         thing = self.things[source]
-        of_source = {f"CopySource{name}": value for name, value in SSE_C.items()} if thing.how == "SSE-C" else {}
+        of_source = sse_c(prefix="CopySource") if thing.how == "SSE-C" else {}
         denied = any(use.denied for use in (thing.use, thing.tags_use) if use)
         denied = denied or any(key.disabled for key in self.wrapping(how, thing.tags))
         given = {"CopySource": {"Bucket": self.bucket, "Key": source}, **of_source, **self.asked(how)}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.backends import served_by
+from tests.customer_keys import SSE_C
 from tests.jobs import job
 from tests.kms.test_sse_kms import granting
 from tests.openbao import OpenBao, Role
 from tests.server import NAS, SERVER, Server
-
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.backends import served_by
+from tests.customer_keys import SSE_C
 from tests.jobs import run_job
 from tests.kms.load import Load
 from tests.kms.test_transit import (
@@ -29,7 +30,6 @@ from tests.proxy import Proxy
 from tests.server import MASTER_KEY, NAS, SERVER, Server
 from tests.waiting import comes
 
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 SECRET = b"what must never lie on the disk as it is"
 BODY = SECRET * 100
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of
 from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
-from tests.maintenance.test_rewrap import BOTH, NEW, NEW_KEY, OBJECTS, OLD, SSE_C, fill
+from tests.maintenance.test_rewrap import BOTH, NEW, NEW_KEY, OBJECTS, OLD, fill
 from tests.server import MASTER_KEY, NAS, Server
 from tests.storage import index
 
@@ -56,7 +57,7 @@ def test_what_is_encrypted_and_what_is_not(serve: Serve, bucket: str, tmp_path: 
     assert (report["done"], report["failed"], report["finished"]) == (len(OBJECTS) + 2, [], True)
 
     key = tmp_path / "key"
-    key.write_text(SSE_C["SSECustomerKey"])
+    key.write_bytes(SSE_C["SSECustomerKey"])
     report = audit(server, bucket, "--read", "--sse-c-key-file", str(key))
     assert sum(counts(report).values()) == len(OBJECTS) + 2
     assert all(row["opened"] for row in report["found"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.customer_keys import SSE_C
 from tests.jobs import job, run_job
 from tests.legacy import left
 from tests.maintenance.conftest import Serve
@@ -19,7 +20,6 @@ from tests.server import MASTER_KEY, NAS, Server
 from tests.storage import files_with, index
 
 PLAIN: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": MASTER_KEY, "MINIO_SSE_AUTO_ENCRYPTION": None}
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 NEEDLE = b"a sentence that must not be found anywhere "
 LARGE = NEEDLE * 60_000
 PARTS = [NEEDLE * (5 * 1024**2 // len(NEEDLE) + 1), NEEDLE * 3000, NEEDLE]

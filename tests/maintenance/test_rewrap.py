@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.customer_keys import SSE_C
 from tests.gateway_s3.test_data_that_was_there import ID, RECORD, spoil
 from tests.jobs import job, run_job
 from tests.kms.test_transit import raise_version
@@ -28,7 +29,6 @@ NEW_KEY = "new-key:" + "5a" * 32
 OLD: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": MASTER_KEY}
 BOTH: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": NEW_KEY, "STRONGROOM_READ_KEYS": MASTER_KEY}
 NEW: dict[str, str | None] = {"MINIO_SSE_MASTER_KEY": NEW_KEY}
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 PART = 5 * 1024**2
 
 

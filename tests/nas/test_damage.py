@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 from strongroom.dates import http_date
 from strongroom.store.mapping import decode_mapping, encode_mapping
 from strongroom.store.nas.layout import LayoutInvalid, Segment, decode_trailer, encode_trailer
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of
 from tests.http.test_damage import refused
 from tests.server import NAS, Server
 from tests.storage import spoil_file
 
 MIB = 1024 * 1024
-SSE_C = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 
 
 @pytest.fixture(scope="module")

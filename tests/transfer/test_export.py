@@ -22,11 +22,11 @@ from strongroom.secret import Secret
 from strongroom.transfer.folder import Exported, Folder, FolderRefused
 from strongroom.transfer.held import Held
 from strongroom.transfer.place import parse_place
+from tests.customer_keys import SSE_C
 from tests.mounts import IMAGE, image_mounted, mounted, small_file_system, snapshot
 from tests.server import ACCESS_KEY, SECRET_KEY, Server, free_port
 from tests.transfer.conftest import Ended
 
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 Run = Callable[..., Ended]
 
 pytestmark = pytest.mark.local

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of
 from tests.mounts import small_file_system
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.local  # it speaks S3 and nothing else; one kind of ser
 
 Run = Callable[..., Ended]
 SSE_S3: dict[str, Any] = {"ServerSideEncryption": "AES256"}
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 PART = 5 * 1024 * 1024
 
 

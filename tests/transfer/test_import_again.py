@@ -22,6 +22,7 @@ from strongroom.transfer.s3 import S3
 from strongroom.transfer.state import State
 from tests import backends
 from tests.backends import Backend
+from tests.customer_keys import SSE_C
 from tests.http.raw import error_of
 from tests.server import ACCESS_KEY, SECRET_KEY, Server
 from tests.transfer.conftest import Ended
@@ -30,7 +31,6 @@ from tests.transfer.minio import PASSWORD, USER, MinIO
 pytestmark = pytest.mark.local  # it speaks S3 and nothing else; one kind of server says it all
 
 Run = Callable[..., Ended]
-SSE_C: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 SMALL, LARGE = 10, 17 * 1024 * 1024
 """Bytes of an object that is written whole, and of one that is written in parts."""
 
