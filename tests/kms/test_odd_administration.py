@@ -61,7 +61,7 @@ def test_a_vault_says_in_one_of_two_ways_that_it_has_no_soft_deletion(status: in
     vault, key = Vault(), {"latest_version": 3, "min_decryption_version": 1, "min_encryption_version": 0}
 
     def answer(path: str, body: Mapping[str, Any], token: str) -> Answer:
-        if path.endswith("/soft-delete"):
+        if "/soft-delete" in path:
             return refused(status, "unsupported operation")
         key["latest_version"] += path.endswith("/rotate")
         key.update(body)

@@ -126,7 +126,7 @@ class VaultClient:
     def __init__(self, address: VaultAddress) -> None:
         """Raises BadTLSFile."""
         self.address = address
-        self._url = address.url.rstrip("/") + "/v1/"
+        self._url = f"{address.url}/v1/"
         self._tls: ssl.SSLContext | None = None
         if address.url.startswith("https:"):
             self._tls = self._trusting()
