@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from strongroom.serving.service_manager import ServiceManager
 from tests.serving.conftest import Start
 from tests.waiting import comes
 
@@ -61,3 +63,21 @@ def test_a_service_manager_that_does_not_listen_is_no_reason_not_to_serve(
     assert server.get("/").isdigit()
     assert comes(lambda: "the service manager cannot be told" in log())
     assert server.end() == 0
+
+
+def test_a_service_manager_that_reads_nothing_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = str(tmp_path / "notify")
+    manager = ServiceManager(name)
+
+    def tell() -> None:
+        while not caplog.records:
+            manager.ready()
+
+    telling = threading.Thread(target=tell, daemon=True)
+    with listening(name):
+        telling.start()
+        telling.join(20)
+        assert not telling.is_alive()
+    assert caplog.messages == ["the service manager cannot be told"]

@@ -6,6 +6,7 @@ import errno
 import math
 import multiprocessing
 import os
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from strongroom.config import LocalDirectory, from_process
 from strongroom.serving import supervisor
 from strongroom.serving.accept import AWAY, Load
 from strongroom.serving.supervisor import CannotStart, _Supervisor
-from strongroom.serving.worker import Shared, Task
+from strongroom.serving.worker import HANDLED, RELOAD, Shared, Task
 from tests.serving.tiny import make
 
 
@@ -25,12 +26,19 @@ class Process:
 
     exitcode = -9
     pid = 0
+    blocked: frozenset[int] = frozenset()
+    """The signals that the one which was started last has blocked."""
+    terminated = 0
+    """How many were told to end."""
 
     def __init__(self, **_: object) -> None:
         pass
 
     def start(self) -> None:
-        pass
+        Process.blocked = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    def terminate(self) -> None:
+        Process.terminated += 1
 
     def join(self) -> None:
         pass
@@ -143,7 +151,54 @@ def test_a_server_all_of_whose_workers_are_yet_to_be_replaced_does_not_say_that_
     announced: list[None] = []
     with socket.socket() as heard:
         two._watch(heard, lambda: announced.append(None))
-    assert announced == []
+    assert announced == [] and not two._due, "but waits for them"
+
+
+def test_it_sleeps_until_something_comes_or_the_first_replacement_is_due(
+    two: _Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float | None] = []
+
+    def sleep(sources: list[object], timeout: float | None) -> list[object]:
+        slept.append(timeout)
+        return []
+
+    monkeypatch.setattr(supervisor, "wait", sleep)
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    two._workers.clear()
+    with socket.socket() as heard:
+        for two._due in [], [(1005.0, 0), (1003.0, 1)], [(999.0, 0)]:
+            two._wait(heard)
+    assert slept == [None, 3, 0]
+
+
+def test_a_signal_kills_no_worker_that_comes_up(two: _Supervisor) -> None:
+    assert Process.blocked >= set(HANDLED)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(HANDLED)
+
+
+def test_a_worker_that_hears_no_more_is_told_to_no_avail(two: _Supervisor) -> None:
+    """Its end is noticed a moment later."""
+    two._workers[0].say(RELOAD)
+
+
+def test_the_end_is_told_to_all_and_none_is_replaced_then(two: _Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "terminated", 0)
+    two._due = [(0, 1)]
+    two._signalled(signal.SIGTERM)
+    assert Process.terminated == 2 and not two._due
+
+
+@pytest.mark.parametrize(("announced", "ending"), [(False, False), (True, False), (True, True)])
+def test_a_service_manager_hears_of_a_reload_only_while_the_server_serves(
+    two: _Supervisor, announced: bool, ending: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take a server that comes up or ends for one that serves."""
+    told: list[str] = []
+    monkeypatch.setattr(two._manager, "_say", lambda first, *_: told.append(first))
+    two._announced, two._signals = announced, int(ending)
+    two._signalled(signal.SIGHUP)
+    assert told == (["RELOADING=1", "READY=1"] if announced and not ending else [])
 
 
 def test_no_worker_leaves_connections_to_one_that_is_down_or_comes_up(two: _Supervisor) -> None:
