@@ -18,7 +18,6 @@ from typing import Self
 
 import pytest
 
-from strongroom.kms import vault_client
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
 from strongroom.kms.vault_admin import Plan, VaultAdmin
@@ -217,7 +216,14 @@ def test_a_job_waits_for_a_busy_kms_for_longer_than_one_call_may_take(liar: Liar
 def test_a_job_waits_for_a_kms_that_is_away_for_a_moment_if_it_was_there_before(
     liar: Liar, patience: float, attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault_client, "_PAUSES", (0.01,) * 4)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
     liar.body, liar.later = b"{}", 503
 
     async def main() -> None:
@@ -232,7 +238,7 @@ def test_a_job_waits_for_a_kms_that_is_away_for_a_moment_if_it_was_there_before(
         liar.refusals = attempts
         with pytest.raises(KMSUnavailable):
             await client.call("GET", "x")
-        assert not liar.refusals
+        assert not liar.refusals and pauses == [1, 2, 4, 8][: attempts - 1] * 2
         liar.refusals = 1
         with pytest.raises(KMSUnavailable):
             await client.call("POST", "x", repeatable=False)
@@ -257,7 +263,7 @@ def test_a_refusal_without_a_document_is_one(liar: Liar) -> None:
 @pytest.mark.parametrize("status", [400, 403, 500])
 def test_a_refusal_that_repeats_what_was_sent_shows_no_secret(liar: Liar, status: int) -> None:
     """A proxy before the KMS may do that, and the log says why something was refused."""
-    token, secret_id = "hvs.a-token-of-many-letters", "secret-id-of-many-letters"
+    token, secret_id = "hvs.a-token-of-many-letters", "secret-id-of-many-lettérs"
     liar.login = 200, {"client_token": token, "lease_duration": 300, "renewable": True}
     settings = {**liar.settings, "MINIO_SSE_VAULT_APPROLE_SECRET": secret_id}
     liar.status = status
@@ -573,6 +579,20 @@ def test_connections_that_are_left_are_closed_when_the_calls_over_them_have_ende
     asyncio.run(main())
 
 
+def test_a_node_that_does_not_answer_is_said_not_to() -> None:
+    async def main() -> None:
+        async with Node(OK) as node:
+            node.held.clear()
+            client = VaultClient(VaultAddress(node.client.address.url, timeout=0.2))
+            await client.start()
+            with pytest.raises(KMSUnavailable, match=r"no answer within 0\.2 s"):
+                await client.call("GET", "x")
+            node.held.set()
+            await client.stop()
+
+    asyncio.run(main())
+
+
 def test_connections_that_several_calls_give_up_at_the_same_time_are_replaced_once() -> None:
     async def main() -> None:
         async with Node(OK.replace(b"200", b"503")) as node:
@@ -601,6 +621,20 @@ def test_a_node_that_is_not_at_work_is_not_kept_to(status: int) -> None:
             for _ in range(3):
                 assert (await node.client.call("GET", "x")).ok
             assert node.connections == 4
+
+    asyncio.run(main())
+
+
+def test_nothing_is_sent_to_where_a_node_redirects() -> None:
+    """Least of all the token."""
+
+    async def main() -> None:
+        async with Node(OK) as elsewhere:
+            location = elsewhere.client.address.url.encode()
+            async with Node(b"HTTP/1.1 307 X\r\nlocation: %s/v1/x\r\ncontent-length: 0\r\n\r\n" % location) as node:
+                with pytest.raises(KMSUnavailable, match="it redirects elsewhere"):
+                    await node.client.call("POST", "x", {}, Secret("token"))
+            assert not elsewhere.asked
 
     asyncio.run(main())
 
