@@ -96,7 +96,7 @@ def test_adopted_objects_are_still_as_minio_showed_them(place: Place, tmp_path: 
     for without in (adopt(place, "--dry-run"), adopt(place)):
         assert (without["done"], len(without["failed"])) == (count - customers, customers)
         reasons = {row["reason"] for row in without["failed"]}
-        assert reasons == {"it is encrypted with a key of the client's (SSE-C), and none was given"}
+        assert reasons == {"it is encrypted with a key of the client's (SSE-C): give --sse-c-key-file"}
     assert adopt(place, "--sse-c-key-file", str(key))["done"] == customers
     assert adopt(place)["done"] == 0
     assert not [path for path in place.server.directory.rglob("fs.json") if "multipart" not in path.parts[-4]]

@@ -32,7 +32,7 @@ from strongroom.store.left import LeftStore
 from strongroom.store.nas import NasStore
 
 _DAY = 24 * 3600 * 1_000_000_000
-_NO_KEY = "(SSE-C), and none was given"
+_NO_KEY = "(SSE-C): give --sse-c-key-file"
 
 
 @dataclass(frozen=True, slots=True)

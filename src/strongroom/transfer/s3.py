@@ -273,7 +273,7 @@ class S3:
             if error.code != "400":
                 raise
             if customer_key is None:
-                raise Locked("it is encrypted with a key of the client's (SSE-C), and none was given") from error
+                raise Locked("it is encrypted with a key of the client's (SSE-C): give --sse-c-key-file") from error
         try:
             return self._call("head_object", Bucket=bucket, Key=key, **_sse_c(customer_key))
         except S3Failed as error:

@@ -49,7 +49,8 @@ class Connector:
             raise TimeoutError(f"no connection to {host} in {CONNECT_SECONDS:.0f} seconds") from None
         except (OSError, UnicodeError) as error:
             self._known.pop(host, None)
-            raise Unreachable(f"{host}: {error}") from error
+            setting = " (see STRONGROOM_BACKEND_CA)" if isinstance(error, ssl.SSLCertVerificationError) else ""
+            raise Unreachable(f"{host}: {error}{setting}") from error
 
     async def _addresses(self, host: str, name: str, port: int) -> deque[AddrInfoType]:
         """The addresses of a host, rotated by one with each call."""
