@@ -13,15 +13,15 @@ import pytest
 from strongroom.kms import bucket_keys
 from strongroom.kms.base import Context, DataKey, KeyDisabled, KMSError, NoSuchKey, WrappedKey
 from strongroom.kms.bucket_keys import BucketKeys
+from tests.http.raw import error_of
 from tests.kms.elsewhere import KMSElsewhere
 from tests.kms.standing import Clock, at_standing_clock, turns
-from tests.kms.test_server import refusal
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import OpenBao, Role
 from tests.server import Server
 
 SECONDS = 4
-DISABLED = (400, "KMS.DisabledException")
+DISABLED = ("KMS.DisabledException", 400)
 KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
 
 
@@ -233,14 +233,14 @@ def test_what_is_denied_is_denied_when_the_time_is_over(
     begun = time.monotonic()
     soft_delete(bao, role.key)
     try:
-        assert refusal(client.get_object, **asked) == DISABLED
+        assert error_of(client.get_object, **asked) == DISABLED
         got = client.get_object(**kept)  # this connection's worker has the key
         if time.monotonic() - begun < SECONDS / 3:
             assert (got["Body"].read(), got["BucketKeyEnabled"]) == (b"kept", True)
         time.sleep(SECONDS + 0.5)
         for _ in range(8):
-            assert refusal(server.client().get_object, **kept) == DISABLED
-            assert refusal(server.client().put_object, **kept, Body=b"") == DISABLED
+            assert error_of(server.client().get_object, **kept) == DISABLED
+            assert error_of(server.client().put_object, **kept, Body=b"") == DISABLED
     finally:
         undelete(bao, role.key)
     assert client.get_object(**kept)["Body"].read() == b"kept"

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.backends import served_by
 from tests.customer_keys import SSE_C
+from tests.http.raw import error_of
 from tests.jobs import run_job
 from tests.kms.load import Load
 from tests.kms.test_transit import (
@@ -55,14 +54,6 @@ def vault_bucket(vault_server: Server, bucket_name: str) -> str:
     return bucket_name
 
 
-def refusal(call: Any, **arguments: Any) -> tuple[int, str]:
-    """Status and code of the error that a call ends with."""
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response: Any = caught.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
-
-
 def printed(server: Server, text: str) -> bool:
     """Whether the server prints a text; the banner comes when all workers serve."""
     return comes(lambda: text in server.log, 60)
@@ -85,9 +76,9 @@ def test_objects_are_sealed_under_the_key_in_the_kms(vault_server: Server, vault
 @pytest.mark.parametrize(
     ("disable", "enable", "error"),
     [
-        (soft_delete, undelete, (400, "KMS.DisabledException")),
-        (raise_version, lower_version, (400, "KMS.DisabledException")),
-        (take_policy, give_policy, (403, "AccessDenied")),
+        (soft_delete, undelete, ("KMS.DisabledException", 400)),
+        (raise_version, lower_version, ("KMS.DisabledException", 400)),
+        (take_policy, give_policy, ("AccessDenied", 403)),
     ],
 )
 def test_a_disabled_key_denies_at_the_very_next_request_and_an_enabled_one_grants(
@@ -97,7 +88,7 @@ def test_a_disabled_key_denies_at_the_very_next_request_and_an_enabled_one_grant
     role: Role,
     disable: Switch,
     enable: Switch,
-    error: tuple[int, str],
+    error: tuple[str, int],
 ) -> None:
     sealed = {"Bucket": vault_bucket, "Key": "sealed"}
     vault_server.client().put_object(**sealed, Body=b"first", ServerSideEncryption="AES256")
@@ -107,12 +98,12 @@ def test_a_disabled_key_denies_at_the_very_next_request_and_an_enabled_one_grant
     try:
         for _ in range(8):  # each on a connection of its own: they reach every worker
             client = vault_server.client()
-            assert refusal(client.get_object, **sealed) == error
-            assert refusal(client.put_object, **sealed, Body=BODY, ServerSideEncryption="AES256") == error
-        assert refusal(client.create_multipart_upload, **sealed, ServerSideEncryption="AES256") == error
-        assert refusal(client.head_object, **sealed)[0] == error[0]
+            assert error_of(client.get_object, **sealed) == error
+            assert error_of(client.put_object, **sealed, Body=BODY, ServerSideEncryption="AES256") == error
+        assert error_of(client.create_multipart_upload, **sealed, ServerSideEncryption="AES256") == error
+        assert error_of(client.head_object, **sealed)[1] == error[1]
         copied = {"Bucket": vault_bucket, "Key": "copy", "CopySource": f"{vault_bucket}/sealed"}
-        assert refusal(client.copy_object, **copied) == error
+        assert error_of(client.copy_object, **copied) == error
         # What needs no key of the KMS goes on.
         assert client.get_object(Bucket=vault_bucket, Key="plain")["Body"].read() == b"plain"
         assert client.get_object(Bucket=vault_bucket, Key="c", **SSE_C)["Body"].read() == b"client's"
@@ -127,7 +118,7 @@ def test_a_disabled_key_denies_at_the_very_next_request_and_an_enabled_one_grant
     client.put_object(**sealed, Body=b"second", ServerSideEncryption="AES256")
     assert client.get_object(**sealed)["Body"].read() == b"second"
     assert not stored_anywhere(vault_server, SECRET)
-    assert f"{error[1]}: the" in vault_server.log and repr(role.key) in vault_server.log
+    assert f"{error[0]}: the" in vault_server.log and repr(role.key) in vault_server.log
 
 
 def test_an_object_can_be_deleted_while_its_key_is_disabled(
@@ -152,10 +143,10 @@ def test_an_upload_whose_key_is_disabled_on_the_way_leaves_nothing_behind(
     part = client.upload_part(**names, UploadId=upload, PartNumber=1, Body=BODY)
     soft_delete(bao, role.key)
     try:
-        error = (400, "KMS.DisabledException")
-        assert refusal(client.upload_part, **names, UploadId=upload, PartNumber=2, Body=BODY) == error
+        error = ("KMS.DisabledException", 400)
+        assert error_of(client.upload_part, **names, UploadId=upload, PartNumber=2, Body=BODY) == error
         parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-        assert refusal(client.complete_multipart_upload, **names, UploadId=upload, MultipartUpload=parts) == error
+        assert error_of(client.complete_multipart_upload, **names, UploadId=upload, MultipartUpload=parts) == error
         assert "Contents" not in client.list_objects_v2(Bucket=vault_bucket)
         assert not stored_anywhere(vault_server, SECRET)
     finally:
@@ -218,10 +209,10 @@ def test_a_kms_that_is_restarted_sealed_under_load_costs_503s_and_no_object(tmp_
             try:
                 bao.stop()
                 bao.start()
-                error = (503, "ServiceUnavailable")
-                assert refusal(client.get_object, Bucket=bucket_name, Key="k") == error
-                assert refusal(client.put_object, Bucket=bucket_name, Key="k", Body=b"other") == error
-                assert refusal(client.put_object, Bucket=bucket_name, Key="new", Body=BODY) == error
+                error = ("ServiceUnavailable", 503)
+                assert error_of(client.get_object, Bucket=bucket_name, Key="k") == error
+                assert error_of(client.put_object, Bucket=bucket_name, Key="k", Body=b"other") == error
+                assert error_of(client.put_object, Bucket=bucket_name, Key="new", Body=BODY) == error
                 assert client.get_object(Bucket=bucket_name, Key="c", **SSE_C)["Body"].read() == b"client's"
                 retrying = server.client(retries={"mode": "standard", "max_attempts": 10})
                 unsealing = threading.Timer(0.5, bao.unseal)
@@ -284,7 +275,7 @@ def test_a_server_starts_without_its_kms_and_uses_it_when_it_comes(
             client.put_object(Bucket=bucket_name, Key="plain", Body=b"plain")
             client.put_object(Bucket=bucket_name, Key="c", Body=b"client's", **SSE_C)
             sealed = {"Bucket": bucket_name, "Key": "sealed", "Body": BODY, "ServerSideEncryption": "AES256"}
-            assert refusal(client.put_object, **sealed) == (503, "ServiceUnavailable")
+            assert error_of(client.put_object, **sealed) == ("ServiceUnavailable", 503)
             assert f"the KMS at {proxy.endpoint} is not available: no answer within 1 s" in server.log
             proxy.release()
             client.put_object(**sealed)
@@ -313,8 +304,8 @@ def test_a_gateway_whose_key_is_deleted_starts_and_serves_what_needs_none(
         server.start()
         client = server.client()
         assert client.get_object(Bucket=bucket_name, Key="plain")["Body"].read() == b"plain"
-        assert refusal(client.put_object, **sealed) == (400, "KMS.NotFoundException")
-        assert refusal(client.get_object, Bucket=bucket_name, Key="sealed") == (400, "KMS.NotFoundException")
+        assert error_of(client.put_object, **sealed) == ("KMS.NotFoundException", 400)
+        assert error_of(client.get_object, Bucket=bucket_name, Key="sealed") == ("KMS.NotFoundException", 400)
         bao.restore(role.key, backup)
         client.put_object(**sealed)
         assert client.get_object(Bucket=bucket_name, Key="sealed")["Body"].read() == BODY
@@ -354,7 +345,7 @@ def test_a_server_that_is_moved_from_a_static_key_reads_both_kinds(
     with Server(tmp_path, role.settings(), workers=1) as server:
         client = server.client()
         assert client.get_object(**names, Key="new")["Body"].read() == b"under the key in the KMS"
-        assert refusal(client.get_object, **names, Key="old") == (400, "KMS.NotFoundException")
+        assert error_of(client.get_object, **names, Key="old") == ("KMS.NotFoundException", 400)
 
 
 def test_no_secret_of_the_kms_stands_in_the_log(vault_server: Server, role: Role) -> None:

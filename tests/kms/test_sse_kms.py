@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from strongroom.kms.base import KMSDenied, NoSuchKey, context_bytes
+from tests.http.raw import error_of
 from tests.jobs import job
 from tests.kms.opened import CONTEXT, opened
-from tests.kms.test_server import refusal, stored_anywhere
+from tests.kms.test_server import stored_anywhere
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import POLICY, OpenBao, Refused, Role
 from tests.server import MASTER_KEY, Server
 
 SECRET = b"what must never lie on the disk as it is"
 TAGS = {"TagSet": [{"Key": "colour", "Value": "green"}]}
-DISABLED = (400, "KMS.DisabledException")
+DISABLED = ("KMS.DisabledException", 400)
 
 
 def granting(*keys: str) -> str:
@@ -73,10 +74,10 @@ def test_a_key_grants_and_denies_its_own_objects_and_no_others(bao: OpenBao, pla
     soft_delete(bao, place.one)
     try:
         for _ in range(6):
-            assert refusal(place.client.get_object, **one) == DISABLED
-            assert refusal(place.client.get_object_tagging, **one) == DISABLED
-            assert refusal(place.client.put_object_tagging, **one, Tagging=TAGS) == DISABLED
-            assert refusal(place.client.put_object, **put, Key="new", **named(place.one)) == DISABLED
+            assert error_of(place.client.get_object, **one) == DISABLED
+            assert error_of(place.client.get_object_tagging, **one) == DISABLED
+            assert error_of(place.client.put_object_tagging, **one, Tagging=TAGS) == DISABLED
+            assert error_of(place.client.put_object, **put, Key="new", **named(place.one)) == DISABLED
             assert place.client.get_object(Bucket=place.bucket, Key="two")["Body"].read() == SECRET
             assert place.client.get_object(Bucket=place.bucket, Key="default")["Body"].read() == SECRET
             listed = place.client.list_objects_v2(Bucket=place.bucket)["Contents"]
@@ -99,7 +100,7 @@ def test_the_default_key_that_is_disabled_denies_no_others(bao: OpenBao, key: st
             here = {"Bucket": "bucket", "Key": "o"}
             server.client().put_object(**here, Body=SECRET, **named(one))
             assert server.client().get_object(**here)["Body"].read() == SECRET
-            assert refusal(server.client().put_object, **here, Body=b"", ServerSideEncryption="AES256") == DISABLED
+            assert error_of(server.client().put_object, **here, Body=b"", ServerSideEncryption="AES256") == DISABLED
     finally:
         undelete(bao, key)
 
@@ -113,9 +114,9 @@ def test_a_bucket_under_a_key_of_its_own(bao: OpenBao, place: Place) -> None:
         assert place.client.put_object(**here, Body=SECRET)["SSEKMSKeyId"] == place.one
     soft_delete(bao, place.one)
     try:
-        assert refusal(place.client.get_object, **here) == DISABLED
-        assert refusal(place.client.put_object, **here, Body=b"") == DISABLED
-        assert refusal(place.client.create_multipart_upload, **here) == DISABLED
+        assert error_of(place.client.get_object, **here) == DISABLED
+        assert error_of(place.client.put_object, **here, Body=b"") == DISABLED
+        assert error_of(place.client.create_multipart_upload, **here) == DISABLED
     finally:
         undelete(bao, place.one)
     assert place.client.get_object(**here)["Body"].read() == SECRET
@@ -130,7 +131,7 @@ def test_a_copy_goes_from_one_key_to_another(bao: OpenBao, place: Place) -> None
     try:
         assert place.client.get_object(Bucket=place.bucket, Key="copy")["Body"].read() == SECRET
         again = {"Bucket": place.bucket, "Key": "again", "CopySource": source}
-        assert refusal(place.client.copy_object, **again, **named(place.two)) == DISABLED
+        assert error_of(place.client.copy_object, **again, **named(place.two)) == DISABLED
     finally:
         undelete(bao, place.one)
 
@@ -139,11 +140,11 @@ def test_a_key_that_is_not_there_or_not_granted_is_refused_and_none_is_made(bao:
     put: dict[str, Any] = {"Bucket": place.bucket, "Key": "o", "Body": b"x"}
     foreign = f"{place.one}.foreign"
     bao.api("POST", f"transit/keys/{foreign}", {})
-    assert refusal(place.client.put_object, **put, **named(foreign)) == (403, "AccessDenied")
-    assert refusal(place.client.put_object, **put, **named("a/../b")) == (400, "KMS.NotFoundException")
+    assert error_of(place.client.put_object, **put, **named(foreign)) == ("AccessDenied", 403)
+    assert error_of(place.client.put_object, **put, **named("a/../b")) == ("KMS.NotFoundException", 400)
     missing = f"{place.one}.missing"
     bao.write_policy(place.role.name, place.role.key, granting(place.one, place.two, missing))
-    assert refusal(place.client.put_object, **put, **named(missing))[0] in (400, 403)
+    assert error_of(place.client.put_object, **put, **named(missing))[1] in (400, 403)
     with pytest.raises(Refused):
         bao.api("GET", f"transit/keys/{missing}")
     assert "Contents" not in place.client.list_objects_v2(Bucket=place.bucket)
