@@ -31,6 +31,7 @@ class Vault(VaultClient):
         self.under_way = self.most_under_way = 0
         self.tokens = 0
         self.life, self.renewed_life = 3600, 3600
+        self.renewable = True
         self.stopped = False
 
     def session(self, secret_id: Callable[[], Secret] = lambda: Secret("secret")) -> VaultSession:
@@ -72,7 +73,7 @@ class Vault(VaultClient):
             login = path == "auth/approle/login"
             self.tokens += login
             life = self.life if login else self.renewed_life
-            auth = {"client_token": f"token-{self.tokens}", "lease_duration": life, "renewable": True}
+            auth = {"client_token": f"token-{self.tokens}", "lease_duration": life, "renewable": self.renewable}
             return Answer(200, {"auth": auth})
         _, operation, *_, key = path.split("/")
         if operation == "encrypt":

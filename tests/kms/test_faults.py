@@ -20,6 +20,7 @@ import pytest
 
 from strongroom.kms.base import KMSError, KMSUnavailable, WrappedKey
 from strongroom.kms.transit import PROVIDER
+from strongroom.kms.transit_wire import Item
 from strongroom.kms.vault_admin import Plan, VaultAdmin
 from strongroom.kms.vault_client import Answer, VaultAddress, VaultClient
 from strongroom.kms.vault_tls import BadTLSFile
@@ -320,6 +321,7 @@ def test_what_a_kms_says_is_one_line_that_is_not_long_and_shows_no_secret() -> N
     said = Answer(400, {"errors": ["one\nlevel=INFO\ttwo", 5, "x" * 1000] + ["y"] * 1000, "data": "hunter2"})
     assert said.reason.startswith("one level=INFO two x") and len(said.reason) <= 300
     assert "hunter2" not in repr(said)
+    assert "hunter3" not in repr(Item("key", b"context", True, secret=b"hunter3"))
 
 
 def test_many_requests_pass_a_kms_that_admits_few_calls(bao: OpenBao, key: str) -> None:

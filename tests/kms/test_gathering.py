@@ -111,6 +111,11 @@ def test_a_failure_reaches_everybody_in_the_call_and_nobody_after_it() -> None:
 def test_who_goes_away_leaves_the_others_their_answers() -> None:
     async def main() -> None:
         asked = Asked()
+        alone = asyncio.create_task(asked.ask(0))
+        await asyncio.sleep(0)
+        alone.cancel()
+        await turns()
+        assert asked.calls == []
         tasks = [asyncio.create_task(asked.ask(number)) for number in range(10)]
         await asyncio.sleep(0)
         tasks[3].cancel()

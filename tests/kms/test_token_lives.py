@@ -382,6 +382,19 @@ def test_a_token_that_a_request_had_to_get_is_renewed_at_half_its_own_life() -> 
     at_standing_clock(main)
 
 
+def test_a_token_that_says_that_it_cannot_be_renewed_is_replaced_without_asking() -> None:
+    async def main(clock: Clock) -> None:
+        vault = Vault()
+        vault.renewable = False
+        session = await started(vault)
+        clock.now += 1800
+        await come(lambda: session.life_left == 3600)
+        assert (logins(vault), renewals(vault)) == (2, 0)
+        await session.stop()
+
+    at_standing_clock(main)
+
+
 def test_a_token_that_cannot_be_renewed_is_replaced_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """OpenBao answers 500 for a token past its longest life."""
     caplog.set_level(logging.INFO, "strongroom.kms")

@@ -114,7 +114,7 @@ def results(answer: Answer, items: Sequence[Item], where: str) -> Sequence[bytes
     """The results of a batch: for each item its plaintext or ciphertext, or an error. Raises KMSError if all failed."""
     rows = answer.data.get("batch_results")
     if rows is None:
-        raise refusal(answer, items[0].key if items else "", where)
+        raise refusal(answer, items[0].key, where)
     if not isinstance(rows, list) or len(rows) != len(items):
         raise nonsense(where)
     return [_result(row, item, where) for row, item in zip(rows, items, strict=True)]
