@@ -149,6 +149,13 @@ def test_objects_with_keys_of_clients_need_the_key(server: Server, bucket: str, 
     assert (tmp_path / "out" / bucket / "c").read_bytes() == b"body"
 
 
+def test_a_locale_in_which_files_cannot_have_the_names_of_objects_is_refused(tmp_path: Path, strongroom: Run) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = strongroom("export", "http://127.0.0.1:1/bucket", str(tmp_path / "out"), **ascii_only)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "set LC_ALL=C.UTF-8" in ended.err
+
+
 def test_a_folder_with_other_things_is_refused(tmp_path: Path, export: Run) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()

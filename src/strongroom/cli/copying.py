@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ def run_import(
 def run_export(source: End, directory: Path, key: Secret | None, threads: int, as_json: bool) -> int:
     """Export. Returns the exit code. Raises typer.Exit."""
     harden()
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":  # files would not have the names of their objects
+        raise stop_with(f"names of objects are UTF-8, and those of files here {encoding}: set LC_ALL=C.UTF-8", WRONG)
     place = source.place()
     refuse_in_the_clear(key, source)
     report = Report(str(place), str(directory), datetime.now(UTC), verb="written")
