@@ -257,6 +257,7 @@ DAMAGED = [
     b'{"version":"1.0.2","format":"gw","stat":{"size":1,"modTime":"yesterday"}}',
     b'{"version":"1.0.2","meta":{},"parts":[{"number":0,"size":1}]}',
     b'{"version":"1.0.2","meta":{},"parts":[{"number":1,"size":-1}]}',
+    b'{"version":"1.0.2","meta":{},"parts":[{"number":1,"size":281474976710656}]}',
 ]  # fmt: skip
 
 

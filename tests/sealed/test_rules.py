@@ -125,6 +125,12 @@ def test_a_damaged_header_is_another_one_or_refused_in_so_many_words(data: st.Da
         assert (decode_header(bytes(encoded)) == original) == (bytes(encoded) == original.encode())
 
 
+@pytest.mark.parametrize(("size", "etag"), [(2**63, ""), (0, "\x10" + "0" * 31), (0, "\ufffe")])
+def test_a_damaged_header_has_no_size_or_etag_that_would_spoil_a_whole_listing(size: int, etag: str) -> None:
+    with pytest.raises(EnvelopeInvalid):
+        decode_header(header().resized(size, etag).encode())
+
+
 def test_a_header_without_a_provider_has_no_wrapped_key() -> None:
     sse_c = header()._replace(kind=Kind.SSE_C, wrapped=None, etag="0" * 32, multipart=True)
     assert decode_header(sse_c.encode()) == sse_c

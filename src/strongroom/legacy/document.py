@@ -28,6 +28,7 @@ _SSE = _INTERNAL + "server-side-encryption-"
 _SEALED_KEYS = {SSE_S3: _SSE + "s3-sealed-key", SSE_C: _SSE + "sealed-key", SSE_KMS: _SSE + "kms-sealed-key"}
 _DARE_1 = b"\x10"
 _IV, _MAX_KEY_ID = 32, 255
+_TOO_MANY = 2**48  # bytes; clients can still read the sum of 10,000 parts
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -117,7 +118,7 @@ def _utf8(text: str) -> str:
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or not 0 <= value < _TOO_MANY:
         raise ValueError("not a count")
     return value
 

@@ -24,6 +24,7 @@ _NONCE = 12
 _START = b"strongroom v1 "
 _FIXED = struct.Struct(f">4sBBQ{IV}s{SEALED_KEY}s")
 _SIZE = slice(6, 14)
+_MAX_SIZE = 2**63 - 1  # what clients can read
 _PROVIDER = _FIXED.size  # where the length of the provider's name stands
 _MULTIPART, _BUCKET_KEY, _NAMED = 0x01, 0x02, 0x04
 _OF_SSE_KMS = _BUCKET_KEY | _NAMED
@@ -105,6 +106,8 @@ def decode_header(data: bytes) -> Header:
         key_id = data[key_id_at + 1 : ciphertext_at].decode()
         wrapped = WrappedKey(provider, key_id, data[ciphertext_at + 2 : etag_at]) if provider else None
         etag, context = data[etag_at + 1 : end].decode(), data[end:].decode()
+        if size > _MAX_SIZE or not etag.isprintable():  # listings show both as they are: clients would read no page
+            raise EnvelopeInvalid("the record is damaged")
         multipart, of_bucket, named = bool(flags & _MULTIPART), bool(flags & _BUCKET_KEY), bool(flags & _NAMED)
         return Header(kind, size, iv, sealed_key, wrapped, etag, multipart, context, of_bucket, named)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
