@@ -140,25 +140,27 @@ class Keyholder:
             return _open_with_customer_key(header, customer_key, bucket, key)
         if customer_key is not None:
             raise CustomerKeyNotApplicable(f"{object_name(bucket, key)!r} is not encrypted with a key of the client's")
-        return _open(await self._data_key(bucket, key, header), header, bucket, key)
-
-    async def open_anew(self, bucket: str, key: str, header: Header) -> tuple[ObjectKey, Header]:
-        """As :meth:`open`, for what is sealed under the KMS. Returns also a header that seals the object key anew, with
-        the same data key: what is bound to the one is not bound to the other.
-        """
-        external = await self._data_key(bucket, key, header)
-        object_key, iv = _open(external, header, bucket, key), new_iv()
-        sealed = seal_object_key(external, object_key, header.kind, iv, object_name(bucket, key))
-        return object_key, header._replace(iv=iv, sealed_key=sealed)
-
-    async def _data_key(self, bucket: str, key: str, header: AnyHeader) -> ExternalKey:
         wrapped, context = _asked(header, bucket, key)
         if header.bucket_key and self._bucket_keys is not None:
-            return ExternalKey(await self._bucket_keys.unwrap(wrapped, context))
-        (answer,) = await self._require_kms().unwrap([(wrapped, context)])
+            data_key = await self._bucket_keys.unwrap(wrapped, context)
+        else:
+            (answer,) = await self._require_kms().unwrap([(wrapped, context)])
+            if isinstance(answer, KMSError):
+                raise answer
+            data_key = answer
+        return _open(ExternalKey(data_key), header, bucket, key)
+
+    async def open_anew(self, bucket: str, key: str, header: Header) -> tuple[ObjectKey, Header]:
+        """As :meth:`open`, for SSE-S3. Returns also a header that seals the object key anew, with the same data key:
+        what is bound to the one is not bound to the other.
+        """
+        (answer,) = await self._require_kms().unwrap([_asked(header, bucket, key)])
         if isinstance(answer, KMSError):
             raise answer
-        return ExternalKey(answer)
+        external, iv = ExternalKey(answer), new_iv()
+        object_key = _open(external, header, bucket, key)
+        sealed = seal_object_key(external, object_key, header.kind, iv, object_name(bucket, key))
+        return object_key, header._replace(iv=iv, sealed_key=sealed)
 
     async def open_by_kms(self, bucket: str, key: str, header: Header) -> ObjectKey:
         """As :meth:`open`, for what is always sealed under the KMS and never under a client's key. Raises KMSError,

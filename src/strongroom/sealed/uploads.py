@@ -90,7 +90,7 @@ class _Opened:
     """An upload with what is needed to read and write its records; ``key`` is None if it is plain.
 
     ``becoming``: the header for the object that it becomes, another one for each attempt to complete it: what was
-    recorded for one attempt, of other parts, must not open for another. (With SSE-C, its random ETag sees to that.)
+    recorded for one attempt, of other parts, must not open for another. (SSE-KMS and SSE-C have random ETags in it.)
     """
 
     upload: Upload
@@ -251,11 +251,14 @@ class Uploads:
                 self._check_plain(name, upload_id)
                 return _Opened(upload, None, None, None, read_plain(upload.record))
             self._check_sealed(name, upload)
+            becoming = header
             if header.kind is Kind.SSE_C:
-                secret, becoming = self._open_state(name, header, upload.record.get(_STATE, b"")), header
-            else:
+                secret = self._open_state(name, header, upload.record.get(_STATE, b""))
+            elif header.kind is Kind.SSE_S3:
                 object_key, becoming = await self._sealed.keyholder.open_anew(bucket, key, header)
                 secret = record_key(object_key)
+            else:
+                secret = record_key(await self._sealed.keyholder.open(bucket, key, header, None))
             return _Opened(upload, header, becoming, secret, open_record(upload.record, secret, of_upload=True))
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {name!r}: {error}") from error
