@@ -84,12 +84,16 @@ def connect(path: Path, read_only: bool = False, cache: int = CACHE) -> sqlite3.
     """Open the database, with up to ``cache`` KiB of it in memory. Callers begin transactions. Raises StoreError."""
     try:
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA cache_size = -{cache}")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
-        if read_only:
-            connection.execute("PRAGMA query_only = 1")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{cache}")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            if read_only:
+                connection.execute("PRAGMA query_only = 1")
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be opened: {_reason(path, error)}") from error
     return connection
