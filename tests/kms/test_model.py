@@ -108,9 +108,9 @@ class Model:
             answer = getattr(client or self.random.choice(self.clients), operation)(Bucket=self.bucket, **given)
         except ClientError as error:
             response: Any = error.response
-            status, code = response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
+            code, status = response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
             assert denied, (operation, given, code)
-            assert (status, code) == (DISABLED if operation != "head_object" else (400, "400")), (operation, given)
+            assert (code, status) == (DISABLED if operation != "head_object" else ("400", 400)), (operation, given)
             return None
         assert not denied, (operation, given)
         return answer
