@@ -246,7 +246,7 @@ def test_a_sealed_record_that_lost_a_piece_is_never_a_plain_one() -> None:
 def test_secrets_do_not_show_themselves() -> None:
     secret = Secret("hunter2")
     assert "hunter2" not in repr(secret) + str(secret) + repr(Protection(Kind.SSE_C, secret))
-    assert repr(KEY) not in repr(_Opened(Upload("o", "id", 0, {}), header(), header(), KEY, METADATA))
+    assert repr(KEY) not in repr(_Opened(Upload("o", "id", 0, {}), header(), KEY, METADATA))
     assert "hunter2" not in repr(HttpRequest("GET", "/", "a=hunter2", {"b": "hunter2"}, True, "", {"c": "hunter2"}))
     assert "hunter2" not in repr(Request("PUT", headers={"a": "hunter2"}, body=b"hunter2"))
     with pytest.raises(TypeError):

@@ -87,15 +87,10 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An upload with what is needed to read and write its records; ``key`` is None if it is plain.
-
-    ``becoming``: the header for the object that it becomes, another one for each attempt to complete it: what was
-    recorded for one attempt, of other parts, must not open for another. (SSE-KMS and SSE-C have random ETags in it.)
-    """
+    """An upload with what is needed to read and write its records; ``key`` is None if it is plain."""
 
     upload: Upload
     header: Header | None
-    becoming: Header | None
     key: RecordKey | None = field(repr=False)
     metadata: Metadata
 
@@ -214,8 +209,8 @@ class Uploads:
 
         Raises as :class:`OnCondition` does; PartChanged, NoSuchUpload, KMSError, UnencryptedUpload, Damaged.
         """
-        opened = await self._open(bucket, key, upload_id)
-        header, secret = opened.becoming, opened.key
+        opened = await self._open(bucket, key, upload_id, anew=True)
+        header, secret = opened.header, opened.key
         kind = header.kind if header else Kind.PLAIN
         entries = [part.entry for part in parts]
         size = sum(entry.size for entry in entries)
@@ -242,24 +237,27 @@ class Uploads:
         """Open uploads, as Store.uploads has them."""
         return await self._sealed.store.uploads(bucket, prefix, delimiter, after, limit)
 
-    async def _open(self, bucket: str, key: str, upload_id: str) -> _Opened:
+    async def _open(self, bucket: str, key: str, upload_id: str, anew: bool = False) -> _Opened:
+        """``anew``: with the header for the object that it becomes, another one for each attempt to complete it: what
+        was recorded for one attempt, of other parts, must not open for another. (SSE-KMS and SSE-C have random ETags in
+        it.)
+        """
         upload = await self._sealed.store.upload(bucket, key, upload_id)
         name = object_name(bucket, key)
         try:
             header = header_of(upload.record)
             if header is None:
                 self._check_plain(name, upload_id)
-                return _Opened(upload, None, None, None, read_plain(upload.record))
+                return _Opened(upload, None, None, read_plain(upload.record))
             self._check_sealed(name, upload)
-            becoming = header
             if header.kind is Kind.SSE_C:
                 secret = self._open_state(name, header, upload.record.get(_STATE, b""))
-            elif header.kind is Kind.SSE_S3:
-                object_key, becoming = await self._sealed.keyholder.open_anew(bucket, key, header)
+            elif anew and header.kind is Kind.SSE_S3:
+                object_key, header = await self._sealed.keyholder.open_anew(bucket, key, header)
                 secret = record_key(object_key)
             else:
                 secret = record_key(await self._sealed.keyholder.open(bucket, key, header, None))
-            return _Opened(upload, header, becoming, secret, open_record(upload.record, secret, of_upload=True))
+            return _Opened(upload, header, secret, open_record(upload.record, secret, of_upload=True))
         except EnvelopeInvalid as error:
             raise Damaged(f"the upload of {name!r}: {error}") from error
 
