@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -143,22 +143,9 @@ class Folder:
                 raise NoSuchBucket(name) from None
             raise
 
-    @contextmanager
-    def walked(self, bucket: str, folders: Sequence[bytes]) -> Iterator[int | None]:
+    def walked(self, bucket: str, folders: Sequence[bytes]) -> AbstractContextManager[int | None]:
         """The descriptor of a folder below a bucket, None if there is none. Raises NoSuchBucket."""
-        descriptor: int | None = self._open_bucket(bucket)
-        try:
-            for part in folders:
-                assert descriptor is not None
-                below = open_below(descriptor, part)
-                os.close(descriptor)
-                descriptor = below
-                if below is None:
-                    break
-            yield descriptor
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        return walked_from(self._open_bucket(bucket), folders)
 
     @contextmanager
     def made(self, place: Place) -> Iterator[int]:
@@ -278,6 +265,23 @@ def open_below(above: int, part: bytes) -> int | None:
         if error.errno in _NO_WAY or error.errno in NO_NAME:
             return None
         raise
+
+
+@contextmanager
+def walked_from(descriptor: int, parts: Iterable[bytes]) -> Iterator[int | None]:
+    """The descriptor of a folder that lies below an open one, None if there is none. Both are closed."""
+    found: int | None = descriptor
+    try:
+        for part in parts:
+            if found is None:
+                break
+            below = open_below(found, part)
+            os.close(found)
+            found = below
+        yield found
+    finally:
+        if found is not None:
+            os.close(found)
 
 
 @contextmanager

@@ -11,14 +11,14 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from strongroom.legacy.document import MAX_DOCUMENT
 from strongroom.legacy.errors import NotCovered
 from strongroom.legacy.layout import DOCUMENT, DOCUMENTS, FORMAT, MAX_FORMAT, SYSTEM, UNFINISHED, check_format
 from strongroom.legacy.package import looks_sealed
 from strongroom.store.errors import NameRefused, StoreError
-from strongroom.store.nas.folder import FILE, Folder, open_below, opened_below, remove_tree, status, sync
+from strongroom.store.nas.folder import FILE, Folder, open_below, opened_below, remove_tree, status, sync, walked_from
 from strongroom.store.nas.names import Place, place_of
 
 
@@ -103,21 +103,11 @@ class Left:
                 gone += 0 if above is None else _sweep(above, since)
         return gone
 
-    @contextmanager
-    def _walked(self, bucket: str, parts: Sequence[bytes]) -> Iterator[int | None]:
+    def _walked(self, bucket: str, parts: Sequence[bytes]) -> AbstractContextManager[int | None]:
         """The descriptor of the folder with an object's document, None if there is none."""
-        descriptor = os.dup(self._documents) if self._documents >= 0 else None
-        try:
-            for part in (bucket.encode(), *parts):
-                if descriptor is None:
-                    break
-                below = open_below(descriptor, part)
-                os.close(descriptor)
-                descriptor = below
-            yield descriptor
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        if self._documents < 0:
+            return nullcontext()
+        return walked_from(os.dup(self._documents), (bucket.encode(), *parts))
 
 
 def _read(above: int, name: str, limit: int) -> bytes | None:
