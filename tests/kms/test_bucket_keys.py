@@ -16,12 +16,12 @@ from strongroom.kms.bucket_keys import BucketKeys
 from tests.http.raw import error_of
 from tests.kms.elsewhere import KMSElsewhere
 from tests.kms.standing import Clock, at_standing_clock, turns
+from tests.kms.test_server import DISABLED
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import OpenBao, Role
 from tests.server import Server
 
 SECONDS = 4
-DISABLED = ("KMS.DisabledException", 400)
 KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
 
 

@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError
 from tests.backends import served_by
 from tests.customer_keys import SSE_C, sse_c
 from tests.jobs import job
-from tests.kms.test_sse_kms import DISABLED, granting, named
+from tests.kms.test_server import DISABLED
+from tests.kms.test_sse_kms import granting, named
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import OpenBao
 from tests.server import NAS, SERVER, Server

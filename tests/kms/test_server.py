@@ -31,6 +31,7 @@ from tests.waiting import comes
 
 SECRET = b"what must never lie on the disk as it is"
 BODY = SECRET * 100
+DISABLED = ("KMS.DisabledException", 400)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,8 @@ def test_objects_are_sealed_under_the_key_in_the_kms(vault_server: Server, vault
 @pytest.mark.parametrize(
     ("disable", "enable", "error"),
     [
-        (soft_delete, undelete, ("KMS.DisabledException", 400)),
-        (raise_version, lower_version, ("KMS.DisabledException", 400)),
+        (soft_delete, undelete, DISABLED),
+        (raise_version, lower_version, DISABLED),
         (take_policy, give_policy, ("AccessDenied", 403)),
     ],
 )
@@ -143,10 +144,9 @@ def test_an_upload_whose_key_is_disabled_on_the_way_leaves_nothing_behind(
     part = client.upload_part(**names, UploadId=upload, PartNumber=1, Body=BODY)
     soft_delete(bao, role.key)
     try:
-        error = ("KMS.DisabledException", 400)
-        assert error_of(client.upload_part, **names, UploadId=upload, PartNumber=2, Body=BODY) == error
+        assert error_of(client.upload_part, **names, UploadId=upload, PartNumber=2, Body=BODY) == DISABLED
         parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-        assert error_of(client.complete_multipart_upload, **names, UploadId=upload, MultipartUpload=parts) == error
+        assert error_of(client.complete_multipart_upload, **names, UploadId=upload, MultipartUpload=parts) == DISABLED
         assert "Contents" not in client.list_objects_v2(Bucket=vault_bucket)
         assert not stored_anywhere(vault_server, SECRET)
     finally:

@@ -16,14 +16,13 @@ from strongroom.kms.base import KMSDenied, NoSuchKey, context_bytes
 from tests.http.raw import error_of
 from tests.jobs import job
 from tests.kms.opened import CONTEXT, opened
-from tests.kms.test_server import stored_anywhere
+from tests.kms.test_server import DISABLED, stored_anywhere
 from tests.kms.test_transit import soft_delete, undelete
 from tests.openbao import POLICY, OpenBao, Refused, Role
 from tests.server import MASTER_KEY, Server
 
 SECRET = b"what must never lie on the disk as it is"
 TAGS = {"TagSet": [{"Key": "colour", "Value": "green"}]}
-DISABLED = ("KMS.DisabledException", 400)
 
 
 def granting(*keys: str) -> str:
